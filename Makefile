@@ -1,0 +1,38 @@
+# The words people type. `make help` lists them.
+# On a fresh Debian machine, as root, `make test` installs what it needs; elsewhere it says what is missing.
+
+.DEFAULT_GOAL := build
+.PHONY: help build test bench check format lint docs deny data clean
+
+help: ## list these words
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+build: ## build every program, optimised, into target/release
+	cargo build --release --workspace --locked
+
+test: ## run every test, against a private RabbitMQ node of its own
+	scripts/test
+
+check: format lint docs deny ## everything of the gate but the tests
+
+format: ## refuse code that rustfmt would change
+	cargo fmt --all --check
+
+lint: ## refuse warnings
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+docs: ## refuse broken or missing documentation
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+
+deny: ## check licences, duplicates and, where they can be fetched, advisories
+	scripts/deny
+
+bench: ## compare with Polars, DuckDB and Dask on 10 million rows, all answers checked equal
+	scripts/bench
+
+data: build ## make the shipped data again
+	target/release/autoconnect generate --rows 10000 --cities 3 --seed 2025 data/transactions_autoconnect.csv
+
+clean: ## remove what was built, and the results
+	cargo clean
+	find results -mindepth 1 ! -name .gitkeep -delete

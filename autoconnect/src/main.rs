@@ -1,0 +1,5 @@
+//! `autoconnect`: reports on a dealer's transactions. See `autoconnect --help`.
+
+fn main() -> std::process::ExitCode {
+    autoconnect::main()
+}

@@ -1,0 +1,404 @@
+//! A whole job: settings and flags become a request, the request a report, in this process or through RabbitMQ.
+//!
+//! ```text
+//! one process    producer --+                       +-- worker x N --+
+//!                           +--> embedded broker <--+-- reducer      +--> --out
+//! --broker URI   producer --+--> RabbitMQ <-- workers and reducer: started here (--workers N), or elsewhere
+//! ```
+//!
+//! Either way the job ends with its [`Event::Finished`], and the bytes of the report are the same.
+
+mod cluster;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use autoconnect_common::broker::embedded::Embedded;
+use autoconnect_common::broker::{BrokerError, Queue, Subscription};
+use autoconnect_common::kind::Kind;
+use autoconnect_common::message::{Event, JobRequest, Status};
+use autoconnect_common::program::{Exit, sentence, stop_on_signals};
+use autoconnect_common::settings::{self, Settings};
+use autoconnect_common::{Broker, CutError, JobId, Registry, Shutdown, telemetry};
+use autoconnect_jobs::sales::{Request, Sales};
+use autoconnect_jobs::settings::{Limit, Sales as SalesSettings};
+use autoconnect_producer::ProducerError;
+use autoconnect_worker as worker;
+use chrono::NaiveDate;
+use tokio::task::JoinSet;
+
+use crate::Failure;
+use crate::cli;
+use crate::progress::{Bar, Gauge};
+use crate::summary::{self, Finished};
+
+pub use cluster::work;
+
+/// How long the roles may take to stop once the job has ended or was given up.
+const GOODBYE: Duration = Duration::from_secs(10);
+/// Events of a job that wait to be read.
+const EVENTS: u16 = 64;
+
+/// A job and everything around it, checked.
+struct Plan {
+    registry: Arc<Registry>,
+    request: JobRequest,
+    out: PathBuf,
+    /// How many threads parse.
+    threads: usize,
+    /// How many workers were asked for.
+    workers: Option<u16>,
+    prefetch: u16,
+    broker: settings::Broker,
+    /// Where a worker process finds the same settings.
+    config: Option<PathBuf>,
+    profile: Option<String>,
+}
+
+/// `autoconnect run`.
+///
+/// # Errors
+/// [`Failure`]: one sentence and the exit code.
+pub fn carry_out(asked: cli::Run) -> Result<(), Failure> {
+    let start = Instant::now();
+    let (quiet, json) = (asked.quiet, asked.json);
+    if let Some(filter) = &asked.log {
+        telemetry::start(filter, false);
+    }
+    let done = plan(asked).and_then(|plan| Ok((carry_out_plan(&plan, !quiet && !json)?, plan)));
+    let (shown, ended) = match done {
+        Ok((finished, plan)) => {
+            let shown = match (quiet, json) {
+                (true, _) => String::new(),
+                (_, true) => summary::json(&plan.out, &finished, start.elapsed()),
+                _ => summary::text(&plan.out, &finished, start.elapsed()),
+            };
+            (shown, verdict(finished))
+        }
+        Err(failure) if json => (summary::json_of_failure(&failure), Err(failure)),
+        Err(failure) => (String::new(), Err(failure)),
+    };
+    // whoever reads us may have had enough: the files are written all the same
+    let _ = std::io::stdout().lock().write_all(shown.as_bytes());
+    ended
+}
+
+fn verdict(finished: Finished) -> Result<(), Failure> {
+    let reason = |otherwise: &str| {
+        finished
+            .reason
+            .clone()
+            .unwrap_or_else(|| otherwise.to_owned())
+    };
+    match finished.status {
+        Status::Done => Ok(()),
+        Status::Incomplete => Err(Failure::new(
+            Exit::Incomplete,
+            format!("the report is incomplete: {}", reason("chunks are missing")),
+        )),
+        Status::Failed => Err(Failure::failed(reason("the job failed"))),
+    }
+}
+
+/// Checks flags, settings, input and output folder, before anything is started.
+fn plan(asked: cli::Run) -> Result<Plan, Failure> {
+    let settings = asked.settings()?;
+    let registry = Arc::new(autoconnect_jobs::registry());
+    let broker: settings::Broker = load(&settings)?;
+    let request = request(&asked, &settings)?;
+    let kind = registry
+        .get(<Sales as autoconnect_common::JobKind>::NAME)
+        .ok_or_else(|| Failure::failed("the kind sales is unknown here"))?;
+    let request = name_job(kind, &request, broker.uri.is_some())?;
+    let reducer: settings::Reducer = load(&settings)?;
+    check_folder(&reducer.results)?;
+    Ok(Plan {
+        registry,
+        request,
+        out: reducer.results,
+        threads: load::<settings::Producer>(&settings)?.threads,
+        workers: asked.workers.map(Into::into),
+        prefetch: load::<settings::Worker>(&settings)?.prefetch,
+        broker,
+        config: asked.config,
+        profile: asked.profile,
+    })
+}
+
+fn load<T: settings::Section>(settings: &Settings) -> Result<T, Failure> {
+    settings.load().map_err(Failure::usage)
+}
+
+fn request(asked: &cli::Run, settings: &Settings) -> Result<Request, Failure> {
+    let sales: SalesSettings = load(settings)?;
+    let inputs = match asked.files.as_slice() {
+        [] => vec![PathBuf::from(cli::DEFAULT_FILE)],
+        files => files.to_vec(),
+    };
+    Ok(Request {
+        inputs,
+        chunk_rows: sales.chunk_rows,
+        delimiter: asked.delimiter,
+        encoding: asked.encoding.into(),
+        dedup: !asked.no_dedup,
+        max_rejects: asked
+            .max_rejects
+            .map_or(sales.max_rejects, |Limit(limit)| limit),
+        today: asked.today.unwrap_or_else(today),
+        margin: sales.margin,
+    })
+}
+
+fn today() -> NaiveDate {
+    chrono::Local::now().date_naive()
+}
+
+/// Gives the request its job's name; through a broker each run is a job of its own, since a reducer elsewhere may have
+/// ended an equal one before.
+fn name_job(kind: &dyn Kind, request: &Request, anew: bool) -> Result<JobRequest, Failure> {
+    let request = serde_json::value::to_raw_value(request)
+        .map_err(|error| Failure::usage(format!("a path that is not UTF-8: {error}")))?;
+    let run = anew.then(|| format!("{}-{:?}", std::process::id(), std::time::SystemTime::now()));
+    let job = autoconnect_producer::job_id(kind, &request, run.as_deref())
+        .map_err(|error| refused(&error))?;
+    Ok(JobRequest {
+        job,
+        kind: kind.name().to_owned(),
+        request,
+    })
+}
+
+/// Finds out before the work, not after it, that the report cannot be written.
+fn check_folder(out: &Path) -> Result<(), Failure> {
+    let probe = out.join(format!(".autoconnect-{}", std::process::id()));
+    std::fs::create_dir_all(out)
+        .and_then(|()| std::fs::write(&probe, b""))
+        .and_then(|()| std::fs::remove_file(&probe))
+        .map_err(|error| {
+            Failure::usage(format!(
+                "{}: cannot write the report there: {error}",
+                out.display()
+            ))
+        })
+}
+
+fn carry_out_plan(plan: &Plan, show_progress: bool) -> Result<Finished, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start threads: {error}")))?;
+    let finished = runtime.block_on(async {
+        let shutdown = stop_on_signals();
+        let gauge = Arc::new(Gauge::default());
+        let bar = Bar::start(show_progress, &gauge);
+        let finished = match plan.broker.uri {
+            Some(_) => cluster::run(plan, &gauge, &shutdown).await,
+            None => embedded(plan, &gauge, &shutdown).await,
+        };
+        drop(bar);
+        finished
+    });
+    // a thread that waits for standard input must not keep us
+    runtime.shutdown_background();
+    finished.map_err(|trouble| trouble.into_failure())
+}
+
+/// Why there is no [`Event::Finished`].
+enum Trouble {
+    Producer(ProducerError),
+    Broker(BrokerError),
+    Role(String),
+    Interrupted,
+}
+
+impl From<BrokerError> for Trouble {
+    fn from(error: BrokerError) -> Self {
+        Self::Broker(error)
+    }
+}
+
+impl Trouble {
+    fn role(error: &(dyn std::error::Error + 'static)) -> Self {
+        Self::Role(sentence(error))
+    }
+
+    fn into_failure(self) -> Failure {
+        match self {
+            Self::Producer(ProducerError::Cut(error)) => refused(&error),
+            Self::Producer(error) => Failure::failed(sentence(&error)),
+            Self::Broker(error) => Failure::failed(sentence(&error)),
+            Self::Role(said) => Failure::failed(said),
+            Self::Interrupted => interrupted(),
+        }
+    }
+}
+
+fn interrupted() -> Failure {
+    Failure::new(
+        Exit::Interrupted,
+        "interrupted before the report was complete",
+    )
+}
+
+fn refused(error: &CutError) -> Failure {
+    match error {
+        CutError::Refused(_) => Failure::usage(sentence(error)),
+        CutError::Failed { .. } => Failure::failed(sentence(error)),
+        CutError::Cancelled => interrupted(),
+    }
+}
+
+/// The roles that were started for this job; each ends when it is told to, and only then.
+type Roles = JoinSet<Result<(), Trouble>>;
+
+/// All three acts in this process.
+async fn embedded(plan: &Plan, gauge: &Gauge, shutdown: &Shutdown) -> Result<Finished, Trouble> {
+    let broker = Embedded::new();
+    let events = broker
+        .subscribe(Queue::Events(plan.request.job.clone()), EVENTS)
+        .await?;
+    let stop = shutdown.child_token();
+    let mut roles = Roles::new();
+    let config = autoconnect_reducer::Config::volatile(&plan.out);
+    roles.spawn(reduce(
+        broker.clone(),
+        Arc::clone(&plan.registry),
+        config,
+        stop.clone(),
+    ));
+    for number in 1..=plan.workers.map_or(plan.threads, usize::from) {
+        let config = worker::Config {
+            name: format!("worker-{number}"),
+            prefetch: plan.prefetch,
+        };
+        roles.spawn(work_here(
+            broker.clone(),
+            Arc::clone(&plan.registry),
+            config,
+            stop.clone(),
+        ));
+    }
+    let finished = follow(&broker, plan, events, &mut roles, gauge, shutdown).await;
+    leave(&broker, roles, &stop).await;
+    finished
+}
+
+async fn reduce<B: Broker>(
+    broker: B,
+    registry: Arc<Registry>,
+    config: autoconnect_reducer::Config,
+    stop: Shutdown,
+) -> Result<(), Trouble> {
+    autoconnect_reducer::run(&broker, &registry, config, stop)
+        .await
+        .map(|_| ())
+        .map_err(|error| Trouble::role(&error))
+}
+
+async fn work_here<B: Broker>(
+    broker: B,
+    registry: Arc<Registry>,
+    config: worker::Config,
+    stop: Shutdown,
+) -> Result<(), Trouble> {
+    worker::run(&broker, &registry, &config, &stop)
+        .await
+        .map(|_| ())
+        .map_err(|error| Trouble::role(&error))
+}
+
+/// Produces the job and follows it to its end.
+async fn follow<B: Broker>(
+    broker: &B,
+    plan: &Plan,
+    events: Subscription,
+    roles: &mut Roles,
+    gauge: &Gauge,
+    shutdown: &Shutdown,
+) -> Result<Finished, Trouble> {
+    tokio::select! {
+        biased;
+        finished = produce(broker, plan, events, gauge, shutdown) => finished,
+        Some(ended) = roles.join_next() => Err(match ended {
+            Ok(Err(trouble)) => trouble,
+            Ok(Ok(())) if shutdown.is_cancelled() => Trouble::Interrupted,
+            Ok(Ok(())) => Trouble::Role("a role ended before the job did".to_owned()),
+            Err(death) => Trouble::Role(format!("a role died: {death}")),
+        }),
+        () = shutdown.cancelled() => Err(Trouble::Interrupted),
+    }
+}
+
+async fn produce<B: Broker>(
+    broker: &B,
+    plan: &Plan,
+    mut events: Subscription,
+    gauge: &Gauge,
+    shutdown: &Shutdown,
+) -> Result<Finished, Trouble> {
+    let cut = Arc::clone(&gauge.cut);
+    let producing = autoconnect_producer::run_job(
+        broker,
+        &plan.registry,
+        &plan.request,
+        plan.threads,
+        cut,
+        shutdown,
+    );
+    let mut producing = std::pin::pin!(producing);
+    let mut produced = false;
+    loop {
+        tokio::select! {
+            biased;
+            event = events.next() => {
+                let event = event.ok_or(BrokerError::Closed)?;
+                let news = Event::from_message(&event.message);
+                event.ack();
+                if let Ok(news) = news
+                    && let Some(finished) = heard(news, &plan.request.job, gauge)
+                {
+                    return Ok(finished);
+                }
+            }
+            manifest = &mut producing, if !produced => {
+                manifest.map_err(Trouble::Producer)?;
+                produced = true;
+            }
+        }
+    }
+}
+
+/// Takes note of an event; gives the job's end back, if that is what it tells.
+fn heard(event: Event, ours: &JobId, gauge: &Gauge) -> Option<Finished> {
+    match event {
+        Event::Progress { job, done, .. } if job == *ours => {
+            gauge.merged.store(done, Ordering::Relaxed);
+            None
+        }
+        Event::Finished {
+            job,
+            status,
+            reason,
+            report,
+            execution,
+        } if job == *ours => Some(Finished {
+            job,
+            status,
+            reason,
+            report,
+            execution,
+        }),
+        _ => None,
+    }
+}
+
+/// Tells every role to stop, waits for them, and closes the broker.
+async fn leave<B: Broker>(broker: &B, mut roles: Roles, stop: &Shutdown) {
+    stop.cancel();
+    let all = async { while roles.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(GOODBYE, all).await;
+    broker.close().await;
+}

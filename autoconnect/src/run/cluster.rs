@@ -1,0 +1,199 @@
+//! A job through RabbitMQ: with worker processes and a reducer of its own, or with those that run elsewhere.
+
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use autoconnect_common::broker::rabbitmq::RabbitMq;
+use autoconnect_common::broker::{Broker as _, BrokerError, Queue};
+use autoconnect_common::kind::REPORT;
+use autoconnect_common::program::stop_on_signals;
+use autoconnect_common::settings::{self, Sources};
+use autoconnect_common::{Shutdown, telemetry};
+use autoconnect_worker as worker;
+use tokio::process::{Child, Command};
+
+use super::{EVENTS, Finished, Plan, Roles, Trouble, follow, leave, load, reduce};
+use crate::progress::Gauge;
+use crate::spool::Spool;
+use crate::{Failure, cli};
+
+/// How long the broker may take to answer for the first time.
+const FIRST_CONTACT: Duration = Duration::from_secs(10);
+/// How often a worker process that was killed is started again.
+const RESTARTS: u32 = 100;
+
+pub(super) async fn run(
+    plan: &Plan,
+    gauge: &Gauge,
+    shutdown: &Shutdown,
+) -> Result<Finished, Trouble> {
+    let rabbit = connect(&plan.broker, "autoconnect run")?;
+    let spool = Spool::new(rabbit.clone(), &plan.out, &plan.request.job);
+    let contact = rabbit.subscribe(Queue::Events(plan.request.job.clone()), EVENTS);
+    let events = tokio::select! {
+        events = tokio::time::timeout(FIRST_CONTACT, contact) => match events {
+            Ok(events) => events?,
+            Err(_) => return Err(Trouble::Role(format!(
+                "the broker did not answer within {} seconds",
+                FIRST_CONTACT.as_secs()
+            ))),
+        },
+        () = shutdown.cancelled() => return Err(Trouble::Interrupted),
+    };
+    let stop = shutdown.child_token();
+    let mut roles = Roles::new();
+    let state = plan.out.join(".reducer");
+    if let Some(workers) = plan.workers {
+        let config = autoconnect_reducer::Config::durable(&plan.out, &state);
+        let registry = Arc::clone(&plan.registry);
+        roles.spawn(reduce(rabbit.clone(), registry, config, stop.clone()));
+        for number in 1..=workers {
+            let name = format!("worker-{}-{number}", std::process::id());
+            roles.spawn(supervise(start(plan, &name)?, stop.clone()));
+        }
+    }
+    let finished = follow(&spool, plan, events, &mut roles, gauge, shutdown).await;
+    leave(&rabbit, roles, &stop).await;
+    if plan.workers.is_some() {
+        forget(&state);
+    }
+    let finished = finished?;
+    write_if_elsewhere(plan, &spool, &finished)?;
+    Ok(finished)
+}
+
+fn connect(broker: &settings::Broker, name: &str) -> Result<RabbitMq, BrokerError> {
+    RabbitMq::connect(broker.options(name))
+}
+
+/// A reducer that ran elsewhere wrote its files there; ours are made of the same report.
+fn write_if_elsewhere(
+    plan: &Plan,
+    spool: &Spool<RabbitMq>,
+    finished: &Finished,
+) -> Result<(), Trouble> {
+    let job = plan.request.job.as_str();
+    let own = plan.out.join("jobs").join(job);
+    if own.join(REPORT).exists() || own.join("execution.json").exists() {
+        return Ok(());
+    }
+    let kind = plan
+        .registry
+        .get(&plan.request.kind)
+        .ok_or_else(|| Trouble::Role("the job's kind is unknown here".to_owned()))?;
+    spool
+        .write(kind, &plan.out, finished)
+        .map_err(|error| Trouble::role(&error))
+}
+
+/// Removes the reducer's state, unless results of another job are in it: those exist nowhere else.
+fn forget(state: &Path) {
+    let is_empty = |folder: &Path| {
+        std::fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none())
+    };
+    if is_empty(&state.join("jobs")) {
+        let _ = std::fs::remove_dir_all(state);
+    }
+}
+
+/// How to start a worker process. The address goes by the environment: arguments are for everyone to see.
+fn start(plan: &Plan, name: &str) -> Result<Command, Trouble> {
+    let program = std::env::current_exe()
+        .map_err(|error| Trouble::Role(format!("cannot find this program: {error}")))?;
+    let mut command = Command::new(program);
+    command.args(["worker", "--name", name]);
+    if let Some(config) = &plan.config {
+        command.arg("--config").arg(config);
+    }
+    if let Some(profile) = &plan.profile {
+        command.arg("--profile").arg(profile);
+    }
+    if let Some(uri) = &plan.broker.uri {
+        command.env("AUTOCONNECT_BROKER__URI", uri.expose());
+    }
+    if let Some(ca) = &plan.broker.ca {
+        command.env("AUTOCONNECT_BROKER__CA", ca);
+    }
+    command.stdin(Stdio::piped()).stdout(Stdio::null());
+    command.kill_on_drop(true);
+    Ok(command)
+}
+
+/// Keeps one worker process alive until told to stop; then its standard input ends, and it leaves by itself.
+async fn supervise(mut command: Command, stop: Shutdown) -> Result<(), Trouble> {
+    for _ in 0..RESTARTS {
+        let mut worker = command
+            .spawn()
+            .map_err(|error| Trouble::Role(format!("cannot start a worker process: {error}")))?;
+        tokio::select! {
+            () = stop.cancelled() => {
+                drop(worker.stdin.take());
+                let _ = worker.wait().await;
+                return Ok(());
+            }
+            ended = ended(&mut worker) => {
+                if let Some(code) = ended?.code() {
+                    // it said why by itself
+                    return Err(Trouble::Role(format!("a worker process ended with exit code {code}")));
+                }
+                tracing::warn!("a worker process was killed, another takes its place");
+            }
+        }
+    }
+    Err(Trouble::Role(format!(
+        "a worker process was killed {RESTARTS} times"
+    )))
+}
+
+async fn ended(worker: &mut Child) -> Result<ExitStatus, Trouble> {
+    // `wait` would end the worker's standard input, which tells it to stop
+    let stdin = worker.stdin.take();
+    let status = worker.wait().await;
+    drop(stdin);
+    status.map_err(|error| Trouble::Role(format!("cannot wait for a worker process: {error}")))
+}
+
+/// The hidden command `worker`.
+///
+/// # Errors
+/// [`Failure`].
+pub fn work(asked: cli::Worker) -> Result<(), Failure> {
+    let settings = cli::read(
+        Sources::of_process(asked.config, asked.profile).flag("worker.name", Some(asked.name)),
+    )?;
+    let broker: settings::Broker = load(&settings)?;
+    let worker: settings::Worker = load(&settings)?;
+    telemetry::start("error", false);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start threads: {error}")))?;
+    let done = runtime.block_on(async {
+        let shutdown = stop_on_signals();
+        stop_at_end_of_input(shutdown.clone());
+        let rabbit = connect(&broker, &worker.name).map_err(Failure::usage)?;
+        let registry = Arc::new(autoconnect_jobs::registry());
+        let config = worker::Config {
+            name: worker.name,
+            prefetch: worker.prefetch,
+        };
+        let worked = worker::run(&rabbit, &registry, &config, &shutdown).await;
+        rabbit.close().await;
+        worked
+            .map(|_| ())
+            .map_err(|error| Failure::failed(autoconnect_common::program::sentence(&error)))
+    });
+    runtime.shutdown_background();
+    done
+}
+
+/// Our parent keeps our standard input open for as long as it wants us, or lives. The thread that waits for its end is
+/// not the runtime's, so that nothing waits for it when a signal comes first.
+fn stop_at_end_of_input(shutdown: Shutdown) {
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        shutdown.cancel();
+    });
+}

@@ -1,0 +1,420 @@
+//! What is said at the end of a job: a summary in French for a person, or one JSON object for a program.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use autoconnect_common::JobId;
+use autoconnect_common::kind::{Lap, REPORT};
+use autoconnect_common::message::Status;
+use autoconnect_jobs::fixed::{Euros, Percent};
+use serde::{Deserialize, Serialize};
+
+use crate::Failure;
+use crate::french::{euros, percent, time, whole};
+
+/// Cities shown in the ranking; the others are in the report.
+const CITIES: usize = 15;
+
+/// How a job ended.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// The job.
+    pub job: JobId,
+    /// How.
+    pub status: Status,
+    /// Why there is no report or an incomplete one.
+    pub reason: Option<String>,
+    /// `report.json`, where it was small enough to travel.
+    pub report: Option<String>,
+    /// `execution.json`.
+    pub execution: Option<String>,
+}
+
+impl Finished {
+    /// Whether the job ended with a report.
+    pub fn has_report(&self) -> bool {
+        self.status != Status::Failed
+    }
+}
+
+/// The part of `report.json` that is shown; whatever else is in it is ignored.
+#[derive(Debug, Deserialize)]
+struct Report {
+    source: Source,
+    #[serde(default)]
+    qualite: Quality,
+    ca_total: Euros,
+    #[serde(default)]
+    comparatif: Vec<City>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Source {
+    lignes: u64,
+    acceptees: u64,
+    rejetees: u64,
+    #[serde(default)]
+    avertissements: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Quality {
+    #[serde(default)]
+    par_motif: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct City {
+    rang: u64,
+    ville: String,
+    ca: Euros,
+    part: Option<Percent>,
+}
+
+/// The part of `execution.json` that is shown.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Execution {
+    acts_ms: BTreeMap<String, Option<f64>>,
+    calculations: Vec<Lap>,
+}
+
+/// `text` as JSON, or the file `name` of the results, where it did not travel.
+fn read<T: for<'de> Deserialize<'de>>(text: Option<&str>, out: &Path, name: &str) -> Option<T> {
+    match text {
+        Some(text) => serde_json::from_str(text).ok(),
+        None => serde_json::from_slice(&fs::read(out.join(name)).ok()?).ok(),
+    }
+}
+
+fn report(out: &Path, finished: &Finished) -> Option<Report> {
+    finished
+        .has_report()
+        .then(|| read(finished.report.as_deref(), out, REPORT))
+        .flatten()
+}
+
+fn execution(out: &Path, finished: &Finished) -> Execution {
+    let own = out.join("jobs").join(finished.job.as_str());
+    read(finished.execution.as_deref(), &own, "execution.json").unwrap_or_default()
+}
+
+/// The files of the job, by their path below `out`, sorted, the report first.
+fn written(out: &Path, job: &JobId) -> Vec<String> {
+    let own = out.join("jobs").join(job.as_str());
+    let mut found = Vec::new();
+    let mut folders = vec![own.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if let Ok(name) = path.strip_prefix(&own) {
+                found.push(name.to_string_lossy().into_owned());
+            }
+        }
+    }
+    found.sort_by_key(|name| (name != REPORT, name.contains('/'), name.clone()));
+    found
+}
+
+/// The summary for a person.
+pub fn text(out: &Path, finished: &Finished, took: Duration) -> String {
+    let mut text = String::new();
+    if let Some(report) = report(out, finished) {
+        report.write(&mut text);
+    }
+    let files = written(out, &finished.job);
+    let (tables, others): (Vec<_>, Vec<_>) = files.iter().partition(|name| name.contains('/'));
+    line(
+        &mut text,
+        format_args!("Fichiers écrits dans {}/", shown(out)),
+    );
+    for name in others {
+        line(&mut text, format_args!("  {name}"));
+    }
+    if let [first, ..] = tables.as_slice() {
+        let folder = first.split('/').next().unwrap_or_default();
+        line(
+            &mut text,
+            format_args!("  {folder}/ ({} tableaux)", tables.len()),
+        );
+    }
+    times(&mut text, &execution(out, finished), took);
+    text
+}
+
+/// A folder without the slashes at its end.
+fn shown(out: &Path) -> String {
+    let path = out.display().to_string();
+    path.trim_end_matches('/').to_owned()
+}
+
+fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    // writing to a String cannot fail
+    let _ = writeln!(text, "{arguments}");
+}
+
+impl Report {
+    fn write(&self, text: &mut String) {
+        let Source {
+            lignes,
+            acceptees,
+            rejetees,
+            ..
+        } = self.source;
+        line(
+            text,
+            format_args!(
+                "{} lignes lues : {} acceptées, {} rejetées\n",
+                whole(lignes),
+                whole(acceptees),
+                whole(rejetees)
+            ),
+        );
+        line(text, format_args!("CA total : {}\n", euros(self.ca_total)));
+        self.ranking(text);
+        counts(text, "Rejets (rejets.csv)", &self.qualite.par_motif);
+        counts(text, "Avertissements", &self.source.avertissements);
+    }
+
+    fn ranking(&self, text: &mut String) {
+        let rows: Vec<[String; 4]> = self
+            .comparatif
+            .iter()
+            .take(CITIES)
+            .map(|city| {
+                [
+                    city.rang.to_string(),
+                    printable(&city.ville),
+                    euros(city.ca),
+                    city.part.map_or_else(|| "-".to_owned(), percent),
+                ]
+            })
+            .collect();
+        if rows.is_empty() {
+            return;
+        }
+        let titles = ["Rang", "Ville", "CA", "Part"];
+        let width = |column: usize| {
+            let longest = rows.iter().map(|row| row[column].chars().count()).max();
+            longest.unwrap_or(0).max(titles[column].len())
+        };
+        let (rank, city, ca, part) = (width(0), width(1), width(2), width(3));
+        let mut row = |[a, b, c, d]: [&str; 4]| {
+            line(
+                text,
+                format_args!("  {a:>rank$}  {b:<city$}  {c:>ca$}  {d:>part$}"),
+            );
+        };
+        row(titles);
+        for cells in &rows {
+            row(cells.each_ref().map(String::as_str));
+        }
+        if let Some(more) = self.comparatif.len().checked_sub(CITIES + 1) {
+            line(
+                text,
+                format_args!("  … et {} autres villes", whole(more as u64 + 1)),
+            );
+        }
+        text.push('\n');
+    }
+}
+
+/// A name from the data, without what could move a terminal's cursor.
+fn printable(name: &str) -> String {
+    let visible = |c: char| {
+        !c.is_control()
+            && !matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    name.chars()
+        .map(|c| if visible(c) { c } else { '\u{fffd}' })
+        .take(60)
+        .collect()
+}
+
+fn counts(text: &mut String, title: &str, counts: &BTreeMap<String, u64>) {
+    let mut counts: Vec<(&String, u64)> = counts.iter().map(|(name, &n)| (name, n)).collect();
+    counts.retain(|&(_, count)| count > 0);
+    if counts.is_empty() {
+        return;
+    }
+    counts.sort_by_key(|&(name, count)| (std::cmp::Reverse(count), name));
+    line(text, format_args!("{title}"));
+    let longest = counts.iter().map(|(name, _)| name.chars().count()).max();
+    let width = longest.unwrap_or(0);
+    for (name, count) in counts {
+        line(text, format_args!("  {name:<width$}  {}", whole(count)));
+    }
+    text.push('\n');
+}
+
+fn times(text: &mut String, execution: &Execution, took: Duration) {
+    const ACTS: [(&str, &str); 5] = [
+        ("cut", "lecture et découpe"),
+        ("work", "calcul (cumulé)"),
+        ("merge", "fusion"),
+        ("conclude", "conclusion"),
+        ("publish", "écriture"),
+    ];
+    let acts: Vec<String> = ACTS
+        .iter()
+        .filter_map(|(key, name)| Some((name, execution.acts_ms.get(*key).copied()??)))
+        .map(|(name, ms)| format!("{name} {}", time(ms)))
+        .collect();
+    line(
+        text,
+        format_args!("\nDurée : {}", time(took.as_secs_f64() * 1e3)),
+    );
+    if !acts.is_empty() {
+        line(text, format_args!("  {}", acts.join(" · ")));
+    }
+    let calculations: Vec<String> = execution
+        .calculations
+        .iter()
+        .map(|lap| format!("{} {}", lap.name, time(lap.ms)))
+        .collect();
+    for some in calculations.chunks(4) {
+        line(text, format_args!("  {}", some.join(" · ")));
+    }
+}
+
+/// The one JSON object of `--json`.
+#[derive(Debug, Serialize)]
+struct Json<'a> {
+    status: &'a str,
+    exit_code: u8,
+    job: Option<&'a JobId>,
+    reason: Option<&'a str>,
+    report: Option<String>,
+    files: Vec<String>,
+    rows: Option<Rows>,
+    times_ms: BTreeMap<String, Option<f64>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Rows {
+    lignes: u64,
+    acceptees: u64,
+    rejetees: u64,
+}
+
+/// What `--json` prints of a job that ended: status, reason, report, files, rows, times in milliseconds.
+pub fn json(out: &Path, finished: &Finished, took: Duration) -> String {
+    let (status, exit_code) = match finished.status {
+        Status::Done => ("done", 0),
+        Status::Incomplete => ("incomplete", 3),
+        Status::Failed => ("failed", 1),
+    };
+    let mut times_ms = execution(out, finished).acts_ms;
+    times_ms.insert(
+        "total".to_owned(),
+        Some((took.as_secs_f64() * 1e6).round() / 1e3),
+    );
+    let path = |name: &String| out.join(name).display().to_string();
+    written_as_json(&Json {
+        status,
+        exit_code,
+        job: Some(&finished.job),
+        reason: finished.reason.as_deref(),
+        report: finished.has_report().then(|| path(&REPORT.to_owned())),
+        files: written(out, &finished.job).iter().map(path).collect(),
+        rows: report(out, finished).map(|report| Rows {
+            lignes: report.source.lignes,
+            acceptees: report.source.acceptees,
+            rejetees: report.source.rejetees,
+        }),
+        times_ms,
+    })
+}
+
+/// What `--json` prints where no job ended.
+pub(crate) fn json_of_failure(failure: &Failure) -> String {
+    written_as_json(&Json {
+        status: "failed",
+        exit_code: failure.exit.code(),
+        job: None,
+        reason: Some(&failure.sentence),
+        report: None,
+        files: Vec::new(),
+        rows: None,
+        times_ms: BTreeMap::new(),
+    })
+}
+
+fn written_as_json(json: &Json<'_>) -> String {
+    let mut text = serde_json::to_string_pretty(json).unwrap_or_else(|_| "{}".to_owned());
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finished(report: &str) -> Finished {
+        Finished {
+            job: "sales-0".parse().expect("valid"),
+            status: Status::Done,
+            reason: None,
+            report: Some(report.to_owned()),
+            execution: Some(
+                r#"{"acts_ms": {"cut": 12, "work": 3.5, "merge": 0.2, "conclude": 1, "publish": null},
+                    "calculations": [{"name": "ca_total", "ms": 0.01}], "workers": {}}"#
+                    .to_owned(),
+            ),
+        }
+    }
+
+    const REPORT_JSON: &str = r#"{
+        "source": {"fichiers": ["a.csv"], "lignes": 10000, "acceptees": 9998, "rejetees": 2,
+                   "avertissements": {"prix_nul": 3}},
+        "qualite": {"par_motif": {"date_invalide": 2}, "complet": true},
+        "ca_total": 1234567.5,
+        "comparatif": [
+            {"rang": 1, "ville": "Lyon", "ca": 1000000, "part": 81.0, "transactions": 5},
+            {"rang": 2, "ville": "Saint-\u001b[2JÉtienne", "ca": 234567.5, "part": null}
+        ]}"#;
+
+    #[test]
+    fn the_summary_says_what_a_person_asks_first() {
+        let took = Duration::from_millis(30);
+        let said =
+            text(Path::new("nowhere/"), &finished(REPORT_JSON), took).replace('\u{202f}', " ");
+        assert_eq!(
+            said,
+            "10 000 lignes lues : 9 998 acceptées, 2 rejetées\n\n\
+             CA total : 1 234 567,50 €\n\n  \
+               Rang  Ville                          CA     Part\n     \
+                  1  Lyon               1 000 000,00 €  81,00 %\n     \
+                  2  Saint-\u{fffd}[2JÉtienne    234 567,50 €        -\n\n\
+             Rejets (rejets.csv)\n  \
+               date_invalide  2\n\n\
+             Avertissements\n  \
+               prix_nul  3\n\n\
+             Fichiers écrits dans nowhere/\n\n\
+             Durée : 30,0 ms\n  \
+               lecture et découpe 12,0 ms · calcul (cumulé) 3,5 ms · fusion 200 µs · conclusion 1,0 ms\n  \
+               ca_total 10 µs\n"
+        );
+    }
+
+    #[test]
+    fn the_json_object_says_status_files_rows_and_times() {
+        let said = json(
+            Path::new("nowhere"),
+            &finished(REPORT_JSON),
+            Duration::from_millis(30),
+        );
+        let object: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+        assert_eq!(object["status"], "done");
+        assert_eq!(object["exit_code"], 0);
+        assert_eq!(object["report"], "nowhere/report.json");
+        assert_eq!(object["rows"]["acceptees"], 9998);
+        assert_eq!(object["times_ms"]["total"], 30.0);
+        assert_eq!(object["times_ms"]["cut"], 12.0);
+    }
+}

@@ -1,0 +1,250 @@
+//! The broker for one machine: bounded queues inside this process, with the promises of the real one.
+//!
+//! Whoever waits, waits at one queue for one thing, a message or room, and is woken alone: a message wakes one
+//! consumer, room one publisher, and whoever leaves more behind wakes the next.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, Semaphore, mpsc};
+
+use super::{Broker, BrokerError, Delivery, Queue, Subscription, Verdict, check_sendable};
+use crate::Shutdown;
+use crate::message::{Exchange, Message};
+
+/// Bytes of bodies a queue holds before publishers wait: small, so that the whole job stays in a few megabytes.
+const QUEUE_BYTES: usize = 4 << 20;
+
+/// A broker inside this process; clones share their queues.
+#[derive(Clone)]
+pub struct Embedded {
+    queues: Arc<Queues>,
+}
+
+struct Queues {
+    durable: Vec<Arc<Waiting>>,
+    /// The queues of those who listen to events, gone with them.
+    listeners: Mutex<Vec<Arc<Waiting>>>,
+    closed: Shutdown,
+}
+
+/// What waits in one queue, and who is told about it.
+struct Waiting {
+    queue: Queue,
+    /// A plain mutex is right: it is held for a push or a pop, never across an await.
+    messages: Mutex<Messages>,
+    arrived: Notify,
+    room: Notify,
+}
+
+#[derive(Default)]
+struct Messages {
+    /// With how often each was delivered before.
+    waiting: VecDeque<(Message, u32)>,
+    bytes: usize,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Waiting {
+    fn new(queue: Queue) -> Arc<Self> {
+        Arc::new(Self {
+            queue,
+            messages: Mutex::default(),
+            arrived: Notify::new(),
+            room: Notify::new(),
+        })
+    }
+
+    /// Takes `message` in unless the queue is full; gives it back then.
+    fn offer(&self, message: Message) -> Result<(), Message> {
+        let mut messages = lock(&self.messages);
+        if messages.bytes > 0 && messages.bytes + message.body.len() > QUEUE_BYTES {
+            return Err(message);
+        }
+        messages.bytes += message.body.len();
+        let more_room = messages.bytes < QUEUE_BYTES;
+        messages.waiting.push_back((message, 0));
+        drop(messages);
+        self.arrived.notify_one();
+        if more_room {
+            self.room.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Takes `message` in, however full the queue is.
+    fn force(&self, message: Message) {
+        let mut messages = lock(&self.messages);
+        messages.bytes += message.body.len();
+        messages.waiting.push_back((message, 0));
+        drop(messages);
+        self.arrived.notify_one();
+    }
+
+    /// Takes a message back, to the head of the queue.
+    fn put_back(&self, message: Message, redeliveries: u32) {
+        let mut messages = lock(&self.messages);
+        messages.bytes += message.body.len();
+        messages.waiting.push_front((message, redeliveries));
+        drop(messages);
+        self.arrived.notify_one();
+    }
+
+    fn take(&self) -> Option<(Message, u32)> {
+        let mut messages = lock(&self.messages);
+        let taken = messages.waiting.pop_front()?;
+        messages.bytes -= taken.0.body.len();
+        let more = !messages.waiting.is_empty();
+        drop(messages);
+        self.room.notify_one();
+        if more {
+            self.arrived.notify_one();
+        }
+        Some(taken)
+    }
+}
+
+impl Default for Embedded {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Embedded {
+    /// A broker with empty queues.
+    pub fn new() -> Self {
+        Self {
+            queues: Arc::new(Queues {
+                durable: Queue::DURABLE.into_iter().map(Waiting::new).collect(),
+                listeners: Mutex::default(),
+                closed: Shutdown::new(),
+            }),
+        }
+    }
+}
+
+impl Queues {
+    /// Puts a message into every queue that takes it, however full those are: nobody may be there to make room.
+    fn force(&self, message: &Message) {
+        let listeners = lock(&self.listeners);
+        for waiting in self.durable.iter().chain(listeners.iter()) {
+            if waiting.queue.takes(message) {
+                waiting.force(message.clone());
+            }
+        }
+    }
+
+    /// A message came back: to the head of its queue, or to the dead ones once it did so too often.
+    fn give_back(&self, from: &Waiting, mut message: Message, redeliveries: u32) {
+        match from.queue.delivery_limit() {
+            Some((limit, key)) if redeliveries >= limit => {
+                message.exchange = Exchange::Dead;
+                message.key = key.to_owned();
+                self.force(&message);
+            }
+            _ => from.put_back(message, redeliveries + 1),
+        }
+    }
+
+    /// Moves messages from a queue into `deliveries` until either end is gone.
+    async fn pump(
+        self: Arc<Self>,
+        from: Arc<Waiting>,
+        prefetch: u16,
+        deliveries: mpsc::Sender<Delivery>,
+    ) {
+        let unsettled = Arc::new(Semaphore::new(usize::from(prefetch)));
+        loop {
+            let permit = tokio::select! {
+                permit = Arc::clone(&unsettled).acquire_owned() => permit,
+                () = self.closed.cancelled() => break,
+                () = deliveries.closed() => break,
+            };
+            let (message, redeliveries) = loop {
+                if let Some(taken) = from.take() {
+                    break taken;
+                }
+                // A wake-up that this one does not use, because it leaves, goes to the next.
+                tokio::select! {
+                    () = from.arrived.notified() => {}
+                    () = self.closed.cancelled() => return,
+                    () = deliveries.closed() => return,
+                }
+            };
+            let (queues, origin, copy) = (Arc::clone(&self), Arc::clone(&from), message.clone());
+            let delivery = Delivery::new(message, redeliveries, move |verdict| {
+                if verdict == Verdict::GiveBack {
+                    queues.give_back(&origin, copy, redeliveries);
+                }
+                drop(permit);
+            });
+            if deliveries.send(delivery).await.is_err() {
+                break;
+            }
+        }
+    }
+
+    /// A queue of a listener's own, until it leaves.
+    async fn listen(
+        self: Arc<Self>,
+        own: Arc<Waiting>,
+        prefetch: u16,
+        deliveries: mpsc::Sender<Delivery>,
+    ) {
+        Arc::clone(&self)
+            .pump(Arc::clone(&own), prefetch, deliveries)
+            .await;
+        lock(&self.listeners).retain(|listener| !Arc::ptr_eq(listener, &own));
+    }
+}
+
+impl Broker for Embedded {
+    async fn publish(&self, mut message: Message) -> Result<(), BrokerError> {
+        check_sendable(&message)?;
+        if self.queues.closed.is_cancelled() {
+            return Err(BrokerError::Closed);
+        }
+        // Dead chunks and events are few and always taken; anything else has one queue, which may be full.
+        let bounded = !matches!(message.exchange, Exchange::Dead | Exchange::Events);
+        let mut takers = self.queues.durable.iter();
+        let Some(taker) = takers.find(|waiting| bounded && waiting.queue.takes(&message)) else {
+            self.queues.force(&message);
+            return Ok(());
+        };
+        loop {
+            match taker.offer(message) {
+                Ok(()) => return Ok(()),
+                Err(refused) => message = refused,
+            }
+            tokio::select! {
+                () = taker.room.notified() => {}
+                () = self.queues.closed.cancelled() => return Err(BrokerError::Closed),
+            }
+        }
+    }
+
+    async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Subscription, BrokerError> {
+        if self.queues.closed.is_cancelled() {
+            return Err(BrokerError::Closed);
+        }
+        let prefetch = prefetch.max(1);
+        let (deliveries, stream) = mpsc::channel(usize::from(prefetch));
+        let queues = Arc::clone(&self.queues);
+        let known = queues.durable.iter().find(|waiting| waiting.queue == queue);
+        if let Some(from) = known.cloned() {
+            tokio::spawn(queues.pump(from, prefetch, deliveries));
+        } else {
+            let own = Waiting::new(queue);
+            lock(&queues.listeners).push(Arc::clone(&own));
+            tokio::spawn(queues.listen(own, prefetch, deliveries));
+        }
+        Ok(Subscription::new(stream).ending_with(self.queues.closed.clone()))
+    }
+
+    async fn close(&self) {
+        self.queues.closed.cancel();
+    }
+}

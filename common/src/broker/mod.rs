@@ -1,0 +1,259 @@
+//! The transport seam: a [`Broker`] takes messages and hands out deliveries, at least once.
+//!
+//! Two brokers keep the same promises and pass the same suite (`testkit::broker`): [`embedded`], a queue inside this
+//! process, and [`rabbitmq`]. The roles never learn which one carries them.
+
+pub mod embedded;
+pub mod rabbitmq;
+pub mod topology;
+
+use std::future::Future;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+
+use crate::Shutdown;
+use crate::message::{MAX_NAME, Message};
+pub use topology::Queue;
+
+/// A transport of messages.
+///
+/// Promises: a message whose [`publish`](Broker::publish) returned `Ok` is delivered to every queue it is routed to, at
+/// least once, until one delivery of each is acknowledged. Nothing is promised about order. A delivery that is dropped
+/// without a verdict is delivered again, to whoever asks next.
+pub trait Broker: Send + Sync + 'static {
+    /// Hands a message over. Returns once the broker is responsible for it; waits while the queue is full or the broker
+    /// is away, however long that is.
+    ///
+    /// # Errors
+    /// [`BrokerError`] where waiting cannot help.
+    fn publish(&self, message: Message) -> impl Future<Output = Result<(), BrokerError>> + Send;
+
+    /// Starts taking from a queue, with at most `prefetch` deliveries without a verdict at any time. It outlives
+    /// reconnects: a delivery from before one is simply delivered again, and its late verdict has no effect.
+    ///
+    /// # Errors
+    /// [`BrokerError`] where waiting cannot help.
+    fn subscribe(
+        &self,
+        queue: Queue,
+        prefetch: u16,
+    ) -> impl Future<Output = Result<Subscription, BrokerError>> + Send;
+
+    /// Hands over the verdicts given so far and leaves. Afterwards every subscription is at its end.
+    fn close(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// What waiting does not mend.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BrokerError {
+    /// The broker was closed, by us.
+    #[error("the broker connection is closed")]
+    Closed,
+    /// The broker will never take us: wrong address, credentials, virtual host or certificate. One sentence.
+    #[error("{0}")]
+    Refused(String),
+    /// The message itself cannot be sent. One sentence.
+    #[error("{0}")]
+    Unsendable(String),
+}
+
+/// The largest body that is sent, in bytes (RabbitMQ 4 refuses messages above 16 MiB).
+pub const MAX_BODY: usize = 15 << 20;
+/// The most bytes all headers of a message have together: they travel in one frame.
+pub const MAX_HEADERS: usize = 64 << 10;
+
+/// Refuses a message that a broker could not carry, so that both refuse the same ones.
+///
+/// # Errors
+/// [`BrokerError::Unsendable`] for a routing key, id, type or header name over [`MAX_NAME`] bytes, headers over
+/// [`MAX_HEADERS`] and a body over [`MAX_BODY`].
+pub fn check_sendable(message: &Message) -> Result<(), BrokerError> {
+    let at_most = |what: &str, found: usize, limit: usize| {
+        if found <= limit {
+            return Ok(());
+        }
+        let id: String = message.id.chars().take(80).collect();
+        Err(BrokerError::Unsendable(format!(
+            "message {id:?}: {what} of {found} bytes, expected at most {limit}"
+        )))
+    };
+    at_most("routing key", message.key.len(), MAX_NAME)?;
+    at_most("id", message.id.len(), MAX_NAME)?;
+    at_most("type", message.kind.len(), MAX_NAME)?;
+    at_most("body", message.body.len(), MAX_BODY)?;
+    let mut headers = 0;
+    for (name, value) in &message.headers {
+        at_most("name of a header", name.len(), MAX_NAME)?;
+        headers += name.len() + value.len() + 6;
+    }
+    at_most("headers", headers, MAX_HEADERS)
+}
+
+/// A stream of deliveries from one queue. Dropping it stops taking, and gives back what was not settled.
+#[derive(Debug)]
+pub struct Subscription {
+    deliveries: mpsc::Receiver<Delivery>,
+    closed: Shutdown,
+}
+
+impl Subscription {
+    /// The stream that comes out of `deliveries`; for brokers.
+    pub fn new(deliveries: mpsc::Receiver<Delivery>) -> Self {
+        Self {
+            deliveries,
+            closed: Shutdown::new(),
+        }
+    }
+
+    /// The same stream, at its end as soon as `closed` is told, whatever is still in it; for brokers.
+    #[must_use]
+    pub fn ending_with(mut self, closed: Shutdown) -> Self {
+        self.closed = closed;
+        self
+    }
+
+    /// The next delivery; `None` once the broker is closed. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Delivery> {
+        tokio::select! {
+            biased;
+            () = self.closed.cancelled() => None,
+            delivery = self.deliveries.recv() => delivery,
+        }
+    }
+}
+
+/// What is to become of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is done with, forever.
+    Ack,
+    /// Somebody else is to have it.
+    GiveBack,
+}
+
+/// A message that was handed to us and waits for a verdict; dropping it gives it back.
+pub struct Delivery {
+    /// The message.
+    pub message: Message,
+    /// How often it had been delivered before, to anyone, as far as the broker knows.
+    pub redeliveries: u32,
+    settle: Option<Box<dyn FnOnce(Verdict) + Send>>,
+}
+
+impl Delivery {
+    /// A delivery whose verdict goes to `settle`; for brokers.
+    pub fn new(
+        message: Message,
+        redeliveries: u32,
+        settle: impl FnOnce(Verdict) + Send + 'static,
+    ) -> Self {
+        Self {
+            message,
+            redeliveries,
+            settle: Some(Box::new(settle)),
+        }
+    }
+
+    /// Says that the message is done with. Only say so once what came of it is safe elsewhere.
+    pub fn ack(mut self) {
+        self.settle_as(Verdict::Ack);
+    }
+
+    /// Says that somebody else is to have it.
+    pub fn give_back(mut self) {
+        self.settle_as(Verdict::GiveBack);
+    }
+
+    fn settle_as(&mut self, verdict: Verdict) {
+        if let Some(settle) = self.settle.take() {
+            settle(verdict);
+        }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.settle_as(Verdict::GiveBack);
+    }
+}
+
+impl std::fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Delivery")
+            .field("id", &self.message.id)
+            .field("redeliveries", &self.redeliveries)
+            .finish()
+    }
+}
+
+/// Publishes with a bounded number of messages and bytes on their way: the producer's memory, in one place.
+pub struct Window<'b, B> {
+    broker: &'b B,
+    on_their_way: FuturesUnordered<BoxFuture<'b, (usize, Result<(), BrokerError>)>>,
+    bytes: usize,
+    max_messages: usize,
+    max_bytes: usize,
+}
+
+impl<'b, B: Broker> Window<'b, B> {
+    /// A window of at most `max_messages` messages and (but for one message alone) `max_bytes` bytes.
+    pub fn new(broker: &'b B, max_messages: usize, max_bytes: usize) -> Self {
+        Self {
+            broker,
+            on_their_way: FuturesUnordered::new(),
+            bytes: 0,
+            max_messages,
+            max_bytes,
+        }
+    }
+
+    /// Sends a message off, after waiting for room in the window.
+    ///
+    /// # Errors
+    /// The first [`BrokerError`] of any message sent before.
+    pub async fn publish(&mut self, message: Message) -> Result<(), BrokerError> {
+        let bytes = message.body.len();
+        while !self.on_their_way.is_empty()
+            && (self.on_their_way.len() >= self.max_messages || self.bytes + bytes > self.max_bytes)
+        {
+            self.settle_one().await?;
+        }
+        self.bytes += bytes;
+        let broker = self.broker;
+        self.on_their_way.push(Box::pin(
+            async move { (bytes, broker.publish(message).await) },
+        ));
+        Ok(())
+    }
+
+    /// Waits until one message of the window, if there is any, is the broker's.
+    ///
+    /// # Errors
+    /// As [`Window::publish`].
+    pub async fn settle_one(&mut self) -> Result<(), BrokerError> {
+        if let Some((bytes, sent)) = self.on_their_way.next().await {
+            self.bytes -= bytes;
+            sent?;
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is on its way.
+    pub fn is_empty(&self) -> bool {
+        self.on_their_way.is_empty()
+    }
+
+    /// Waits until every message sent off is the broker's.
+    ///
+    /// # Errors
+    /// As [`Window::publish`].
+    pub async fn drain(&mut self) -> Result<(), BrokerError> {
+        while !self.is_empty() {
+            self.settle_one().await?;
+        }
+        Ok(())
+    }
+}

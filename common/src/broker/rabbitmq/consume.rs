@@ -1,0 +1,176 @@
+//! Takes from one queue, across sessions, and hands over the verdicts.
+//!
+//! A verdict belongs to the session that its delivery came from: it goes to that session's channel, and is lost with
+//! it, because the broker then delivers the message again anyway. An acknowledgement that lapin calls sent proves
+//! nothing, so nothing is concluded from one.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{Acker, Channel};
+use tokio::sync::{mpsc, oneshot};
+
+use super::session::{Failure, Link, Session};
+use super::wire::{received, short};
+use super::{Common, declare};
+use crate::broker::{BrokerError, Delivery, Queue, Verdict};
+
+type Established = oneshot::Sender<Result<(), BrokerError>>;
+type Settled = (Acker, Verdict);
+
+/// One subscription.
+pub(super) struct Consumer {
+    pub(super) link: Arc<Link>,
+    pub(super) queue: Queue,
+    pub(super) prefetch: u16,
+    pub(super) deliveries: mpsc::Sender<Delivery>,
+}
+
+impl Consumer {
+    /// Takes from the queue until nobody listens or the broker is closed; tells `established` once the first delivery
+    /// may come, or why none ever will.
+    pub(super) async fn run(self, established: Established) {
+        let mut established = Some(established);
+        loop {
+            let session = tokio::select! {
+                session = self.link.session() => session,
+                () = self.deliveries.closed() => return,
+            };
+            let taken = match session {
+                Ok(session) => {
+                    let taken = self.take(&session, &mut established).await;
+                    taken.map_err(|failure| session.fail(failure))
+                }
+                Err(error) => {
+                    match established.take() {
+                        Some(established) => {
+                            let _gone = established.send(Err(error));
+                        }
+                        None => {
+                            tracing::error!(%error, queue = self.queue.name(), "no more deliveries")
+                        }
+                    }
+                    return;
+                }
+            };
+            if taken.is_ok() {
+                return;
+            }
+        }
+    }
+
+    fn common(&self) -> &Common {
+        &self.link.common
+    }
+
+    /// Takes over one session; ends well only when nothing more is to be taken.
+    async fn take(
+        &self,
+        session: &Session,
+        established: &mut Option<Established>,
+    ) -> Result<(), Failure> {
+        let channel = session.channel().await?;
+        channel
+            .basic_qos(self.prefetch, BasicQosOptions::default())
+            .await?;
+        let queue = match &self.queue {
+            Queue::Events(job) => declare::listener(&channel, self.common(), job).await?,
+            queue => short(self.common().named(queue.name()))
+                .map_err(|error| Failure::Never(error.to_string()))?,
+        };
+        let tag = short("").map_err(|error| Failure::Never(error.to_string()))?;
+        let options = BasicConsumeOptions::default();
+        let mut stream = channel
+            .basic_consume(queue, tag, options, FieldTable::default())
+            .await?;
+        session.prove();
+        if let Some(established) = established.take() {
+            let _gone = established.send(Ok(()));
+        }
+        let (settle, mut verdicts) = mpsc::unbounded_channel();
+        let mut waiting = None;
+        loop {
+            tokio::select! {
+                Some((acker, verdict)) = verdicts.recv() => hand_over(&acker, verdict).await?,
+                next = stream.next(), if waiting.is_none() => match next {
+                    Some(delivery) => waiting = Some(self.delivery(delivery?, &settle)),
+                    None => return Err(Failure::Away("the queue stopped delivering".to_owned())),
+                },
+                room = self.deliveries.reserve(), if waiting.is_some() => match room {
+                    Ok(room) => {
+                        if let Some(delivery) = waiting.take() {
+                            room.send(delivery);
+                        }
+                    }
+                    Err(_) => break,
+                },
+                () = self.deliveries.closed() => break,
+                () = self.common().closed.cancelled() => break,
+            }
+        }
+        drop((waiting, settle));
+        self.leave(&channel, stream, verdicts).await
+    }
+
+    fn delivery(
+        &self,
+        delivery: lapin::message::Delivery,
+        settle: &mpsc::UnboundedSender<Settled>,
+    ) -> Delivery {
+        let (acker, settle) = (delivery.acker.clone(), settle.clone());
+        let (message, redeliveries) = received(delivery, &self.queue, &self.common().prefix);
+        Delivery::new(message, redeliveries, move |verdict| {
+            // A session that is gone takes no verdicts, and needs none.
+            let _gone = settle.send((acker, verdict));
+        })
+    }
+
+    /// Stops taking, gives back what nobody saw, and hands over verdicts: all of them where only the listener left,
+    /// those given so far where the broker is closed.
+    async fn leave(
+        &self,
+        channel: &Channel,
+        mut stream: lapin::Consumer,
+        mut verdicts: mpsc::UnboundedReceiver<Settled>,
+    ) -> Result<(), Failure> {
+        channel
+            .basic_cancel(stream.tag(), BasicCancelOptions::default())
+            .await?;
+        while let Some(Ok(unseen)) = stream.next().await {
+            hand_over(&unseen.acker, Verdict::GiveBack).await?;
+        }
+        loop {
+            tokio::select! {
+                biased;
+                settled = verdicts.recv() => match settled {
+                    Some((acker, verdict)) => hand_over(&acker, verdict).await?,
+                    None => break,
+                },
+                () = self.common().closed.cancelled() => break,
+            }
+        }
+        Ok(channel.close(200, "leaving".into()).await?)
+    }
+}
+
+async fn hand_over(acker: &Acker, verdict: Verdict) -> Result<(), Failure> {
+    let sent = match verdict {
+        Verdict::Ack => acker.ack(BasicAckOptions::default()).await?,
+        Verdict::GiveBack => {
+            let options = BasicNackOptions {
+                requeue: true,
+                ..BasicNackOptions::default()
+            };
+            acker.nack(options).await?
+        }
+    };
+    if sent {
+        Ok(())
+    } else {
+        Err(Failure::Away("the channel was lost".to_owned()))
+    }
+}

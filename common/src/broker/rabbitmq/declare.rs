@@ -1,0 +1,163 @@
+//! Declares the topology: [`crate::broker::topology`], in AMQP.
+//!
+//! Everything is durable and declared in full each time, so it is there again after somebody deleted it. Nothing is
+//! ever deleted. The arguments are those that RabbitMQ 3.10 and 4 both know.
+
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{Channel, ExchangeKind};
+
+use super::Common;
+use super::session::Failure;
+use super::wire::short;
+use crate::JobId;
+use crate::broker::Queue;
+use crate::broker::topology::{Routing, UNROUTED};
+use crate::message::Exchange;
+
+/// What stands for "no limit" of deliveries: RabbitMQ 4 would put its own limit of 20 where there is none, and drop
+/// what passes it.
+const NO_LIMIT: u32 = 1_000_000;
+
+fn name(common: &Common, name: &str) -> Result<ShortString, Failure> {
+    short(common.named(name)).map_err(|error| Failure::Never(error.to_string()))
+}
+
+fn text(value: impl Into<Vec<u8>>) -> AMQPValue {
+    AMQPValue::LongString(value.into().into())
+}
+
+fn table<const N: usize>(pairs: [(&str, AMQPValue); N]) -> Result<FieldTable, Failure> {
+    let mut table = FieldTable::default();
+    for (key, value) in pairs {
+        let key = short(key).map_err(|error| Failure::Never(error.to_string()))?;
+        table.insert(key, value);
+    }
+    Ok(table)
+}
+
+/// Declares every exchange, queue and binding.
+pub(super) async fn topology(channel: &Channel, common: &Common) -> Result<(), Failure> {
+    exchange(
+        channel,
+        common,
+        UNROUTED,
+        ExchangeKind::Fanout,
+        FieldTable::default(),
+    )
+    .await?;
+    for each in Exchange::ALL {
+        let kind = match each.routing() {
+            Routing::Topic => ExchangeKind::Topic,
+            Routing::Direct => ExchangeKind::Direct,
+        };
+        let arguments = if each == Exchange::Chunks {
+            table([("alternate-exchange", text(common.named(UNROUTED)))])?
+        } else {
+            FieldTable::default()
+        };
+        exchange(channel, common, each.name(), kind, arguments).await?;
+    }
+    for each in Queue::DURABLE {
+        queue(channel, common, &each).await?;
+    }
+    Ok(())
+}
+
+async fn exchange(
+    channel: &Channel,
+    common: &Common,
+    plain: &str,
+    kind: ExchangeKind,
+    arguments: FieldTable,
+) -> Result<(), Failure> {
+    let options = ExchangeDeclareOptions {
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    channel
+        .exchange_declare(name(common, plain)?, kind, options, arguments)
+        .await
+        .map_err(|error| Failure::declaring(&common.named(plain), &error))
+}
+
+async fn queue(channel: &Channel, common: &Common, queue: &Queue) -> Result<(), Failure> {
+    let queue_name = name(common, queue.name())?;
+    let options = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    channel
+        .queue_declare(queue_name.clone(), options, arguments(common, queue)?)
+        .await
+        .map_err(|error| Failure::declaring(queue_name.as_str(), &error))?;
+    for (exchange, key) in queue.bindings() {
+        bind(channel, common, &queue_name, exchange.name(), key).await?;
+    }
+    if *queue == Queue::Unrouted {
+        bind(channel, common, &queue_name, UNROUTED, "").await?;
+    }
+    Ok(())
+}
+
+async fn bind(
+    channel: &Channel,
+    common: &Common,
+    queue: &ShortString,
+    exchange: &str,
+    key: &str,
+) -> Result<(), Failure> {
+    let exchange = name(common, exchange)?;
+    let key = short(key).map_err(|error| Failure::Never(error.to_string()))?;
+    let options = QueueBindOptions::default();
+    channel
+        .queue_bind(queue.clone(), exchange, key, options, FieldTable::default())
+        .await
+        .map_err(|error| Failure::declaring(queue.as_str(), &error))
+}
+
+fn arguments(common: &Common, queue: &Queue) -> Result<FieldTable, Failure> {
+    let max_bytes = i64::try_from(queue.max_bytes()).unwrap_or(i64::MAX);
+    let (limit, dead_letter_key) = match queue.delivery_limit() {
+        Some((limit, key)) => (limit, Some(key)),
+        None => (NO_LIMIT, None),
+    };
+    let mut arguments = table([
+        ("x-queue-type", text("quorum")),
+        ("x-overflow", text("reject-publish")),
+        ("x-max-length-bytes", AMQPValue::LongLongInt(max_bytes)),
+        ("x-delivery-limit", AMQPValue::LongLongInt(i64::from(limit))),
+    ])?;
+    if let Some(key) = dead_letter_key {
+        let dead = common.named(Exchange::Dead.name());
+        arguments.insert("x-dead-letter-exchange".into(), text(dead));
+        arguments.insert("x-dead-letter-routing-key".into(), text(key));
+        arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+    }
+    if queue.single_active_consumer() {
+        arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
+    }
+    Ok(arguments)
+}
+
+/// Declares a queue of our own for the events of `job`: the broker names it, and it goes when we do.
+pub(super) async fn listener(
+    channel: &Channel,
+    common: &Common,
+    job: &JobId,
+) -> Result<ShortString, Failure> {
+    let options = QueueDeclareOptions {
+        exclusive: true,
+        auto_delete: true,
+        ..QueueDeclareOptions::default()
+    };
+    let max_bytes = i64::try_from(Queue::Events(job.clone()).max_bytes()).unwrap_or(i64::MAX);
+    let arguments = table([("x-max-length-bytes", AMQPValue::LongLongInt(max_bytes))])?;
+    let queue = channel
+        .queue_declare(ShortString::default(), options, arguments)
+        .await
+        .map_err(|error| Failure::of(&error))?;
+    let key = format!("job.{job}");
+    bind(channel, common, queue.name(), Exchange::Events.name(), &key).await?;
+    Ok(queue.name().clone())
+}

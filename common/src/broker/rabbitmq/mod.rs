@@ -1,0 +1,209 @@
+//! The broker for a cluster: RabbitMQ, through lapin, which is named in this folder only.
+//!
+//! ```text
+//! publish() --> inbox --> publisher --(Link "publish")--> session --> RabbitMQ
+//! subscribe() <-- deliveries <-- consumer --(Link "consume")--> session <-- RabbitMQ
+//! ```
+//!
+//! A [`session`] is one connection, and it is never repaired: at the first error of any kind it is dropped, the
+//! link builds another one, and whatever had no confirmation is published again. Publishing and consuming have a
+//! connection each, because a broker under an alarm stops reading from publishers, and acknowledgements must not wait
+//! behind them.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `address` | URIs: read, masked, refused |
+//! | `session` | connecting, waiting, giving up, noticing death |
+//! | `declare` | the topology, on the broker |
+//! | `wire` | [`Message`] to AMQP and back |
+//! | `publish` | confirms, returns, rejects, the window |
+//! | `consume` | deliveries and verdicts |
+
+mod address;
+mod consume;
+mod declare;
+mod publish;
+mod session;
+mod wire;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use self::address::Address;
+use self::publish::Outgoing;
+use self::session::Link;
+use super::{Broker, BrokerError, Queue, Subscription, check_sendable};
+use crate::Shutdown;
+use crate::message::Message;
+
+/// How long leaving may take before the connections are cut.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// How to reach RabbitMQ, and as whom.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// `amqp://user:password@host:port/vhost`, or `amqps://`; several are tried in turn.
+    pub uris: Vec<String>,
+    /// The certificates (PEM) that alone are trusted for `amqps://`; the system's where there are none.
+    pub ca: Option<PathBuf>,
+    /// The role's name, shown as the connection's name.
+    pub name: String,
+    /// Whether exchanges and queues are declared at every connection; a role that may not, waits for them.
+    pub declare: bool,
+    /// Stands before the name of every exchange and queue, so that several clusters, or tests, share a virtual host.
+    pub prefix: String,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("uris", &self.uris.len())
+            .field("ca", &self.ca)
+            .field("name", &self.name)
+            .field("declare", &self.declare)
+            .field("prefix", &self.prefix)
+            .finish()
+    }
+}
+
+/// What every part of one broker shares.
+struct Common {
+    name: String,
+    declare: bool,
+    prefix: String,
+    addresses: Vec<Address>,
+    /// PEM certificates that are trusted, where an address asks for TLS.
+    trusted: Option<String>,
+    closed: Shutdown,
+    /// Why the broker will never take us, once that is known.
+    refused: OnceLock<String>,
+}
+
+impl Common {
+    /// The name of an exchange or queue on the broker.
+    fn named(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// Why a request that nobody answers will not be answered.
+    fn end(&self) -> BrokerError {
+        match self.refused.get() {
+            Some(why) => BrokerError::Refused(why.clone()),
+            None => BrokerError::Closed,
+        }
+    }
+}
+
+/// RabbitMQ; clones share their connections.
+#[derive(Clone)]
+pub struct RabbitMq {
+    common: Arc<Common>,
+    inbox: mpsc::Sender<Outgoing>,
+    consuming: Arc<Link>,
+    publishing: Arc<Link>,
+    /// The publisher and the consumers, so that leaving can wait for them.
+    tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
+
+impl RabbitMq {
+    /// A broker that connects as soon as something is asked of it. Call it inside a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`BrokerError::Refused`] for an address that is none, a certificate file that cannot be used, and for the
+    /// user `guest` at an address off this machine. No password is in any of them.
+    pub fn connect(options: Options) -> Result<Self, BrokerError> {
+        let (addresses, trusted) = address::read_all(&options.uris, options.ca.as_deref())
+            .map_err(BrokerError::Refused)?;
+        let common = Arc::new(Common {
+            name: options.name,
+            declare: options.declare,
+            prefix: options.prefix,
+            addresses,
+            trusted,
+            closed: Shutdown::new(),
+            refused: OnceLock::new(),
+        });
+        let publishing = Arc::new(Link::new("publish", Arc::clone(&common)));
+        let consuming = Arc::new(Link::new("consume", Arc::clone(&common)));
+        let (inbox, messages) = mpsc::channel(1);
+        let publisher = tokio::spawn(publish::run(Arc::clone(&publishing), messages));
+        Ok(Self {
+            common,
+            inbox,
+            consuming,
+            publishing,
+            tasks: Arc::new(Mutex::new(vec![publisher])),
+        })
+    }
+
+    fn tasks(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for RabbitMq {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RabbitMq")
+            .field("addresses", &self.common.addresses)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Broker for RabbitMq {
+    async fn publish(&self, message: Message) -> Result<(), BrokerError> {
+        check_sendable(&message)?;
+        if self.common.closed.is_cancelled() || self.common.refused.get().is_some() {
+            return Err(self.common.end());
+        }
+        let (done, confirmed) = oneshot::channel();
+        let outgoing = Outgoing::new(message, &self.common, done)?;
+        if self.inbox.send(outgoing).await.is_err() {
+            return Err(self.common.end());
+        }
+        confirmed.await.unwrap_or_else(|_| Err(self.common.end()))
+    }
+
+    async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Subscription, BrokerError> {
+        let prefetch = prefetch.max(1);
+        let (deliveries, stream) = mpsc::channel(usize::from(prefetch));
+        let (ready, established) = oneshot::channel();
+        let consumer = consume::Consumer {
+            link: Arc::clone(&self.consuming),
+            queue,
+            prefetch,
+            deliveries,
+        };
+        {
+            let mut tasks = self.tasks();
+            if self.common.closed.is_cancelled() {
+                return Err(self.common.end());
+            }
+            tasks.retain(|task| !task.is_finished());
+            tasks.push(tokio::spawn(consumer.run(ready)));
+        }
+        established
+            .await
+            .unwrap_or_else(|_| Err(self.common.end()))?;
+        Ok(Subscription::new(stream).ending_with(self.common.closed.clone()))
+    }
+
+    async fn close(&self) {
+        self.common.closed.cancel();
+        let tasks = std::mem::take(&mut *self.tasks());
+        let finished = async {
+            for task in tasks {
+                if let Err(error) = task.await {
+                    tracing::error!(%error, "a broker task failed");
+                }
+            }
+        };
+        if tokio::time::timeout(GOODBYE, finished).await.is_err() {
+            tracing::warn!("the broker did not take the last verdicts in time");
+        }
+        tokio::join!(self.consuming.close(), self.publishing.close());
+    }
+}

@@ -1,0 +1,127 @@
+//! Turns a [`Message`] into AMQP and back.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+
+use super::Common;
+use crate::broker::{BrokerError, Queue};
+use crate::message::{Exchange, Message};
+
+const TRANSIENT: u8 = 1;
+const PERSISTENT: u8 = 2;
+
+/// A message ready to be published, any number of times.
+pub(super) struct Ready {
+    pub(super) exchange: ShortString,
+    pub(super) key: ShortString,
+    pub(super) properties: BasicProperties,
+    /// Whether the broker must say so when no queue takes it. Events are lost where nobody listens.
+    pub(super) mandatory: bool,
+    pub(super) id: String,
+    pub(super) body: Bytes,
+}
+
+/// A short string, which has at most 255 bytes.
+pub(super) fn short(text: impl Into<String>) -> Result<ShortString, BrokerError> {
+    ShortString::try_new(text).map_err(|error| BrokerError::Unsendable(error.to_string()))
+}
+
+impl Ready {
+    pub(super) fn new(message: Message, common: &Common) -> Result<Self, BrokerError> {
+        let event = message.exchange == Exchange::Events;
+        let content_type = match message.kind.as_str() {
+            "chunk" | "annex" => "application/octet-stream",
+            _ => "application/json",
+        };
+        let mut headers = FieldTable::default();
+        for (name, value) in message.headers {
+            headers.insert(short(name)?, AMQPValue::LongString(value.into()));
+        }
+        let properties = BasicProperties::default()
+            .with_delivery_mode(if event { TRANSIENT } else { PERSISTENT })
+            .with_message_id(short(message.id.clone())?)
+            .with_type(short(message.kind)?)
+            .with_content_type(short(content_type)?)
+            .with_app_id(short("autoconnect")?)
+            .with_headers(headers);
+        Ok(Self {
+            exchange: short(common.named(message.exchange.name()))?,
+            key: short(message.key)?,
+            properties,
+            mandatory: !event,
+            id: message.id,
+            body: message.body,
+        })
+    }
+}
+
+/// The message in a delivery from `queue`, and how often it had been delivered before.
+pub(super) fn received(
+    delivery: lapin::message::Delivery,
+    queue: &Queue,
+    prefix: &str,
+) -> (Message, u32) {
+    let properties = &delivery.properties;
+    let text = |value: &Option<ShortString>| {
+        value
+            .as_ref()
+            .map_or_else(String::new, |text| text.as_str().to_owned())
+    };
+    let mut headers = BTreeMap::new();
+    let mut redeliveries = u32::from(delivery.redelivered);
+    for (name, value) in properties.headers().iter().flatten() {
+        let name = name.as_str();
+        if name == "x-delivery-count" {
+            redeliveries = redeliveries.max(count(value));
+        } else if !name.starts_with("x-")
+            && let AMQPValue::LongString(text) = value
+        {
+            headers.insert(name.to_owned(), text.to_string());
+        }
+    }
+    let message = Message {
+        exchange: exchange(delivery.exchange.as_str(), prefix).unwrap_or_else(|| home(queue)),
+        key: delivery.routing_key.as_str().to_owned(),
+        id: text(properties.message_id()),
+        kind: text(properties.kind()),
+        headers,
+        body: Bytes::from(delivery.data),
+    };
+    (message, redeliveries)
+}
+
+/// The number in `x-delivery-count`, in whatever width the broker wrote it.
+fn count(value: &AMQPValue) -> u32 {
+    let number = match *value {
+        AMQPValue::ShortShortInt(number) => i64::from(number),
+        AMQPValue::ShortShortUInt(number) => i64::from(number),
+        AMQPValue::ShortInt(number) => i64::from(number),
+        AMQPValue::ShortUInt(number) => i64::from(number),
+        AMQPValue::LongInt(number) => i64::from(number),
+        AMQPValue::LongUInt(number) => i64::from(number),
+        AMQPValue::LongLongInt(number) => number,
+        _ => 0,
+    };
+    u32::try_from(number.max(0)).unwrap_or(u32::MAX)
+}
+
+fn exchange(name: &str, prefix: &str) -> Option<Exchange> {
+    let name = name.strip_prefix(prefix)?;
+    Exchange::ALL
+        .into_iter()
+        .find(|exchange| exchange.name() == name)
+}
+
+/// Where a message of `queue` comes from when it was put there by hand.
+fn home(queue: &Queue) -> Exchange {
+    match queue {
+        Queue::Chunks | Queue::Unrouted => Exchange::Chunks,
+        Queue::Quarantine | Queue::DeadChunks | Queue::DeadResults => Exchange::Dead,
+        Queue::Results => Exchange::Results,
+        Queue::Jobs => Exchange::Jobs,
+        Queue::Events(_) => Exchange::Events,
+    }
+}

@@ -1,0 +1,108 @@
+//! What a worker receives ([`Chunk`]) and the [`Digest`] that proves it arrived as it was sent.
+
+use std::fmt;
+use std::str::FromStr;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::{JobId, Seq};
+
+/// The largest chunk body that is accepted, in bytes: quorum queues keep larger messages on disk long after their ack.
+pub const MAX_BODY: usize = 1 << 20;
+
+/// A SHA-256 digest, written as 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// The digest of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// The digest itself.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The first `digits` hexadecimal digits: enough to name a thing, not to prove it.
+    pub fn short(&self, digits: usize) -> String {
+        self.to_string().chars().take(digits).collect()
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Text that is not 64 hexadecimal digits in lower case.
+#[derive(Debug, thiserror::Error)]
+#[error("digest: expected 64 hexadecimal digits in lower case")]
+pub struct InvalidDigest;
+
+impl FromStr for Digest {
+    type Err = InvalidDigest;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDigest> {
+        let nibble = |b: u8| match b {
+            b'0'..=b'9' => Ok(b - b'0'),
+            b'a'..=b'f' => Ok(b - b'a' + 10),
+            _ => Err(InvalidDigest),
+        };
+        let text = text.as_bytes();
+        if text.len() != 64 {
+            return Err(InvalidDigest);
+        }
+        let mut digest = [0; 32];
+        for (byte, pair) in digest.iter_mut().zip(text.chunks_exact(2)) {
+            *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+        }
+        Ok(Self(digest))
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = InvalidDigest;
+
+    fn try_from(text: String) -> Result<Self, InvalidDigest> {
+        text.parse()
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> String {
+        digest.to_string()
+    }
+}
+
+/// A piece of a job's input, complete in itself: a worker needs nothing else.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    /// The job it belongs to.
+    pub job: JobId,
+    /// The name of the job's kind.
+    pub kind: String,
+    /// The version of the kind's chunk format.
+    pub schema: u32,
+    /// Its number within the job.
+    pub seq: Seq,
+    /// What it is about, as the last word of its routing key (`sales`: the city).
+    pub key: String,
+    /// How many rows it carries.
+    pub rows: u32,
+    /// The digest of `body`.
+    pub digest: Digest,
+    /// The rows, in the kind's own format (`sales`: an Arrow IPC stream).
+    pub body: Bytes,
+}

@@ -1,0 +1,164 @@
+//! How `cut` hands out what it makes: an [`Outlet`] for chunks, annexes and progress, and the ways it can end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::{JobId, Seq, Shutdown};
+
+/// One thing `cut` made.
+#[derive(Debug)]
+pub enum Item {
+    /// A chunk, not yet given its job's name.
+    Chunk {
+        /// Its number; numbers of a part are 0, 1, 2, … without gaps, in any order of arrival.
+        seq: Seq,
+        /// The last word of its routing key.
+        key: String,
+        /// How many rows it carries.
+        rows: u32,
+        /// At most [`crate::chunk::MAX_BODY`] bytes.
+        body: Bytes,
+    },
+    /// A page of a side file that belongs to the report (`rejets.csv`): pages are joined in order of their number.
+    Annex {
+        /// The side file's name.
+        name: &'static str,
+        /// 0, 1, 2, … without gaps, for each name.
+        page: u32,
+        /// At most [`crate::chunk::MAX_BODY`] bytes.
+        body: Bytes,
+    },
+}
+
+/// How far a cut has come, in bytes of input; shared with whoever shows it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    read: AtomicU64,
+    total: AtomicU64,
+    rows: AtomicU64,
+}
+
+impl Progress {
+    /// Bytes of input read so far.
+    pub fn read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of input there are; 0 while unknown.
+    pub fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// Rows read so far.
+    pub fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+
+    /// Says how many bytes of input there are.
+    pub fn set_total(&self, bytes: u64) {
+        self.total.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Says that `bytes` more and `rows` more were read.
+    pub fn advance(&self, bytes: u64, rows: u64) {
+        self.read.fetch_add(bytes, Ordering::Relaxed);
+        self.rows.fetch_add(rows, Ordering::Relaxed);
+    }
+}
+
+/// Where `cut` puts its chunks and annexes. Putting waits while the queue is full; that is the only brake there is.
+///
+/// Any thread of `cut` may put, in any order.
+#[derive(Clone, Debug)]
+pub struct Outlet {
+    job: JobId,
+    items: mpsc::Sender<Item>,
+    progress: Arc<Progress>,
+    shutdown: Shutdown,
+    threads: usize,
+}
+
+impl Outlet {
+    /// An outlet for the items of `job` that holds at most `capacity` of them, for a `cut` that may use `threads`
+    /// threads, and where they come out.
+    pub fn new(
+        job: JobId,
+        capacity: usize,
+        threads: usize,
+        progress: Arc<Progress>,
+        shutdown: Shutdown,
+    ) -> (Self, mpsc::Receiver<Item>) {
+        let (items, outcome) = mpsc::channel(capacity.max(1));
+        (
+            Self {
+                job,
+                items,
+                progress,
+                shutdown,
+                threads: threads.max(1),
+            },
+            outcome,
+        )
+    }
+
+    /// Hands out one item. Blocks the calling thread while the queue is full; never call it on an async thread.
+    ///
+    /// # Errors
+    /// [`CutError::Cancelled`] once nobody takes items any more or the process is told to stop.
+    pub fn put(&self, item: Item) -> Result<(), CutError> {
+        self.check()?;
+        self.items
+            .blocking_send(item)
+            .map_err(|_| CutError::Cancelled)
+    }
+
+    /// Returns an error once the process is told to stop; a long loop without items asks now and then.
+    ///
+    /// # Errors
+    /// [`CutError::Cancelled`].
+    pub fn check(&self) -> Result<(), CutError> {
+        if self.shutdown.is_cancelled() {
+            Err(CutError::Cancelled)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The job that is being cut.
+    pub fn job(&self) -> &JobId {
+        &self.job
+    }
+
+    /// Where to tell how far the cut has come.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// How many threads `cut` may use; the chunks never depend on it.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+}
+
+/// Why a cut did not reach its end. Each message is one sentence that names the file and what was expected.
+#[derive(Debug, thiserror::Error)]
+pub enum CutError {
+    /// The request or its input cannot be used; the user can mend it (exit code 2).
+    #[error("{0}")]
+    Refused(String),
+    /// The machine failed us: a disk, a temporary file (exit code 1).
+    #[error("{what}")]
+    Failed {
+        /// What was being done, and to which file.
+        what: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Told to stop.
+    #[error("cancelled")]
+    Cancelled,
+}

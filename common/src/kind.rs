@@ -1,0 +1,365 @@
+//! What a kind of job is ([`JobKind`]), its only law ([`Merge`]), and the one place where types are erased ([`Registry`]).
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::chunk::Digest;
+use crate::{Chunk, CutError, Outlet, Seq};
+
+/// A kind of job: a name and three acts, each played by one program.
+///
+/// | act | who plays it | what it is |
+/// |---|---|---|
+/// | [`cut`](JobKind::cut) | producer | request -> chunks, each with its routing key, and the facts no chunk carries |
+/// | [`work`](JobKind::work) | worker | chunk -> partial |
+/// | [`conclude`](JobKind::conclude) | reducer | facts + merged partial -> report |
+///
+/// `work` and `conclude` are pure: the same input gives the same output, on any machine, at any time. So is `cut`, of
+/// the request and the input it names: the same request makes the same chunks, byte for byte, with any number of threads.
+pub trait JobKind: Send + Sync + 'static {
+    /// The kind's name: the first word of its routing keys, `a-z` and `-` only.
+    const NAME: &'static str;
+    /// The version of its chunk and partial formats; a worker refuses another.
+    const SCHEMA: u32;
+
+    /// What is asked: inputs and every option that can change a byte of the report.
+    type Request: Serialize + DeserializeOwned + Send;
+    /// What `cut` learnt that no chunk carries; travels in the manifest.
+    type Facts: Serialize + DeserializeOwned + Send;
+    /// What `work` makes of one chunk.
+    type Partial: Merge + Default + Serialize + DeserializeOwned + Send;
+    /// What `conclude` makes of the job; as JSON it is `report.json`.
+    type Report: Serialize + DeserializeOwned;
+
+    /// Tells this request's input from any other, without reading all of it: the job's id is made of it.
+    ///
+    /// # Errors
+    /// [`CutError::Refused`] for an input that cannot be read.
+    fn fingerprint(request: &Self::Request) -> Result<Digest, CutError>;
+
+    /// Cuts the input into chunks. Runs on a blocking thread; may start `outlet.threads()` threads of its own.
+    ///
+    /// # Errors
+    /// [`CutError`]; whatever was already put is then dropped by the reducer.
+    fn cut(request: &Self::Request, outlet: &Outlet) -> Result<Cut<Self::Facts>, CutError>;
+
+    /// Turns a chunk into a partial. No I/O, no clock, no randomness that is not seeded by `chunk.seq`.
+    ///
+    /// # Errors
+    /// [`WorkError`] for a chunk that can never be read: the reducer reports it missing.
+    fn work(chunk: &Chunk) -> Result<Self::Partial, WorkError>;
+
+    /// Makes the report of the whole job. `missing` names the chunks whose partial never came (normally none).
+    ///
+    /// # Errors
+    /// [`ConcludeError`] where the facts and the partial cannot both be right.
+    fn conclude(
+        facts: Self::Facts,
+        partial: Self::Partial,
+        missing: &[Seq],
+        laps: &mut Laps,
+    ) -> Result<Self::Report, ConcludeError>;
+
+    /// Renders the report as files beside `report.json`; a pure function of the report.
+    fn render(report: &Self::Report) -> Vec<ReportFile>;
+}
+
+/// Exact merging: associative, commutative, with `Default` as its identity; equal means `==`, never "close".
+///
+/// Partials hold checked integers, and maps of them; never a sum of floats.
+pub trait Merge: Sized {
+    /// Adds `other` to `self`.
+    ///
+    /// # Errors
+    /// [`Overflow`] where a sum leaves its type: partials come from outside, and outside is hostile.
+    fn merge(&mut self, other: Self) -> Result<(), Overflow>;
+}
+
+/// A sum left its integer type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a sum is larger than its integer type can hold")]
+pub struct Overflow;
+
+impl<K: Ord, V: Merge + Default> Merge for BTreeMap<K, V> {
+    fn merge(&mut self, other: Self) -> Result<(), Overflow> {
+        for (key, value) in other {
+            self.entry(key).or_default().merge(value)?;
+        }
+        Ok(())
+    }
+}
+
+macro_rules! merge_by_checked_addition {
+    ($($integer:ty),*) => {$(
+        impl Merge for $integer {
+            fn merge(&mut self, other: Self) -> Result<(), Overflow> {
+                *self = self.checked_add(other).ok_or(Overflow)?;
+                Ok(())
+            }
+        }
+    )*};
+}
+merge_by_checked_addition!(u32, u64, i64);
+
+/// What a finished cut leaves beside its chunks.
+#[derive(Debug)]
+pub struct Cut<Facts> {
+    /// How many chunks each part has.
+    pub chunks: Vec<u32>,
+    /// How many pages each annex has.
+    pub annexes: BTreeMap<String, u32>,
+    /// What no chunk carries.
+    pub facts: Facts,
+    /// Why there is to be no report although the input was read to its end (too many rejects), in one sentence.
+    pub refusal: Option<String>,
+}
+
+/// A file of the report: its path below the results folder, and its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportFile {
+    /// Relative, with `/`; fixed by the kind, never taken from data.
+    pub path: &'static str,
+    /// All of it.
+    pub bytes: Vec<u8>,
+}
+
+/// A chunk that can never be worked: what was found and what was expected, in one sentence.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WorkError(pub String);
+
+/// A partial that was not merged.
+#[derive(Debug, thiserror::Error)]
+pub enum AddError {
+    /// It cannot be read; the tally is as it was.
+    #[error("{0}")]
+    Unreadable(String),
+    /// A sum left its type; the tally is unusable.
+    #[error(transparent)]
+    Overflow(#[from] Overflow),
+}
+
+/// A report that cannot be made: what is inconsistent, in one sentence.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConcludeError(pub String);
+
+/// What to do about an error: try again later, or bury what caused it with its reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The world may change: try again.
+    Again,
+    /// It will never work: report it and go on.
+    Bury,
+}
+
+/// How long each calculation of a report took; goes to `execution.json`, never into the report.
+#[derive(Debug, Default)]
+pub struct Laps(Vec<Lap>);
+
+/// One calculation and how long it took.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Lap {
+    /// What was calculated.
+    pub name: String,
+    /// How long it took, in milliseconds.
+    pub ms: f64,
+}
+
+impl Laps {
+    /// Runs `calculation` and notes how long it took.
+    pub fn time<T>(&mut self, name: &str, calculation: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = calculation();
+        self.note(name, start.elapsed());
+        result
+    }
+
+    /// Notes how long `name` took.
+    pub fn note(&mut self, name: &str, took: Duration) {
+        let ms = (took.as_secs_f64() * 1e6).round() / 1e3;
+        self.0.push(Lap {
+            name: name.to_owned(),
+            ms,
+        });
+    }
+
+    /// All of them, in the order they were noted.
+    pub fn into_vec(self) -> Vec<Lap> {
+        self.0
+    }
+}
+
+/// A [`JobKind`] whose types are erased: bytes of JSON in, bytes of JSON out.
+pub trait Kind: Send + Sync {
+    /// [`JobKind::NAME`].
+    fn name(&self) -> &'static str;
+    /// [`JobKind::SCHEMA`].
+    fn schema(&self) -> u32;
+    /// [`JobKind::fingerprint`]; also refuses a request that is not this kind's.
+    ///
+    /// # Errors
+    /// As there.
+    fn fingerprint(&self, request: &RawValue) -> Result<Digest, CutError>;
+    /// [`JobKind::cut`].
+    ///
+    /// # Errors
+    /// As there.
+    fn cut(&self, request: &RawValue, outlet: &Outlet) -> Result<Cut<Box<RawValue>>, CutError>;
+    /// [`JobKind::work`].
+    ///
+    /// # Errors
+    /// As there.
+    fn work(&self, chunk: &Chunk) -> Result<Box<RawValue>, WorkError>;
+    /// An empty [`Tally`] to merge this kind's partials into.
+    fn tally(&self) -> Box<dyn Tally>;
+    /// [`JobKind::render`], of a `report.json`.
+    ///
+    /// # Errors
+    /// [`ConcludeError`] where the JSON is no report of this kind.
+    fn render(&self, report: &[u8]) -> Result<Vec<ReportFile>, ConcludeError>;
+}
+
+/// The merged partials of one job, their type erased.
+pub trait Tally: Send {
+    /// Merges one partial.
+    ///
+    /// # Errors
+    /// [`AddError`], which says whether the tally can still be used.
+    fn add(&mut self, partial: &RawValue) -> Result<(), AddError>;
+    /// All that was merged so far, as one partial: adding it to an empty tally gives this one back.
+    ///
+    /// # Errors
+    /// [`WorkError`] where it cannot be written as JSON.
+    fn snapshot(&self) -> Result<Box<RawValue>, WorkError>;
+    /// [`JobKind::conclude`]: `report.json` and the files rendered from it.
+    ///
+    /// # Errors
+    /// As there.
+    fn conclude(
+        self: Box<Self>,
+        facts: &RawValue,
+        missing: &[Seq],
+        laps: &mut Laps,
+    ) -> Result<Vec<ReportFile>, ConcludeError>;
+}
+
+/// The path of the report itself, among the files a report is made of.
+pub const REPORT: &str = "report.json";
+
+struct Erased<K>(PhantomData<fn() -> K>);
+struct Merged<K: JobKind>(K::Partial);
+
+impl<K: JobKind> Erased<K> {
+    fn request(request: &RawValue) -> Result<K::Request, CutError> {
+        serde_json::from_str(request.get())
+            .map_err(|error| CutError::Refused(format!("request for a {} job: {error}", K::NAME)))
+    }
+}
+
+impl<K: JobKind> Kind for Erased<K> {
+    fn name(&self) -> &'static str {
+        K::NAME
+    }
+
+    fn schema(&self) -> u32 {
+        K::SCHEMA
+    }
+
+    fn fingerprint(&self, request: &RawValue) -> Result<Digest, CutError> {
+        K::fingerprint(&Self::request(request)?)
+    }
+
+    fn cut(&self, request: &RawValue, outlet: &Outlet) -> Result<Cut<Box<RawValue>>, CutError> {
+        let Cut {
+            chunks,
+            annexes,
+            facts,
+            refusal,
+        } = K::cut(&Self::request(request)?, outlet)?;
+        let facts = serde_json::value::to_raw_value(&facts)
+            .map_err(|error| CutError::Refused(format!("facts of a {} job: {error}", K::NAME)))?;
+        Ok(Cut {
+            chunks,
+            annexes,
+            facts,
+            refusal,
+        })
+    }
+
+    fn work(&self, chunk: &Chunk) -> Result<Box<RawValue>, WorkError> {
+        let partial = K::work(chunk)?;
+        serde_json::value::to_raw_value(&partial).map_err(|error| WorkError(error.to_string()))
+    }
+
+    fn tally(&self) -> Box<dyn Tally> {
+        Box::new(Merged::<K>(K::Partial::default()))
+    }
+
+    fn render(&self, report: &[u8]) -> Result<Vec<ReportFile>, ConcludeError> {
+        let report = serde_json::from_slice(report)
+            .map_err(|error| ConcludeError(format!("report of a {} job: {error}", K::NAME)))?;
+        Ok(K::render(&report))
+    }
+}
+
+impl<K: JobKind> Tally for Merged<K> {
+    fn add(&mut self, partial: &RawValue) -> Result<(), AddError> {
+        let partial: K::Partial = serde_json::from_str(partial.get()).map_err(|error| {
+            AddError::Unreadable(format!("partial of a {} job: {error}", K::NAME))
+        })?;
+        Ok(self.0.merge(partial)?)
+    }
+
+    fn snapshot(&self) -> Result<Box<RawValue>, WorkError> {
+        serde_json::value::to_raw_value(&self.0).map_err(|error| WorkError(error.to_string()))
+    }
+
+    fn conclude(
+        self: Box<Self>,
+        facts: &RawValue,
+        missing: &[Seq],
+        laps: &mut Laps,
+    ) -> Result<Vec<ReportFile>, ConcludeError> {
+        let facts = serde_json::from_str(facts.get())
+            .map_err(|error| ConcludeError(format!("facts of a {} job: {error}", K::NAME)))?;
+        let report = K::conclude(facts, self.0, missing, laps)?;
+        let mut files = laps.time("rendu", || K::render(&report));
+        let mut bytes =
+            serde_json::to_vec_pretty(&report).map_err(|error| ConcludeError(error.to_string()))?;
+        bytes.push(b'\n');
+        files.push(ReportFile {
+            path: REPORT,
+            bytes,
+        });
+        Ok(files)
+    }
+}
+
+/// The kinds a program knows, by name.
+#[derive(Default)]
+pub struct Registry(BTreeMap<&'static str, Box<dyn Kind>>);
+
+impl Registry {
+    /// This registry and one kind more.
+    #[must_use]
+    pub fn with<K: JobKind>(mut self) -> Self {
+        self.0.insert(K::NAME, Box::new(Erased::<K>(PhantomData)));
+        self
+    }
+
+    /// The kind of that name, if it is known here.
+    pub fn get(&self, name: &str) -> Option<&dyn Kind> {
+        self.0.get(name).map(AsRef::as_ref)
+    }
+
+    /// The names of all kinds known here, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.keys().copied()
+    }
+}

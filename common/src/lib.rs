@@ -1,0 +1,38 @@
+//! The vocabulary and the seams of AutoConnect's work queue.
+//!
+//! *A job is cut into chunks; a worker turns a chunk into a partial; partials merge exactly; the reducer concludes a
+//! report.* Five words name everything: **job, chunk, partial, report** and **kind** (of job). This crate defines them
+//! and knows nothing about cars.
+//!
+//! # Layout
+//!
+//! * [`kind`]: [`JobKind`], the three acts of a kind, [`Merge`], its only law, and [`Registry`], where types are erased.
+//! * [`job`]: [`JobId`] and [`Seq`], the names of a job and of a chunk.
+//! * [`cut`]: [`Outlet`], through which `cut` hands out chunks and annexes.
+//! * [`chunk`]: [`Chunk`], what a worker receives, and [`Digest`].
+//! * [`message`]: what the roles say to each other, and how hostile input is refused.
+//! * [`broker`]: [`Broker`], the transport: embedded in this process, or RabbitMQ.
+//! * [`files`]: files that appear whole or not at all.
+//! * [`program`]: signals, the last error, exit codes.
+//! * [`settings`]: defaults, files, environment and flags, in that order.
+//! * [`telemetry`]: logs.
+
+pub mod broker;
+pub mod chunk;
+pub mod cut;
+pub mod files;
+pub mod job;
+pub mod kind;
+pub mod message;
+pub mod program;
+pub mod settings;
+pub mod telemetry;
+
+pub use broker::Broker;
+pub use chunk::{Chunk, Digest};
+pub use cut::{CutError, Outlet};
+pub use job::{JobId, Seq};
+pub use kind::{Fate, JobKind, Merge, Registry};
+
+/// Told once to every role: stop taking work, finish what is in hand, return.
+pub type Shutdown = tokio_util::sync::CancellationToken;

@@ -1,0 +1,533 @@
+//! What the roles say to each other, and how a message that is not what it says is refused.
+//!
+//! | type | from -> to | exchange, routing key | body |
+//! |---|---|---|---|
+//! | `chunk` | producer -> worker | `x.chunks`, `<kind>.<key>` | the kind's own (`sales`: Arrow IPC) |
+//! | `partial` | worker -> reducer | `x.results`, `<kind>.<job>` | JSON of the kind |
+//! | `manifest` | producer -> reducer | `x.results`, `<kind>.<job>` | JSON of [`Manifest`] |
+//! | `annex` | producer -> reducer | `x.results`, `<kind>.<job>` | a page of a side file |
+//! | `chunk`, dead | worker or broker -> reducer and dead queue | `x.dead`, `dead` | as the chunk, with a `reason` |
+//! | `job` | anyone -> producer | `x.jobs`, `<kind>` | JSON of [`JobRequest`] |
+//! | `event` | any role -> whoever listens | `x.events`, `job.<id>` or `worker.<name>` | JSON of [`Event`] |
+//!
+//! Every message is persistent (events are not) and carries a deterministic id, so anything may be published twice.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::chunk::{Chunk, Digest, MAX_BODY};
+use crate::{JobId, Seq};
+
+/// The largest JSON body that is accepted, in bytes (RabbitMQ 4 refuses messages above 16 MiB).
+pub const MAX_JSON: usize = 8 << 20;
+/// The longest message id and routing key, in bytes: AMQP's short strings.
+pub const MAX_NAME: usize = 255;
+
+/// Where a message is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Exchange {
+    /// Chunks to work.
+    Chunks,
+    /// Partials, manifests and annexes.
+    Results,
+    /// Chunks that nobody could work.
+    Dead,
+    /// Requests for jobs.
+    Jobs,
+    /// What happens, for whoever listens; lost when nobody does.
+    Events,
+}
+
+/// A message on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Where it is sent.
+    pub exchange: Exchange,
+    /// Its routing key; at most [`MAX_NAME`] bytes.
+    pub key: String,
+    /// Tells it from every other; the same for every copy; at most [`MAX_NAME`] bytes.
+    pub id: String,
+    /// `chunk`, `partial`, `manifest`, `annex`, `job` or `event`.
+    pub kind: String,
+    /// What is said about the body.
+    pub headers: BTreeMap<String, String>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// A message that is not what it says it is; it is buried, never tried again.
+#[derive(Debug, thiserror::Error)]
+#[error("message {id:?}: {what}")]
+pub struct MessageError {
+    id: String,
+    what: String,
+}
+
+impl Message {
+    fn refuse(&self, what: impl Into<String>) -> MessageError {
+        MessageError {
+            id: self.id.chars().take(80).collect(),
+            what: what.into(),
+        }
+    }
+
+    fn header<T: std::str::FromStr>(&self, name: &str) -> Result<T, MessageError> {
+        let text = self
+            .headers
+            .get(name)
+            .ok_or_else(|| self.refuse(format!("header {name} is missing")))?;
+        text.parse().map_err(|_| {
+            self.refuse(format!(
+                "header {name}: found {:?}",
+                text.chars().take(80).collect::<String>()
+            ))
+        })
+    }
+
+    fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, MessageError> {
+        if self.body.len() > MAX_JSON {
+            return Err(self.refuse(format!(
+                "body of {} bytes, expected at most {MAX_JSON}",
+                self.body.len()
+            )));
+        }
+        serde_json::from_slice(&self.body).map_err(|error| self.refuse(format!("body: {error}")))
+    }
+
+    fn body_as_said(&self) -> Result<Digest, MessageError> {
+        if self.body.len() > MAX_BODY {
+            return Err(self.refuse(format!(
+                "body of {} bytes, expected at most {MAX_BODY}",
+                self.body.len()
+            )));
+        }
+        let said: Digest = self.header("sha256")?;
+        if Digest::of(&self.body) == said {
+            Ok(said)
+        } else {
+            Err(self.refuse("body does not have the digest its header says"))
+        }
+    }
+}
+
+fn headers<const N: usize>(pairs: [(&str, String); N]) -> BTreeMap<String, String> {
+    pairs
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}
+
+impl Chunk {
+    /// The chunk as a message to the workers.
+    pub fn to_message(&self) -> Message {
+        Message {
+            exchange: Exchange::Chunks,
+            key: format!("{}.{}", self.kind, self.key),
+            id: format!("{}/{}", self.job, self.seq),
+            kind: "chunk".to_owned(),
+            headers: headers([
+                ("job", self.job.to_string()),
+                ("kind", self.kind.clone()),
+                ("schema", self.schema.to_string()),
+                ("seq", self.seq.to_string()),
+                ("key", self.key.clone()),
+                ("rows", self.rows.to_string()),
+                ("bytes", self.body.len().to_string()),
+                ("sha256", self.digest.to_string()),
+            ]),
+            body: self.body.clone(),
+        }
+    }
+
+    /// The chunk in a message, its digest verified.
+    ///
+    /// # Errors
+    /// [`MessageError`] for a message that is no chunk, too large, or not what its digest says.
+    pub fn from_message(message: &Message) -> Result<Self, MessageError> {
+        Ok(Self {
+            job: message.header("job")?,
+            kind: message.header("kind")?,
+            schema: message.header("schema")?,
+            seq: message.header("seq")?,
+            key: message.header("key")?,
+            rows: message.header("rows")?,
+            digest: message.body_as_said()?,
+            body: message.body.clone(),
+        })
+    }
+}
+
+/// Turns a chunk's message into the message that declares it dead, for the reducer and the dead queue.
+///
+/// It works for a message that cannot be read as well: then only the dead queue learns what it was.
+#[must_use]
+pub fn bury(mut message: Message, reason: &str) -> Message {
+    message.exchange = Exchange::Dead;
+    message.key = "dead".to_owned();
+    message
+        .headers
+        .insert("reason".to_owned(), reason.chars().take(500).collect());
+    message
+}
+
+/// What a worker made of a chunk.
+#[derive(Debug, Clone)]
+pub struct Partial {
+    /// The chunk's job.
+    pub job: JobId,
+    /// The job's kind.
+    pub kind: String,
+    /// The version of the kind's formats.
+    pub schema: u32,
+    /// The chunk's number.
+    pub seq: Seq,
+    /// The chunk's digest.
+    pub chunk: Digest,
+    /// How many rows the chunk had.
+    pub rows: u32,
+    /// The digest of `json`: two workers that made something else of one chunk show here.
+    pub digest: Digest,
+    /// The kind's partial.
+    pub json: Box<RawValue>,
+    /// Who made it and how long it took; told, never merged.
+    pub made: Made,
+}
+
+/// Who made a partial, for `execution.json`; never part of what is merged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Made {
+    /// The worker's name.
+    pub worker: String,
+    /// How long the work took, in microseconds.
+    pub micros: u64,
+    /// How often the chunk had been delivered before.
+    pub redeliveries: u32,
+}
+
+impl Partial {
+    /// The partial of `chunk`.
+    pub fn of(chunk: &Chunk, json: Box<RawValue>, made: Made) -> Self {
+        Self {
+            job: chunk.job.clone(),
+            kind: chunk.kind.clone(),
+            schema: chunk.schema,
+            seq: chunk.seq,
+            chunk: chunk.digest,
+            rows: chunk.rows,
+            digest: Digest::of(json.get().as_bytes()),
+            json,
+            made,
+        }
+    }
+
+    /// The partial as a message to the reducer.
+    pub fn to_message(&self) -> Message {
+        Message {
+            exchange: Exchange::Results,
+            key: format!("{}.{}", self.kind, self.job),
+            id: format!("{}/{}/partial", self.job, self.seq),
+            kind: "partial".to_owned(),
+            headers: headers([
+                ("job", self.job.to_string()),
+                ("kind", self.kind.clone()),
+                ("schema", self.schema.to_string()),
+                ("seq", self.seq.to_string()),
+                ("chunk", self.chunk.to_string()),
+                ("rows", self.rows.to_string()),
+                ("sha256", self.digest.to_string()),
+                ("worker", self.made.worker.clone()),
+                ("micros", self.made.micros.to_string()),
+                ("redeliveries", self.made.redeliveries.to_string()),
+            ]),
+            body: Bytes::copy_from_slice(self.json.get().as_bytes()),
+        }
+    }
+
+    fn from_message(message: &Message) -> Result<Self, MessageError> {
+        let digest = message.header("sha256")?;
+        if Digest::of(&message.body) != digest {
+            return Err(message.refuse("body does not have the digest its header says"));
+        }
+        Ok(Self {
+            job: message.header("job")?,
+            kind: message.header("kind")?,
+            schema: message.header("schema")?,
+            seq: message.header("seq")?,
+            chunk: message.header("chunk")?,
+            rows: message.header("rows")?,
+            digest,
+            json: message.json()?,
+            made: Made {
+                worker: message.header("worker")?,
+                micros: message.header("micros")?,
+                redeliveries: message.header("redeliveries")?,
+            },
+        })
+    }
+}
+
+/// The last word of the producer on a job: what it was asked, and everything it sent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The job.
+    pub job: JobId,
+    /// Its kind.
+    pub kind: String,
+    /// The version of the kind's formats.
+    pub schema: u32,
+    /// How many chunks each part has; empty where the cut was refused or failed.
+    pub chunks: Vec<u32>,
+    /// How many pages each annex has.
+    pub annexes: BTreeMap<String, u32>,
+    /// What the kind learnt that no chunk carries; absent where the cut failed.
+    pub facts: Option<Box<RawValue>>,
+    /// Why there is to be no report, in one sentence; absent where there is to be one.
+    pub refusal: Option<String>,
+    /// How long cutting and publishing took, in milliseconds; told, never merged.
+    pub cut_ms: u64,
+}
+
+impl Manifest {
+    /// The manifest as a message to the reducer.
+    ///
+    /// # Errors
+    /// [`serde_json::Error`] where it cannot be written as JSON.
+    pub fn to_message(&self) -> Result<Message, serde_json::Error> {
+        Ok(Message {
+            exchange: Exchange::Results,
+            key: format!("{}.{}", self.kind, self.job),
+            id: format!("{}/manifest", self.job),
+            kind: "manifest".to_owned(),
+            headers: headers([("job", self.job.to_string()), ("kind", self.kind.clone())]),
+            body: serde_json::to_vec(self)?.into(),
+        })
+    }
+
+    /// Every chunk the job has.
+    pub fn seqs(&self) -> impl Iterator<Item = Seq> + '_ {
+        (0u16..)
+            .zip(&self.chunks)
+            .flat_map(|(part, &chunks)| (0..chunks).map(move |number| Seq { part, number }))
+    }
+}
+
+/// A page of a side file of the report.
+#[derive(Debug, Clone)]
+pub struct Annex {
+    /// The job.
+    pub job: JobId,
+    /// The job's kind.
+    pub kind: String,
+    /// The side file's name: `a-z`, `0-9`, `.`, `_` and `-` only, no leading dot.
+    pub name: String,
+    /// Which page of it, from 0.
+    pub page: u32,
+    /// The digest of `body`.
+    pub digest: Digest,
+    /// The page.
+    pub body: Bytes,
+}
+
+impl Annex {
+    /// The annex as a message to the reducer.
+    pub fn to_message(&self) -> Message {
+        Message {
+            exchange: Exchange::Results,
+            key: format!("{}.{}", self.kind, self.job),
+            id: format!("{}/{}/{}", self.job, self.name, self.page),
+            kind: "annex".to_owned(),
+            headers: headers([
+                ("job", self.job.to_string()),
+                ("kind", self.kind.clone()),
+                ("name", self.name.clone()),
+                ("page", self.page.to_string()),
+                ("sha256", self.digest.to_string()),
+            ]),
+            body: self.body.clone(),
+        }
+    }
+
+    fn from_message(message: &Message) -> Result<Self, MessageError> {
+        let name: String = message.header("name")?;
+        let allowed =
+            |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-');
+        if name.is_empty() || name.len() > 64 || name.starts_with('.') || !name.bytes().all(allowed)
+        {
+            return Err(message.refuse("header name: expected the name of a side file"));
+        }
+        Ok(Self {
+            job: message.header("job")?,
+            kind: message.header("kind")?,
+            name,
+            page: message.header("page")?,
+            digest: message.body_as_said()?,
+            body: message.body.clone(),
+        })
+    }
+}
+
+/// Everything the reducer can be told.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// A chunk was worked.
+    Partial(Partial),
+    /// The producer said its last word on a job.
+    Manifest(Manifest),
+    /// A page of a side file.
+    Annex(Annex),
+    /// A chunk that nobody could work.
+    Dead {
+        /// Its job.
+        job: JobId,
+        /// Its number.
+        seq: Seq,
+        /// Why, in one sentence.
+        reason: String,
+    },
+}
+
+impl Outcome {
+    /// What `message` tells the reducer, verified.
+    ///
+    /// # Errors
+    /// [`MessageError`] for anything that is not what it says it is.
+    pub fn from_message(message: &Message) -> Result<Self, MessageError> {
+        match message.kind.as_str() {
+            "partial" => Partial::from_message(message).map(Self::Partial),
+            "manifest" => message.json().map(Self::Manifest),
+            "annex" => Annex::from_message(message).map(Self::Annex),
+            "chunk" => Ok(Self::Dead {
+                job: message.header("job")?,
+                seq: message.header("seq")?,
+                reason: message
+                    .headers
+                    .get("reason")
+                    .cloned()
+                    .unwrap_or_else(|| "every worker that took it died".to_owned()),
+            }),
+            other => Err(message.refuse(format!(
+                "type {:?}, expected partial, manifest, annex or chunk",
+                other.chars().take(40).collect::<String>()
+            ))),
+        }
+    }
+
+    /// The job it is about.
+    pub fn job(&self) -> &JobId {
+        match self {
+            Self::Partial(partial) => &partial.job,
+            Self::Manifest(manifest) => &manifest.job,
+            Self::Annex(annex) => &annex.job,
+            Self::Dead { job, .. } => job,
+        }
+    }
+}
+
+/// A request for a job.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobRequest {
+    /// The name the job is to have: the same request sent twice is one job.
+    pub job: JobId,
+    /// The kind of job.
+    pub kind: String,
+    /// What that kind is asked.
+    pub request: Box<RawValue>,
+}
+
+impl JobRequest {
+    /// The request as a message to the producers.
+    ///
+    /// # Errors
+    /// [`serde_json::Error`] where it cannot be written as JSON.
+    pub fn to_message(&self) -> Result<Message, serde_json::Error> {
+        Ok(Message {
+            exchange: Exchange::Jobs,
+            key: self.kind.clone(),
+            id: format!("{}/job", self.job),
+            kind: "job".to_owned(),
+            headers: headers([("job", self.job.to_string())]),
+            body: serde_json::to_vec(self)?.into(),
+        })
+    }
+
+    /// The request in a message.
+    ///
+    /// # Errors
+    /// [`MessageError`] for anything else.
+    pub fn from_message(message: &Message) -> Result<Self, MessageError> {
+        message.json()
+    }
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// The report is complete.
+    Done,
+    /// There is a report, and it names what it lacks.
+    Incomplete,
+    /// There is no report.
+    Failed,
+}
+
+/// What happens to jobs and workers, told to whoever listens.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A job came a step further.
+    Progress {
+        /// The job.
+        job: JobId,
+        /// Chunks merged or dead so far.
+        done: u64,
+        /// Chunks in all, once the manifest is known.
+        total: Option<u64>,
+        /// Rows merged so far.
+        rows: u64,
+    },
+    /// A job ended.
+    Finished {
+        /// The job.
+        job: JobId,
+        /// How.
+        status: Status,
+        /// Why there is no report or an incomplete one, in one sentence.
+        reason: Option<String>,
+        /// `report.json`, where there is one of at most [`MAX_JSON`] / 2 bytes.
+        report: Option<String>,
+        /// `execution.json`.
+        execution: Option<String>,
+    },
+}
+
+impl Event {
+    /// The event as a message. `stamp` tells it from the other events of the same job.
+    ///
+    /// # Errors
+    /// [`serde_json::Error`] where it cannot be written as JSON.
+    pub fn to_message(&self, stamp: u64) -> Result<Message, serde_json::Error> {
+        let (Self::Progress { job, .. } | Self::Finished { job, .. }) = self;
+        Ok(Message {
+            exchange: Exchange::Events,
+            key: format!("job.{job}"),
+            id: format!("{job}/event/{stamp}"),
+            kind: "event".to_owned(),
+            headers: BTreeMap::new(),
+            body: serde_json::to_vec(self)?.into(),
+        })
+    }
+
+    /// The event in a message.
+    ///
+    /// # Errors
+    /// [`MessageError`] for anything else.
+    pub fn from_message(message: &Message) -> Result<Self, MessageError> {
+        message.json()
+    }
+}

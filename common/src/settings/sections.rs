@@ -1,0 +1,248 @@
+//! The sections every program shares: how to reach the broker, how to log, and how each role behaves.
+
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+
+use crate::broker::rabbitmq::Options;
+
+use super::{Key, Secret, Section, Settings, SettingsError};
+
+/// What an address looks like.
+const ADDRESS: &str =
+    "addresses like amqp://user:password@host:5672/vhost (or amqps://), separated by commas";
+
+/// Every key of these sections; kinds add their own.
+pub const KEYS: &[Key] = &[
+    Key::secret("broker.uri", ADDRESS, "where RabbitMQ is"),
+    Key::new(
+        "broker.uri_file",
+        "the path of a file that holds broker.uri",
+        "a file that holds broker.uri, for passwords",
+    ),
+    Key::new(
+        "broker.ca",
+        "the path of a PEM file",
+        "the authority that signed the broker's certificate",
+    ),
+    Key::new(
+        "broker.declare",
+        "true or false",
+        "whether exchanges and queues are declared",
+    ),
+    Key::new(
+        "broker.prefix",
+        "at most 64 letters, digits, ., _ or -",
+        "what stands before the name of every queue",
+    ),
+    Key::new(
+        "log.filter",
+        "levels as in info or worker=debug,info",
+        "what is logged",
+    ),
+    Key::new("log.format", "text or json", "how it is logged"),
+    Key::new(
+        "producer.threads",
+        "a whole number from 0 (one for each core) to 256",
+        "threads that parse",
+    ),
+    Key::new(
+        "producer.input",
+        "the path of a file or folder",
+        "what a producer cuts when it starts",
+    ),
+    Key::new(
+        "worker.name",
+        "1 to 64 letters, digits, ., _ or -",
+        "the worker's name in execution.json and logs",
+    ),
+    Key::new(
+        "worker.prefetch",
+        "a whole number from 1 to 65535",
+        "chunks a worker holds at a time",
+    ),
+    Key::new(
+        "reducer.state",
+        "the path of a folder",
+        "the reducer's journal",
+    ),
+    Key::new(
+        "reducer.results",
+        "the path of a folder",
+        "where reports are written",
+    ),
+];
+
+/// `[broker]`: how to reach RabbitMQ; without an address, everything happens in one process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broker {
+    /// `amqp://…` or `amqps://…`, with user and password; several, separated by commas, are tried in turn.
+    pub uri: Option<Secret>,
+    /// The authority that signed the broker's certificate; the system's authorities where absent.
+    pub ca: Option<PathBuf>,
+    /// Whether exchanges and queues are declared; a role whose user may not, waits for them.
+    pub declare: bool,
+    /// What stands before the name of every exchange and queue.
+    pub prefix: String,
+}
+
+impl Broker {
+    /// The same for the client, for the role `name`; without an address, there is nothing to connect to.
+    pub fn options(&self, name: impl Into<String>) -> Options {
+        let uris = self.uri.as_ref().map_or("", Secret::expose);
+        Options {
+            uris: each(uris).map(str::to_owned).collect(),
+            ca: self.ca.clone(),
+            name: name.into(),
+            declare: self.declare,
+            prefix: self.prefix.clone(),
+        }
+    }
+}
+
+impl Section for Broker {
+    fn check(settings: &Settings) -> Result<Self, SettingsError> {
+        let uri = match settings.get::<PathBuf>("broker.uri_file")? {
+            // an address given on the way is stronger than a file named in the settings
+            Some(file) if settings.get::<Secret>("broker.uri")?.is_none() => {
+                let text = std::fs::read_to_string(&file).map_err(|error| {
+                    settings.bad_value(
+                        "broker.uri_file",
+                        &format!("{:?} ({error})", file.display().to_string()),
+                        "the path of a file that holds broker.uri",
+                    )
+                })?;
+                Some(Secret::new(text.trim()))
+            }
+            _ => settings.get::<Secret>("broker.uri")?,
+        };
+        if let Some(uri) = &uri
+            && !each(uri.expose()).all(is_address)
+        {
+            let path = match settings.get::<Secret>("broker.uri")? {
+                Some(_) => "broker.uri",
+                None => "broker.uri_file",
+            };
+            return Err(settings.bad_value(path, "something else", ADDRESS));
+        }
+        Ok(Self {
+            uri,
+            ca: settings.get("broker.ca")?,
+            declare: settings.get("broker.declare")?.unwrap_or(true),
+            prefix: settings
+                .get_where("broker.prefix", |prefix: &String| {
+                    prefix.len() <= 64 && prefix.bytes().all(is_plain)
+                })?
+                .unwrap_or_default(),
+        })
+    }
+}
+
+/// Each address of several.
+fn each(uris: &str) -> impl Iterator<Item = &str> {
+    uris.split(',').map(str::trim)
+}
+
+/// Letters, digits, `.`, `_` and `-`.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
+}
+
+/// Whether it looks like an address; the client has the last word.
+fn is_address(uri: &str) -> bool {
+    uri.strip_prefix("amqp://")
+        .or_else(|| uri.strip_prefix("amqps://"))
+        .is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace))
+}
+
+/// `[log]`: what is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Levels, in the syntax of `tracing_subscriber::EnvFilter`.
+    pub filter: String,
+    /// One JSON object a line, for machines.
+    pub json: bool,
+}
+
+impl Section for Log {
+    fn check(settings: &Settings) -> Result<Self, SettingsError> {
+        let format = settings.get_where("log.format", |format: &String| {
+            matches!(format.as_str(), "text" | "json")
+        })?;
+        let filter = settings.get_where("log.filter", |filter: &String| {
+            tracing_subscriber::EnvFilter::try_new(filter).is_ok()
+        })?;
+        Ok(Self {
+            filter: filter.unwrap_or_else(|| "info".to_owned()),
+            json: format.is_some_and(|format| format == "json"),
+        })
+    }
+}
+
+/// `[producer]`: how jobs are cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Producer {
+    /// How many threads parse.
+    pub threads: usize,
+    /// What is cut when the program starts; nothing where absent.
+    pub input: Option<PathBuf>,
+}
+
+impl Section for Producer {
+    fn check(settings: &Settings) -> Result<Self, SettingsError> {
+        let threads = settings.get_where("producer.threads", |&threads: &usize| threads <= 256)?;
+        Ok(Self {
+            threads: match threads {
+                Some(threads) if threads > 0 => threads,
+                _ => cores(),
+            },
+            input: settings.get("producer.input")?,
+        })
+    }
+}
+
+/// How many threads this machine runs at a time.
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// `[worker]`: how chunks are worked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Worker {
+    /// Its name; `worker-<process id>` where absent.
+    pub name: String,
+    /// How many chunks it holds at a time.
+    pub prefetch: u16,
+}
+
+impl Section for Worker {
+    fn check(settings: &Settings) -> Result<Self, SettingsError> {
+        let name = settings.get_where("worker.name", |name: &String| {
+            (1..=64).contains(&name.len()) && name.bytes().all(is_plain)
+        })?;
+        let prefetch = settings.get::<NonZeroU16>("worker.prefetch")?;
+        Ok(Self {
+            name: name.unwrap_or_else(|| format!("worker-{}", std::process::id())),
+            prefetch: prefetch.map_or(2, NonZeroU16::get),
+        })
+    }
+}
+
+/// `[reducer]`: where it keeps what it must not lose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reducer {
+    /// Its journal.
+    pub state: PathBuf,
+    /// Where reports are written.
+    pub results: PathBuf,
+}
+
+impl Section for Reducer {
+    fn check(settings: &Settings) -> Result<Self, SettingsError> {
+        let folder =
+            |path| settings.get_where(path, |folder: &PathBuf| !folder.as_os_str().is_empty());
+        Ok(Self {
+            state: folder("reducer.state")?.unwrap_or_else(|| PathBuf::from("state")),
+            results: folder("reducer.results")?.unwrap_or_else(|| PathBuf::from("results")),
+        })
+    }
+}

@@ -1,0 +1,24 @@
+//! Starts the logs: to standard error, one line an event; values are fields, never woven into the message.
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Starts logging. `filter` is in the syntax of `tracing_subscriber::EnvFilter` (`info`, `worker=debug`, …); `json`
+/// writes one JSON object a line, for machines.
+///
+/// lapin is held to errors: it logs returned messages with their whole body. Calling it twice changes nothing.
+pub fn start(filter: &str, json: bool) {
+    let filter = EnvFilter::try_new(format!("lapin=error,{filter}"))
+        .unwrap_or_else(|_| EnvFilter::new("lapin=error,info"));
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let started = if json {
+        logs.json().finish().try_init()
+    } else {
+        logs.with_target(false).finish().try_init()
+    };
+    if started.is_err() {
+        tracing::debug!("logging was started before");
+    }
+}

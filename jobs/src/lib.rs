@@ -1,0 +1,20 @@
+//! The kinds of job, one folder each; in each: `cut`, `work`, `conclude`.
+//!
+//! # Layout
+//!
+//! * [`sales`]: commercial performance, from a file of transactions.
+//! * [`table`]: reading CSV files that people made: inputs, headers, records, rejects, ids. Shared by kinds.
+//! * [`fixed`]: exact decimal numbers for reports.
+//! * [`settings`]: what a request says where nobody says otherwise.
+
+pub mod fixed;
+pub mod sales;
+pub mod settings;
+pub mod table;
+
+use autoconnect_common::Registry;
+
+/// Every kind this system knows.
+pub fn registry() -> Registry {
+    Registry::default().with::<sales::Sales>()
+}

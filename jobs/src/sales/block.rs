@@ -1,0 +1,372 @@
+//! Reads one block of lines: the hot path where it can, the reference path for every other record.
+
+use std::sync::Arc;
+
+use autoconnect_common::CutError;
+
+use super::chunk::{Ligne, SANS_COUT};
+use super::fast::{Classes, Fast, Id, IdKind, Line};
+use super::row::{self, Refusal, Row};
+use crate::table::blocks::{Block, File};
+use crate::table::record::{Content, Splitter};
+use crate::table::reject::{Warning, Warnings};
+use crate::table::separators::Separators;
+use crate::table::words::{MAX_WORDS, Words};
+
+/// Every spelling of a city and every model of the job, by number.
+#[derive(Default)]
+pub struct Vocabulary {
+    /// Spellings of cities, without surrounding blanks.
+    pub villes: Words,
+    /// Models.
+    pub modeles: Words,
+}
+
+/// An accepted row; whether its id is new is not known yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    /// The transaction.
+    pub ligne: Ligne,
+    /// The number of its city's spelling.
+    pub ville: u16,
+    /// What is odd about it, as in [`Warnings`].
+    pub warnings: Warnings,
+    /// Where its record begins in the block.
+    pub start: u32,
+    id: Id,
+}
+
+/// A rejected row.
+#[derive(Debug)]
+pub struct Rejected {
+    /// Where its record begins in the block.
+    pub start: u32,
+    /// Its first line, counted from the block's first, 0.
+    pub line: u32,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+/// What a block holds; kept and used again, for its memory.
+#[derive(Debug)]
+pub struct Rows {
+    /// The block.
+    pub block: Block,
+    /// Accepted rows, in file order.
+    pub accepted: Vec<Accepted>,
+    /// Rejected rows, in file order.
+    pub rejected: Vec<Rejected>,
+    /// Line ends in what was read.
+    pub lines: u32,
+    /// Where a record begins whose end is in the next block.
+    pub unfinished: Option<usize>,
+    texts: Vec<u8>,
+    classes: Classes,
+}
+
+/// An id of an accepted row.
+pub enum RowId<'a> {
+    /// The shape (by its index in [`Rows::classes`]) and the number.
+    Number(usize, u64),
+    /// All of it.
+    Text(&'a [u8]),
+}
+
+impl Rows {
+    /// The id of one of its accepted rows.
+    #[inline]
+    pub fn id(&self, accepted: &Accepted) -> RowId<'_> {
+        match accepted.id.kind() {
+            IdKind::Number(class, number) => RowId::Number(class, number),
+            IdKind::InBlock(at, len) => RowId::Text(place(&self.block.buffer, at, len)),
+            IdKind::Aside(at, len) => RowId::Text(place(&self.texts, at, len)),
+        }
+    }
+
+    /// The shapes of its ids.
+    pub fn classes(&self) -> &Classes {
+        &self.classes
+    }
+
+    /// The same as text, for people.
+    pub fn id_text(&self, accepted: &Accepted) -> String {
+        match self.id(accepted) {
+            RowId::Number(class, number) => self.classes.text(class, number),
+            RowId::Text(text) => String::from_utf8_lossy(text).into_owned(),
+        }
+    }
+}
+
+fn place(text: &[u8], at: usize, len: usize) -> &[u8] {
+    text.get(at..at + len).unwrap_or_default()
+}
+
+/// One thread's reader of blocks.
+pub struct BlockReader<'v> {
+    vocabulary: &'v Vocabulary,
+    fast: Fast,
+    hot_path: bool,
+    today: i32,
+    separators: Separators,
+    splitter: Splitter,
+    file: Option<Arc<File>>,
+    spare: Vec<Rows>,
+}
+
+impl<'v> BlockReader<'v> {
+    /// A reader for jobs asked for on day `today`.
+    pub fn new(vocabulary: &'v Vocabulary, today: i32, hot_path: bool) -> Self {
+        let (fast, separators) = (Fast::new(today), Separators::default());
+        let (splitter, spare) = (Splitter::new(b','), Vec::new());
+        Self {
+            vocabulary,
+            fast,
+            hot_path,
+            today,
+            separators,
+            splitter,
+            file: None,
+            spare,
+        }
+    }
+
+    /// Gives back the memory of rows that are done with.
+    pub fn recycle(&mut self, rows: Rows) {
+        self.spare.push(rows);
+    }
+
+    /// A buffer for the next block.
+    pub fn buffer(&mut self) -> Vec<u8> {
+        self.spare
+            .last_mut()
+            .map(|rows| std::mem::take(&mut rows.block.buffer))
+            .unwrap_or_default()
+    }
+
+    /// Reads every record of a block.
+    ///
+    /// # Errors
+    /// [`CutError::Refused`] where the job has more cities or models than it may.
+    pub fn read(&mut self, block: Block) -> Result<Rows, CutError> {
+        if self
+            .file
+            .as_ref()
+            .is_none_or(|file| !Arc::ptr_eq(file, &block.file))
+        {
+            self.fast.set_header(&block.file.header);
+            self.splitter = Splitter::new(block.file.header.delimiter);
+            self.file = Some(Arc::clone(&block.file));
+        }
+        let mut rows = self.empty(block);
+        if self.hot_path {
+            self.separators.find(
+                &rows.block.buffer,
+                rows.block.end,
+                rows.block.file.header.delimiter,
+            );
+        }
+        // taken, so that learning can borrow the rest of the reader
+        let separators = std::mem::take(&mut self.separators);
+        let read = self.read_records(&mut rows, separators.positions());
+        self.separators = separators;
+        rows.classes = self.fast.classes.clone();
+        read.map(|()| rows)
+    }
+
+    fn empty(&mut self, block: Block) -> Rows {
+        let lines = block.header_lines;
+        let classes = Classes::default();
+        match self.spare.pop() {
+            Some(Rows {
+                mut accepted,
+                mut rejected,
+                mut texts,
+                ..
+            }) => {
+                accepted.clear();
+                rejected.clear();
+                texts.clear();
+                Rows {
+                    block,
+                    accepted,
+                    rejected,
+                    lines,
+                    unfinished: None,
+                    texts,
+                    classes,
+                }
+            }
+            None => {
+                let (accepted, rejected, texts) = (Vec::new(), Vec::new(), Vec::new());
+                Rows {
+                    block,
+                    accepted,
+                    rejected,
+                    lines,
+                    unfinished: None,
+                    texts,
+                    classes,
+                }
+            }
+        }
+    }
+
+    fn read_records(&mut self, rows: &mut Rows, separators: &[u32]) -> Result<(), CutError> {
+        let columns = self.fast.columns();
+        let mut at = rows.block.begin;
+        let mut next = 0;
+        while at < rows.block.end {
+            while separators
+                .get(next)
+                .is_some_and(|&separator| (separator as usize) < at)
+            {
+                next += 1;
+            }
+            while let Some(ends) = separators.get(next..next + columns) {
+                let Some(line) = self.fast.read(&rows.block.buffer, at, ends) else {
+                    break;
+                };
+                rows.accept_line(line, at);
+                at = ends[columns - 1] as usize + 1;
+                next += columns;
+            }
+            if at >= rows.block.end {
+                break;
+            }
+            match self.read_record(rows, at)? {
+                Some(len) => at += len,
+                None => {
+                    rows.unfinished = Some(at);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the record at `at` by the reference path; returns its length, or `None` where its end is in the next block.
+    fn read_record(&mut self, rows: &mut Rows, at: usize) -> Result<Option<usize>, CutError> {
+        let Block {
+            buffer,
+            end,
+            last,
+            file,
+            ..
+        } = &rows.block;
+        let Some(record) = self.splitter.split(&buffer[at..*end], *last) else {
+            return Ok(None);
+        };
+        let (start, line) = (at as u32, rows.lines);
+        match record.content {
+            Content::Blank => {}
+            Content::Broken(reason) => {
+                let refusal = Refusal {
+                    reason,
+                    field: "",
+                    value: String::new(),
+                };
+                rows.rejected.push(Rejected {
+                    start,
+                    line,
+                    refusal,
+                });
+            }
+            Content::Fields(fields) => match row::check(&fields, &file.header, self.today) {
+                Ok(row) => {
+                    self.learn(&row)?;
+                    let accepted = self.accepted(&row)?;
+                    rows.accept(accepted, start, row.id);
+                }
+                Err(refusal) => rows.rejected.push(Rejected {
+                    start,
+                    line,
+                    refusal,
+                }),
+            },
+        }
+        rows.lines += record.lines;
+        Ok(Some(record.len))
+    }
+
+    /// The numbers of a row's words.
+    fn words(&self, row: &Row<'_>) -> Result<(u16, u16), CutError> {
+        let too_many = |what: &str| {
+            CutError::Refused(format!(
+                "more than {MAX_WORDS} different {what}, expected a file of transactions"
+            ))
+        };
+        let ville = self
+            .vocabulary
+            .villes
+            .number(row.ville)
+            .ok_or_else(|| too_many("spellings of cities"))?;
+        let modele = self
+            .vocabulary
+            .modeles
+            .number(row.modele)
+            .ok_or_else(|| too_many("models"))?;
+        Ok((ville, modele))
+    }
+
+    fn accepted(&self, row: &Row<'_>) -> Result<Accepted, CutError> {
+        let (ville, modele) = self.words(row)?;
+        let Row {
+            jour,
+            prix,
+            duree,
+            warnings,
+            ..
+        } = *row;
+        let ligne = Ligne {
+            jour,
+            prix,
+            cout: row.cout.unwrap_or(SANS_COUT),
+            modele,
+            duree,
+        };
+        Ok(Accepted {
+            ligne,
+            ville,
+            warnings,
+            start: 0,
+            id: Id::aside(0, 0),
+        })
+    }
+
+    /// Lets the hot path know the words of an accepted row, unless each use of them is to be counted as odd.
+    fn learn(&mut self, row: &Row<'_>) -> Result<(), CutError> {
+        self.fast.classes.learn(row.id);
+        if !row.warnings.contains(Warning::CaracteresSpeciaux) {
+            let (ville, modele) = self.words(row)?;
+            self.fast.villes.learn(row.ville.as_bytes(), ville);
+            self.fast.modeles.learn(row.modele.as_bytes(), modele);
+        }
+        Ok(())
+    }
+}
+
+impl Rows {
+    #[inline]
+    fn accept_line(&mut self, line: Line, at: usize) {
+        let Line { ligne, ville, id } = line;
+        let warnings = Warnings::default();
+        self.accepted.push(Accepted {
+            ligne,
+            ville,
+            warnings,
+            start: at as u32,
+            id,
+        });
+        self.lines += 1;
+    }
+
+    fn accept(&mut self, accepted: Accepted, start: u32, id: &[u8]) {
+        let begin = self.texts.len();
+        self.texts.extend_from_slice(id);
+        self.accepted.push(Accepted {
+            start,
+            id: Id::aside(begin, id.len()),
+            ..accepted
+        });
+    }
+}

@@ -1,0 +1,290 @@
+//! A `sales` chunk: some transactions of one city, as an Apache Arrow IPC stream of one record batch.
+//!
+//! | column | type | |
+//! |---|---|---|
+//! | `date` | `Date32` | days since 1970-01-01 |
+//! | `type` | `Dictionary<Int8, Utf8>` | `vente`, `location` |
+//! | `modele` | `Dictionary<Int16, Utf8>`, or `Int32` where a chunk has more models | in order of first appearance |
+//! | `prix_centimes` | `UInt32` | the price, or the monthly rent |
+//! | `duree_location_mois` | `UInt8` | 0 for a sale |
+//! | `cout_centimes` | `UInt32`, may be null | only where the file has a `cout` |
+//!
+//! The schema's metadata holds `job`, `kind`, `seq`, `ville` and `schema`, so that a chunk on disk explains itself to
+//! Python, R or Java without our code.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow_array::types::{ArrowDictionaryKeyType, Int8Type, Int16Type, Int32Type};
+use arrow_array::{
+    Array, ArrayRef, Date32Array, DictionaryArray, PrimitiveArray, RecordBatch, StringArray,
+    UInt8Array, UInt32Array,
+};
+use arrow_buffer::{ArrowNativeType, Buffer};
+use arrow_ipc::reader::StreamDecoder;
+use arrow_ipc::writer::StreamWriter;
+use arrow_schema::{ArrowError, DataType, Field, Schema};
+use autoconnect_common::Seq;
+use bytes::Bytes;
+
+/// The words of column `type`, by dictionary key.
+const TYPES: [&str; 2] = ["vente", "location"];
+/// More models than this in one chunk need `Int32` keys.
+const MAX_INT16_MODELS: usize = 1 << 15;
+
+/// One transaction, as narrow as the rules of the reader allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ligne {
+    /// Days since 1970-01-01.
+    pub jour: i32,
+    /// Price or monthly rent, in cents.
+    pub prix: u32,
+    /// What it cost us, in cents; [`SANS_COUT`] where that is not known.
+    pub cout: u32,
+    /// Which model, in whatever list the holder keeps.
+    pub modele: u16,
+    /// Months of rental; 0 for a sale.
+    pub duree: u8,
+}
+
+/// The `cout` of a transaction whose cost is not known: no amount is that large.
+pub const SANS_COUT: u32 = u32::MAX;
+
+/// What a chunk is called, for its metadata.
+pub struct Label<'a> {
+    /// The job's id.
+    pub job: &'a str,
+    /// The chunk's number.
+    pub seq: Seq,
+    /// The city's key.
+    pub ville: &'a str,
+}
+
+/// Turns transactions into chunk bodies; keeps its scratch space from chunk to chunk.
+#[derive(Default)]
+pub struct Encoder {
+    /// For each model of the job, its dictionary key in the current chunk, plus one; 0 where it has none yet.
+    keys: Vec<u32>,
+}
+
+impl Encoder {
+    /// The body of a chunk. `modeles` holds the name of every model that occurs in `lignes`.
+    ///
+    /// # Errors
+    /// [`ArrowError`] where Arrow cannot write it; it never should.
+    pub fn encode(
+        &mut self,
+        label: &Label<'_>,
+        lignes: &[Ligne],
+        modeles: &[Arc<str>],
+    ) -> Result<Bytes, ArrowError> {
+        let (keys, names) = self.dictionary(lignes, modeles);
+        let dates = Date32Array::from_iter_values(lignes.iter().map(|ligne| ligne.jour));
+        let types = lignes.iter().map(|ligne| i8::from(ligne.duree > 0));
+        let types = PrimitiveArray::<Int8Type>::from_iter_values(types);
+        let prix = UInt32Array::from_iter_values(lignes.iter().map(|ligne| ligne.prix));
+        let durees = UInt8Array::from_iter_values(lignes.iter().map(|ligne| ligne.duree));
+        let mut columns: Vec<(&str, ArrayRef)> = vec![
+            ("date", Arc::new(dates)),
+            (
+                "type",
+                Arc::new(DictionaryArray::try_new(
+                    types,
+                    Arc::new(StringArray::from_iter_values(TYPES)),
+                )?),
+            ),
+            ("modele", model_column(keys, names)?),
+            ("prix_centimes", Arc::new(prix)),
+            ("duree_location_mois", Arc::new(durees)),
+        ];
+        if lignes.iter().any(|ligne| ligne.cout != SANS_COUT) {
+            let couts = lignes
+                .iter()
+                .map(|ligne| (ligne.cout != SANS_COUT).then_some(ligne.cout));
+            columns.push(("cout_centimes", Arc::new(couts.collect::<UInt32Array>())));
+        }
+        let fields: Vec<Field> = columns
+            .iter()
+            .map(|(name, column)| {
+                Field::new(*name, column.data_type().clone(), *name == "cout_centimes")
+            })
+            .collect();
+        let metadata = HashMap::from([
+            ("job".to_owned(), label.job.to_owned()),
+            ("kind".to_owned(), "sales".to_owned()),
+            ("seq".to_owned(), label.seq.to_string()),
+            ("ville".to_owned(), label.ville.to_owned()),
+            ("schema".to_owned(), "1".to_owned()),
+        ]);
+        let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
+        let columns = columns.into_iter().map(|(_, column)| column).collect();
+        let batch = RecordBatch::try_new(Arc::clone(&schema), columns)?;
+        let body = Vec::with_capacity(lignes.len() * 16 + 4096);
+        let mut writer = StreamWriter::try_new(body, &schema)?;
+        writer.write(&batch)?;
+        writer.finish()?;
+        Ok(writer.into_inner()?.into())
+    }
+
+    /// The dictionary key of each row's model, and the chunk's own list of models in order of first appearance.
+    fn dictionary<'m>(
+        &mut self,
+        lignes: &[Ligne],
+        modeles: &'m [Arc<str>],
+    ) -> (Vec<u32>, Vec<&'m str>) {
+        self.keys.resize(self.keys.len().max(modeles.len()), 0);
+        let mut first_seen = Vec::new();
+        let keys = lignes
+            .iter()
+            .map(|ligne| {
+                let key = &mut self.keys[usize::from(ligne.modele)];
+                if *key == 0 {
+                    first_seen.push(ligne.modele);
+                    *key = first_seen.len() as u32;
+                }
+                *key - 1
+            })
+            .collect();
+        let names = first_seen
+            .into_iter()
+            .map(|modele| {
+                self.keys[usize::from(modele)] = 0;
+                &*modeles[usize::from(modele)]
+            })
+            .collect();
+        (keys, names)
+    }
+}
+
+fn model_column(keys: Vec<u32>, names: Vec<&str>) -> Result<ArrayRef, ArrowError> {
+    let wide = names.len() > MAX_INT16_MODELS;
+    let names = Arc::new(StringArray::from_iter_values(names));
+    Ok(if wide {
+        let keys =
+            PrimitiveArray::<Int32Type>::from_iter_values(keys.into_iter().map(|key| key as i32));
+        Arc::new(DictionaryArray::try_new(keys, names)?)
+    } else {
+        let keys =
+            PrimitiveArray::<Int16Type>::from_iter_values(keys.into_iter().map(|key| key as i16));
+        Arc::new(DictionaryArray::try_new(keys, names)?)
+    })
+}
+
+/// A chunk body, read: columns of equal length, every key within its list.
+pub struct Colonnes {
+    /// Days since 1970-01-01.
+    pub dates: Date32Array,
+    /// For each row, which of [`Colonnes::modeles`].
+    pub modele_keys: Vec<u32>,
+    /// The chunk's models.
+    pub modeles: StringArray,
+    /// Prices or monthly rents, in cents.
+    pub prix: UInt32Array,
+    /// Months of rental; 0 for a sale.
+    pub durees: UInt8Array,
+    /// What each cost us, in cents, where the file says so.
+    pub couts: Option<UInt32Array>,
+}
+
+/// Reads a chunk body, without trusting it.
+///
+/// # Errors
+/// One sentence for anything that is not a body as [`Encoder::encode`] writes it.
+pub fn decode(body: &Bytes) -> Result<Colonnes, String> {
+    let mut bytes = Buffer::from(body.clone());
+    let mut decoder = StreamDecoder::new();
+    let arrow = |error: ArrowError| format!("arrow stream: {error}");
+    let batch = decoder
+        .decode(&mut bytes)
+        .map_err(arrow)?
+        .ok_or("arrow stream: no record batch")?;
+    if decoder.decode(&mut bytes).map_err(arrow)?.is_some() {
+        return Err("arrow stream: more than one record batch".to_owned());
+    }
+    decoder.finish().map_err(arrow)?;
+    let types: DictionaryArray<Int8Type> = column(&batch, "type")?;
+    let durees: UInt8Array = column(&batch, "duree_location_mois")?;
+    agree(&types, &durees)?;
+    let (modele_keys, modeles) = models(&batch)?;
+    let couts = match batch.column_by_name("cout_centimes") {
+        Some(couts) => Some(typed::<UInt32Array>(couts, "cout_centimes")?),
+        None => None,
+    };
+    Ok(Colonnes {
+        dates: column(&batch, "date")?,
+        modele_keys,
+        modeles,
+        prix: column(&batch, "prix_centimes")?,
+        durees,
+        couts,
+    })
+}
+
+fn typed<A: Array + Clone + 'static>(column: &ArrayRef, name: &str) -> Result<A, String> {
+    let found = column.as_any().downcast_ref::<A>().cloned();
+    found.ok_or_else(|| format!("column {name}: unexpected type {}", column.data_type()))
+}
+
+fn column<A: Array + Clone + 'static>(batch: &RecordBatch, name: &str) -> Result<A, String> {
+    let column = batch
+        .column_by_name(name)
+        .ok_or_else(|| format!("column {name} is missing"))?;
+    if column.null_count() > 0 {
+        return Err(format!("column {name}: expected no nulls"));
+    }
+    typed(column, name)
+}
+
+/// The type of a row says again what its duration says: a chunk in which they differ is not ours.
+fn agree(types: &DictionaryArray<Int8Type>, durees: &UInt8Array) -> Result<(), String> {
+    let words = typed::<StringArray>(types.values(), "type")?;
+    if !words.iter().eq(TYPES.map(Some)) {
+        return Err("column type: expected the words vente and location".to_owned());
+    }
+    let same = types
+        .keys()
+        .values()
+        .iter()
+        .zip(durees.values())
+        .all(|(&key, &duree)| (key == 1) == (duree > 0));
+    if same {
+        Ok(())
+    } else {
+        Err("column type: disagrees with duree_location_mois".to_owned())
+    }
+}
+
+fn models(batch: &RecordBatch) -> Result<(Vec<u32>, StringArray), String> {
+    let column = batch
+        .column_by_name("modele")
+        .ok_or("column modele is missing")?;
+    match column.data_type() {
+        DataType::Dictionary(key, _) if **key == DataType::Int16 => {
+            keys_and_values::<Int16Type>(column)
+        }
+        DataType::Dictionary(key, _) if **key == DataType::Int32 => {
+            keys_and_values::<Int32Type>(column)
+        }
+        other => Err(format!("column modele: unexpected type {other}")),
+    }
+}
+
+fn keys_and_values<K: ArrowDictionaryKeyType>(
+    column: &ArrayRef,
+) -> Result<(Vec<u32>, StringArray), String> {
+    let column = typed::<DictionaryArray<K>>(column, "modele")?;
+    let values = typed::<StringArray>(column.values(), "modele")?;
+    if column.null_count() > 0 || values.null_count() > 0 {
+        return Err("column modele: expected no nulls".to_owned());
+    }
+    let keys: Vec<u32> = column
+        .keys()
+        .values()
+        .iter()
+        .map(|key| key.as_usize() as u32)
+        .collect();
+    if keys.iter().any(|&key| key as usize >= values.len()) {
+        return Err("column modele: a key is outside its dictionary".to_owned());
+    }
+    Ok((keys, values))
+}

@@ -1,0 +1,138 @@
+//! The act `conclude` of `sales`: facts and sums become the report.
+//!
+//! One file a calculation; all of them read the checked `Base` and none reads another's result. Money comes in as
+//! cents and stays an integer; a quotient is one [`Fixed::ratio`] of integers, rounded once. There is no float here.
+//!
+//! | file | key of the report |
+//! |---|---|
+//! | `ca` | `ca_total`, `ca_mensuel`, `ca_par_modele` |
+//! | `repartition` | `repartition` |
+//! | `comparatif` | `comparatif` |
+//! | `top` | `top_modeles` |
+//! | `saisonnalite` | `saisonnalite` |
+//! | `rotation` | `rotation`, `valeur_contrats` |
+//! | `marge` | `marge` |
+//! | `tendance` | `tendance` |
+
+mod base;
+mod ca;
+mod calendar;
+mod comparatif;
+mod marge;
+mod repartition;
+mod rotation;
+mod saisonnalite;
+mod tendance;
+#[cfg(test)]
+mod tests;
+mod top;
+
+use autoconnect_common::Seq;
+use autoconnect_common::kind::{ConcludeError, Laps};
+
+use self::base::Base;
+use self::calendar::{Calendrier, label};
+use super::report::{Periode, Qualite, Schema, Source};
+use super::{Facts, Partial, Report};
+use crate::fixed::{Euros, Fixed, Percent};
+
+/// See [`autoconnect_common::JobKind::conclude`].
+///
+/// # Errors
+/// Where the partial counts more rows than the facts, or fewer while no chunk is missing; where it holds a city the
+/// facts do not name, a day outside the years 0 to 9999, sums that contradict each other or exceed 23 million billion euros.
+pub fn conclude(
+    facts: Facts,
+    partial: Partial,
+    missing: &[Seq],
+    laps: &mut Laps,
+) -> Result<Report, ConcludeError> {
+    let base = Base::new(&facts, partial, missing)?;
+    let ca_total = laps.time("CA total", || ca::total(&base));
+    let ca_mensuel = laps.time("CA mensuel", || ca::mensuel(&base));
+    let repartition = laps.time("répartition", || repartition::repartition(&base));
+    let comparatif = laps.time("comparatif", || comparatif::comparatif(&base));
+    let top_modeles = laps.time("top 5", || top::top_modeles(&base));
+    let ca_par_modele = laps.time("CA par modèle", || ca::par_modele(&base));
+    let saisonnalite = laps.time("saisonnalité", || saisonnalite::saisonnalite(&base));
+    let rotation = laps.time("durée de location", || rotation::rotation(&base));
+    let valeur_contrats = laps.time("valeur des contrats", || rotation::valeur_contrats(&base));
+    let marge = laps.time("marge", || marge::marge(&base, &facts.marge));
+    let tendance = laps.time("tendance", || tendance::tendance(&base));
+    Ok(Report {
+        schema: Schema,
+        periode: periode(&base.calendrier),
+        villes: base.villes.keys().cloned().collect(),
+        modeles: ca_par_modele.keys().cloned().collect(),
+        ca_total,
+        ca_mensuel,
+        repartition,
+        comparatif,
+        top_modeles,
+        ca_par_modele,
+        saisonnalite,
+        rotation,
+        valeur_contrats,
+        marge,
+        tendance,
+        qualite: qualite(&facts, missing),
+        source: source(facts),
+    })
+}
+
+fn source(facts: Facts) -> Source {
+    Source {
+        avertissements: facts
+            .avertissements
+            .values()
+            .fold(0, |sum, n| sum.saturating_add(*n)),
+        fichiers: facts.fichiers,
+        lignes: facts.lignes,
+        acceptees: facts.acceptees,
+        rejetees: facts.rejetees,
+    }
+}
+
+fn qualite(facts: &Facts, missing: &[Seq]) -> Qualite {
+    let mut chunks_perdus = missing.to_vec();
+    chunks_perdus.sort_unstable();
+    chunks_perdus.dedup();
+    Qualite {
+        par_motif: facts.par_motif.clone(),
+        avertissements: facts.avertissements.clone(),
+        complet: missing.is_empty(),
+        chunks_perdus,
+    }
+}
+
+fn periode(calendrier: &Calendrier) -> Periode {
+    let labels = |mois: &[i32]| mois.iter().copied().map(label).collect();
+    Periode {
+        debut: calendrier.jours.map(|jours| jours.0),
+        fin: calendrier.jours.map(|jours| jours.1),
+        mois: labels(&calendrier.mois),
+        mois_partiels: labels(&calendrier.partiels),
+        mois_sans_trous: calendrier.sans_trous,
+    }
+}
+
+/// An amount in cents as euros; saturating, though [`Base`] refuses whatever would not fit.
+fn euros(cents: i128) -> Euros {
+    let limit = if cents < 0 { i64::MIN } else { i64::MAX };
+    Fixed(i64::try_from(cents).unwrap_or(limit))
+}
+
+/// `part` in percent of `whole`; `None` where `whole` is zero.
+fn percent(part: i128, whole: i128) -> Option<Percent> {
+    Percent::ratio(part.checked_mul(100)?, whole)
+}
+
+/// The mean of `count` amounts in cents that add up to `sum`; `None` where there are none.
+fn mean(sum: i128, count: impl Into<i128>) -> Option<Euros> {
+    Euros::ratio(sum, count.into().checked_mul(100)?)
+}
+
+/// How much larger `new` is than `old`, in percent of `old`; `None` where `old` is zero.
+fn growth(new: i128, old: i128) -> Option<Percent> {
+    percent(new.checked_sub(old)?, old)
+}

@@ -1,0 +1,282 @@
+//! The act `cut` of `sales`: files of transactions become chunks of one city each.
+//!
+//! ```text
+//! blocks of lines --(threads: hot path, or reference path)--> rows and rejects of a block
+//!       --(one at a time, in file order: duplicate ids, one list for each city)--> full lists
+//!       --(threads: Arrow)--> chunks
+//! ```
+//!
+//! Which rows make a chunk depends on the order of the rows alone, never on blocks, threads or time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use autoconnect_common::cut::Item;
+use autoconnect_common::kind::Cut;
+use autoconnect_common::{CutError, Digest, Outlet};
+use bytes::Bytes;
+
+use super::block::{BlockReader, Rows, Vocabulary};
+use super::chunk::{Encoder, Label};
+use super::order::{Draft, InOrder, Limits, Output, Totals};
+use super::row::WANTED;
+use super::{Facts, Request};
+use crate::sales::request::MaxRejects;
+use crate::table::blocks::{Blocks, Options};
+use crate::table::input;
+use crate::table::turns::Turns;
+
+/// The side file of rejected rows.
+const REJETS: &str = "rejets.csv";
+/// Bytes of a block.
+const BLOCK: usize = 256 << 10;
+
+/// See [`autoconnect_common::JobKind::fingerprint`].
+///
+/// # Errors
+/// As there.
+pub fn fingerprint(request: &Request) -> Result<Digest, CutError> {
+    input::fingerprint(&input::resolve(&request.inputs)?)
+}
+
+/// See [`autoconnect_common::JobKind::cut`].
+///
+/// # Errors
+/// As there.
+pub fn cut(request: &Request, outlet: &Outlet) -> Result<Cut<Facts>, CutError> {
+    cut_with(request, outlet, BLOCK, true)
+}
+
+/// As [`cut`], with blocks of another size, and without the hot path; the outcome is the same.
+///
+/// # Errors
+/// As there.
+pub fn cut_with(
+    request: &Request,
+    outlet: &Outlet,
+    block: usize,
+    hot_path: bool,
+) -> Result<Cut<Facts>, CutError> {
+    if request.chunk_rows == 0 {
+        return Err(CutError::Refused(
+            "chunk rows: found 0, expected at least 1".to_owned(),
+        ));
+    }
+    let inputs = input::resolve(&request.inputs)?;
+    outlet.progress().set_total(input::total_bytes(&inputs));
+    let fichiers = inputs.iter().map(|input| input.name.clone()).collect();
+    let options = Options {
+        block,
+        delimiter: request.delimiter.map(delimiter).transpose()?,
+        encoding: request.encoding,
+        wanted: &WANTED,
+    };
+    let vocabulary = Vocabulary::default();
+    let limits = Limits {
+        chunk_rows: request.chunk_rows as usize,
+        dedup: request.dedup,
+    };
+    let turns = Turns::new(
+        Blocks::new(inputs, options),
+        InOrder::new(limits, &vocabulary),
+        outlet.threads(),
+    );
+    let today = request.today.to_epoch_days();
+    read_all(&turns, outlet, || Reading {
+        turns: &turns,
+        reader: BlockReader::new(&vocabulary, today, hot_path),
+        sender: Sender::new(outlet, &vocabulary),
+    })?;
+    let mut totals = turns.into_absorber().finish();
+    let mut sender = Sender::new(outlet, &vocabulary);
+    sender.send_all(
+        std::mem::take(&mut totals.drafts),
+        std::mem::take(&mut totals.pages),
+    )?;
+    Ok(sum_up(totals, request, fichiers))
+}
+
+fn sum_up(totals: Totals, request: &Request, fichiers: Vec<String>) -> Cut<Facts> {
+    let rejetees = totals.par_motif.values().sum();
+    let facts = Facts {
+        fichiers,
+        lignes: totals.acceptees + rejetees,
+        acceptees: totals.acceptees,
+        rejetees,
+        par_motif: totals.par_motif,
+        avertissements: totals.avertissements,
+        villes: totals.villes,
+        marge: request.margin,
+    };
+    Cut {
+        chunks: vec![totals.chunks],
+        annexes: BTreeMap::from([(REJETS.to_owned(), totals.page_count)]),
+        refusal: too_many_rejects(request.max_rejects, &facts),
+        facts,
+    }
+}
+
+/// Why there is to be no report, where too many rows were rejected.
+fn too_many_rejects(max: MaxRejects, facts: &Facts) -> Option<String> {
+    let Facts {
+        lignes, rejetees, ..
+    } = *facts;
+    let (over, limit) = match max {
+        MaxRejects::Rows(rows) => (rejetees > rows, rows.to_string()),
+        MaxRejects::Percent(percent) => {
+            let allowed = u128::try_from(percent.0).unwrap_or(0) * u128::from(lignes);
+            (
+                u128::from(rejetees) * 10_000 > allowed,
+                format!("{percent} %"),
+            )
+        }
+    };
+    over.then(|| format!("{rejetees} of {lignes} rows rejected, expected at most {limit}: see rejets.csv for each of them"))
+}
+
+/// Runs one [`Reading`] a thread; the first error that is not a mere cancellation counts.
+fn read_all<'t, 'v: 't>(
+    turns: &'t Turns<Blocks, InOrder<'v>, Rows>,
+    outlet: &Outlet,
+    reading: impl Fn() -> Reading<'t, 'v> + Sync,
+) -> Result<(), CutError> {
+    let run = || {
+        let mut stop = StopUnlessDone { turns, done: false };
+        let result = reading().run();
+        stop.done = result.is_ok();
+        result
+    };
+    let results: Vec<_> = std::thread::scope(|threads| {
+        let readers: Vec<_> = (0..outlet.threads()).map(|_| threads.spawn(run)).collect();
+        readers
+            .into_iter()
+            .map(|reader| reader.join().unwrap_or_else(|_| Err(crashed())))
+            .collect()
+    });
+    let (cancelled, others): (Vec<_>, Vec<_>) = results
+        .into_iter()
+        .partition(|result| matches!(result, Err(CutError::Cancelled)));
+    others.into_iter().chain(cancelled).collect()
+}
+
+fn crashed() -> CutError {
+    CutError::Failed {
+        what: "reading a block".to_owned(),
+        source: std::io::Error::other("a reading thread crashed"),
+    }
+}
+
+fn delimiter(wanted: char) -> Result<u8, CutError> {
+    match wanted {
+        ',' | ';' | '\t' => Ok(wanted as u8),
+        other => Err(CutError::Refused(format!(
+            "delimiter: found {other:?}, expected a comma, a semicolon or a tab"
+        ))),
+    }
+}
+
+/// Stops the other threads where one fails or crashes.
+struct StopUnlessDone<'t, 'v> {
+    turns: &'t Turns<Blocks, InOrder<'v>, Rows>,
+    done: bool,
+}
+
+impl Drop for StopUnlessDone<'_, '_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.turns.stop();
+        }
+    }
+}
+
+/// One thread: takes blocks, reads them, waits for their turn, encodes the chunks that got full.
+struct Reading<'t, 'v> {
+    turns: &'t Turns<Blocks, InOrder<'v>, Rows>,
+    reader: BlockReader<'t>,
+    sender: Sender<'t>,
+}
+
+impl Reading<'_, '_> {
+    fn run(mut self) -> Result<(), CutError> {
+        loop {
+            self.sender.outlet.check()?;
+            let buffer = self.reader.buffer();
+            let Some(block) = self.turns.take(|blocks| blocks.next(buffer))? else {
+                return Ok(());
+            };
+            let (index, bytes) = (block.index, block.bytes);
+            let rows = self.reader.read(block)?;
+            let reader = &mut self.reader;
+            let absorbed = self
+                .turns
+                .absorb(index, rows, |in_order, rows| in_order.absorb(rows, reader))?;
+            for Output {
+                drafts,
+                pages,
+                lignes,
+                rows,
+            } in absorbed
+            {
+                self.sender.outlet.progress().advance(0, lignes);
+                self.reader.recycle(rows);
+                self.sender.send_all(drafts, pages)?;
+            }
+            self.sender.outlet.progress().advance(bytes, 0);
+        }
+    }
+}
+
+/// Encodes drafts and hands them out.
+struct Sender<'a> {
+    outlet: &'a Outlet,
+    vocabulary: &'a Vocabulary,
+    encoder: Encoder,
+    modeles: Vec<Arc<str>>,
+}
+
+impl<'a> Sender<'a> {
+    fn new(outlet: &'a Outlet, vocabulary: &'a Vocabulary) -> Self {
+        Self {
+            outlet,
+            vocabulary,
+            encoder: Encoder::default(),
+            modeles: Vec::new(),
+        }
+    }
+
+    fn send_all(&mut self, drafts: Vec<Draft>, pages: Vec<(u32, Bytes)>) -> Result<(), CutError> {
+        for draft in drafts {
+            self.send(draft)?;
+        }
+        pages.into_iter().try_for_each(|(page, body)| {
+            self.outlet.put(Item::Annex {
+                name: REJETS,
+                page,
+                body,
+            })
+        })
+    }
+
+    fn send(&mut self, draft: Draft) -> Result<(), CutError> {
+        self.vocabulary.modeles.update(&mut self.modeles);
+        let label = Label {
+            job: self.outlet.job().as_str(),
+            seq: draft.seq,
+            ville: &draft.ville,
+        };
+        let body = self
+            .encoder
+            .encode(&label, &draft.lignes, &self.modeles)
+            .map_err(|error| CutError::Failed {
+                what: format!("encoding chunk {}", draft.seq),
+                source: std::io::Error::other(error),
+            })?;
+        let rows = draft.lignes.len() as u32;
+        self.outlet.put(Item::Chunk {
+            seq: draft.seq,
+            key: draft.ville.to_string(),
+            rows,
+            body,
+        })
+    }
+}

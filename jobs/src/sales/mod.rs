@@ -1,0 +1,59 @@
+//! The kind `sales`: commercial performance of each city, from a file of transactions.
+
+pub mod block;
+pub mod chunk;
+pub mod conclude;
+pub mod cut;
+pub mod fast;
+pub mod order;
+pub mod partial;
+pub mod render;
+pub mod report;
+pub mod request;
+pub mod row;
+pub mod ville;
+pub mod work;
+
+use autoconnect_common::kind::{ConcludeError, Cut, Laps, ReportFile, WorkError};
+use autoconnect_common::{Chunk, CutError, Digest, JobKind, Outlet, Seq};
+
+pub use partial::Partial;
+pub use report::Report;
+pub use request::{Facts, Request};
+
+/// Commercial performance: CA per month and city, ranking, top 5, seasonality, rental duration, margin, trend.
+pub struct Sales;
+
+impl JobKind for Sales {
+    const NAME: &'static str = "sales";
+    const SCHEMA: u32 = 1;
+    type Request = Request;
+    type Facts = Facts;
+    type Partial = Partial;
+    type Report = Report;
+
+    fn fingerprint(request: &Request) -> Result<Digest, CutError> {
+        cut::fingerprint(request)
+    }
+
+    fn cut(request: &Request, outlet: &Outlet) -> Result<Cut<Facts>, CutError> {
+        cut::cut(request, outlet)
+    }
+
+    fn work(chunk: &Chunk) -> Result<Partial, WorkError> {
+        work::work(chunk)
+    }
+
+    fn conclude(
+        facts: Facts,
+        partial: Partial,
+        missing: &[Seq],
+        laps: &mut Laps,
+    ) -> Result<Report, ConcludeError> {
+        conclude::conclude(facts, partial, missing, laps)
+    }
+
+    fn render(report: &Report) -> Vec<ReportFile> {
+        render::render(report)
+    }
+}

@@ -1,0 +1,462 @@
+//! What must happen in file order: refusing duplicate ids, counting, and gathering each city's rows into chunks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use autoconnect_common::{CutError, Seq};
+use bytes::Bytes;
+
+use super::block::{Accepted, BlockReader, Rejected, RowId, Rows, Vocabulary};
+use super::chunk::Ligne;
+use super::row::Refusal;
+use super::ville;
+use crate::table::blocks::Block;
+use crate::table::ids::IdSet;
+use crate::table::reject::{Reason, Reject, RejectLog};
+use crate::table::separators::PADDING;
+
+/// More cities than this are no dealer's network.
+const MAX_VILLES: usize = 10_000;
+/// Rows that wait for their chunk to fill, over all cities; beyond it the longest lists go out as they are.
+const MAX_WAITING: usize = 1 << 19;
+/// Rows of a chunk, whatever was asked: at 19 bytes a row at most they leave a quarter of the body's cap to names.
+const MAX_ROWS: usize = 40_000;
+/// Bytes that the names of a chunk's models may take.
+const MAX_NAMES: usize = 256 << 10;
+
+/// What decides how rows are gathered.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Rows of a chunk, at most; fewer where a body would pass its cap.
+    pub chunk_rows: usize,
+    /// Whether a second row with the same id is refused.
+    pub dedup: bool,
+}
+
+/// Rows of one city that make a chunk.
+#[derive(Debug)]
+pub struct Draft {
+    /// The chunk's number.
+    pub seq: Seq,
+    /// The city's key.
+    pub ville: Arc<str>,
+    /// The rows.
+    pub lignes: Vec<Ligne>,
+}
+
+/// What became of a block.
+pub struct Output {
+    /// Chunks that are full now.
+    pub drafts: Vec<Draft>,
+    /// Pages of rejects that are full now.
+    pub pages: Vec<(u32, Bytes)>,
+    /// How many rows were read.
+    pub lignes: u64,
+    /// The block's memory, for the next one.
+    pub rows: Rows,
+}
+
+/// What is known at the end.
+pub struct Totals {
+    /// The last chunks.
+    pub drafts: Vec<Draft>,
+    /// The last pages of rejects.
+    pub pages: Vec<(u32, Bytes)>,
+    /// How many chunks there are.
+    pub chunks: u32,
+    /// How many pages of rejects there are.
+    pub page_count: u32,
+    /// Accepted rows.
+    pub acceptees: u64,
+    /// Rejected rows, by reason.
+    pub par_motif: BTreeMap<String, u64>,
+    /// Accepted rows, by what is odd about them.
+    pub avertissements: BTreeMap<String, u64>,
+    /// The name of each city, by its key.
+    pub villes: BTreeMap<String, String>,
+}
+
+/// The state that moves through the input in file order.
+pub struct InOrder<'v> {
+    vocabulary: &'v Vocabulary,
+    limits: Limits,
+    ids: IdSet,
+    log: RejectLog,
+    /// Lists of rows that are to become chunks, one for each city.
+    lists: Vec<List>,
+    list_by_key: BTreeMap<Arc<str>, u16>,
+    /// By the number of a city's spelling.
+    spellings: Vec<Spelling>,
+    /// Rows in all lists.
+    waiting: usize,
+    chunks: u32,
+    acceptees: u64,
+    warnings: BTreeMap<&'static str, u64>,
+    /// The number of the file that is being read, if any.
+    file: Option<usize>,
+    /// The number of its next line, from 1.
+    line: u64,
+    /// A record whose end is in the next block.
+    unfinished: Vec<u8>,
+    modeles: Vec<Arc<str>>,
+}
+
+struct List {
+    key: Arc<str>,
+    lignes: Vec<Ligne>,
+}
+
+/// A way to write a city: which list its rows go to (none yet), and how many there were.
+#[derive(Clone, Copy, Default)]
+struct Spelling {
+    list: Option<u16>,
+    count: u64,
+}
+
+impl<'v> InOrder<'v> {
+    /// The state before the first block.
+    pub fn new(limits: Limits, vocabulary: &'v Vocabulary) -> Self {
+        let limits = Limits {
+            chunk_rows: limits.chunk_rows.clamp(1, MAX_ROWS),
+            ..limits
+        };
+        Self {
+            vocabulary,
+            limits,
+            ids: IdSet::new(),
+            log: RejectLog::new(),
+            lists: Vec::new(),
+            list_by_key: BTreeMap::new(),
+            spellings: Vec::new(),
+            waiting: 0,
+            chunks: 0,
+            acceptees: 0,
+            warnings: BTreeMap::new(),
+            file: None,
+            line: 1,
+            unfinished: Vec::new(),
+            modeles: Vec::new(),
+        }
+    }
+
+    /// Takes the rows of the next block. `reader` reads again what a record across two blocks spoilt.
+    ///
+    /// # Errors
+    /// [`CutError`] where the job has more cities than it may, or the disk for ids fails.
+    pub fn absorb(&mut self, rows: Rows, reader: &mut BlockReader<'_>) -> Result<Output, CutError> {
+        let mut rows = if self.unfinished.is_empty() {
+            rows
+        } else {
+            self.rejoin(rows, reader)?
+        };
+        let file = Arc::clone(&rows.block.file);
+        if self.file.replace(file.number) != Some(file.number) {
+            self.line = 1;
+        }
+        let mut drafts = Vec::new();
+        let before = (self.acceptees, self.log.count());
+        let duplicates = self.gather(&rows, &mut drafts)?;
+        rows.rejected.extend(duplicates);
+        rows.rejected.sort_by_key(|rejected| rejected.start);
+        for Rejected {
+            start,
+            line,
+            refusal,
+        } in rows.rejected.drain(..)
+        {
+            let Refusal {
+                reason,
+                field,
+                value,
+            } = refusal;
+            let reject = Reject::new(
+                self.line + u64::from(line),
+                reason,
+                field,
+                value,
+                &rows.block.buffer[start as usize..rows.block.end],
+            );
+            self.log.push(&file.name, &reject);
+        }
+        self.line += u64::from(rows.lines);
+        if let Some(at) = rows.unfinished {
+            self.unfinished
+                .extend_from_slice(&rows.block.buffer[at..rows.block.end]);
+        }
+        if self.waiting > MAX_WAITING {
+            self.close_long_lists(&mut drafts);
+        }
+        let lignes = self.acceptees + self.log.count() - before.0 - before.1;
+        Ok(Output {
+            drafts,
+            pages: self.log.full_pages(),
+            lignes,
+            rows,
+        })
+    }
+
+    /// Reads a block again, together with the record that began in the one before.
+    fn rejoin(&mut self, rows: Rows, reader: &mut BlockReader<'_>) -> Result<Rows, CutError> {
+        let mut buffer = std::mem::take(&mut self.unfinished);
+        let Block {
+            begin,
+            end,
+            buffer: text,
+            ..
+        } = &rows.block;
+        buffer.extend_from_slice(&text[*begin..*end]);
+        let end = buffer.len();
+        buffer.resize(end + PADDING, 0);
+        let Block {
+            index,
+            file,
+            last,
+            bytes,
+            ..
+        } = rows.block;
+        reader.read(Block {
+            index,
+            file,
+            buffer,
+            begin: 0,
+            end,
+            header_lines: 0,
+            last,
+            bytes,
+        })
+    }
+
+    /// Puts the rows whose id is new into the lists of their cities; returns the others.
+    fn gather(&mut self, rows: &Rows, drafts: &mut Vec<Draft>) -> Result<Vec<Rejected>, CutError> {
+        let classes: Vec<Option<u32>> = rows
+            .classes()
+            .iter()
+            .map(|(prefix, digits)| self.ids.class(prefix, digits))
+            .collect();
+        let mut duplicates = Vec::new();
+        let mut lines = LineCounter::new(rows);
+        for accepted in &rows.accepted {
+            if self.limits.dedup && !self.is_new(rows, accepted, &classes)? {
+                let line = lines.line_of(accepted.start);
+                let refusal = Refusal {
+                    reason: Reason::IdDuplique,
+                    field: "transaction_id",
+                    value: rows.id_text(accepted),
+                };
+                duplicates.push(Rejected {
+                    start: accepted.start,
+                    line,
+                    refusal,
+                });
+                continue;
+            }
+            let list = self.list_of(accepted.ville)?;
+            self.acceptees += 1;
+            for warning in accepted.warnings.iter() {
+                *self.warnings.entry(warning.as_str()).or_default() += 1;
+            }
+            self.waiting += 1;
+            let lignes = &mut self.lists[list].lignes;
+            lignes.push(accepted.ligne);
+            if lignes.len() == self.limits.chunk_rows {
+                self.close(list, drafts);
+            }
+        }
+        Ok(duplicates)
+    }
+
+    #[inline]
+    fn is_new(
+        &mut self,
+        rows: &Rows,
+        accepted: &Accepted,
+        classes: &[Option<u32>],
+    ) -> Result<bool, CutError> {
+        match rows.id(accepted) {
+            RowId::Number(class, number) => match classes[class] {
+                Some(class) => self.ids.insert_number(class, number),
+                None => self.ids.insert(rows.id_text(accepted).as_bytes()),
+            },
+            RowId::Text(text) => self.ids.insert(text),
+        }
+    }
+
+    /// The list of a city's spelling, which is counted.
+    #[inline]
+    fn list_of(&mut self, spelling: u16) -> Result<usize, CutError> {
+        match self.spellings.get_mut(usize::from(spelling)) {
+            Some(Spelling {
+                list: Some(list),
+                count,
+            }) => {
+                *count += 1;
+                Ok(usize::from(*list))
+            }
+            _ => self.meet(spelling),
+        }
+    }
+
+    /// The list of a spelling that was not seen before.
+    #[cold]
+    fn meet(&mut self, spelling: u16) -> Result<usize, CutError> {
+        let word = self.vocabulary.villes.word(spelling).unwrap_or_default();
+        let key: Arc<str> = ville::key(&word).into();
+        let list = match self.list_by_key.get(&key) {
+            Some(&list) => list,
+            None => {
+                let full = || {
+                    CutError::Refused(format!(
+                        "more than {MAX_VILLES} cities, expected a dealer's network"
+                    ))
+                };
+                let list = u16::try_from(self.lists.len())
+                    .ok()
+                    .filter(|&n| usize::from(n) < MAX_VILLES)
+                    .ok_or_else(full)?;
+                self.lists.push(List {
+                    key: Arc::clone(&key),
+                    lignes: Vec::new(),
+                });
+                self.list_by_key.insert(key, list);
+                list
+            }
+        };
+        let number = usize::from(spelling);
+        self.spellings
+            .resize(self.spellings.len().max(number + 1), Spelling::default());
+        self.spellings[number] = Spelling {
+            list: Some(list),
+            count: 1,
+        };
+        Ok(usize::from(list))
+    }
+
+    /// Makes a list's rows a chunk, or several where the names of their models take too much room.
+    fn close(&mut self, list: usize, drafts: &mut Vec<Draft>) {
+        let List { key, lignes } = &mut self.lists[list];
+        let room = if lignes.len() == self.limits.chunk_rows {
+            lignes.len()
+        } else {
+            0
+        };
+        let (ville, lignes) = (
+            Arc::clone(key),
+            std::mem::replace(lignes, Vec::with_capacity(room)),
+        );
+        self.waiting -= lignes.len();
+        self.draft(ville, lignes, drafts);
+    }
+
+    fn draft(&mut self, ville: Arc<str>, mut lignes: Vec<Ligne>, drafts: &mut Vec<Draft>) {
+        self.vocabulary.modeles.update(&mut self.modeles);
+        if lignes.len() > 1 && self.names_len(&lignes) > MAX_NAMES {
+            let second = lignes.split_off(lignes.len() / 2);
+            self.draft(Arc::clone(&ville), lignes, drafts);
+            self.draft(ville, second, drafts);
+        } else if !lignes.is_empty() {
+            drafts.push(Draft {
+                seq: Seq::first_part(self.chunks),
+                ville,
+                lignes,
+            });
+            self.chunks += 1;
+        }
+    }
+
+    /// Bytes of the names of the models in `lignes`; of all names, where that is little enough to decide.
+    fn names_len(&self, lignes: &[Ligne]) -> usize {
+        let size = |name: &Arc<str>| name.len() + size_of::<u32>();
+        let all = self.modeles.iter().map(size).sum();
+        if all <= MAX_NAMES {
+            return all;
+        }
+        let used: std::collections::BTreeSet<u16> =
+            lignes.iter().map(|ligne| ligne.modele).collect();
+        used.into_iter()
+            .filter_map(|modele| self.modeles.get(usize::from(modele)))
+            .map(size)
+            .sum()
+    }
+
+    /// Closes every list that is no shorter than the mean.
+    fn close_long_lists(&mut self, drafts: &mut Vec<Draft>) {
+        let mean = self.waiting / self.lists.len().max(1);
+        for list in 0..self.lists.len() {
+            if self.lists[list].lignes.len() >= mean.max(1) {
+                self.close(list, drafts);
+            }
+        }
+    }
+
+    /// Closes every list, by city key, and sums up.
+    #[must_use]
+    pub fn finish(mut self) -> Totals {
+        let mut drafts = Vec::new();
+        let lists: Vec<u16> = self.list_by_key.values().copied().collect();
+        for list in lists {
+            self.close(usize::from(list), &mut drafts);
+        }
+        let villes = self.names();
+        let (pages, page_count, par_motif) = self.log.finish();
+        Totals {
+            drafts,
+            pages,
+            chunks: self.chunks,
+            page_count,
+            acceptees: self.acceptees,
+            par_motif,
+            avertissements: self
+                .warnings
+                .into_iter()
+                .map(|(word, count)| (word.to_owned(), count))
+                .collect(),
+            villes,
+        }
+    }
+
+    /// The name of each city: its most frequent spelling, ties by byte order.
+    fn names(&self) -> BTreeMap<String, String> {
+        let mut best: BTreeMap<u16, (u64, Arc<str>)> = BTreeMap::new();
+        for (number, spelling) in (0..=u16::MAX).zip(&self.spellings) {
+            let (Some(list), Some(word)) = (spelling.list, self.vocabulary.villes.word(number))
+            else {
+                continue;
+            };
+            let better = best.get(&list).is_none_or(|(count, name)| {
+                spelling.count > *count || (spelling.count == *count && word < *name)
+            });
+            if better {
+                best.insert(list, (spelling.count, word));
+            }
+        }
+        let key = |list: u16| self.lists[usize::from(list)].key.to_string();
+        best.into_iter()
+            .map(|(list, (_, name))| (key(list), name.to_string()))
+            .collect()
+    }
+}
+
+/// Counts the lines of a block up to places that only move forward.
+struct LineCounter<'a> {
+    text: &'a [u8],
+    at: usize,
+    line: u32,
+}
+
+impl<'a> LineCounter<'a> {
+    fn new(rows: &'a Rows) -> Self {
+        Self {
+            text: &rows.block.buffer,
+            at: rows.block.begin,
+            line: rows.block.header_lines,
+        }
+    }
+
+    /// The line in which `start` stands, counted from the block's first, 0.
+    fn line_of(&mut self, start: u32) -> u32 {
+        let skipped = self.text.get(self.at..start as usize).unwrap_or_default();
+        self.line += memchr::memchr_iter(b'\n', skipped).count() as u32;
+        self.at = start as usize;
+        self.line
+    }
+}

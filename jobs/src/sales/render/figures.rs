@@ -1,0 +1,212 @@
+//! What both the page and the text say of a report beyond its tables: totals over cities, best months, key sentences.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use super::number::{self, Lang};
+use crate::fixed::{Euros, Fixed, Percent};
+use crate::sales::Report;
+use crate::sales::partial::{ParType, Somme};
+use crate::sales::report::{CaMois, GLOBAL, Saison};
+
+/// A name from the data, safe to show: control and bidirectional characters become `�`.
+pub(super) fn clean(name: &str) -> Cow<'_, str> {
+    let odd = |c: char| {
+        c.is_control()
+            || matches!(
+                c,
+                '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}' | '\u{2029}'
+            )
+            || ('\u{202a}'..='\u{202e}').contains(&c)
+            || ('\u{2066}'..='\u{2069}').contains(&c)
+    };
+    if name.chars().any(odd) {
+        Cow::Owned(
+            name.chars()
+                .map(|c| if odd(c) { '\u{fffd}' } else { c })
+                .collect(),
+        )
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
+/// `a + b`, saturating.
+pub(super) fn add<const D: u32>(a: Fixed<D>, b: Fixed<D>) -> Fixed<D> {
+    Fixed(a.0.saturating_add(b.0))
+}
+
+/// `100 x part / whole`.
+pub(super) fn share(part: i64, whole: i64) -> Option<Percent> {
+    Percent::ratio(i128::from(part) * 100, whole.into())
+}
+
+/// Transactions and CA of all cities, by type.
+pub(super) fn totals(report: &Report) -> ParType<Somme> {
+    let mut totals = ParType::<Somme>::default();
+    for parts in report.repartition.values() {
+        for (total, part) in [
+            (&mut totals.vente, parts.vente),
+            (&mut totals.location, parts.location),
+        ] {
+            total.nombre = total.nombre.saturating_add(part.nombre);
+            total.ca = total.ca.saturating_add(part.ca.0);
+        }
+    }
+    totals
+}
+
+/// CA of all cities by month.
+pub(super) fn monthly(report: &Report) -> BTreeMap<&str, CaMois> {
+    let mut months: BTreeMap<&str, CaMois> = BTreeMap::new();
+    for (mois, ca) in report.ca_mensuel.values().flatten() {
+        let total = months.entry(mois).or_default();
+        total.vente = add(total.vente, ca.vente);
+        total.location = add(total.location, ca.location);
+        total.total = add(total.total, ca.total);
+    }
+    months
+}
+
+/// The growth of the last complete month over the one before, of all cities.
+pub(super) fn last_variation(report: &Report) -> Option<(&str, Percent)> {
+    let (mois, variation) = report
+        .saisonnalite
+        .get(GLOBAL)?
+        .variations
+        .last_key_value()?;
+    Some((mois, (*variation)?))
+}
+
+/// The calendar months with the largest and the smallest index, from 1.
+pub(super) fn extremes(saison: &Saison) -> Option<((usize, Fixed<2>), (usize, Fixed<2>))> {
+    let known = || {
+        (1..)
+            .zip(saison.indices.values())
+            .filter_map(|(month, index)| Some((month, (*index)?)))
+    };
+    let high = known().max_by_key(|&(month, index)| (index, std::cmp::Reverse(month)))?;
+    let low = known().min_by_key(|&(month, index)| (index, month))?;
+    (high.1 > low.1).then_some((high, low))
+}
+
+/// The period in words.
+pub(super) fn period(report: &Report, lang: Lang) -> String {
+    let periode = &report.periode;
+    let (Some(debut), Some(fin)) = (periode.debut, periode.fin) else {
+        return match lang {
+            Lang::Fr => "aucune transaction".to_owned(),
+            Lang::En => "no transaction".to_owned(),
+        };
+    };
+    let (debut, fin) = (number::date(debut, lang), number::date(fin, lang));
+    let n = number::count(periode.mois.len() as u64, lang);
+    match lang {
+        Lang::Fr => format!("du {debut} au {fin} ({n} mois)"),
+        Lang::En if periode.mois.len() == 1 => format!("{debut} to {fin} (1 month)"),
+        Lang::En => format!("{debut} to {fin} ({n} months)"),
+    }
+}
+
+/// What a reader in a hurry should know, in a few sentences.
+pub(super) fn highlights(report: &Report, lang: Lang) -> Vec<String> {
+    let sentences = [leader, best_month, mix, season, outlook, partial_months];
+    sentences
+        .iter()
+        .filter_map(|sentence| sentence(report, lang))
+        .collect()
+}
+
+fn leader(report: &Report, lang: Lang) -> Option<String> {
+    let first = report.comparatif.first().filter(|first| first.ca.0 > 0)?;
+    let (ville, ca) = (clean(&first.ville), number::euros_entiers(first.ca, lang));
+    let part = number::percent(first.part, lang);
+    Some(match lang {
+        Lang::Fr => format!("{ville} est en tête : {ca} de CA, soit {part} du total."),
+        Lang::En => format!("{ville} leads with {ca} of revenue, {part} of the total."),
+    })
+}
+
+fn best_month(report: &Report, lang: Lang) -> Option<String> {
+    let months = monthly(report);
+    let (mois, ca) = months
+        .iter()
+        .max_by_key(|(mois, ca)| (ca.total, std::cmp::Reverse(*mois)))
+        .filter(|(_, ca)| ca.total.0 > 0)?;
+    let (mois, ca) = (
+        number::mois(mois, lang),
+        number::euros_entiers(ca.total, lang),
+    );
+    Some(match lang {
+        Lang::Fr => format!("Le meilleur mois est {mois}, avec {ca}."),
+        Lang::En => format!("The best month is {mois}, with {ca}."),
+    })
+}
+
+fn mix(report: &Report, lang: Lang) -> Option<String> {
+    let totals = totals(report);
+    let all = totals.vente.nombre.saturating_add(totals.location.nombre);
+    let nombre = Percent::ratio(100 * i128::from(totals.vente.nombre), all.into())?;
+    let ca = share(
+        totals.vente.ca,
+        totals.vente.ca.saturating_add(totals.location.ca),
+    )?;
+    let (nombre, ca) = (number::percent(nombre, lang), number::percent(ca, lang));
+    Some(match lang {
+        Lang::Fr => format!("Les ventes font {nombre} des transactions et {ca} du CA."),
+        Lang::En => format!("Sales make {nombre} of the transactions and {ca} of the revenue."),
+    })
+}
+
+fn season(report: &Report, lang: Lang) -> Option<String> {
+    let (high, low) = extremes(report.saisonnalite.get(GLOBAL)?)?;
+    let name = |month| number::mois_nom(month, lang);
+    let index = |index| number::fixed(index, 0, lang);
+    let (a, b, x, y) = (name(high.0), name(low.0), index(high.1), index(low.1));
+    Some(match lang {
+        Lang::Fr => {
+            format!("La saison culmine en {a} (indice {x}) et le creux est en {b} (indice {y}).")
+        }
+        Lang::En => {
+            format!("The season peaks in {a} (index {x}) and is lowest in {b} (index {y}).")
+        }
+    })
+}
+
+fn outlook(report: &Report, lang: Lang) -> Option<String> {
+    let tendance = report.tendance.get(GLOBAL)?;
+    let pente = signed_euros(tendance.pente, lang);
+    let mois = number::mois(&tendance.prevision.mois, lang);
+    let ca = number::euros_entiers(tendance.prevision.ca, lang);
+    Some(match lang {
+        Lang::Fr => format!(
+            "Tendance des trois derniers mois complets : {pente} par mois ; prévision pour {mois} : {ca}."
+        ),
+        Lang::En => format!(
+            "Trend of the last three complete months: {pente} a month; forecast for {mois}: {ca}."
+        ),
+    })
+}
+
+fn partial_months(report: &Report, lang: Lang) -> Option<String> {
+    let partiels = &report.periode.mois_partiels;
+    let names: Vec<String> = partiels.iter().map(|m| number::mois(m, lang)).collect();
+    let names = names.join(if lang == Lang::Fr { " et " } else { " and " });
+    Some(match (partiels.len(), lang) {
+        (0, _) => return None,
+        (1, Lang::Fr) => {
+            format!("Mois incomplet, tenu hors des tendances et des indices : {names}.")
+        }
+        (_, Lang::Fr) => {
+            format!("Mois incomplets, tenus hors des tendances et des indices : {names}.")
+        }
+        (1, Lang::En) => format!("Partial month, left out of trends and indices: {names}."),
+        (_, Lang::En) => format!("Partial months, left out of trends and indices: {names}."),
+    })
+}
+
+/// An amount to the euro, with its sign.
+pub(super) fn signed_euros(value: Euros, lang: Lang) -> String {
+    let sign = if value.0 > 0 { "+" } else { "" };
+    format!("{sign}{}", number::euros_entiers(value, lang))
+}

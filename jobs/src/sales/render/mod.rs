@@ -1,0 +1,22 @@
+//! The report as files for people: HTML, text, tables. Pure functions of the report: a report that was written and read
+//! again gives the same bytes.
+
+mod figures;
+mod number;
+mod tables;
+mod text;
+mod words;
+
+use autoconnect_common::kind::ReportFile;
+
+use super::Report;
+
+/// See [`autoconnect_common::JobKind::render`].
+pub fn render(report: &Report) -> Vec<ReportFile> {
+    let mut files = vec![ReportFile {
+        path: "analysis_report.txt",
+        bytes: text::render(report).into_bytes(),
+    }];
+    files.extend(tables::render(report));
+    files
+}

@@ -1,0 +1,85 @@
+//! What a `sales` job is asked ([`Request`]), and what `cut` learns that no chunk carries ([`Facts`]).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+
+use crate::fixed::Percent;
+
+pub use crate::table::input::Encoding;
+
+/// Everything that can change a byte of the report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// Files and folders to read, in this order; `-` is standard input.
+    pub inputs: Vec<PathBuf>,
+    /// How many rows a chunk has at most.
+    pub chunk_rows: u32,
+    /// `,`, `;` or tab; told from the header where absent.
+    pub delimiter: Option<char>,
+    /// How the files' bytes spell text.
+    pub encoding: Encoding,
+    /// Whether a second row with the same id is refused.
+    pub dedup: bool,
+    /// Above this, there is no report.
+    pub max_rejects: MaxRejects,
+    /// A date after this one is accepted with a warning.
+    pub today: NaiveDate,
+    /// The margin rates assumed where the file has no `cout`.
+    pub margin: Margin,
+}
+
+/// The most rejected rows a job survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaxRejects {
+    /// So many rows.
+    Rows(u64),
+    /// So many percent of the rows read.
+    Percent(Percent),
+}
+
+/// Margin rates, in percent of the CA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Margin {
+    /// Of sales.
+    pub vente: Percent,
+    /// Of rentals.
+    pub location: Percent,
+}
+
+/// What `cut` learns that no chunk carries.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// The base names of the files read, in the order they were read.
+    pub fichiers: Vec<String>,
+    /// Rows read (header and blank lines are none): always `acceptees + rejetees`.
+    pub lignes: u64,
+    /// Rows in the chunks.
+    pub acceptees: u64,
+    /// Rows in `rejets.csv`.
+    pub rejetees: u64,
+    /// Rejected rows by reason; reasons that did not occur are absent.
+    pub par_motif: BTreeMap<String, u64>,
+    /// Accepted rows by what is odd about them; a row can be counted under several.
+    pub avertissements: BTreeMap<String, u64>,
+    /// The name of each city by its key, as in [`Partial::villes`](super::Partial::villes).
+    pub villes: BTreeMap<String, String>,
+    /// The margin rates assumed where the file has no `cout`.
+    pub marge: Margin,
+}
+
+impl Default for Margin {
+    /// What the trade reckons with: 12 % on a sale, 35 % on a rental.
+    fn default() -> Self {
+        Self {
+            vente: Percent::from_units(12),
+            location: Percent::from_units(35),
+        }
+    }
+}

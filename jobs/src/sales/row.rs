@@ -1,0 +1,876 @@
+//! The rules for one row of transactions, on the reference path: [`check`] accepts a record or names the first rule it
+//! breaks.
+//!
+//! # Rules, in this order
+//!
+//! The word *none* means an empty field, blanks only, or `NULL`, `null`, `NaN` (blanks around them do not matter).
+//!
+//! 1. As many fields as the header has columns: `colonnes_manquantes`, `colonnes_en_trop`.
+//! 2. Every field is UTF-8 without NUL: `encodage_invalide`.
+//! 3. It is not the header again: `entete_repetee`.
+//! 4. `transaction_id` is not none: `id_vide`. Ids are compared byte for byte, blanks included.
+//! 5. `date` is a day of the calendar, years 0001 to 9999, written `YYYY-MM-DD` and nothing else: `date_invalide`.
+//! 6. `ville` is not none (`ville_vide`) and, trimmed, has at most 255 bytes (`ville_trop_longue`).
+//! 7. `type` is exactly `vente` or `location`: `type_inconnu`.
+//! 8. `modele` is not none (`modele_vide`) and, trimmed, has at most 255 bytes (`modele_trop_long`).
+//! 9. `prix` is an [`amount`]: `prix_manquant`, `prix_negatif`, `prix_invalide`, `prix_trop_precis`, `prix_excessif`.
+//! 10. `duree_location_mois` of a rental is digits that make 1 to 120: `duree_manquante`, `duree_invalide`. A sale has none; any
+//!     other value there is ignored, with a warning unless it is zero.
+//! 11. `cout` is optional: what is neither none nor an amount is taken for none, with a warning.
+
+use csv::ByteRecord;
+
+use crate::table::header::{Header, Wanted};
+use crate::table::reject::{MAX_VALUE, Reason, Warning, Warnings, is_special, printable};
+
+/// The columns of a file of transactions.
+pub const WANTED: [Wanted; 8] = [
+    required("transaction_id"),
+    required("date"),
+    required("ville"),
+    required("type"),
+    required("modele"),
+    required("prix"),
+    required("duree_location_mois"),
+    Wanted {
+        name: "cout",
+        required: false,
+    },
+];
+
+/// The most bytes of a city or a model.
+pub const MAX_NAME: usize = 255;
+/// The highest price, in cents: 10 million euros.
+pub const MAX_CENTS: u32 = 1_000_000_000;
+/// The longest rental, in months.
+pub const MAX_DUREE: u8 = 120;
+/// Rentals over so many months are counted as a warning.
+pub const LONG_DUREE: u8 = 48;
+
+const fn required(name: &'static str) -> Wanted {
+    Wanted {
+        name,
+        required: true,
+    }
+}
+
+/// One transaction that broke no rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row<'r> {
+    /// The transaction's id.
+    pub id: &'r [u8],
+    /// Days since 1970-01-01.
+    pub jour: i32,
+    /// The city, trimmed.
+    pub ville: &'r str,
+    /// A rental rather than a sale.
+    pub location: bool,
+    /// The model, trimmed.
+    pub modele: &'r str,
+    /// In cents; of a rental, the monthly rent.
+    pub prix: u32,
+    /// In months; 0 for a sale.
+    pub duree: u8,
+    /// In cents, where the file knows it.
+    pub cout: Option<u32>,
+    /// What is odd about it.
+    pub warnings: Warnings,
+}
+
+/// The first rule a record broke.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which.
+    pub reason: Reason,
+    /// The column at fault; empty where it is the whole row.
+    pub field: &'static str,
+    /// What stood there, made harmless and short.
+    pub value: String,
+}
+
+/// Checks one record against the rules. `today` is in days since 1970-01-01.
+///
+/// # Errors
+/// The first rule it breaks.
+pub fn check<'r>(record: &'r ByteRecord, header: &Header, today: i32) -> Result<Row<'r>, Refusal> {
+    check_shape(record, header)?;
+    let field = |column: usize| Field::new(record, header, column);
+    let mut warnings = Warnings::NONE;
+
+    let id = field(0);
+    if id.is_none() {
+        return id.refuse(Reason::IdVide);
+    }
+    let date = field(1);
+    let Some(jour) = day(date.bytes) else {
+        return date.refuse(Reason::DateInvalide);
+    };
+    let ville = field(2).name(Reason::VilleVide, Reason::VilleTropLongue)?;
+    let kind = field(3);
+    let location = match kind.bytes {
+        b"vente" => false,
+        b"location" => true,
+        _ => return kind.refuse(Reason::TypeInconnu),
+    };
+    let modele = field(4).name(Reason::ModeleVide, Reason::ModeleTropLong)?;
+    let comma = header.delimiter != b',';
+    let prix = field(5);
+    let prix = match amount(prix.bytes, comma) {
+        Ok(cents) => cents,
+        Err(reason) => return prix.refuse(reason),
+    };
+    let duree = field(6).duree(location, &mut warnings)?;
+    let cout = field(7).cout(comma, &mut warnings);
+
+    if prix == 0 {
+        warnings.insert(Warning::PrixNul);
+    }
+    if duree > LONG_DUREE {
+        warnings.insert(Warning::LocationLongue);
+    }
+    if jour > today {
+        warnings.insert(Warning::DateFuture);
+    }
+    if jour < 0 {
+        warnings.insert(Warning::DateAncienne);
+    }
+    if ville.chars().chain(modele.chars()).any(is_special) {
+        warnings.insert(Warning::CaracteresSpeciaux);
+    }
+    Ok(Row {
+        id: id.bytes,
+        jour,
+        ville,
+        location,
+        modele,
+        prix,
+        duree,
+        cout,
+        warnings,
+    })
+}
+
+/// The rules that concern the whole row.
+fn check_shape(record: &ByteRecord, header: &Header) -> Result<(), Refusal> {
+    let whole = |reason, value: String| Refusal {
+        reason,
+        field: "",
+        value,
+    };
+    let count = |found: usize| format!("{found}/{}", header.columns);
+    if record.len() < header.columns {
+        return Err(whole(Reason::ColonnesManquantes, count(record.len())));
+    }
+    if record.len() > header.columns {
+        return Err(whole(Reason::ColonnesEnTrop, count(record.len())));
+    }
+    let unreadable =
+        |field: &[u8]| memchr::memchr(0, field).is_some() || std::str::from_utf8(field).is_err();
+    if let Some(at) = record.iter().position(unreadable) {
+        return Err(Refusal {
+            reason: Reason::EncodageInvalide,
+            field: header.name_of(at),
+            value: record.get(at).map_or_else(String::new, shown),
+        });
+    }
+    if header.is_repeated_by(record) {
+        return Err(whole(Reason::EnteteRepetee, String::new()));
+    }
+    Ok(())
+}
+
+/// One field of a record that has the right shape.
+#[derive(Clone, Copy)]
+struct Field<'r> {
+    name: &'static str,
+    bytes: &'r [u8],
+}
+
+impl<'r> Field<'r> {
+    /// The field of wanted column number `column`; empty where the file has no such column.
+    fn new(record: &'r ByteRecord, header: &Header, column: usize) -> Self {
+        let position = header.positions.get(column).copied().flatten();
+        Self {
+            name: WANTED[column].name,
+            bytes: position.and_then(|at| record.get(at)).unwrap_or_default(),
+        }
+    }
+
+    fn is_none(self) -> bool {
+        is_none(self.bytes)
+    }
+
+    fn refuse<T>(self, reason: Reason) -> Result<T, Refusal> {
+        Err(Refusal {
+            reason,
+            field: self.name,
+            value: shown(self.bytes),
+        })
+    }
+
+    /// A name of at most [`MAX_NAME`] bytes, trimmed.
+    fn name(self, empty: Reason, too_long: Reason) -> Result<&'r str, Refusal> {
+        let Ok(text) = std::str::from_utf8(self.bytes) else {
+            return self.refuse(Reason::EncodageInvalide);
+        };
+        let text = text.trim();
+        if is_none(text.as_bytes()) {
+            return self.refuse(empty);
+        }
+        if text.len() > MAX_NAME {
+            return self.refuse(too_long);
+        }
+        Ok(text)
+    }
+
+    fn duree(self, location: bool, warnings: &mut Warnings) -> Result<u8, Refusal> {
+        if !location {
+            if !self.is_none() && whole_number(self.bytes) != Some(0) {
+                warnings.insert(Warning::VenteAvecDuree);
+            }
+            return Ok(0);
+        }
+        if self.is_none() {
+            return self.refuse(Reason::DureeManquante);
+        }
+        match whole_number(self.bytes) {
+            Some(months @ 1..=MAX_DUREE) => Ok(months),
+            _ => self.refuse(Reason::DureeInvalide),
+        }
+    }
+
+    fn cout(self, comma: bool, warnings: &mut Warnings) -> Option<u32> {
+        if self.is_none() {
+            return None;
+        }
+        let cout = amount(self.bytes, comma).ok();
+        if cout.is_none() {
+            warnings.insert(Warning::CoutInvalide);
+        }
+        cout
+    }
+}
+
+fn shown(bytes: &[u8]) -> String {
+    printable(bytes, MAX_VALUE)
+}
+
+/// Whether a field says that there is nothing.
+pub fn is_none(field: &[u8]) -> bool {
+    match field.trim_ascii() {
+        b"" | b"NULL" | b"null" | b"NaN" => true,
+        // blanks beyond ASCII, such as the no-break space of office programs
+        text if !text.is_ascii() => std::str::from_utf8(text)
+            .is_ok_and(|text| matches!(text.trim(), "" | "NULL" | "null" | "NaN")),
+        _ => false,
+    }
+}
+
+/// An amount of euros, in cents: digits, or digits, a point (a comma too, where `comma`) and one or two digits; at most 10
+/// million euros.
+///
+/// # Errors
+/// `prix_manquant` for none; `prix_negatif` for a minus sign before digits, zero included; `prix_trop_precis` for more than two
+/// decimals, zeros included, since nothing is rounded silently; `prix_excessif` over 10 million euros; `prix_invalide` for all
+/// else: a plus sign, an exponent, a currency, blanks, separators of thousands, `12.`, `.5`, `inf`.
+pub fn amount(field: &[u8], comma: bool) -> Result<u32, Reason> {
+    if is_none(field) {
+        return Err(Reason::PrixManquant);
+    }
+    let (negative, digits) = match field {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    let point = digits
+        .iter()
+        .position(|byte| *byte == b'.' || (comma && *byte == b','));
+    let (whole, decimals) = match point {
+        Some(at) => (&digits[..at], Some(&digits[at + 1..])),
+        None => (digits, None),
+    };
+    let all_digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+    if !all_digits(whole) || !decimals.is_none_or(all_digits) {
+        return Err(Reason::PrixInvalide);
+    }
+    if negative {
+        return Err(Reason::PrixNegatif);
+    }
+    let cents = match decimals {
+        None => 0,
+        Some([tenths]) => u64::from(tenths - b'0') * 10,
+        Some([tenths, hundredths]) => u64::from(tenths - b'0') * 10 + u64::from(hundredths - b'0'),
+        Some(_) => return Err(Reason::PrixTropPrecis),
+    };
+    let euros = whole.iter().fold(0_u64, |euros, digit| {
+        euros
+            .saturating_mul(10)
+            .saturating_add(u64::from(digit - b'0'))
+    });
+    match u32::try_from(euros.saturating_mul(100).saturating_add(cents)) {
+        Ok(cents) if cents <= MAX_CENTS => Ok(cents),
+        _ => Err(Reason::PrixExcessif),
+    }
+}
+
+/// Digits that make a number up to 255.
+fn whole_number(field: &[u8]) -> Option<u8> {
+    if field.is_empty() {
+        return None;
+    }
+    field.iter().try_fold(0_u8, |number, digit| {
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        number.checked_mul(10)?.checked_add(digit - b'0')
+    })
+}
+
+/// A day written `YYYY-MM-DD`, as days since 1970-01-01; `None` where it is not a day of the calendar, years 0001 to 9999.
+pub fn day(field: &[u8]) -> Option<i32> {
+    let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = field else {
+        return None;
+    };
+    let number = |digits: &[u8]| {
+        digits.iter().try_fold(0_i32, |number, digit| {
+            digit
+                .is_ascii_digit()
+                .then(|| number * 10 + i32::from(digit - b'0'))
+        })
+    };
+    let year = number(&[y1, y2, y3, y4])?;
+    let month = number(&[m1, m2])?;
+    let day = number(&[d1, d2])?;
+    if year < 1 || !(1..=12).contains(&month) || day < 1 || day > days_of_month(year, month) {
+        return None;
+    }
+    Some(days_since_1970(year, month, day))
+}
+
+fn days_of_month(year: i32, month: i32) -> i32 {
+    match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days of the proleptic Gregorian calendar; years are counted from March, so that the leap day comes last.
+fn days_since_1970(year: i32, month: i32, day: i32) -> i32 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let month_from_march = (month + 9) % 12;
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    365 * year + year / 4 - year / 100 + year / 400 + day_of_year - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{Days, NaiveDate};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::table::header;
+    use crate::table::record::{Content, split};
+
+    const NAMES: &str = "transaction_id,date,ville,type,modele,prix,duree_location_mois,cout";
+    const VENTE: [&str; 8] = [
+        "TX1",
+        "2024-02-29",
+        "Lyon",
+        "vente",
+        "BMW_X3",
+        "100.5",
+        "NULL",
+        "",
+    ];
+    const TODAY: i32 = 20_000;
+
+    fn header_by(delimiter: u8) -> Header {
+        let text = NAMES.replace(',', &char::from(delimiter).to_string());
+        header::read(text.as_bytes(), "a.csv", Some(delimiter), &WANTED).expect("a header")
+    }
+
+    /// A sale with some fields replaced.
+    fn with(changes: &[(usize, &str)]) -> ByteRecord {
+        let mut fields = VENTE;
+        for (at, field) in changes {
+            fields[*at] = field;
+        }
+        ByteRecord::from(fields.to_vec())
+    }
+
+    fn location(changes: &[(usize, &str)]) -> ByteRecord {
+        with(&[&[(3, "location"), (6, "12")], changes].concat())
+    }
+
+    fn refusal(record: &ByteRecord) -> (Reason, &'static str, String) {
+        let refusal = check(record, &header_by(b','), TODAY).expect_err("refused");
+        (refusal.reason, refusal.field, refusal.value)
+    }
+
+    fn warnings(record: &ByteRecord) -> Vec<Warning> {
+        check(record, &header_by(b','), TODAY)
+            .expect("accepted")
+            .warnings
+            .iter()
+            .collect()
+    }
+
+    #[test]
+    fn a_sale_and_a_rental_are_read() {
+        let header = header_by(b',');
+        let sale = with(&[(2, " Saint-Étienne\u{a0}"), (4, " BMW "), (7, "80.25")]);
+        let expected = Row {
+            id: b"TX1",
+            jour: 19_782,
+            ville: "Saint-Étienne",
+            location: false,
+            modele: "BMW",
+            prix: 10_050,
+            duree: 0,
+            cout: Some(8_025),
+            warnings: Warnings::NONE,
+        };
+        assert_eq!(check(&sale, &header, TODAY), Ok(expected));
+        let rental = location(&[(5, "350")]);
+        let row = check(&rental, &header, TODAY).expect("accepted");
+        assert_eq!(
+            (row.location, row.duree, row.prix, row.cout),
+            (true, 12, 35_000, None)
+        );
+    }
+
+    #[test]
+    fn columns_are_found_where_the_header_has_them() {
+        let text = b"cout;prix;duree_location_mois;x;modele;type;ville;date;transaction_id\n";
+        let header = header::read(text, "a.csv", None, &WANTED).expect("a header");
+        let record = ByteRecord::from(vec![
+            "",
+            "9,5",
+            "24",
+            "\u{1f697}",
+            "Zoe",
+            "location",
+            "Paris",
+            "1970-01-02",
+            "7",
+        ]);
+        let row = check(&record, &header, TODAY).expect("accepted");
+        assert_eq!(
+            (row.id, row.jour, row.prix, row.duree),
+            (&b"7"[..], 1, 950, 24)
+        );
+    }
+
+    #[test]
+    fn a_wrong_field_count_is_rejected() {
+        let short = ByteRecord::from(VENTE[..7].to_vec());
+        assert_eq!(
+            refusal(&short),
+            (Reason::ColonnesManquantes, "", "7/8".to_owned())
+        );
+        let mut long = with(&[]);
+        long.push_field(b"extra");
+        assert_eq!(
+            refusal(&long),
+            (Reason::ColonnesEnTrop, "", "9/8".to_owned())
+        );
+    }
+
+    #[test]
+    fn invalid_utf8_and_nul_are_rejected() {
+        for bad in [
+            &b"Orl\xe9ans"[..],
+            b"\xff",
+            b"\xed\xa0\x80",
+            b"a\0b",
+            b"\xe2\x82",
+        ] {
+            let fields = VENTE.map(str::as_bytes);
+            let record: ByteRecord = (0..8)
+                .map(|at| if at == 2 { bad } else { fields[at] })
+                .collect();
+            let (reason, field, _) = refusal(&record);
+            assert_eq!((reason, field), (Reason::EncodageInvalide, "ville"));
+        }
+        // two halves of one character, which only the delimiter keeps apart
+        let halves: ByteRecord = (0..8)
+            .map(|at| match at {
+                1 => &b"\xc3"[..],
+                2 => b"\xa9",
+                at => VENTE[at].as_bytes(),
+            })
+            .collect();
+        assert_eq!(refusal(&halves).0, Reason::EncodageInvalide);
+    }
+
+    #[test]
+    fn a_header_line_repeated_is_rejected() {
+        let again = ByteRecord::from(NAMES.split(',').collect::<Vec<_>>());
+        assert_eq!(refusal(&again), (Reason::EnteteRepetee, "", String::new()));
+    }
+
+    #[test]
+    fn an_empty_id_is_rejected() {
+        for none in ["", "  ", "NULL", "null", "NaN", " NULL "] {
+            assert_eq!(
+                refusal(&with(&[(0, none)])),
+                (Reason::IdVide, "transaction_id", none.to_owned())
+            );
+        }
+        for id in ["nan", "Null", "0", "-", "null1"] {
+            assert!(check(&with(&[(0, id)]), &header_by(b','), TODAY).is_ok());
+        }
+    }
+
+    #[test]
+    fn an_impossible_date_is_rejected() {
+        for bad in [
+            "2024-13-01",
+            "2023-02-29",
+            "1900-02-29",
+            "2024-00-10",
+            "2024-04-31",
+            "2024-01-00",
+            "0000-01-01",
+            "20240115",
+            "15/01/2024",
+            "",
+            "NULL",
+            "2024-1-1",
+            " 2024-01-01",
+            "2024-01-01T00:00",
+            "2024-01-0१",
+            "+024-01-01",
+            "24-01-01",
+        ] {
+            assert_eq!(
+                refusal(&with(&[(1, bad)])),
+                (Reason::DateInvalide, "date", bad.to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn a_date_in_the_future_or_before_1970_is_accepted_with_a_warning() {
+        assert_eq!(day(b"2024-10-04"), Some(TODAY));
+        assert_eq!(warnings(&with(&[(1, "2024-10-04")])), []);
+        assert_eq!(warnings(&with(&[(1, "2024-10-05")])), [Warning::DateFuture]);
+        assert_eq!(warnings(&with(&[(1, "1970-01-01")])), []);
+        assert_eq!(
+            warnings(&with(&[(1, "1969-12-31")])),
+            [Warning::DateAncienne]
+        );
+    }
+
+    #[test]
+    fn an_empty_city_is_rejected() {
+        for none in ["", "  ", "NULL", "null", "NaN", "\u{a0}", " NULL\u{a0}"] {
+            let (reason, field, _) = refusal(&with(&[(2, none)]));
+            assert_eq!((reason, field), (Reason::VilleVide, "ville"));
+        }
+    }
+
+    #[test]
+    fn a_city_or_model_over_255_bytes_is_rejected() {
+        for (at, reason, field) in [
+            (2, Reason::VilleTropLongue, "ville"),
+            (4, Reason::ModeleTropLong, "modele"),
+        ] {
+            assert!(check(&with(&[(at, &"é".repeat(127))]), &header_by(b','), TODAY).is_ok());
+            let (found, name, value) = refusal(&with(&[(at, &"é".repeat(128))]));
+            assert_eq!(
+                (found, name, value.chars().count()),
+                (reason, field, MAX_VALUE)
+            );
+        }
+    }
+
+    #[test]
+    fn an_unknown_type_is_rejected() {
+        for bad in [
+            "leasing",
+            "",
+            "NULL",
+            "ventes",
+            "Vente",
+            " vente",
+            "location ",
+        ] {
+            assert_eq!(
+                refusal(&with(&[(3, bad)])),
+                (Reason::TypeInconnu, "type", bad.to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn an_empty_model_is_rejected() {
+        for none in ["", "  ", "NULL", "null", "NaN"] {
+            assert_eq!(
+                refusal(&with(&[(4, none)])),
+                (Reason::ModeleVide, "modele", none.to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn amounts_are_exact_cents() {
+        for (text, cents) in [
+            ("0", 0),
+            ("0.0", 0),
+            ("0.00", 0),
+            ("12", 1200),
+            ("12.5", 1250),
+            ("12.05", 1205),
+            ("007.50", 750),
+            ("10000000", MAX_CENTS),
+            ("10000000.00", MAX_CENTS),
+            ("00000000000000000000000000001", 100),
+        ] {
+            assert_eq!(amount(text.as_bytes(), false), Ok(cents), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_amount_that_is_no_plain_number_is_rejected() {
+        for (reason, texts) in [
+            (Reason::PrixManquant, &["", "  ", "NULL", "null", "NaN"][..]),
+            (
+                Reason::PrixInvalide,
+                &[
+                    "abc", "12.3.4", "N/A", "45 000", "--", "-", "12EUR", "€12", "12 ", " 12",
+                    "1e3", "+1", "inf", "-inf", "Infinity", "nan", "0x10", "1,5", "1'000", "12.",
+                    ".5", ".", "-.5", "--1", "1_000", "१२", "-NaN",
+                ],
+            ),
+            (
+                Reason::PrixNegatif,
+                &["-1", "-0", "-12.5", "-12.345", "-99999999999999999999"],
+            ),
+            (
+                Reason::PrixTropPrecis,
+                &["12.500", "0.001", "12.345", "99999999999.999"],
+            ),
+            (
+                Reason::PrixExcessif,
+                &[
+                    "10000000.01",
+                    "10000001",
+                    "42949672.96",
+                    "18446744073709551616",
+                    "184467440737095516.16",
+                ],
+            ),
+        ] {
+            for text in texts {
+                assert_eq!(amount(text.as_bytes(), false), Err(reason), "{text:?}");
+                assert_eq!(
+                    refusal(&with(&[(5, text)])),
+                    (reason, "prix", (*text).to_owned())
+                );
+            }
+        }
+        assert_eq!(
+            amount(&b"9".repeat(1 << 20), false),
+            Err(Reason::PrixExcessif)
+        );
+    }
+
+    #[test]
+    fn a_decimal_comma_is_accepted_where_the_delimiter_is_another() {
+        for (delimiter, outcome) in [
+            (b';', Ok(1250)),
+            (b'\t', Ok(1250)),
+            (b',', Err(Reason::PrixInvalide)),
+        ] {
+            let record = with(&[(5, "12,5")]);
+            let found = check(&record, &header_by(delimiter), TODAY);
+            assert_eq!(
+                found.map(|row| row.prix).map_err(|refusal| refusal.reason),
+                outcome
+            );
+        }
+        assert_eq!(amount(b"12.5", true), Ok(1250));
+        assert_eq!(amount(b"1,234", true), Err(Reason::PrixTropPrecis));
+        assert_eq!(amount(b"1.234,5", true), Err(Reason::PrixInvalide));
+    }
+
+    #[test]
+    fn a_price_of_zero_is_accepted_with_a_warning() {
+        assert_eq!(warnings(&with(&[(5, "0.00")])), [Warning::PrixNul]);
+    }
+
+    #[test]
+    fn a_rental_needs_a_duration_from_1_to_120() {
+        for none in ["", " ", "NULL", "null", "NaN"] {
+            assert_eq!(
+                refusal(&location(&[(6, none)])),
+                (
+                    Reason::DureeManquante,
+                    "duree_location_mois",
+                    none.to_owned()
+                )
+            );
+        }
+        for bad in [
+            "0",
+            "121",
+            "-1",
+            "12.0",
+            "12.5",
+            "abc",
+            "1e1",
+            " 12",
+            "256",
+            "300",
+            "99999999999",
+        ] {
+            assert_eq!(
+                refusal(&location(&[(6, bad)])),
+                (Reason::DureeInvalide, "duree_location_mois", bad.to_owned())
+            );
+        }
+        for (text, months) in [("1", 1), ("012", 12), ("120", 120)] {
+            let record = location(&[(6, text)]);
+            assert_eq!(
+                check(&record, &header_by(b','), TODAY)
+                    .expect("accepted")
+                    .duree,
+                months
+            );
+        }
+    }
+
+    #[test]
+    fn a_rental_over_48_months_is_accepted_with_a_warning() {
+        assert_eq!(warnings(&location(&[(6, "48")])), []);
+        assert_eq!(warnings(&location(&[(6, "49")])), [Warning::LocationLongue]);
+    }
+
+    #[test]
+    fn a_sale_with_a_duration_is_accepted_with_a_warning() {
+        for none in ["", "NULL", "null", "NaN", "0", "00"] {
+            assert_eq!(warnings(&with(&[(6, none)])), [], "{none:?}");
+        }
+        for odd in ["12", "999", "abc", "-1"] {
+            assert_eq!(
+                warnings(&with(&[(6, odd)])),
+                [Warning::VenteAvecDuree],
+                "{odd:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_cost_that_is_no_amount_is_ignored_with_a_warning() {
+        for none in ["", "NULL", "NaN"] {
+            assert_eq!(warnings(&with(&[(7, none)])), []);
+        }
+        for bad in ["abc", "-1", "1.234", "99999999"] {
+            let record = with(&[(7, bad)]);
+            let row = check(&record, &header_by(b','), TODAY).expect("accepted");
+            assert_eq!(
+                (row.cout, row.warnings.contains(Warning::CoutInvalide)),
+                (None, true)
+            );
+        }
+    }
+
+    #[test]
+    fn control_and_bidirectional_characters_are_accepted_with_a_warning() {
+        assert_eq!(
+            warnings(&with(&[(2, "Ly\u{202e}on")])),
+            [Warning::CaracteresSpeciaux]
+        );
+        assert_eq!(
+            warnings(&with(&[(4, "Golf\nGTI")])),
+            [Warning::CaracteresSpeciaux]
+        );
+        assert_eq!(warnings(&with(&[(2, "=cmd"), (4, "<b>Zoé</b>")])), []);
+    }
+
+    #[test]
+    fn the_first_rule_broken_names_the_reason() {
+        let all_bad = with(&[(0, ""), (1, "x"), (2, ""), (3, "x"), (4, ""), (5, "x")]);
+        let mut fields: Vec<&str> = vec!["", "x", "", "x", "", "x", "x", ""];
+        assert_eq!(refusal(&all_bad).0, Reason::IdVide);
+        for (at, reason) in [
+            (0, Reason::DateInvalide),
+            (1, Reason::VilleVide),
+            (2, Reason::TypeInconnu),
+            (3, Reason::ModeleVide),
+            (4, Reason::PrixInvalide),
+        ] {
+            fields[at] = VENTE[at];
+            assert_eq!(refusal(&ByteRecord::from(fields.clone())).0, reason);
+        }
+    }
+
+    #[test]
+    fn days_agree_with_the_calendar_from_year_1_to_9999() {
+        let epoch = NaiveDate::from_ymd_opt(1970, 1, 1).expect("a day");
+        let mut date = NaiveDate::from_ymd_opt(1, 1, 1).expect("a day");
+        let last = NaiveDate::from_ymd_opt(9999, 12, 31).expect("a day");
+        loop {
+            let text = date.format("%Y-%m-%d").to_string();
+            let expected = i32::try_from((date - epoch).num_days()).expect("small");
+            assert_eq!(day(text.as_bytes()), Some(expected), "{text}");
+            if date == last {
+                return;
+            }
+            // eleven days at a time visit every day of the month, and every month's end within a few years
+            date = date
+                .checked_add_days(Days::new(11))
+                .map_or(last, |next| next.min(last));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn dates_agree_with_the_calendar(year in 0_u32..10_000, month in 0_u32..14, number in 0_u32..33) {
+            let text = format!("{year:04}-{month:02}-{number:02}");
+            let expected = i32::try_from(year).ok().filter(|year| *year > 0)
+                .and_then(|year| NaiveDate::from_ymd_opt(year, month, number))
+                .map(|date| i32::try_from((date - NaiveDate::default()).num_days()).expect("small"));
+            prop_assert_eq!(day(text.as_bytes()), expected);
+        }
+
+        #[test]
+        fn amounts_agree_with_exact_decimals(text in "-?[0-9]{0,12}[.]?[0-9]{0,4}") {
+            use crate::fixed::Fixed;
+            if let Ok(cents) = amount(text.as_bytes(), false) {
+                prop_assert_eq!(text.parse::<Fixed<2>>().expect("a number"), Fixed(i64::from(cents)));
+            } else if let Ok(number) = text.parse::<Fixed<2>>() {
+                prop_assert!(text.starts_with('-') || number.0 > i64::from(MAX_CENTS), "{}", text);
+            }
+        }
+
+        #[test]
+        fn arbitrary_records_are_accepted_or_refused_but_never_panic(
+            fields in prop::collection::vec(prop_oneof![
+                prop::sample::select(vec![&b""[..], b"NULL", b"TX1", b"2024-01-01", b"Lyon", b"vente", b"location", b"12", b"1.5"])
+                    .prop_map(<[u8]>::to_vec),
+                prop::collection::vec(any::<u8>(), 0..12),
+            ], 0..10),
+            today in any::<i32>(),
+        ) {
+            let record: ByteRecord = fields.iter().collect();
+            if let Ok(row) = check(&record, &header_by(b','), today) {
+                prop_assert!(row.prix <= MAX_CENTS && row.duree <= MAX_DUREE && row.location == (row.duree > 0));
+                prop_assert!(!row.ville.trim().is_empty() && row.ville.len() <= MAX_NAME);
+            }
+        }
+
+        #[test]
+        fn arbitrary_texts_make_headers_or_sentences(text in prop::collection::vec(any::<u8>(), 0..300), fixed in any::<Option<u8>>()) {
+            let delimiter = fixed.filter(|byte| !b"\"\r\n".contains(byte));
+            if let Err(error) = header::read(&text, "a.csv", delimiter, &WANTED) {
+                prop_assert!(!error.to_string().contains('\n'));
+            }
+            if let Some(record) = split(&text, b';', true) && let Content::Fields(fields) = record.content {
+                let _ = check(&fields, &header_by(b';'), TODAY);
+            }
+        }
+    }
+}

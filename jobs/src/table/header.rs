@@ -1,0 +1,508 @@
+//! The header of a table: which delimiter, which columns, in which order.
+//!
+//! Columns are found by name, in any order; blanks around a name and its case do not matter, and other columns are ignored.
+//! A header that cannot be used refuses the whole job with one sentence that names the file, the line, what was found and
+//! what was expected.
+
+use autoconnect_common::CutError;
+use csv::ByteRecord;
+
+use super::record::{self, Content, MAX_ROW, Record};
+use super::reject::{Reason, printable};
+
+/// The delimiters that are told from a header, in order of preference.
+pub const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
+/// Where NUL bytes mark a binary file.
+const PROBE: usize = 64 * 1024;
+/// What some programs put before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// A column a kind of job knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its name, in lower case.
+    pub name: &'static str,
+    /// Whether a file without it is refused.
+    pub required: bool,
+}
+
+/// The header of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// What separates fields.
+    pub delimiter: u8,
+    /// Bytes of the text used, with the line end and any blank lines before.
+    pub len: usize,
+    /// Physical lines used.
+    pub lines: u32,
+    /// How many columns there are.
+    pub columns: usize,
+    /// Which column each wanted one is, in the order they were wanted.
+    pub positions: Vec<Option<usize>>,
+    /// What was wanted.
+    wanted: Vec<Wanted>,
+    /// The name of each column, as [`plain`] makes it.
+    names: Vec<Vec<u8>>,
+}
+
+/// Reads the header at the start of `text`, which is the whole file `name` or its first [`MAX_ROW`] bytes and more. The
+/// delimiter is told from the header where it is not given: the one that separates the most of the wanted columns.
+///
+/// # Errors
+/// [`CutError::Refused`]: there is no header, a required column is missing, a column occurs twice, the delimiter is another
+/// one, lines end with CR alone, or the file is binary.
+pub fn read(
+    text: &[u8],
+    name: &str,
+    delimiter: Option<u8>,
+    wanted: &[Wanted],
+) -> Result<Header, CutError> {
+    let refused = |what: String| CutError::Refused(format!("{name}: {what}"));
+    let mark = if text.starts_with(BYTE_ORDER_MARK) {
+        BYTE_ORDER_MARK.len()
+    } else {
+        0
+    };
+    let (blank_bytes, blank_lines) = skip_blank(&text[mark..]);
+    let skipped = mark + blank_bytes;
+    let rest = &text[skipped..];
+    let line = blank_lines + 1;
+    if rest.is_empty() {
+        return Err(refused(format!(
+            "no header: found no text, expected the columns {}",
+            list_wanted(wanted)
+        )));
+    }
+    if record::has_lone_cr(rest) {
+        return Err(refused(format!(
+            "line {line}: lines end with a carriage return alone, expected LF or CRLF"
+        )));
+    }
+
+    let candidates: Vec<Candidate> = match delimiter {
+        Some(given) => vec![Candidate::new(rest, given, wanted)],
+        None => DELIMITERS
+            .iter()
+            .map(|delimiter| Candidate::new(rest, *delimiter, wanted))
+            .collect(),
+    };
+    // the first of the best: `max_by_key` would take the last
+    let Some(best) = candidates
+        .into_iter()
+        .reduce(|best, next| if next.found > best.found { next } else { best })
+    else {
+        return Err(refused("no delimiter to try".to_owned()));
+    };
+    if let Some(given) = delimiter
+        && let Some(other) = better_delimiter(rest, &best, wanted)
+    {
+        return Err(refused(format!(
+            "line {line}: the columns are separated by {}, expected {} as asked for",
+            show_delimiter(other),
+            show_delimiter(given)
+        )));
+    }
+    let fields = match &best.record.content {
+        Content::Fields(fields) => fields,
+        Content::Broken(reason) => return Err(refused(broken(*reason, line, rest))),
+        Content::Blank => return Err(refused(format!("line {line}: no header"))),
+    };
+    if best.found == 0 {
+        return Err(refused(no_column(rest, line, delimiter, wanted)));
+    }
+
+    let names: Vec<Vec<u8>> = fields.iter().map(plain).collect();
+    if let Some(twice) = first_repeated(&names) {
+        return Err(refused(format!(
+            "line {line}: the column {:?} occurs twice, expected each column once",
+            printable(twice, 60)
+        )));
+    }
+    let positions: Vec<Option<usize>> = wanted
+        .iter()
+        .map(|column| position(&names, column))
+        .collect();
+    let missing: Vec<Wanted> = wanted
+        .iter()
+        .zip(&positions)
+        .filter(|(column, at)| column.required && at.is_none())
+        .map(|(column, _)| *column)
+        .collect();
+    if !missing.is_empty() {
+        return Err(refused(missing_columns(
+            &missing,
+            &names,
+            line,
+            best.delimiter,
+            wanted,
+        )));
+    }
+    Ok(Header {
+        delimiter: best.delimiter,
+        len: skipped + best.record.len,
+        lines: blank_lines + best.record.lines,
+        columns: names.len(),
+        positions,
+        wanted: wanted.to_vec(),
+        names,
+    })
+}
+
+impl Header {
+    /// Whether a record has the very names of this header, as in files that were joined.
+    pub fn is_repeated_by(&self, record: &ByteRecord) -> bool {
+        record.len() == self.columns
+            && record
+                .iter()
+                .zip(&self.names)
+                .all(|(field, name)| plain(field) == *name)
+    }
+
+    /// The wanted name of column number `position`; empty for a column nobody wants.
+    pub fn name_of(&self, position: usize) -> &'static str {
+        self.positions
+            .iter()
+            .zip(&self.wanted)
+            .find(|(at, _)| **at == Some(position))
+            .map_or("", |(_, column)| column.name)
+    }
+}
+
+/// The first record as one delimiter splits it.
+struct Candidate {
+    delimiter: u8,
+    record: Record,
+    /// How many wanted columns it has.
+    found: usize,
+}
+
+impl Candidate {
+    fn new(rest: &[u8], delimiter: u8, wanted: &[Wanted]) -> Self {
+        let record = record::split(rest, delimiter, true).unwrap_or(Record {
+            len: rest.len(),
+            lines: 1,
+            continues: false,
+            content: Content::Blank,
+        });
+        let found = match &record.content {
+            Content::Fields(fields) => {
+                let names: Vec<Vec<u8>> = fields.iter().map(plain).collect();
+                wanted
+                    .iter()
+                    .filter(|column| position(&names, column).is_some())
+                    .count()
+            }
+            _ => 0,
+        };
+        Self {
+            delimiter,
+            record,
+            found,
+        }
+    }
+}
+
+/// A name without a byte order mark and surrounding blanks, ASCII letters in lower case.
+fn plain(name: &[u8]) -> Vec<u8> {
+    let name = name.strip_prefix(BYTE_ORDER_MARK).unwrap_or(name);
+    name.trim_ascii().to_ascii_lowercase()
+}
+
+fn position(names: &[Vec<u8>], column: &Wanted) -> Option<usize> {
+    names.iter().position(|name| name == column.name.as_bytes())
+}
+
+/// Bytes and lines of the blank lines at the start.
+fn skip_blank(text: &[u8]) -> (usize, u32) {
+    let (mut bytes, mut lines) = (0, 0);
+    loop {
+        let rest = &text[bytes..];
+        let end = match rest {
+            [b'\n', ..] => 1,
+            [b'\r', b'\n', ..] => 2,
+            [b'\r'] => 1,
+            _ => return (bytes, lines),
+        };
+        bytes += end;
+        lines += 1;
+    }
+}
+
+/// The first name that occurs a second time; columns without a name may.
+fn first_repeated(names: &[Vec<u8>]) -> Option<&[u8]> {
+    let mut seen = std::collections::HashSet::new();
+    names
+        .iter()
+        .find(|name| !name.is_empty() && !seen.insert(name.as_slice()))
+        .map(Vec::as_slice)
+}
+
+fn broken(reason: Reason, line: u32, rest: &[u8]) -> String {
+    match reason {
+        Reason::GuillemetNonFerme => format!("line {line}: a quote of the header is never closed"),
+        Reason::LigneTropLongue if looks_binary(rest) => binary(),
+        Reason::LigneTropLongue => format!(
+            "line {line}: the first line is longer than {} MiB, expected a header",
+            MAX_ROW >> 20
+        ),
+        _ if looks_binary(rest) => binary(),
+        _ => {
+            format!("line {line}: a quote inside a column name, expected quotes around names only")
+        }
+    }
+}
+
+/// None of the wanted columns was found.
+fn no_column(rest: &[u8], line: u32, delimiter: Option<u8>, wanted: &[Wanted]) -> String {
+    if looks_binary(rest) {
+        return binary();
+    }
+    let found = printable(first_line(rest), 80);
+    let expected = list_wanted(wanted);
+    match delimiter {
+        Some(given) => format!(
+            "line {line}: no header: found {found:?}, expected the columns {expected} with {} between them",
+            show_delimiter(given)
+        ),
+        None => format!(
+            "line {line}: no header: found {found:?}, expected the columns {expected} with a comma, semicolon or tab between them"
+        ),
+    }
+}
+
+/// The delimiter that finds every required column where this one does not.
+fn better_delimiter(rest: &[u8], candidate: &Candidate, wanted: &[Wanted]) -> Option<u8> {
+    let required = wanted.iter().filter(|column| column.required).count();
+    if candidate.found >= required {
+        return None;
+    }
+    DELIMITERS
+        .into_iter()
+        .find(|other| Candidate::new(rest, *other, wanted).found >= required)
+}
+
+fn missing_columns(
+    missing: &[Wanted],
+    names: &[Vec<u8>],
+    line: u32,
+    delimiter: u8,
+    wanted: &[Wanted],
+) -> String {
+    let found: Vec<String> = names
+        .iter()
+        .take(20)
+        .map(|name| printable(name, 40))
+        .collect();
+    let more = if names.len() > found.len() {
+        ", …"
+    } else {
+        ""
+    };
+    let plural = if missing.len() == 1 { "" } else { "s" };
+    format!(
+        "line {line}: missing column{plural} {}: found {}{more} (separated by {}), expected {}",
+        list(missing.iter()),
+        found.join(", "),
+        show_delimiter(delimiter),
+        list_wanted(wanted)
+    )
+}
+
+fn list_wanted(wanted: &[Wanted]) -> String {
+    list(wanted.iter().filter(|column| column.required))
+}
+
+fn list<'w>(columns: impl Iterator<Item = &'w Wanted>) -> String {
+    columns
+        .map(|column| column.name)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn show_delimiter(delimiter: u8) -> String {
+    match delimiter {
+        b',' => "a comma".to_owned(),
+        b';' => "a semicolon".to_owned(),
+        b'\t' => "a tab".to_owned(),
+        other => format!("{:?}", char::from(other)),
+    }
+}
+
+fn first_line(text: &[u8]) -> &[u8] {
+    let window = &text[..text.len().min(1024)];
+    let end = memchr::memchr(b'\n', window).unwrap_or(window.len());
+    window[..end].strip_suffix(b"\r").unwrap_or(&window[..end])
+}
+
+fn looks_binary(text: &[u8]) -> bool {
+    memchr::memchr(0, &text[..text.len().min(PROBE)]).is_some()
+}
+
+fn binary() -> String {
+    "a binary file, expected a table as text (CSV)".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sales::row::WANTED;
+
+    const HEADER: &str = "transaction_id,date,ville,type,modele,prix,duree_location_mois";
+
+    fn header(text: &str) -> Result<Header, String> {
+        read(text.as_bytes(), "a.csv", None, &WANTED).map_err(|error| match error {
+            CutError::Refused(what) => what,
+            other => format!("not refused but {other:?}"),
+        })
+    }
+
+    fn refusal(text: &str) -> String {
+        let what = header(text).expect_err("refused");
+        assert!(
+            what.starts_with("a.csv: ") && !what.contains('\n') && !what.ends_with('.'),
+            "{what}"
+        );
+        what
+    }
+
+    #[test]
+    fn the_delimiter_is_told_from_the_header() {
+        for delimiter in [',', ';', '\t'] {
+            let text = format!("{}\nx", HEADER.replace(',', &delimiter.to_string()));
+            let found = header(&text).expect("a header");
+            assert_eq!(char::from(found.delimiter), delimiter);
+            assert_eq!(
+                (found.columns, found.len, found.lines),
+                (7, text.len() - 1, 1)
+            );
+        }
+    }
+
+    #[test]
+    fn reordered_and_extra_columns_are_accepted() {
+        let found = header(
+            "note,prix,ville,cout,modele,type,date,,duree_location_mois,transaction_id,\r\n",
+        )
+        .expect("a header");
+        let at = [9, 6, 2, 5, 4, 1, 8, 3].map(Some);
+        assert_eq!(found.positions, at);
+        assert_eq!(found.columns, 11);
+        assert_eq!(
+            (found.name_of(1), found.name_of(0), found.name_of(99)),
+            ("prix", "", "")
+        );
+    }
+
+    #[test]
+    fn names_may_be_quoted_have_blanks_capitals_and_a_byte_order_mark() {
+        let text =
+            "\u{feff}\"transaction_id\", Date,VILLE ,type,\"modele\",prix,duree_location_mois";
+        assert_eq!(
+            header(text).expect("a header").positions[..7],
+            [0, 1, 2, 3, 4, 5, 6].map(Some)
+        );
+        let odd = format!("\"remarque, \"\"libre\"\"\",{HEADER}\n");
+        assert_eq!(header(&odd).expect("a header").columns, 8);
+    }
+
+    #[test]
+    fn blank_lines_before_the_header_are_skipped_and_counted() {
+        let found = header(&format!("\n\r\n{HEADER}\r\nrow")).expect("a header");
+        assert_eq!((found.lines, found.len), (3, 3 + HEADER.len() + 2));
+    }
+
+    #[test]
+    fn a_header_only_file_is_accepted() {
+        assert_eq!(header(HEADER).expect("a header").len, HEADER.len());
+    }
+
+    #[test]
+    fn a_missing_required_column_is_refused() {
+        let what = refusal(&HEADER.replace("prix,", ""));
+        assert!(
+            what.contains("line 1: missing column prix: found transaction_id, date"),
+            "{what}"
+        );
+        let what = refusal("\ntransaction_id,ville\n");
+        assert!(
+            what.contains("line 2: missing columns date, type, modele"),
+            "{what}"
+        );
+    }
+
+    #[test]
+    fn the_optional_column_may_be_missing() {
+        assert_eq!(header(HEADER).expect("a header").positions[7], None);
+    }
+
+    #[test]
+    fn a_duplicate_column_is_refused() {
+        assert!(refusal(&format!("{HEADER},Prix")).contains("column \"prix\" occurs twice"));
+        assert!(refusal(&format!("{HEADER},note,note")).contains("\"note\""));
+    }
+
+    #[test]
+    fn a_wrong_delimiter_is_refused() {
+        assert!(refusal(&HEADER.replace(',', "|")).contains("with a comma, semicolon or tab"));
+        let asked = |delimiter| {
+            read(HEADER.as_bytes(), "a.csv", Some(delimiter), &WANTED)
+                .expect_err("refused")
+                .to_string()
+        };
+        assert!(asked(b';').contains("separated by a comma, expected a semicolon as asked for"));
+        assert!(asked(b'|').contains("separated by a comma"));
+        let bars = HEADER.replace(',', "|");
+        assert!(read(bars.as_bytes(), "a.csv", Some(b'|'), &WANTED).is_ok());
+        let what = read(b"a,b\n", "a.csv", Some(b';'), &WANTED)
+            .expect_err("refused")
+            .to_string();
+        assert!(what.contains("with a semicolon between them"), "{what}");
+    }
+
+    #[test]
+    fn a_file_with_no_header_is_refused() {
+        let what = refusal("TX1,2024-01-01,Lyon,vente,BMW,1000,\n");
+        assert!(
+            what.contains("line 1: no header: found \"TX1,2024-01-01,Lyon"),
+            "{what}"
+        );
+        assert!(refusal("").contains("no header"));
+        assert!(refusal("\n\r\n\n").contains("no header"));
+    }
+
+    #[test]
+    fn lone_carriage_returns_are_refused() {
+        for text in [
+            format!("{HEADER}\rTX1,x\r"),
+            "\r\r".to_owned(),
+            HEADER.replace("id,", "\"id\"\r,"),
+        ] {
+            assert!(refusal(&text).contains("carriage return"), "{text:?}");
+        }
+        assert!(header(&format!("{HEADER}\r")).is_ok());
+        assert!(header(&format!("\"a\rb\",{HEADER}\n")).is_ok());
+    }
+
+    #[test]
+    fn a_binary_file_is_refused() {
+        assert!(refusal("\u{7f}ELF\u{2}\u{1}\u{1}\0\0\0\0\"\n\0").contains("binary"));
+        assert!(refusal(&"\0".repeat(3 << 20)).contains("binary"));
+    }
+
+    #[test]
+    fn a_header_without_end_is_refused() {
+        assert!(refusal(&"a,".repeat(1 << 20)).contains("longer than 1 MiB"));
+        assert!(refusal(&format!("\"{HEADER}")).contains("never closed"));
+        assert!(refusal(&format!("a\"b,{HEADER}")).contains("quote inside"));
+    }
+
+    #[test]
+    fn a_repeated_header_is_known() {
+        let found = header(&format!("{HEADER}\n")).expect("a header");
+        let record = |text: &str| ByteRecord::from(text.split(',').collect::<Vec<_>>());
+        assert!(found.is_repeated_by(&record(HEADER)));
+        assert!(found.is_repeated_by(&record(&format!("\u{feff}{}", HEADER.to_uppercase()))));
+        assert!(!found.is_repeated_by(&record(&HEADER.replace("date", "2024-01-01"))));
+        assert!(!found.is_repeated_by(&record(&format!("{HEADER},"))));
+    }
+}

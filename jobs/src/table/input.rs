@@ -1,0 +1,850 @@
+//! Which files a job reads, and their text: decompressed, in UTF-8, and refused if they changed while they were read.
+//!
+//! [`resolve`] turns what the user named into [`Input`]s; [`Input::open`] reads one of them. Compression (gzip, zstd) is told
+//! by the first bytes, not by the name. A plain UTF-8 file is read straight into the caller's buffer.
+//!
+//! Whatever is wrong with a file refuses the job in one sentence: missing, empty, unreadable, not a file, named twice,
+//! truncated, damaged, a bomb, UTF-16 nobody spoke of, changed while it was read.
+
+use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
+use std::fs::{self, File, Metadata};
+use std::hash::{BuildHasher, Hasher};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use autoconnect_common::{CutError, Digest};
+use encoding_rs::{Decoder, DecoderResult, UTF_16BE, UTF_16LE, WINDOWS_1252};
+use flate2::bufread::MultiGzDecoder;
+use serde::{Deserialize, Serialize};
+
+use super::reject::printable;
+
+/// The name that stands for standard input.
+const STDIN: &str = "-";
+/// File names that a folder stands for; each may be followed by one of [`COMPRESSED`].
+const TABLES: [&str; 3] = ["csv", "tsv", "txt"];
+/// Endings of compressed files.
+const COMPRESSED: [&str; 2] = ["gz", "zst"];
+/// How much is read ahead to tell compression and encoding.
+const PROBE: usize = 64 * 1024;
+/// How much compressed data is read at once.
+const COMPRESSED_BUFFER: usize = 256 * 1024;
+/// Sampled blocks of a fingerprint.
+const SAMPLES: u64 = 64;
+/// Bytes of a sampled block.
+const SAMPLE: u64 = 4096;
+
+/// How a file's bytes spell text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Encoding {
+    /// UTF-8, with or without byte order mark.
+    #[default]
+    #[serde(rename = "utf-8")]
+    Utf8,
+    /// The encoding of old Windows exports.
+    #[serde(rename = "windows-1252")]
+    Windows1252,
+    /// UTF-16, its byte order told by its mark (little endian without one).
+    #[serde(rename = "utf-16")]
+    Utf16,
+}
+
+/// What a compressed file may become at most; beyond, it is taken for a bomb.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Bytes of text.
+    size: u64,
+    /// Bytes of text for one byte of file, once there are [`from`](Self::from) bytes of text.
+    ratio: u64,
+    /// From here on the ratio counts.
+    from: u64,
+}
+
+const LIMITS: Limits = Limits {
+    size: 256 << 30,
+    ratio: 1000,
+    from: 64 << 20,
+};
+
+/// One file of a job, as it was when it was looked at.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// Where it is; `-` is standard input.
+    pub path: PathBuf,
+    /// Its base name, safe to show; `stdin` for standard input.
+    pub name: String,
+    /// What it looked like; nothing is known of standard input.
+    stamp: Option<Stamp>,
+}
+
+/// What tells that a file is still the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stamp {
+    identity: Identity,
+    bytes: u64,
+    modified: Option<SystemTime>,
+}
+
+/// What tells two names of one file from two files: device and inode.
+#[cfg(unix)]
+type Identity = (u64, u64);
+/// What tells two names of one file from two files: where it really is.
+#[cfg(not(unix))]
+type Identity = PathBuf;
+
+#[cfg(unix)]
+fn identity(_path: &Path, metadata: &Metadata) -> Identity {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.dev(), metadata.ino())
+}
+
+#[cfg(not(unix))]
+fn identity(path: &Path, _metadata: &Metadata) -> Identity {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+impl Stamp {
+    fn new(path: &Path, metadata: &Metadata) -> Self {
+        Self {
+            identity: identity(path, metadata),
+            bytes: metadata.len(),
+            modified: metadata.modified().ok(),
+        }
+    }
+}
+
+/// The files that `inputs` stand for, in order: files themselves, folders as the tables in them (`*.csv`, `*.tsv`, `*.txt`,
+/// each possibly with `.gz` or `.zst`; sorted by name, without subfolders and hidden files), `-` as standard input.
+///
+/// # Errors
+/// [`CutError::Refused`]: there is no input, one is missing, cannot be read, is no file (a device, a pipe), is a folder without
+/// tables, or is the same file as one before.
+pub fn resolve(inputs: &[PathBuf]) -> Result<Vec<Input>, CutError> {
+    let mut resolved = Vec::new();
+    for path in inputs {
+        if path.as_os_str() == STDIN {
+            resolved.push(Input {
+                path: path.clone(),
+                name: "stdin".to_owned(),
+                stamp: None,
+            });
+            continue;
+        }
+        let metadata = look_at(path)?;
+        if metadata.is_dir() {
+            for file in tables_in(path)? {
+                resolved.push(regular(&file, &look_at(&file)?)?);
+            }
+        } else {
+            resolved.push(regular(path, &metadata)?);
+        }
+    }
+    if resolved.is_empty() {
+        return Err(refused(
+            "no input: expected a file, a folder or - (standard input)".to_owned(),
+        ));
+    }
+    let mut seen = HashSet::new();
+    for input in &resolved {
+        if !seen.insert(input.stamp.as_ref().map(|stamp| &stamp.identity)) {
+            return Err(refused(format!(
+                "{}: the same file is given twice, expected each file once",
+                show(&input.path)
+            )));
+        }
+    }
+    Ok(resolved)
+}
+
+/// Bytes on disk of all inputs; standard input counts as nothing.
+pub fn total_bytes(inputs: &[Input]) -> u64 {
+    inputs
+        .iter()
+        .filter_map(|input| input.stamp.as_ref())
+        .fold(0, |total, stamp| total.saturating_add(stamp.bytes))
+}
+
+/// A digest that changes when a file does: of the names, sizes, times of last change, and of 64 blocks of 4 KiB spread over
+/// each file, its first and last among them. A large file is never read whole. Standard input has another one every time.
+///
+/// # Errors
+/// [`CutError::Refused`] where a file cannot be read.
+pub fn fingerprint(inputs: &[Input]) -> Result<Digest, CutError> {
+    let mut digests = String::new();
+    for input in inputs {
+        digests.push_str(&input.fingerprint()?.to_string());
+    }
+    Ok(Digest::of(digests.as_bytes()))
+}
+
+impl Input {
+    /// Opens the file and reads its first bytes, which tell its compression and whether it is in this encoding.
+    ///
+    /// # Errors
+    /// [`CutError::Refused`]: it cannot be opened, is empty, or is not in this encoding.
+    pub fn open(&self, encoding: Encoding) -> Result<Opened, CutError> {
+        self.open_within(encoding, LIMITS)
+    }
+
+    fn open_within(&self, encoding: Encoding, limits: Limits) -> Result<Opened, CutError> {
+        let file = match &self.stamp {
+            None => Handle::Stdin(io::stdin()),
+            Some(_) => {
+                // never open a pipe, which may have taken the file's place: that could wait for ever
+                regular(&self.path, &look_at(&self.path)?)?;
+                Handle::File(self.file()?)
+            }
+        };
+        Opened::new(self.clone(), file, encoding, limits)
+    }
+
+    fn file(&self) -> Result<File, CutError> {
+        File::open(&self.path).map_err(|error| unreadable(&self.path, &error))
+    }
+
+    fn fingerprint(&self) -> Result<Digest, CutError> {
+        let mut summary = Vec::new();
+        summary.extend_from_slice(self.name.as_bytes());
+        summary.push(0);
+        let Some(stamp) = &self.stamp else {
+            summary.extend_from_slice(&unique());
+            return Ok(Digest::of(&summary));
+        };
+        let nanos = stamp
+            .modified
+            .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+            .map_or(0, |since| since.as_nanos());
+        summary.extend_from_slice(&stamp.bytes.to_le_bytes());
+        summary.extend_from_slice(&nanos.to_le_bytes());
+        let mut file = self.file()?;
+        let failed = |error: io::Error| unreadable(&self.path, &error);
+        if stamp.bytes <= SAMPLES * SAMPLE {
+            file.take(SAMPLES * SAMPLE)
+                .read_to_end(&mut summary)
+                .map_err(failed)?;
+            return Ok(Digest::of(&summary));
+        }
+        let last = stamp.bytes - SAMPLE;
+        for sample in 0..SAMPLES {
+            let at = u128::from(last) * u128::from(sample) / u128::from(SAMPLES - 1);
+            // `at` is at most `last`
+            file.seek(SeekFrom::Start(at as u64)).map_err(failed)?;
+            Read::by_ref(&mut file)
+                .take(SAMPLE)
+                .read_to_end(&mut summary)
+                .map_err(failed)?;
+        }
+        Ok(Digest::of(&summary))
+    }
+}
+
+/// Bytes that no other call returns.
+fn unique() -> [u8; 24] {
+    let nanos = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos());
+    let mut bytes = [0; 24];
+    bytes[..16].copy_from_slice(&nanos.to_le_bytes());
+    bytes[16..].copy_from_slice(&RandomState::new().build_hasher().finish().to_le_bytes());
+    bytes
+}
+
+fn refused(what: String) -> CutError {
+    CutError::Refused(what)
+}
+
+/// A path as text that is safe to show.
+fn show(path: &Path) -> String {
+    printable(path.to_string_lossy().as_bytes(), 300)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> CutError {
+    let path = show(path);
+    refused(match error.kind() {
+        io::ErrorKind::NotFound => format!("{path}: no such file or folder"),
+        io::ErrorKind::PermissionDenied => {
+            format!("{path}: permission denied, expected a file that may be read")
+        }
+        _ => format!("{path}: cannot be read: {error}"),
+    })
+}
+
+fn look_at(path: &Path) -> Result<Metadata, CutError> {
+    fs::metadata(path).map_err(|error| unreadable(path, &error))
+}
+
+/// The input at `path`, which must be a file that can be opened.
+fn regular(path: &Path, metadata: &Metadata) -> Result<Input, CutError> {
+    if metadata.is_dir() {
+        return Err(refused(format!(
+            "{}: a folder, expected a file",
+            show(path)
+        )));
+    }
+    if !metadata.is_file() {
+        return Err(refused(format!(
+            "{}: a pipe, socket or device, expected a file, a folder or - (standard input)",
+            show(path)
+        )));
+    }
+    File::open(path).map_err(|error| unreadable(path, &error))?;
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    Ok(Input {
+        path: path.to_owned(),
+        name: printable(name.to_string_lossy().as_bytes(), 255),
+        stamp: Some(Stamp::new(path, metadata)),
+    })
+}
+
+/// The tables in a folder, sorted by name.
+fn tables_in(folder: &Path) -> Result<Vec<PathBuf>, CutError> {
+    let mut files = Vec::new();
+    let entries = fs::read_dir(folder).map_err(|error| unreadable(folder, &error))?;
+    for entry in entries {
+        let path = entry.map_err(|error| unreadable(folder, &error))?.path();
+        if is_table(&path) && !path.is_dir() {
+            files.push(path);
+        }
+    }
+    if files.is_empty() {
+        return Err(refused(format!(
+            "{}: a folder without tables, expected files named *.csv, *.tsv or *.txt (possibly with .gz or .zst)",
+            show(folder)
+        )));
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn is_table(path: &Path) -> bool {
+    let name = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_ascii_lowercase();
+    let bare = COMPRESSED
+        .iter()
+        .find_map(|ending| name.strip_suffix(ending)?.strip_suffix('.'))
+        .unwrap_or(&name);
+    !name.starts_with('.')
+        && TABLES.iter().any(|ending| {
+            bare.strip_suffix(ending)
+                .is_some_and(|stem| stem.ends_with('.'))
+        })
+}
+
+/// What bytes come from.
+#[derive(Debug)]
+enum Handle {
+    File(File),
+    Stdin(io::Stdin),
+}
+
+impl Read for Handle {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.read(buffer),
+            Self::Stdin(stdin) => stdin.read(buffer),
+        }
+    }
+}
+
+/// The bytes on disk: those read ahead, then the rest; counted.
+#[derive(Debug)]
+struct Source {
+    ahead: Vec<u8>,
+    taken: usize,
+    handle: Handle,
+    consumed: Arc<AtomicU64>,
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let ahead = &self.ahead[self.taken..];
+        if !ahead.is_empty() {
+            let count = ahead.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&ahead[..count]);
+            self.taken += count;
+            return Ok(count);
+        }
+        let count = self.handle.read(buffer)?;
+        self.consumed.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+/// The bytes on disk as they were before compression.
+enum Bytes {
+    Plain(Source),
+    Gzip(Box<MultiGzDecoder<BufReader<Source>>>),
+    Zstd(Box<zstd::Decoder<'static, BufReader<Source>>>),
+}
+
+impl Bytes {
+    fn new(source: Source) -> io::Result<Self> {
+        let buffered = |source| BufReader::with_capacity(COMPRESSED_BUFFER, source);
+        Ok(match source.ahead[..] {
+            [0x1f, 0x8b, ..] => Self::Gzip(Box::new(MultiGzDecoder::new(buffered(source)))),
+            // a frame, or a skippable frame as written by parallel compressors
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
+                Self::Zstd(Box::new(zstd::Decoder::with_buffer(buffered(source))?))
+            }
+            _ => Self::Plain(source),
+        })
+    }
+
+    fn compression(&self) -> Option<&'static str> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Gzip(_) => Some("gzip"),
+            Self::Zstd(_) => Some("zstd"),
+        }
+    }
+}
+
+impl Read for Bytes {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(source) => source.read(buffer),
+            Self::Gzip(decoder) => decoder.read(buffer),
+            Self::Zstd(decoder) => decoder.read(buffer),
+        }
+    }
+}
+
+/// A file being read.
+pub struct Opened {
+    input: Input,
+    bytes: Bytes,
+    /// Decompressed bytes that were read ahead.
+    ahead: Vec<u8>,
+    taken: usize,
+    transcoder: Option<Transcoder>,
+    limits: Limits,
+    decompressed: u64,
+    consumed: Arc<AtomicU64>,
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opened")
+            .field("input", &self.input)
+            .field("compression", &self.bytes.compression())
+            .field("consumed", &self.consumed())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Opened {
+    fn new(
+        input: Input,
+        handle: Handle,
+        encoding: Encoding,
+        limits: Limits,
+    ) -> Result<Self, CutError> {
+        let consumed = Arc::new(AtomicU64::new(0));
+        let mut source = Source {
+            ahead: Vec::new(),
+            taken: 0,
+            handle,
+            consumed: Arc::clone(&consumed),
+        };
+        let failed = |source| CutError::Failed {
+            what: format!("reading {}", show(&input.path)),
+            source,
+        };
+        let mut ahead = vec![0; PROBE];
+        let count = fill(&mut source, &mut ahead).map_err(failed)?;
+        ahead.truncate(count);
+        if ahead.is_empty() {
+            return Err(empty(&input));
+        }
+        source.ahead = ahead;
+        let bytes = Bytes::new(source).map_err(failed)?;
+        let mut opened = Self {
+            input,
+            bytes,
+            ahead: Vec::new(),
+            taken: 0,
+            transcoder: None,
+            limits,
+            decompressed: 0,
+            consumed,
+        };
+        opened.tell_encoding(encoding)?;
+        Ok(opened)
+    }
+
+    /// Reads the first block of decompressed bytes, drops the byte order mark, and refuses another encoding.
+    fn tell_encoding(&mut self, encoding: Encoding) -> Result<(), CutError> {
+        let mut ahead = vec![0; PROBE];
+        let count = self.read_bytes(&mut ahead)?;
+        ahead.truncate(count);
+        if ahead.is_empty() {
+            return Err(empty(&self.input));
+        }
+        let found = Mark::of(&ahead);
+        let transcoder = match (encoding, found) {
+            (Encoding::Utf8, Mark::None | Mark::Utf8) => None,
+            (Encoding::Windows1252, Mark::None) => Some(WINDOWS_1252),
+            (Encoding::Utf16, Mark::Utf16Be | Mark::LooksUtf16Be) => Some(UTF_16BE),
+            (Encoding::Utf16, Mark::Utf16Le | Mark::LooksUtf16Le) => Some(UTF_16LE),
+            (_, found) => return Err(refused(found.refusal(&self.input.name, encoding))),
+        };
+        self.transcoder =
+            transcoder.map(|encoding| Transcoder::new(encoding.new_decoder_without_bom_handling()));
+        self.taken = found.len();
+        self.ahead = ahead;
+        if self.taken == self.ahead.len() {
+            return Err(empty(&self.input));
+        }
+        Ok(())
+    }
+
+    /// Fills `buffer` with text as far as possible; 0 is the end (`buffer` must not be empty). Bytes that are no text in a
+    /// 16-bit encoding come out as `0xFF`, which is no UTF-8, so that their row is rejected.
+    ///
+    /// # Errors
+    /// [`CutError::Refused`]: compressed data is truncated, damaged, or a bomb. [`CutError::Failed`]: the disk failed.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, CutError> {
+        let Some(mut transcoder) = self.transcoder.take() else {
+            return self.read_ahead(buffer);
+        };
+        let read = transcoder.read(buffer, |bytes| self.read_ahead(bytes));
+        self.transcoder = Some(transcoder);
+        read
+    }
+
+    /// Bytes of the file on disk that were read so far.
+    pub fn consumed(&self) -> u64 {
+        self.consumed.load(Ordering::Relaxed)
+    }
+
+    /// To be called after the end.
+    ///
+    /// # Errors
+    /// [`CutError::Refused`]: the file is not the one that was looked at, by size, time of last change or identity.
+    pub fn finish(self) -> Result<(), CutError> {
+        let Some(before) = &self.input.stamp else {
+            return Ok(());
+        };
+        let changed = || {
+            refused(format!(
+                "{}: the file changed while it was read, expected it to stay the same",
+                self.input.name
+            ))
+        };
+        // the name may have got another file, or the file another length
+        let named = fs::metadata(&self.input.path).map_err(|_| changed())?;
+        let opened = match self.handle() {
+            Handle::File(file) => file.metadata().map_err(|_| changed())?,
+            Handle::Stdin(_) => return Ok(()),
+        };
+        let same = |metadata| Stamp::new(&self.input.path, metadata) == *before;
+        if same(&named) && same(&opened) {
+            Ok(())
+        } else {
+            Err(changed())
+        }
+    }
+
+    fn handle(&self) -> &Handle {
+        let source = match &self.bytes {
+            Bytes::Plain(source) => source,
+            Bytes::Gzip(decoder) => decoder.get_ref().get_ref(),
+            Bytes::Zstd(decoder) => decoder.get_ref().get_ref(),
+        };
+        &source.handle
+    }
+
+    /// Decompressed bytes, those read ahead first.
+    fn read_ahead(&mut self, buffer: &mut [u8]) -> Result<usize, CutError> {
+        let ahead = &self.ahead[self.taken..];
+        let count = ahead.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&ahead[..count]);
+        self.taken += count;
+        if self.taken == self.ahead.len() {
+            (self.ahead, self.taken) = (Vec::new(), 0);
+        }
+        Ok(count + self.read_bytes(&mut buffer[count..])?)
+    }
+
+    /// Decompressed bytes.
+    fn read_bytes(&mut self, buffer: &mut [u8]) -> Result<usize, CutError> {
+        let count = fill(&mut self.bytes, buffer).map_err(|error| self.failed(error))?;
+        if let Some(compression) = self.bytes.compression() {
+            self.decompressed = self.decompressed.saturating_add(count as u64);
+            self.refuse_bomb(compression)?;
+        }
+        Ok(count)
+    }
+
+    fn refuse_bomb(&self, compression: &str) -> Result<(), CutError> {
+        let (out, Limits { size, ratio, from }) = (self.decompressed, self.limits);
+        let name = &self.input.name;
+        if out > size {
+            return Err(refused(format!(
+                "{name}: the {compression} data holds more than {size} bytes, expected less"
+            )));
+        }
+        if out > from && out / ratio > self.consumed() {
+            return Err(refused(format!(
+                "{name}: the {compression} data grows more than {ratio} times, expected a table"
+            )));
+        }
+        Ok(())
+    }
+
+    /// What a failed read means: the disk's fault has an error number of the system, the data's has none.
+    fn failed(&self, error: io::Error) -> CutError {
+        let name = &self.input.name;
+        match self.bytes.compression() {
+            Some(compression) if error.raw_os_error().is_none() => {
+                refused(if error.kind() == io::ErrorKind::UnexpectedEof {
+                    format!("{name}: the {compression} data ends early, expected a whole file")
+                } else {
+                    format!("{name}: the {compression} data is damaged: {error}")
+                })
+            }
+            _ => CutError::Failed {
+                what: format!("reading {}", show(&self.input.path)),
+                source: error,
+            },
+        }
+    }
+}
+
+/// Reads until `buffer` is full or there is no more.
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+fn empty(input: &Input) -> CutError {
+    refused(format!(
+        "{}: the file is empty, expected a header",
+        input.name
+    ))
+}
+
+/// What the first bytes say of the encoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    None,
+    Utf8,
+    Utf16Le,
+    Utf16Be,
+    LooksUtf16Le,
+    LooksUtf16Be,
+    Utf32,
+}
+
+impl Mark {
+    fn of(bytes: &[u8]) -> Self {
+        match bytes {
+            [0xef, 0xbb, 0xbf, ..] => Self::Utf8,
+            [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Self::Utf32,
+            [0xff, 0xfe, ..] => Self::Utf16Le,
+            [0xfe, 0xff, ..] => Self::Utf16Be,
+            _ => Self::without_mark(bytes),
+        }
+    }
+
+    /// In UTF-16, the names of a header have a NUL in every other byte.
+    fn without_mark(bytes: &[u8]) -> Self {
+        let header = &bytes[..bytes.len().min(512)];
+        let nuls = |odd: usize| {
+            let half = header.iter().skip(odd).step_by(2);
+            (
+                half.clone().filter(|byte| **byte == 0).count(),
+                half.count(),
+            )
+        };
+        let most = |(zeros, all): (usize, usize)| all > 0 && zeros * 10 >= all * 8;
+        let few = |(zeros, all): (usize, usize)| zeros * 10 <= all;
+        match (nuls(0), nuls(1)) {
+            (even, odd) if most(odd) && few(even) => Self::LooksUtf16Le,
+            (even, odd) if most(even) && few(odd) => Self::LooksUtf16Be,
+            _ => Self::None,
+        }
+    }
+
+    /// Bytes of the mark itself.
+    fn len(self) -> usize {
+        match self {
+            Self::Utf8 => 3,
+            Self::Utf16Le | Self::Utf16Be => 2,
+            _ => 0,
+        }
+    }
+
+    /// Why a file that begins like this is not read as `encoding`.
+    fn refusal(self, name: &str, encoding: Encoding) -> String {
+        match (self, encoding) {
+            (Self::Utf32, _) => format!("{name}: the file is UTF-32, expected UTF-8"),
+            (Self::Utf8, _) => {
+                format!("{name}: the file is marked as UTF-8, expected --encoding utf-8")
+            }
+            (Self::None, _) => {
+                format!("{name}: the file is not UTF-16, expected --encoding utf-8 or windows-1252")
+            }
+            _ => {
+                format!("{name}: the file is UTF-16, expected UTF-8 or the flag --encoding utf-16")
+            }
+        }
+    }
+}
+
+/// Turns bytes of another encoding into UTF-8.
+struct Transcoder {
+    decoder: Decoder,
+    bytes: Vec<u8>,
+    taken: usize,
+    ended: bool,
+    finished: bool,
+    /// UTF-8 that did not fit the caller's buffer.
+    pending: Vec<u8>,
+    pending_taken: usize,
+}
+
+/// The least room in which the decoder always makes progress.
+const ROOM: usize = 16;
+
+impl Transcoder {
+    fn new(decoder: Decoder) -> Self {
+        Self {
+            decoder,
+            bytes: Vec::new(),
+            taken: 0,
+            ended: false,
+            finished: false,
+            pending: Vec::new(),
+            pending_taken: 0,
+        }
+    }
+
+    fn read(
+        &mut self,
+        buffer: &mut [u8],
+        mut more: impl FnMut(&mut [u8]) -> Result<usize, CutError>,
+    ) -> Result<usize, CutError> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let pending = &self.pending[self.pending_taken..];
+            if !pending.is_empty() {
+                let count = pending.len().min(buffer.len() - filled);
+                buffer[filled..filled + count].copy_from_slice(&pending[..count]);
+                self.pending_taken += count;
+                filled += count;
+                continue;
+            }
+            if self.finished {
+                break;
+            }
+            if self.taken == self.bytes.len() && !self.ended {
+                self.bytes.resize(PROBE, 0);
+                let count = more(&mut self.bytes)?;
+                self.bytes.truncate(count);
+                self.taken = 0;
+                self.ended = count < PROBE;
+            }
+            if buffer.len() - filled >= ROOM {
+                filled += self.decode(&mut buffer[filled..]);
+            } else {
+                let mut room = [0; ROOM];
+                let count = self.decode(&mut room);
+                self.pending.clear();
+                self.pending.extend_from_slice(&room[..count]);
+                self.pending_taken = 0;
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Decodes into `room`, of at least [`ROOM`] bytes, and returns how many it filled.
+    fn decode(&mut self, room: &mut [u8]) -> usize {
+        let limit = room.len() - 1;
+        let (result, read, written) = self.decoder.decode_to_utf8_without_replacement(
+            &self.bytes[self.taken..],
+            &mut room[..limit],
+            self.ended,
+        );
+        self.taken += read;
+        match result {
+            DecoderResult::InputEmpty => {
+                self.finished = self.ended;
+                written
+            }
+            DecoderResult::OutputFull => written,
+            DecoderResult::Malformed(..) => {
+                room[written] = 0xff;
+                written + 1
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn compressed_data_over_the_size_cap_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.csv.gz");
+        let file = File::create(&path).expect("created");
+        let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+        (0..100_000).for_each(|n| writeln!(encoder, "{n}").expect("written"));
+        encoder.finish().expect("written");
+        let inputs = resolve(&[path]).expect("a file");
+        let limits = |size| Limits { size, ..LIMITS };
+        let read_all = |size| -> Result<usize, CutError> {
+            let mut opened = inputs[0].open_within(Encoding::Utf8, limits(size))?;
+            opened.read(&mut vec![0; 1 << 20])
+        };
+        assert_eq!(read_all(588_890).expect("text"), 588_890);
+        let error = read_all(588_889).expect_err("refused").to_string();
+        assert!(error.contains("holds more than 588889 bytes"), "{error}");
+    }
+
+    #[test]
+    fn a_failing_disk_is_not_the_files_fault() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.csv");
+        fs::write(&path, "a,b").expect("written");
+        let opened = resolve(&[path]).expect("a file")[0]
+            .open(Encoding::Utf8)
+            .expect("opened");
+        let error = opened.failed(io::Error::from_raw_os_error(5));
+        assert!(matches!(error, CutError::Failed { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn permission_denied_is_said_in_one_sentence() {
+        let error = unreadable(Path::new("a.csv"), &io::ErrorKind::PermissionDenied.into());
+        assert!(error.to_string().contains("a.csv: permission denied"));
+    }
+
+    #[test]
+    fn a_file_may_be_read_on_another_thread() {
+        fn sendable<T: Send>() {}
+        sendable::<Opened>();
+        sendable::<super::super::ids::IdSet>();
+        sendable::<super::super::record::Splitter>();
+    }
+}

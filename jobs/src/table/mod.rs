@@ -1,0 +1,22 @@
+//! Reading CSV files that people made.
+//!
+//! * [`cell`]: text in a CSV file we write, harmless to a spreadsheet.
+//! * [`input`]: which files, in which encoding and compression, and whether they changed while they were read.
+//! * [`header`]: which delimiter, which columns, in which order.
+//! * [`record`]: one record split off a text; the reference path, by the `csv` crate.
+//! * [`reject`]: why a row was refused, and the pages of `rejets.csv`.
+//! * [`ids`]: which ids were seen before, exactly, in bounded memory.
+//! * [`blocks`], [`turns`]: blocks of lines for threads to read side by side, and their results in file order.
+//! * [`separators`], [`words`]: the hot path's tools: where fields end, and which words they are.
+
+pub mod blocks;
+pub mod cell;
+pub mod header;
+pub mod ids;
+pub mod input;
+pub mod record;
+pub mod reject;
+pub mod separators;
+mod spill;
+pub mod turns;
+pub mod words;

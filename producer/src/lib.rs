@@ -1,0 +1,450 @@
+//! Plays the first act: cuts a job into chunks and publishes them, manifest last.
+//!
+//! [`run_job`] cuts one job; [`run`] serves the queue of requests, one job at a time; [`job_id`] names a job.
+//!
+//! Promises: at most [`WINDOW_MESSAGES`] messages or [`WINDOW_BYTES`] bytes are on their way to the broker; the manifest
+//! is sent only after every chunk and annex is the broker's; the same request makes the same messages, so a job that was
+//! cut short is simply cut again. It does not know what a chunk holds.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use autoconnect_common::broker::{BrokerError, Queue, Window};
+use autoconnect_common::chunk::MAX_BODY;
+use autoconnect_common::cut::{Item, Progress};
+use autoconnect_common::kind::{Cut, Kind};
+use autoconnect_common::message::{
+    Annex, Event, JobRequest, MAX_NAME, Manifest, Message, MessageError, Status,
+};
+use autoconnect_common::{
+    Broker, Chunk, CutError, Digest, Fate, JobId, Outlet, Registry, Shutdown,
+};
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+
+/// The most messages on their way to the broker.
+pub const WINDOW_MESSAGES: usize = 16;
+/// The most bytes of bodies on their way to the broker (but for one message alone).
+pub const WINDOW_BYTES: usize = 4 << 20;
+/// How many items wait between `cut` and the window.
+const OUTLET_ITEMS: usize = 4;
+
+/// Why a job was not cut to its end. Each message is one sentence.
+#[derive(Debug, thiserror::Error)]
+pub enum ProducerError {
+    /// The cut did not reach its end.
+    #[error(transparent)]
+    Cut(#[from] CutError),
+    /// No program here knows that kind of job.
+    #[error("kind of job {found:?}: expected one of {known}")]
+    UnknownKind {
+        /// What was asked.
+        found: String,
+        /// What is known here, separated by commas.
+        known: String,
+    },
+    /// The kind broke its own contract; a bug in it.
+    #[error("cut of kind {kind}: {what}")]
+    Broken {
+        /// The kind.
+        kind: &'static str,
+        /// What it did, and what was expected.
+        what: String,
+    },
+    /// The broker does not take our messages.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+}
+
+impl ProducerError {
+    /// Whether the same request may work later, or never will.
+    pub fn fate(&self) -> Fate {
+        match self {
+            Self::Broker(BrokerError::Closed | BrokerError::Refused(_))
+            | Self::Cut(CutError::Cancelled) => Fate::Again,
+            _ => Fate::Bury,
+        }
+    }
+}
+
+/// The name of a job: `<kind>-<16 hexadecimal digits>` of everything that can change a byte of its chunks, followed by
+/// `-<8 hexadecimal digits>` of `run` where a job is asked for anew.
+///
+/// # Errors
+/// [`CutError::Refused`] for a request that is not this kind's or an input that cannot be read.
+pub fn job_id(kind: &dyn Kind, request: &RawValue, run: Option<&str>) -> Result<JobId, CutError> {
+    let fingerprint = kind.fingerprint(request)?;
+    let (name, schema) = (kind.name(), kind.schema());
+    let all = format!("{name}\n{schema}\n{fingerprint}\n{}", request.get());
+    let mut id = format!("{name}-{}", Digest::of(all.as_bytes()).short(16));
+    if let Some(run) = run {
+        id.push('-');
+        id.push_str(&Digest::of(run.as_bytes()).short(8));
+    }
+    id.parse()
+        .map_err(|error| CutError::Refused(format!("kind {name}: {error}")))
+}
+
+/// Cuts one job and publishes all of it; returns the manifest once the broker has it.
+///
+/// `threads` is how many threads the cut may use; the chunks do not depend on it. A manifest with a
+/// [`refusal`](Manifest::refusal) ends the job without a report; it is sent as well where the cut failed after something
+/// was published, and the error is returned.
+///
+/// # Errors
+/// [`ProducerError`]. Told to stop, it sends no manifest and returns [`CutError::Cancelled`].
+pub async fn run_job<B: Broker>(
+    broker: &B,
+    registry: &Arc<Registry>,
+    request: &JobRequest,
+    threads: usize,
+    progress: Arc<Progress>,
+    shutdown: &Shutdown,
+) -> Result<Manifest, ProducerError> {
+    let mut job = Job::new(registry, request)?;
+    tokio::select! {
+        manifest = job.run(broker, registry, threads, progress, shutdown) => manifest,
+        () = shutdown.cancelled() => Err(CutError::Cancelled.into()),
+    }
+}
+
+/// One job on its way through this producer.
+struct Job<'r> {
+    request: &'r JobRequest,
+    kind: &'static str,
+    schema: u32,
+    start: Instant,
+    chunks: u64,
+    annexes: u64,
+}
+
+impl<'r> Job<'r> {
+    fn new(registry: &Registry, request: &'r JobRequest) -> Result<Self, ProducerError> {
+        let kind = registry
+            .get(&request.kind)
+            .ok_or_else(|| ProducerError::UnknownKind {
+                found: request.kind.chars().take(40).collect(),
+                known: registry.names().collect::<Vec<_>>().join(", "),
+            })?;
+        Ok(Self {
+            request,
+            kind: kind.name(),
+            schema: kind.schema(),
+            start: Instant::now(),
+            chunks: 0,
+            annexes: 0,
+        })
+    }
+
+    async fn run<B: Broker>(
+        &mut self,
+        broker: &B,
+        registry: &Arc<Registry>,
+        threads: usize,
+        progress: Arc<Progress>,
+        shutdown: &Shutdown,
+    ) -> Result<Manifest, ProducerError> {
+        match self
+            .cut_and_publish(broker, registry, threads, progress, shutdown)
+            .await
+        {
+            Ok(cut) => self.conclude(broker, cut).await,
+            Err(error) => {
+                if error.fate() == Fate::Bury && self.chunks + self.annexes > 0 {
+                    send(broker, &self.refused(error.to_string())).await?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn cut_and_publish<B: Broker>(
+        &mut self,
+        broker: &B,
+        registry: &Arc<Registry>,
+        threads: usize,
+        progress: Arc<Progress>,
+        shutdown: &Shutdown,
+    ) -> Result<Cut<Box<RawValue>>, ProducerError> {
+        // dropped with this future, it stops the cut as well
+        let stop_cut = shutdown.child_token();
+        let _guard = stop_cut.clone().drop_guard();
+        let job = self.request.job.clone();
+        let (outlet, items) = Outlet::new(job, OUTLET_ITEMS, threads, progress, stop_cut);
+        let cut = {
+            let registry = Arc::clone(registry);
+            let (kind, request) = (self.kind, self.request.request.clone());
+            tokio::task::spawn_blocking(move || {
+                registry
+                    .get(kind)
+                    .map(|kind| kind.cut(&request, &outlet))
+                    .unwrap_or(Err(CutError::Cancelled))
+            })
+        };
+        self.publish_all(broker, items).await?;
+        cut.await
+            .map_err(|death| self.broken(format!("it died: {death}")))?
+            .map_err(ProducerError::from)
+    }
+
+    async fn publish_all<B: Broker>(
+        &mut self,
+        broker: &B,
+        mut items: mpsc::Receiver<Item>,
+    ) -> Result<(), ProducerError> {
+        let mut window = Window::new(broker, WINDOW_MESSAGES, WINDOW_BYTES);
+        loop {
+            // what is on its way only moves while it is polled
+            let item = tokio::select! {
+                biased;
+                settled = window.settle_one(), if !window.is_empty() => {
+                    settled?;
+                    continue;
+                }
+                item = items.recv() => item,
+            };
+            let Some(item) = item else { break };
+            let message = self.message(item)?;
+            window.publish(message).await?;
+        }
+        Ok(window.drain().await?)
+    }
+
+    /// Gives an item its job. The digest of a chunk of the usual size takes about a tenth of a millisecond: less than
+    /// handing it to another thread would be worth.
+    fn message(&mut self, item: Item) -> Result<Message, ProducerError> {
+        let (Item::Chunk { body, .. } | Item::Annex { body, .. }) = &item;
+        if body.len() > MAX_BODY {
+            return Err(self.broken(format!(
+                "it put an item of {} bytes, expected at most {MAX_BODY}",
+                body.len()
+            )));
+        }
+        let digest = Digest::of(body);
+        let (job, kind) = (self.request.job.clone(), self.kind.to_owned());
+        Ok(match item {
+            Item::Chunk {
+                seq,
+                key,
+                rows,
+                body,
+            } => {
+                self.chunks += 1;
+                let schema = self.schema;
+                tracing::debug!(job_id = %job, kind, chunk = %seq, rows, "chunk cut");
+                Chunk {
+                    job,
+                    kind,
+                    schema,
+                    seq,
+                    key,
+                    rows,
+                    digest,
+                    body,
+                }
+                .to_message()
+            }
+            Item::Annex { name, page, body } => {
+                self.annexes += 1;
+                Annex {
+                    job,
+                    kind,
+                    name: name.to_owned(),
+                    page,
+                    digest,
+                    body,
+                }
+                .to_message()
+            }
+        })
+    }
+
+    async fn conclude<B: Broker>(
+        &self,
+        broker: &B,
+        cut: Cut<Box<RawValue>>,
+    ) -> Result<Manifest, ProducerError> {
+        if let Err(error) = self.check_counts(&cut) {
+            send(broker, &self.refused(error.to_string())).await?;
+            return Err(error);
+        }
+        let refused = cut.refusal.is_some();
+        let manifest = Manifest {
+            chunks: if refused { Vec::new() } else { cut.chunks },
+            annexes: cut.annexes,
+            facts: (!refused).then_some(cut.facts),
+            ..self.refused_because(cut.refusal)
+        };
+        send(broker, &manifest).await?;
+        Ok(manifest)
+    }
+
+    /// A manifest that promises what was never put would leave the reducer waiting forever.
+    fn check_counts(&self, cut: &Cut<Box<RawValue>>) -> Result<(), ProducerError> {
+        let sum = |counts: &mut dyn Iterator<Item = u32>| counts.map(u64::from).sum::<u64>();
+        let chunks = sum(&mut cut.chunks.iter().copied());
+        let annexes = sum(&mut cut.annexes.values().copied());
+        if (chunks, annexes) == (self.chunks, self.annexes) {
+            return Ok(());
+        }
+        Err(self.broken(format!(
+            "it says {chunks} chunks and {annexes} pages, and put {} and {}",
+            self.chunks, self.annexes
+        )))
+    }
+
+    fn refused(&self, why: String) -> Manifest {
+        self.refused_because(Some(why))
+    }
+
+    fn refused_because(&self, refusal: Option<String>) -> Manifest {
+        Manifest {
+            job: self.request.job.clone(),
+            kind: self.kind.to_owned(),
+            schema: self.schema,
+            chunks: Vec::new(),
+            annexes: Default::default(),
+            facts: None,
+            refusal,
+            cut_ms: u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    fn broken(&self, what: String) -> ProducerError {
+        ProducerError::Broken {
+            kind: self.kind,
+            what,
+        }
+    }
+}
+
+async fn send<B: Broker>(broker: &B, manifest: &Manifest) -> Result<(), BrokerError> {
+    broker.publish(written(manifest.to_message())?).await
+}
+
+fn written(message: Result<Message, serde_json::Error>) -> Result<Message, BrokerError> {
+    message.map_err(|error| BrokerError::Unsendable(format!("message as JSON: {error}")))
+}
+
+/// How [`run`] serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// How many threads a cut may use.
+    pub threads: usize,
+}
+
+/// What a serving producer did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Jobs cut to their end.
+    pub jobs: u64,
+    /// Requests refused.
+    pub refused: u64,
+}
+
+/// Serves requests for jobs, one at a time, until told to stop: a request is acknowledged once its manifest is the
+/// broker's. A request that can never work is refused with its reason, told to whoever listens, and done with.
+///
+/// # Errors
+/// [`ProducerError::Broker`] where the broker does not take our messages.
+pub async fn run<B: Broker>(
+    broker: &B,
+    registry: &Arc<Registry>,
+    config: &Config,
+    shutdown: &Shutdown,
+) -> Result<Summary, ProducerError> {
+    let mut requests = broker.subscribe(Queue::Jobs, 1).await?;
+    let mut summary = Summary::default();
+    loop {
+        let delivery = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return Ok(summary),
+            delivery = requests.next() => delivery.ok_or(BrokerError::Closed)?,
+        };
+        match serve(broker, registry, config, &delivery.message, shutdown).await {
+            Ok(()) => summary.jobs += 1,
+            Err(Served::Unreadable(error)) => {
+                tracing::error!(%error, "request for a job refused");
+                summary.refused += 1;
+            }
+            Err(Served::Failed(error)) if error.fate() == Fate::Bury => summary.refused += 1,
+            Err(Served::Failed(error)) => {
+                delivery.give_back();
+                return match error {
+                    ProducerError::Cut(CutError::Cancelled) => Ok(summary),
+                    error => Err(error),
+                };
+            }
+        }
+        delivery.ack();
+    }
+}
+
+enum Served {
+    Unreadable(MessageError),
+    Failed(ProducerError),
+}
+
+async fn serve<B: Broker>(
+    broker: &B,
+    registry: &Arc<Registry>,
+    config: &Config,
+    message: &Message,
+    shutdown: &Shutdown,
+) -> Result<(), Served> {
+    let request = JobRequest::from_message(message).map_err(Served::Unreadable)?;
+    tracing::info!(job_id = %request.job, kind = name(&request.kind), "cutting a job");
+    let progress = Arc::new(Progress::default());
+    match run_job(
+        broker,
+        registry,
+        &request,
+        config.threads,
+        progress,
+        shutdown,
+    )
+    .await
+    {
+        Ok(manifest) => {
+            let chunks = manifest.seqs().count();
+            tracing::info!(job_id = %request.job, chunks, refusal = manifest.refusal, "job cut");
+            Ok(())
+        }
+        Err(error) => {
+            if error.fate() == Fate::Bury {
+                tracing::error!(job_id = %request.job, %error, "job refused");
+                tell(broker, registry, &request, &error)
+                    .await
+                    .map_err(|error| Served::Failed(error.into()))?;
+            }
+            Err(Served::Failed(error))
+        }
+    }
+}
+
+/// Ends a job that was refused: by a manifest, or, of a kind nobody knows, by the event alone.
+async fn tell<B: Broker>(
+    broker: &B,
+    registry: &Registry,
+    request: &JobRequest,
+    error: &ProducerError,
+) -> Result<(), BrokerError> {
+    match Job::new(registry, request) {
+        Ok(job) => send(broker, &job.refused(error.to_string())).await,
+        Err(_) => {
+            let event = Event::Finished {
+                job: request.job.clone(),
+                status: Status::Failed,
+                reason: Some(error.to_string()),
+                report: None,
+                execution: None,
+            };
+            broker.publish(written(event.to_message(0))?).await
+        }
+    }
+}
+
+/// A kind's name from outside, short enough to log.
+fn name(kind: &str) -> &str {
+    kind.get(..kind.len().min(MAX_NAME)).unwrap_or("?")
+}

@@ -1,0 +1,135 @@
+//! Tells whoever listens how jobs go, in the background: merging never waits for a listener or for the broker.
+//!
+//! Progress is dropped while the broker is slow, for newer progress follows. Ends are kept, but only their names: the
+//! report is read from its file when its turn comes, so a broker that is away for hours costs no memory.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use autoconnect_common::kind::REPORT;
+use autoconnect_common::message::{Event, MAX_JSON, Message, Status};
+use autoconnect_common::{Broker, JobId};
+use tokio::sync::mpsc;
+
+use crate::ending::job_folder;
+use crate::execution::EXECUTION;
+
+/// Progress events that wait for the broker; more are dropped.
+const WAITING: usize = 64;
+
+/// The end of a job, to be announced.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) job: JobId,
+    pub(crate) status: Status,
+    pub(crate) reason: Option<String>,
+}
+
+/// Where the reducer puts what is to be announced.
+pub(crate) struct Announcer {
+    progress: mpsc::Sender<Event>,
+    ends: mpsc::UnboundedSender<End>,
+}
+
+/// The other side of an [`Announcer`].
+pub(crate) struct Announcements {
+    progress: mpsc::Receiver<Event>,
+    ends: mpsc::UnboundedReceiver<End>,
+    results: PathBuf,
+    stamp: u64,
+}
+
+/// An announcer, and what publishes its announcements for the reports below `results`.
+pub(crate) fn announcer(results: &Path) -> (Announcer, Announcements) {
+    let (progress, progress_out) = mpsc::channel(WAITING);
+    let (ends, ends_out) = mpsc::unbounded_channel();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let announcements = Announcements {
+        progress: progress_out,
+        ends: ends_out,
+        results: results.to_owned(),
+        // a reducer that was started again must not use the stamps of the one before
+        stamp: since.map_or(0, |since| since.as_secs() << 24),
+    };
+    (Announcer { progress, ends }, announcements)
+}
+
+impl Announcer {
+    /// Announces how far a job has come, if there is room.
+    pub(crate) fn progress(&self, event: Event) {
+        let _dropped_when_full = self.progress.try_send(event);
+    }
+
+    /// Announces how a job ended.
+    pub(crate) fn end(&self, end: End) {
+        let _nobody_publishes_after_the_end = self.ends.send(end);
+    }
+}
+
+impl Announcements {
+    /// Publishes until the announcer is gone and everything is published.
+    pub(crate) async fn publish<B: Broker>(mut self, broker: &B) {
+        while let Some(event) = self.next().await {
+            self.stamp += 1;
+            let sent = match event.to_message(self.stamp) {
+                Ok(message) => broker.publish(fitting(message, &event, self.stamp)).await,
+                Err(error) => {
+                    tracing::warn!(%error, "event not written");
+                    continue;
+                }
+            };
+            if let Err(error) = sent {
+                tracing::warn!(%error, "event not published");
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Option<Event> {
+        tokio::select! {
+            biased;
+            Some(end) = self.ends.recv() => Some(self.finished(end).await),
+            Some(progress) = self.progress.recv() => Some(progress),
+            else => None,
+        }
+    }
+
+    async fn finished(&self, end: End) -> Event {
+        let folder = job_folder(&self.results, &end.job);
+        let read = async |name: &str| tokio::fs::read_to_string(folder.join(name)).await.ok();
+        let report = match end.status {
+            Status::Failed => None,
+            Status::Done | Status::Incomplete => read(REPORT).await,
+        };
+        Event::Finished {
+            report: report.filter(|report| report.len() <= MAX_JSON / 2),
+            execution: read(EXECUTION).await.filter(|e| e.len() <= MAX_JSON / 8),
+            job: end.job,
+            status: end.status,
+            reason: end.reason,
+        }
+    }
+}
+
+/// The message of an event, or of its bare bones where it is larger than a listener accepts.
+fn fitting(message: Message, event: &Event, stamp: u64) -> Message {
+    let Event::Finished {
+        job,
+        status,
+        reason,
+        ..
+    } = event
+    else {
+        return message;
+    };
+    if message.body.len() <= MAX_JSON {
+        return message;
+    }
+    let bare = Event::Finished {
+        job: job.clone(),
+        status: *status,
+        reason: reason.clone(),
+        report: None,
+        execution: None,
+    };
+    bare.to_message(stamp).unwrap_or(message)
+}

@@ -1,0 +1,303 @@
+//! The end of a job: its conclusion, made once, and its publication, which can be tried again.
+//!
+//! Files appear in this order, each whole or not at all, so that whoever finds `report.json` finds a whole report:
+//!
+//! ```text
+//! results/jobs/<job>/   side files and the kind's files, execution.json    (flushed, together)
+//!                       report.json                                       (flushed, last)
+//! results/              the same files, as links                          (replaced one by one)
+//!                       report.json                                       (replaced last)
+//! <state>/done/         the tombstone                                     (from here on, late results are dropped)
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Instant, SystemTime};
+
+use autoconnect_common::kind::{Laps, REPORT, ReportFile};
+use autoconnect_common::message::Status;
+use autoconnect_common::{JobId, files};
+
+use crate::execution::{Acts, Chunks, EXECUTION, Execution, ms};
+use crate::faults::{Faults, Point};
+use crate::job::{End, Ended};
+use crate::pages::Page;
+use crate::store::Tombstone;
+use crate::trouble::{Doing, Trouble};
+
+/// Files that are flushed to disk at the same time.
+const FLUSHING: usize = 8;
+
+/// Where a job's end is written.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) results: PathBuf,
+    pub(crate) state: Option<PathBuf>,
+    pub(crate) faults: Faults,
+}
+
+/// A concluded job.
+pub(crate) struct Ending {
+    pub(crate) job: JobId,
+    pub(crate) status: Status,
+    pub(crate) reason: Option<String>,
+    files: Vec<Written>,
+    report: Option<Vec<u8>>,
+    execution: Execution,
+    first_news: SystemTime,
+    /// Whether the newest results are to be this job's: not for one of which nobody said what it was.
+    newest: bool,
+}
+
+/// A file to write: its path below the results folder, and what it holds.
+struct Written {
+    path: String,
+    content: Content,
+}
+
+enum Content {
+    Bytes(Vec<u8>),
+    Pages(Vec<Page>),
+}
+
+/// The folder of a job's own copy of its report.
+pub(crate) fn job_folder(results: &Path, job: &JobId) -> PathBuf {
+    results.join("jobs").join(job.as_str())
+}
+
+impl Ending {
+    /// Concludes a job. Pure but for its clock; a kind's panic costs its own job only.
+    pub(crate) fn conclude(
+        mut ended: Ended,
+        page: impl Fn(&str, u32) -> Option<Page>,
+        place: &Place,
+    ) -> Result<Self, Trouble> {
+        let start = Instant::now();
+        let mut laps = Laps::default();
+        let concluded = match std::mem::replace(&mut ended.end, End::Failed(String::new())) {
+            End::Failed(reason) => Err(reason),
+            End::Report { missing, lacking } => {
+                report(&mut ended, &missing, &mut laps).map(|files| (files, missing, lacking))
+            }
+        };
+        let (status, reason, mut report_files, missing) = match concluded {
+            Err(reason) => (Status::Failed, Some(reason), Vec::new(), Vec::new()),
+            Ok((files, missing, None)) => (Status::Done, None, files, missing),
+            Ok((files, missing, lacking)) => (Status::Incomplete, lacking, files, missing),
+        };
+        let report = report_files
+            .iter()
+            .position(|file| file.path == REPORT)
+            .map(|at| report_files.swap_remove(at).bytes);
+        let side = ended.annexes.iter().map(|(name, &pages)| Written {
+            path: name.clone(),
+            content: Content::Pages((0..pages).filter_map(|n| page(name, n)).collect()),
+        });
+        let kind = report_files.into_iter().map(|file| Written {
+            path: file.path.to_owned(),
+            content: Content::Bytes(file.bytes),
+        });
+        let files = side.chain(kind).collect();
+        let work = ended.figures.workers.values().map(|w| w.ms()).sum();
+        let unknown = || "no partial came".to_owned();
+        let execution = Execution {
+            schema: "autoconnect.execution/1",
+            job: ended.id.clone(),
+            kind: ended.kind,
+            status,
+            reason: reason.clone(),
+            chunks: Chunks {
+                total: ended.manifest.as_ref().map(|m| m.seqs().count() as u64),
+                merged: ended.merged,
+                missing: missing
+                    .iter()
+                    .map(|seq| (*seq, ended.dead.remove(seq).unwrap_or_else(unknown)))
+                    .collect(),
+            },
+            rows: ended.figures.rows,
+            duplicates_dropped: ended.figures.duplicates,
+            acts_ms: Acts {
+                cut: ended.manifest.as_ref().map(|m| m.cut_ms),
+                work,
+                merge: ms(ended.figures.merge),
+                conclude: ms(start.elapsed()),
+                ..Acts::default()
+            },
+            calculations: laps.into_vec(),
+            workers: ended.figures.workers,
+        };
+        place.faults.at(Point::Concluded)?;
+        Ok(Self {
+            job: ended.id,
+            status,
+            reason,
+            files,
+            report,
+            execution,
+            first_news: ended.figures.first_news,
+            newest: ended.manifest.is_some(),
+        })
+    }
+
+    /// Publishes the job's end. Blocks. Doing it again does no harm.
+    ///
+    /// # Errors
+    /// [`Trouble`]; what was the newest report before still is, or nearly: `report.json` is replaced last.
+    pub(crate) fn publish(&mut self, place: &Place) -> Result<(), Trouble> {
+        let start = Instant::now();
+        let own = job_folder(&place.results, &self.job);
+        write_together(&own, &self.files, &place.faults)?;
+        let doing = || format!("write {}", own.join(EXECUTION).display());
+        let execution = self
+            .execution
+            .to_bytes(start, self.first_news)
+            .map_err(io::Error::from)
+            .doing(doing)?;
+        files::write_whole(&own.join(EXECUTION), &execution).doing(doing)?;
+        flush(&folders_of(&own, self.paths()))?;
+        if let Some(report) = &self.report {
+            let path = own.join(REPORT);
+            files::write_whole(&path, report).doing(|| format!("write {}", path.display()))?;
+        }
+        flush([own.clone(), place.results.join("jobs")].iter())?;
+        place.faults.at(Point::ReportWritten)?;
+        if self.newest {
+            self.link(&own, place)?;
+        }
+        // pages that a volatile reducer had no memory for
+        let _ = fs::remove_dir_all(own.join(PAGES));
+        if let Some(state) = &place.state {
+            self.tombstone().write(state)?;
+        }
+        Ok(place.faults.at(Point::TombstoneWritten)?)
+    }
+
+    fn tombstone(&self) -> Tombstone {
+        Tombstone::new(self.job.clone(), self.status, self.reason.clone())
+    }
+
+    /// The paths of all files but the report, below the folder they are in.
+    fn paths(&self) -> impl Iterator<Item = &str> {
+        let files = self.files.iter().map(|file| file.path.as_str());
+        files.chain([EXECUTION])
+    }
+
+    /// Makes the newest results this job's.
+    fn link(&self, own: &Path, place: &Place) -> Result<(), Trouble> {
+        let link = |path: &str| {
+            let new = place.results.join(path);
+            files::link_whole(&own.join(path), &new).doing(|| format!("replace {}", new.display()))
+        };
+        for path in self.paths() {
+            link(path)?;
+            place.faults.at(Point::FileLinked)?;
+        }
+        if self.report.is_some() {
+            flush(&folders_of(&place.results, self.paths()))?;
+            link(REPORT)?;
+        }
+        flush([place.results.clone()].iter())?;
+        Ok(place.faults.at(Point::ReportLinked)?)
+    }
+}
+
+/// The folder, in a job's own, for pages that a volatile reducer has no memory for.
+pub(crate) const PAGES: &str = ".pages";
+
+/// The report as files, or why there is none.
+fn report(
+    ended: &mut Ended,
+    missing: &[autoconnect_common::Seq],
+    laps: &mut Laps,
+) -> Result<Vec<ReportFile>, String> {
+    let facts = ended.manifest.as_ref().and_then(|m| m.facts.as_ref());
+    let (Some(facts), Some(tally)) = (facts, ended.tally.take()) else {
+        return Err("the producer could not cut the job".to_owned());
+    };
+    // a kind's bug must cost its own job only
+    catch_unwind(AssertUnwindSafe(|| tally.conclude(facts, missing, laps)))
+        .map_err(|_| "the report cannot be made: its conclusion panicked".to_owned())?
+        .map_err(|error| format!("the report cannot be made: {error}"))
+}
+
+/// Writes files below `folder`, several at a time: flushing them is waiting, not work.
+fn write_together(folder: &Path, files: &[Written], faults: &Faults) -> Result<(), Trouble> {
+    let next = AtomicUsize::new(0);
+    let trouble = Mutex::new(None);
+    let write_on = || {
+        while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let path = folder.join(&file.path);
+            let written = file
+                .write(&path)
+                .doing(|| format!("write {}", path.display()))
+                .and_then(|()| Ok(faults.at(Point::FileWritten)?));
+            if let Err(found) = written {
+                next.store(files.len(), Ordering::Relaxed);
+                let mut first = trouble
+                    .lock()
+                    .unwrap_or_else(|poisoned| poisoned.into_inner());
+                first.get_or_insert(found);
+            }
+        }
+    };
+    std::thread::scope(|threads| {
+        for _ in 1..files.len().min(FLUSHING) {
+            threads.spawn(write_on);
+        }
+        write_on();
+    });
+    let trouble = trouble
+        .into_inner()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    trouble.map_or(Ok(()), Err)
+}
+
+impl Written {
+    fn write(&self, path: &Path) -> io::Result<()> {
+        match &self.content {
+            Content::Bytes(bytes) => files::write_whole(path, bytes),
+            Content::Pages(pages) => join_pages(path, pages),
+        }
+    }
+}
+
+/// Writes a side file from its pages, as [`files::write_whole`] does, without holding it in memory.
+fn join_pages(path: &Path, pages: &[Page]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".tmp");
+    let mut file = BufWriter::new(File::create(&unfinished)?);
+    for page in pages {
+        page.copy_to(&mut file)?;
+    }
+    file.flush()?;
+    file.get_ref().sync_data()?;
+    fs::rename(&unfinished, path)
+}
+
+/// The folders below `root` that hold `paths`.
+fn folders_of<'p>(root: &Path, paths: impl Iterator<Item = &'p str>) -> BTreeSet<PathBuf> {
+    paths
+        .filter_map(|path| root.join(path).parent().map(Path::to_owned))
+        .collect()
+}
+
+fn flush<'p>(folders: impl IntoIterator<Item = &'p PathBuf>) -> Result<(), Trouble> {
+    folders.into_iter().try_for_each(|folder| {
+        files::sync_folder(folder).doing(|| format!("flush the folder {}", folder.display()))
+    })
+}
+
+/// Where each page of a job is, from what a volatile reducer kept.
+pub(crate) fn kept(
+    pages: BTreeMap<(String, u32), Page>,
+) -> impl Fn(&str, u32) -> Option<Page> + Send + 'static {
+    move |name, page| pages.get(&(name.to_owned(), page)).cloned()
+}

@@ -1,0 +1,87 @@
+//! What a job's journal is made of: one [`Entry`] for everything that changed the job.
+
+use std::borrow::Cow;
+
+use autoconnect_common::message::{Manifest, Outcome};
+use autoconnect_common::{Digest, Seq};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// One change of a job. Replaying a job's entries in order makes the job again.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Entry<'a> {
+    /// A chunk was worked.
+    Partial(#[serde(borrow)] PartialEntry<'a>),
+    /// The producer said its last word.
+    Manifest(Cow<'a, Manifest>),
+    /// A page of a side file; its bytes are elsewhere.
+    Page(#[serde(borrow)] PageEntry<'a>),
+    /// A chunk that nobody could work.
+    Dead {
+        /// Its number.
+        seq: Seq,
+        /// Why, in one sentence.
+        reason: Cow<'a, str>,
+    },
+    /// There can be no report any more.
+    Failed {
+        /// Why, in one sentence.
+        reason: Cow<'a, str>,
+    },
+}
+
+/// A partial, as [`autoconnect_common::message::Partial`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PartialEntry<'a> {
+    pub(crate) kind: Cow<'a, str>,
+    pub(crate) schema: u32,
+    pub(crate) seq: Seq,
+    pub(crate) chunk: Digest,
+    pub(crate) digest: Digest,
+    pub(crate) rows: u32,
+    pub(crate) worker: Cow<'a, str>,
+    pub(crate) micros: u64,
+    pub(crate) redeliveries: u32,
+    #[serde(borrow)]
+    pub(crate) json: &'a RawValue,
+}
+
+/// A page of a side file, as [`autoconnect_common::message::Annex`] without its body.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PageEntry<'a> {
+    pub(crate) kind: Cow<'a, str>,
+    pub(crate) name: Cow<'a, str>,
+    pub(crate) page: u32,
+    pub(crate) digest: Digest,
+}
+
+impl<'a> From<&'a Outcome> for Entry<'a> {
+    fn from(outcome: &'a Outcome) -> Self {
+        match outcome {
+            Outcome::Partial(partial) => Self::Partial(PartialEntry {
+                kind: Cow::Borrowed(&partial.kind),
+                schema: partial.schema,
+                seq: partial.seq,
+                chunk: partial.chunk,
+                digest: partial.digest,
+                rows: partial.rows,
+                worker: Cow::Borrowed(&partial.made.worker),
+                micros: partial.made.micros,
+                redeliveries: partial.made.redeliveries,
+                json: &partial.json,
+            }),
+            Outcome::Manifest(manifest) => Self::Manifest(Cow::Borrowed(manifest)),
+            Outcome::Annex(annex) => Self::Page(PageEntry {
+                kind: Cow::Borrowed(&annex.kind),
+                name: Cow::Borrowed(&annex.name),
+                page: annex.page,
+                digest: annex.digest,
+            }),
+            Outcome::Dead { seq, reason, .. } => Self::Dead {
+                seq: *seq,
+                reason: Cow::Borrowed(reason),
+            },
+        }
+    }
+}

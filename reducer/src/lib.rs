@@ -1,0 +1,217 @@
+//! The reducer: merges every partial exactly once, in any order, of several jobs at once, and writes the reports.
+//!
+//! Results come at least once; they count once. The life of a result, and of a job:
+//!
+//! ```text
+//!  q.results
+//!     |  delivery
+//!     v
+//!  readable? --no--> published to x.dead "results" with the reason, then acknowledged
+//!     |yes
+//!     v
+//!  job ended? --yes--> late: acknowledged, dropped (a manifest: how the job ended is announced again)
+//!     |no
+//!     v
+//!  absorb ---refused---> buried, as above                     (not in the manifest, another kind or schema)
+//!     |  \---duplicate--> counted; acknowledged after the next flush (the first copy may not be durable yet)
+//!     |  \---harmful----> the job fails or the chunk is dead: journal, buried, acknowledged after the flush
+//!     |news
+//!     v
+//!  journal (in memory) --64 results or 20 ms--> flush (fsync) --> acknowledge --> job at its end?
+//!                                                 |failed: nothing is acknowledged, nothing more is taken,
+//!                                                 |        tried again after a pause          |yes
+//!                                                                                             v
+//!  OPEN ------------------------------------------------------------------------> ENDING: conclude, publish
+//!   ^  \--nothing came for `abandon_after`--------------------------------------/     |           |disk trouble
+//!   |                                                                                 |        WAITING --pause--+
+//!   | started again: snapshot + journal                                               |           ^-------------'
+//!                                                                                     v
+//!                                                ENDED: tombstone, announced, journal removed
+//! ```
+//!
+//! A job ends when its manifest and every page of its side files came, and every chunk is merged or dead; or when it
+//! fails. A dead chunk does not hold the job up: the report says what it lacks. Its partial, if one comes after all
+//! before that end, counts; after the end nothing does.
+//!
+//! # Killed at any moment
+//!
+//! | killed | what is on disk | what the next reducer does |
+//! |---|---|---|
+//! | before the flush of the journal | perhaps a torn record | cuts it; nothing was acknowledged, so everything comes again |
+//! | after the flush, before the acknowledgement | the results | replays them; they come again, as duplicates |
+//! | while a snapshot is written | the old snapshot and the journal, or the new snapshot and an old journal | goes on from the snapshot; an older journal is removed |
+//! | while the report is written or linked | the journal; some files; the old or the new `report.json`, whole | concludes again, writes the same files again |
+//! | after the tombstone | the tombstone, the journal | announces the end again, removes the journal |
+//!
+//! Without a state folder ([`Config::state`]) nothing outlives the process, and results are acknowledged once merged: right
+//! for the embedded broker, whose messages do not outlive it either.
+
+mod announce;
+mod ending;
+mod entry;
+mod execution;
+pub mod faults;
+mod job;
+mod journal;
+mod pages;
+mod reduce;
+mod store;
+mod trouble;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use autoconnect_common::broker::{BrokerError, Queue};
+use autoconnect_common::{Broker, Fate, Registry, Shutdown};
+
+use faults::{Faults, Killed};
+use reduce::Reducer;
+
+/// How long the last announcements may take once the reducer was told to stop.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How a reducer works.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The folder of reports; made where missing.
+    pub results: PathBuf,
+    /// The folder that lets a reducer go on where the last one stopped; absent, nothing outlives the process, and a
+    /// report that cannot be written ends the reducer instead of being tried again.
+    pub state: Option<PathBuf>,
+    /// A job of which nothing came for that long is ended without what is missing. Longer than any outage of the broker
+    /// that is to be survived.
+    pub abandon_after: Duration,
+    /// Results taken from the broker and not yet acknowledged, at most.
+    pub prefetch: u16,
+    /// The first pause after something could not be written; it doubles up to 30 seconds.
+    pub retry: Duration,
+    /// Bytes of a job's journal after which a snapshot replaces it; absent, 16 MiB.
+    pub snapshot_after: Option<u64>,
+    /// For tests: where to be killed.
+    pub faults: Faults,
+}
+
+impl Config {
+    /// A reducer for one run in one process: it keeps nothing but the reports in `results`, and never gives a job up.
+    pub fn volatile(results: impl Into<PathBuf>) -> Self {
+        Self {
+            results: results.into(),
+            state: None,
+            abandon_after: Duration::MAX,
+            prefetch: 256,
+            retry: Duration::from_secs(1),
+            snapshot_after: None,
+            faults: Faults::default(),
+        }
+    }
+
+    /// A reducer for a cluster: it can be killed at any moment, and gives a job up after an hour of silence.
+    pub fn durable(results: impl Into<PathBuf>, state: impl Into<PathBuf>) -> Self {
+        Self {
+            state: Some(state.into()),
+            abandon_after: Duration::from_secs(3600),
+            ..Self::volatile(results)
+        }
+    }
+}
+
+/// What a reducer did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Jobs with a complete report.
+    pub done: u64,
+    /// Jobs whose report lacks something.
+    pub incomplete: u64,
+    /// Jobs without a report.
+    pub failed: u64,
+    /// Partials that were merged.
+    pub merged: u64,
+    /// Results that came again while their job was open.
+    pub duplicates: u64,
+    /// Results that came after their job had ended.
+    pub late: u64,
+    /// Results that were not what they should be.
+    pub buried: u64,
+}
+
+/// Why a reducer stopped without being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The broker will not have us.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The broker ended the subscription.
+    #[error("the broker stopped delivering results")]
+    BrokerGone,
+    /// Two reducers must not share a state folder.
+    #[error("the state folder {} is in use by another reducer", folder.display())]
+    Locked {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The state folder is of no use.
+    #[error("the state folder {} cannot be used", folder.display())]
+    State {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A report cannot be written; only without a state folder, otherwise it is tried again.
+    #[error("cannot {what}")]
+    Publish {
+        /// What was being done, and to which file.
+        what: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A test killed the reducer.
+    #[error(transparent)]
+    Killed(#[from] Killed),
+    /// A bug of ours.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// Whether starting the reducer again can help.
+    pub fn fate(&self) -> Fate {
+        match self {
+            Self::BrokerGone | Self::Locked { .. } | Self::Publish { .. } | Self::Killed(_) => {
+                Fate::Again
+            }
+            Self::Broker(_) | Self::State { .. } | Self::Internal(_) => Fate::Bury,
+        }
+    }
+}
+
+/// Reduces every job whose results come from `broker`, until `shutdown` is cancelled: what is in hand is finished then,
+/// and the rest given back.
+///
+/// # Errors
+/// [`Error`], where waiting does not help.
+pub async fn run<B: Broker>(
+    broker: &B,
+    registry: &Registry,
+    config: Config,
+    shutdown: Shutdown,
+) -> Result<Summary, Error> {
+    let (announcer, announcements) = announce::announcer(&config.results);
+    let prefetch = config.prefetch;
+    let reducing = async {
+        let reducer = Reducer::start(broker, registry, config, announcer).await?;
+        let results = broker.subscribe(Queue::Results, prefetch).await?;
+        reducer.run(results, &shutdown).await
+    };
+    let mut announcing = std::pin::pin!(announcements.publish(broker));
+    let summary = tokio::select! {
+        reduced = reducing => reduced?,
+        // it lives as long as the announcer, which the reducer holds
+        () = &mut announcing => return Err(Error::Internal("announcements ended".to_owned())),
+    };
+    let _nobody_may_listen = tokio::time::timeout(LAST_WORDS, announcing).await;
+    Ok(summary)
+}

@@ -1,0 +1,582 @@
+//! The reducer's loop: takes results, merges them, makes them durable, acknowledges them, ends jobs.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use autoconnect_common::broker::{Delivery, Subscription};
+use autoconnect_common::message::{Event, Exchange, Message, Outcome, Status};
+use autoconnect_common::{Broker, JobId, Registry, Shutdown};
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use tokio::task::JoinSet;
+
+use crate::announce::{self, Announcer};
+use crate::ending::{Ending, PAGES, Place, job_folder, kept};
+use crate::entry::Entry;
+use crate::faults::Point;
+use crate::job::{Absorbed, Job};
+use crate::pages::VolatilePages;
+use crate::store::{Found, Store, Tombstone, stored_page};
+use crate::trouble::Trouble;
+use crate::{Config, Error, Summary};
+
+/// Outcomes that are made durable and acknowledged together, at most.
+const GROUP: usize = 64;
+/// How long an outcome waits for others to be made durable with.
+const GATHER: Duration = Duration::from_millis(20);
+/// How often progress is told, and clocks are looked at.
+const TICK: Duration = Duration::from_millis(200);
+/// Messages being buried at the same time, at most.
+const BURYING: usize = 64;
+/// Tombstones a reducer without a state folder remembers.
+const REMEMBERED: usize = 4096;
+/// The longest pause between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Where a job is in its life.
+enum Phase {
+    /// Results are coming.
+    Open(Box<Job>),
+    /// It is being concluded or published.
+    Ending,
+    /// Its publication did not work, and is tried again at that time.
+    Waiting {
+        ending: Box<Ending>,
+        attempt: u32,
+        at: Instant,
+    },
+}
+
+/// What a thread that ends a job hands back.
+struct Attempt {
+    job: JobId,
+    number: u32,
+    result: Result<Ending, (Option<Box<Ending>>, Trouble)>,
+}
+
+pub(crate) struct Reducer<'r, B> {
+    broker: &'r B,
+    registry: &'r Registry,
+    config: Config,
+    place: Place,
+    announcer: Announcer,
+    /// Absent while a thread commits, and always in a volatile reducer.
+    store: Option<Store>,
+    volatile_pages: VolatilePages,
+    jobs: HashMap<JobId, Phase>,
+    ended: BTreeMap<JobId, (Status, Option<String>)>,
+    /// Deliveries whose outcome is not durable yet.
+    unsettled: Vec<Delivery>,
+    commit_at: Option<Instant>,
+    /// Commits that failed in a row; nothing is taken meanwhile.
+    failed_commits: u32,
+    /// Jobs that may be at their end, once everything is committed.
+    ripe: HashSet<JobId>,
+    burials: FuturesUnordered<BoxFuture<'r, Delivery>>,
+    endings: JoinSet<Attempt>,
+    summary: Summary,
+}
+
+impl<'r, B: Broker> Reducer<'r, B> {
+    /// A reducer that goes on where the last one on the same state folder stopped.
+    pub(crate) async fn start(
+        broker: &'r B,
+        registry: &'r Registry,
+        config: Config,
+        announcer: Announcer,
+    ) -> Result<Self, Error> {
+        let (store, found) = match &config.state {
+            None => (None, Found::default()),
+            Some(folder) => {
+                let faults = config.faults.clone();
+                let (store, found) = Store::open(folder, registry, config.snapshot_after, faults)?;
+                (Some(store), found)
+            }
+        };
+        let mut reducer = Self {
+            broker,
+            registry,
+            place: Place {
+                results: config.results.clone(),
+                state: config.state.clone(),
+                faults: config.faults.clone(),
+            },
+            config,
+            announcer,
+            store,
+            volatile_pages: VolatilePages::default(),
+            jobs: HashMap::new(),
+            ended: BTreeMap::new(),
+            unsettled: Vec::new(),
+            commit_at: None,
+            failed_commits: 0,
+            ripe: HashSet::new(),
+            burials: FuturesUnordered::new(),
+            endings: JoinSet::new(),
+            summary: Summary::default(),
+        };
+        reducer.go_on(found);
+        Ok(reducer)
+    }
+
+    /// Takes up what was found in the state folder.
+    fn go_on(&mut self, found: Found) {
+        for tombstone in found.tombstones {
+            let Tombstone {
+                job,
+                status,
+                reason,
+                ..
+            } = tombstone;
+            self.ended.insert(job, (status, reason));
+        }
+        for job in found.unannounced {
+            self.announce(&job);
+            if let Some(store) = &mut self.store {
+                store.forget(&job);
+            }
+        }
+        for (id, job) in found.jobs {
+            tracing::info!(job_id = %id, "job taken up again");
+            self.ripe.insert(id.clone());
+            self.jobs.insert(id, Phase::Open(Box::new(job)));
+        }
+    }
+
+    /// Reduces until told to stop.
+    pub(crate) async fn run(
+        mut self,
+        mut results: Subscription,
+        shutdown: &Shutdown,
+    ) -> Result<Summary, Error> {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.end_ripe();
+        loop {
+            let taking = self.failed_commits == 0 && self.burials.len() < BURYING;
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                Some(attempt) = self.endings.join_next() => self.ended(attempt).await?,
+                Some(delivery) = self.burials.next() => self.settle_later(delivery),
+                () = until(self.commit_at) => self.commit().await?,
+                _ = tick.tick() => self.tick(),
+                delivery = results.next(), if taking => match delivery {
+                    Some(delivery) => {
+                        self.take(delivery);
+                        self.take_waiting(&mut results);
+                        if self.is_due() {
+                            self.commit().await?;
+                        }
+                    }
+                    None if shutdown.is_cancelled() => break,
+                    None => return Err(Error::BrokerGone),
+                },
+            }
+        }
+        self.stop(results).await
+    }
+
+    /// Finishes what is in hand: what was merged becomes durable, what is being published is published.
+    async fn stop(mut self, results: Subscription) -> Result<Summary, Error> {
+        self.commit().await?;
+        drop(results);
+        while let Some(attempt) = self.endings.join_next().await {
+            self.ended(attempt).await?;
+        }
+        Ok(self.summary)
+    }
+
+    /// Takes what has arrived already, up to a group.
+    fn take_waiting(&mut self, results: &mut Subscription) {
+        while !self.is_due() && self.burials.len() < BURYING {
+            match results.next().now_or_never() {
+                Some(Some(delivery)) => self.take(delivery),
+                // the end of the stream shows again when somebody waits for it
+                Some(None) | None => break,
+            }
+        }
+    }
+
+    /// Whether waiting longer for more to commit is pointless.
+    fn is_due(&self) -> bool {
+        self.unsettled.len() >= GROUP || !self.ripe.is_empty()
+    }
+
+    fn settle_later(&mut self, delivery: Delivery) {
+        self.unsettled.push(delivery);
+        self.commit_at
+            .get_or_insert_with(|| Instant::now() + GATHER);
+    }
+
+    /// Takes one delivery in.
+    fn take(&mut self, delivery: Delivery) {
+        let outcome = match Outcome::from_message(&delivery.message) {
+            Ok(outcome) => outcome,
+            Err(error) => return self.bury(delivery, &error.to_string()),
+        };
+        let id = outcome.job();
+        if self.ended.contains_key(id) {
+            return self.take_late(delivery, &outcome);
+        }
+        let fresh = || Phase::Open(Box::new(Job::new(id.clone())));
+        let job = match self.jobs.entry(id.clone()).or_insert_with(fresh) {
+            Phase::Open(job) => job,
+            Phase::Ending | Phase::Waiting { .. } => return self.take_late(delivery, &outcome),
+        };
+        let entry = Entry::from(&outcome);
+        let absorbed = job.absorb(&entry, self.registry);
+        let known = !job.is_blank();
+        if job.end().is_some() {
+            self.ripe.insert(id.clone());
+        }
+        if !known {
+            self.jobs.remove(id);
+        }
+        match absorbed {
+            Absorbed::News => {
+                self.summary.merged += u64::from(matches!(outcome, Outcome::Partial(_)));
+                match self.keep(id, &entry, &outcome) {
+                    Ok(()) => self.settle_later(delivery),
+                    Err(reason) => self.bury(delivery, &reason),
+                }
+            }
+            Absorbed::Duplicate => {
+                self.summary.duplicates += 1;
+                self.settle_later(delivery);
+            }
+            // a dead chunk is in the dead queue of chunks as it is
+            Absorbed::Refused(reason) if delivery.message.kind == "chunk" => {
+                tracing::warn!(job_id = %id, reason, "dead notice refused");
+                self.settle_later(delivery);
+            }
+            Absorbed::Refused(reason) => self.bury(delivery, &reason),
+            Absorbed::Harmful(entry) => {
+                let reason = match &entry {
+                    Entry::Dead { reason, .. } | Entry::Failed { reason } => reason.to_string(),
+                    _ => String::new(),
+                };
+                tracing::error!(job_id = %id, reason, "result that does its job harm");
+                let kept = self.keep(id, &entry, &outcome);
+                self.bury(delivery, kept.err().as_deref().unwrap_or(&reason));
+            }
+        }
+    }
+
+    /// Keeps what changed a job: in the journal, or nowhere but in memory.
+    fn keep(&mut self, id: &JobId, entry: &Entry<'_>, outcome: &Outcome) -> Result<(), String> {
+        let page = match outcome {
+            Outcome::Annex(annex) if matches!(entry, Entry::Page(_)) => Some(annex),
+            _ => None,
+        };
+        match (&mut self.store, page) {
+            (Some(store), page) => {
+                if let Some(annex) = page {
+                    store.keep_page(id, &annex.name, annex.page, &annex.body);
+                }
+                store.append(id, entry)
+            }
+            (None, Some(annex)) => {
+                let folder = job_folder(&self.place.results, id).join(PAGES);
+                self.volatile_pages
+                    .keep(id, &annex.name, annex.page, &annex.body, &folder)
+                    .map_err(|error| format!("page {} of {}: {error}", annex.page, annex.name))
+            }
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Drops a result of a job that ended. A manifest means that somebody asked for the job again: tell how it ended.
+    fn take_late(&mut self, delivery: Delivery, outcome: &Outcome) {
+        self.summary.late += 1;
+        tracing::debug!(job_id = %outcome.job(), id = delivery.message.id, "late result dropped");
+        if matches!(outcome, Outcome::Manifest(_)) {
+            self.announce(outcome.job());
+        }
+        delivery.ack();
+    }
+
+    /// Hands a message that is not what it should be to the operator, and acknowledges it after that.
+    fn bury(&mut self, delivery: Delivery, reason: &str) {
+        self.summary.buried += 1;
+        tracing::warn!(id = delivery.message.id, reason, "result buried");
+        let buried = buried(&delivery.message, reason);
+        let broker = self.broker;
+        self.burials.push(Box::pin(async move {
+            if let Err(error) = broker.publish(buried).await {
+                tracing::error!(id = delivery.message.id, %error, "result not buried");
+            }
+            delivery
+        }));
+    }
+
+    /// Makes what was merged durable, then acknowledges it, then ends the jobs that are at their end.
+    async fn commit(&mut self) -> Result<(), Error> {
+        self.commit_at = None;
+        if let Some(mut store) = self.store.take_if(|store| store.is_dirty()) {
+            let (store, committed) = tokio::task::spawn_blocking(move || {
+                let committed = store.commit();
+                (store, committed)
+            })
+            .await
+            .map_err(|error| Error::Internal(error.to_string()))?;
+            self.store = Some(store);
+            match committed {
+                Ok(()) => self.failed_commits = 0,
+                Err(Trouble::Killed(killed)) => return Err(killed.into()),
+                Err(error) => {
+                    let pause = self.pause(self.failed_commits);
+                    tracing::error!(error = %chain(&error), ?pause, "state not written; nothing is acknowledged");
+                    self.failed_commits += 1;
+                    self.commit_at = Some(Instant::now() + pause);
+                    return Ok(());
+                }
+            }
+        }
+        for delivery in self.unsettled.drain(..) {
+            delivery.ack();
+        }
+        self.config.faults.at(Point::Acknowledged)?;
+        self.replace_long_journals().await?;
+        self.end_ripe();
+        Ok(())
+    }
+
+    /// How long to wait after `failed` failures in a row.
+    fn pause(&self, failed: u32) -> Duration {
+        let doubled = self.config.retry.saturating_mul(1 << failed.min(16));
+        doubled.min(LONGEST_PAUSE.max(self.config.retry))
+    }
+
+    async fn replace_long_journals(&mut self) -> Result<(), Error> {
+        let long = self.store.as_ref().map(Store::long_journals);
+        for id in long.unwrap_or_default() {
+            let Some(Phase::Open(job)) = self.jobs.get(&id) else {
+                continue;
+            };
+            let snapshot = match job.snapshot() {
+                Ok(snapshot) => snapshot,
+                Err(error) => {
+                    tracing::warn!(job_id = %id, error, "snapshot not taken");
+                    continue;
+                }
+            };
+            let Some(mut store) = self.store.take() else {
+                continue;
+            };
+            let name = id.clone();
+            let (store, replaced) = tokio::task::spawn_blocking(move || {
+                let replaced = store.replace_journal(&name, snapshot);
+                (store, replaced)
+            })
+            .await
+            .map_err(|error| Error::Internal(error.to_string()))?;
+            self.store = Some(store);
+            match replaced {
+                Ok(()) => {}
+                Err(Trouble::Killed(killed)) => return Err(killed.into()),
+                Err(error) => {
+                    tracing::warn!(job_id = %id, error = %chain(&error), "snapshot not written");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the jobs that are at their end.
+    fn end_ripe(&mut self) {
+        for id in std::mem::take(&mut self.ripe) {
+            let end = match self.jobs.get(&id) {
+                Some(Phase::Open(job)) => job.end(),
+                _ => None,
+            };
+            if let Some(end) = end {
+                self.end(&id, end);
+            }
+        }
+    }
+
+    fn end(&mut self, id: &JobId, end: crate::job::End) {
+        let Some(Phase::Open(job)) = self.jobs.insert(id.clone(), Phase::Ending) else {
+            return;
+        };
+        let ended = job.into_ended(end);
+        let place = self.place.clone();
+        let stored = self.store.as_ref().map(|store| store.job_folder(id));
+        let volatile = kept(self.volatile_pages.take(id));
+        let job = id.clone();
+        self.endings.spawn_blocking(move || {
+            let concluded = match stored {
+                Some(folder) => Ending::conclude(
+                    ended,
+                    |name, page| Some(stored_page(&folder, name, page)),
+                    &place,
+                ),
+                None => Ending::conclude(ended, volatile, &place),
+            };
+            let result = match concluded {
+                Ok(ending) => publish(ending, &place),
+                Err(trouble) => Err((None, trouble)),
+            };
+            Attempt {
+                job,
+                number: 0,
+                result,
+            }
+        });
+    }
+
+    /// A job ended, or its publication has to be tried again.
+    async fn ended(
+        &mut self,
+        attempt: Result<Attempt, tokio::task::JoinError>,
+    ) -> Result<(), Error> {
+        let attempt = attempt.map_err(|error| Error::Internal(error.to_string()))?;
+        let Attempt { job, number, .. } = attempt;
+        let ending = match attempt.result {
+            Ok(ending) => ending,
+            Err((_, Trouble::Killed(killed))) => return Err(killed.into()),
+            Err((ending, error)) => return self.try_again(job, number, ending, error),
+        };
+        tracing::info!(job_id = %job, status = ?ending.status, reason = ending.reason, "job ended");
+        match ending.status {
+            Status::Done => self.summary.done += 1,
+            Status::Incomplete => self.summary.incomplete += 1,
+            Status::Failed => self.summary.failed += 1,
+        }
+        self.jobs.remove(&job);
+        if self.ended.len() >= REMEMBERED && self.store.is_none() {
+            self.ended.pop_first();
+        }
+        self.ended
+            .insert(job.clone(), (ending.status, ending.reason));
+        self.announce(&job);
+        self.config.faults.at(Point::Announced)?;
+        if let Some(mut store) = self.store.take() {
+            let forgotten = tokio::task::spawn_blocking(move || {
+                store.forget(&job);
+                store
+            });
+            self.store = Some(
+                forgotten
+                    .await
+                    .map_err(|error| Error::Internal(error.to_string()))?,
+            );
+        }
+        Ok(())
+    }
+
+    fn try_again(
+        &mut self,
+        job: JobId,
+        number: u32,
+        ending: Option<Box<Ending>>,
+        error: Trouble,
+    ) -> Result<(), Error> {
+        let (Some(ending), Trouble::Disk { what, source }) = (ending, error) else {
+            return Err(Error::Internal(format!("job {job} was not concluded")));
+        };
+        if self.config.state.is_none() {
+            return Err(Error::Publish { what, source });
+        }
+        let pause = self.pause(number);
+        tracing::error!(job_id = %job, error = %source, ?pause, "report not published: cannot {what}");
+        let waiting = Phase::Waiting {
+            ending,
+            attempt: number + 1,
+            at: Instant::now() + pause,
+        };
+        self.jobs.insert(job, waiting);
+        Ok(())
+    }
+
+    fn announce(&self, job: &JobId) {
+        if let Some((status, reason)) = self.ended.get(job) {
+            self.announcer.end(announce::End {
+                job: job.clone(),
+                status: *status,
+                reason: reason.clone(),
+            });
+        }
+    }
+
+    /// Tells progress, tries publications again, ends abandoned jobs.
+    fn tick(&mut self) {
+        let now = Instant::now();
+        let mut abandoned = Vec::new();
+        for (id, phase) in &mut self.jobs {
+            match phase {
+                Phase::Open(job) => {
+                    if let Some((done, total, rows)) = job.progress() {
+                        self.announcer.progress(Event::Progress {
+                            job: id.clone(),
+                            done,
+                            total,
+                            rows,
+                        });
+                    }
+                    let idle = job.idle();
+                    if idle > self.config.abandon_after && self.failed_commits == 0 {
+                        abandoned.push((id.clone(), job.abandon(idle)));
+                    }
+                }
+                Phase::Waiting { at, attempt, .. } if *at <= now => {
+                    let number = *attempt;
+                    let Phase::Waiting { ending, .. } = std::mem::replace(phase, Phase::Ending)
+                    else {
+                        continue;
+                    };
+                    let (job, place) = (id.clone(), self.place.clone());
+                    self.endings.spawn_blocking(move || Attempt {
+                        job,
+                        number,
+                        result: publish(*ending, &place),
+                    });
+                }
+                Phase::Ending | Phase::Waiting { .. } => {}
+            }
+        }
+        for (id, end) in abandoned {
+            tracing::warn!(job_id = %id, "job abandoned");
+            self.end(&id, end);
+        }
+    }
+}
+
+fn publish(mut ending: Ending, place: &Place) -> Result<Ending, (Option<Box<Ending>>, Trouble)> {
+    match ending.publish(place) {
+        Ok(()) => Ok(ending),
+        Err(trouble) => Err((Some(Box::new(ending)), trouble)),
+    }
+}
+
+/// `message`, on its way to the dead queue of results.
+fn buried(message: &Message, reason: &str) -> Message {
+    let mut buried = message.clone();
+    buried.exchange = Exchange::Dead;
+    buried.key = "results".to_owned();
+    let reason = reason.chars().take(500).collect();
+    buried.headers.insert("reason".to_owned(), reason);
+    buried
+}
+
+/// An error and its causes, in one sentence.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// Waits until that time; forever where there is none.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,441 @@
+//! The state folder: what a durable reducer knows, so that it can be killed at any moment.
+//!
+//! ```text
+//! <state>/lock                      held by the one reducer that may write here
+//! <state>/jobs/<job>/journal.<n>    entries since snapshot n (see `journal`)
+//! <state>/jobs/<job>/snapshot       the job as it was when journal n was begun; absent at first, with n = 0
+//! <state>/jobs/<job>/pages/<name>.<page>
+//! <state>/done/<job>.json           a tombstone: the job ended, and whatever still comes of it is dropped
+//! ```
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use autoconnect_common::message::Status;
+use autoconnect_common::{Digest, JobId, Registry, files};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::entry::Entry;
+use crate::faults::{Faults, Point};
+use crate::job::{Absorbed, Job, Snapshot};
+use crate::journal::{Journal, Replay};
+use crate::pages::{Page, file_name};
+use crate::trouble::{Doing, Trouble};
+
+/// Bytes of a journal after which a snapshot replaces it.
+const SNAPSHOT_AFTER: u64 = 16 << 20;
+/// Tombstones that are kept; the oldest go first.
+const TOMBSTONES: usize = 4096;
+
+/// What is left of a job that ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tombstone {
+    pub(crate) job: JobId,
+    pub(crate) status: Status,
+    pub(crate) reason: Option<String>,
+    /// Seconds since 1970.
+    pub(crate) ended_at: u64,
+}
+
+impl Tombstone {
+    /// A tombstone of now.
+    pub(crate) fn new(job: JobId, status: Status, reason: Option<String>) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            job,
+            status,
+            reason,
+            ended_at: now.map_or(0, |since| since.as_secs()),
+        }
+    }
+
+    /// Writes the tombstone into the state folder, for good.
+    pub(crate) fn write(&self, state: &Path) -> Result<(), Trouble> {
+        let path = tombstone_path(state, &self.job);
+        let doing = || format!("write the tombstone {}", path.display());
+        let bytes = serde_json::to_vec(self)
+            .map_err(io::Error::from)
+            .doing(doing)?;
+        files::write_whole(&path, &bytes).doing(doing)?;
+        files::sync_folder(&state.join("done")).doing(doing)
+    }
+}
+
+fn tombstone_path(state: &Path, job: &JobId) -> PathBuf {
+    state.join("done").join(format!("{job}.json"))
+}
+
+/// The state folder, locked.
+pub(crate) struct Store {
+    folder: PathBuf,
+    _lock: File,
+    journals: HashMap<JobId, Numbered>,
+    dirty: BTreeSet<JobId>,
+    pages: Vec<(PathBuf, Bytes)>,
+    snapshot_after: u64,
+    faults: Faults,
+}
+
+/// The journal of a job and its number.
+struct Numbered {
+    number: u64,
+    journal: Journal,
+}
+
+/// What was found in a state folder.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub(crate) jobs: Vec<(JobId, Job)>,
+    pub(crate) tombstones: Vec<Tombstone>,
+    /// Jobs that ended just before the reducer did: perhaps nobody was told.
+    pub(crate) unannounced: Vec<JobId>,
+}
+
+/// A snapshot as it is on disk.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    /// The number of the journal that goes on from here.
+    journal: u64,
+    job: Snapshot,
+}
+
+impl Store {
+    /// Opens and locks the state folder, and reads what is in it.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] where another reducer has it, [`Error::State`] where it cannot be read or written.
+    pub(crate) fn open(
+        folder: &Path,
+        registry: &Registry,
+        snapshot_after: Option<u64>,
+        faults: Faults,
+    ) -> Result<(Self, Found), Error> {
+        let lock = lock(folder)?;
+        let mut store = Self {
+            folder: folder.to_owned(),
+            _lock: lock,
+            journals: HashMap::new(),
+            dirty: BTreeSet::new(),
+            pages: Vec::new(),
+            snapshot_after: snapshot_after.unwrap_or(SNAPSHOT_AFTER),
+            faults,
+        };
+        let found = store.read(registry).map_err(|source| Error::State {
+            folder: folder.to_owned(),
+            source,
+        })?;
+        Ok((store, found))
+    }
+
+    fn read(&mut self, registry: &Registry) -> io::Result<Found> {
+        for name in ["jobs", "done"] {
+            fs::create_dir_all(self.folder.join(name))?;
+        }
+        files::sync_folder(&self.folder)?;
+        let mut found = Found {
+            tombstones: read_tombstones(&self.folder.join("done"))?,
+            ..Found::default()
+        };
+        for entry in fs::read_dir(self.folder.join("jobs"))? {
+            let name = entry?.file_name();
+            let Some(id) = name.to_str().and_then(|n| n.parse::<JobId>().ok()) else {
+                continue;
+            };
+            if tombstone_path(&self.folder, &id).exists() {
+                found.unannounced.push(id);
+            } else {
+                let job = self.replay(&id, registry)?;
+                found.jobs.push((id, job));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Makes a job again from its snapshot and journal.
+    fn replay(&mut self, id: &JobId, registry: &Registry) -> io::Result<Job> {
+        let folder = self.job_folder(id);
+        let (first, mut job) = match read_snapshot(&folder)? {
+            Ok(None) => (0, Job::new(id.clone())),
+            Ok(Some(stored)) => match Job::restore(id.clone(), stored.job, registry) {
+                Ok(job) => (stored.journal, job),
+                Err(why) => (stored.journal, lost(id, &why)),
+            },
+            Err(why) => (0, lost(id, &why)),
+        };
+        let mut last = (first, 0);
+        for (number, path) in journals(&folder)? {
+            if number < first {
+                fs::remove_file(path)?;
+                continue;
+            }
+            let replay = Replay::read(&path)?;
+            for (payload, _) in replay.payloads() {
+                redo(&mut job, payload, &folder, registry);
+            }
+            last = (number, replay.good);
+        }
+        let (number, good) = last;
+        let journal = Journal::new(journal_path(&folder, number), good);
+        let numbered = Numbered { number, journal };
+        self.journals.insert(id.clone(), numbered);
+        Ok(job)
+    }
+
+    /// The folder of a job.
+    pub(crate) fn job_folder(&self, job: &JobId) -> PathBuf {
+        self.folder.join("jobs").join(job.as_str())
+    }
+
+    /// Gathers an entry of a job; [`Store::commit`] makes it durable.
+    ///
+    /// # Errors
+    /// One sentence, where the entry cannot be written as JSON.
+    pub(crate) fn append(&mut self, job: &JobId, entry: &Entry<'_>) -> Result<(), String> {
+        let folder = self.job_folder(job);
+        let numbered = self
+            .journals
+            .entry(job.clone())
+            .or_insert_with(|| Numbered {
+                number: 0,
+                journal: Journal::new(journal_path(&folder, 0), 0),
+            });
+        numbered
+            .journal
+            .append(|bytes| serde_json::to_writer(bytes, entry))
+            .map_err(|error| error.to_string())?;
+        self.dirty.insert(job.clone());
+        Ok(())
+    }
+
+    /// Gathers a page of a side file; [`Store::commit`] makes it durable.
+    pub(crate) fn keep_page(&mut self, job: &JobId, name: &str, page: u32, body: &Bytes) {
+        let path = page_path(&self.job_folder(job), name, page);
+        self.pages.push((path, body.clone()));
+    }
+
+    /// Whether anything waits for a commit.
+    pub(crate) fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Makes everything gathered durable: pages first, then the journal entries that name them. Blocks.
+    ///
+    /// # Errors
+    /// [`Trouble`]; committing can then be tried again.
+    pub(crate) fn commit(&mut self) -> Result<(), Trouble> {
+        self.write_pages()?;
+        while let Some(job) = self.dirty.first().cloned() {
+            if let Some(numbered) = self.journals.get_mut(&job) {
+                let folder = self.folder.join("jobs").join(job.as_str());
+                if !folder.exists() {
+                    make_folder(&folder)?;
+                }
+                numbered.journal.flush(&self.faults)?;
+            }
+            self.dirty.remove(&job);
+        }
+        Ok(self.faults.at(Point::JournalFlushed)?)
+    }
+
+    fn write_pages(&mut self) -> Result<(), Trouble> {
+        let mut folders = BTreeSet::new();
+        while let Some((path, body)) = self.pages.last() {
+            let doing = || format!("write {}", path.display());
+            files::write_whole(path, body).doing(doing)?;
+            // a new folder's own name, and that of the one above, must last as well
+            folders.extend(path.ancestors().skip(1).take(3).map(Path::to_owned));
+            self.pages.pop();
+        }
+        for folder in &folders {
+            files::sync_folder(folder).doing(|| format!("flush {}", folder.display()))?;
+        }
+        if !folders.is_empty() {
+            self.faults.at(Point::PageWritten)?;
+        }
+        Ok(())
+    }
+
+    /// Jobs whose journal has become long.
+    pub(crate) fn long_journals(&self) -> Vec<JobId> {
+        let long = |numbered: &Numbered| numbered.journal.len() > self.snapshot_after;
+        let long = self.journals.iter().filter(|(_, journal)| long(journal));
+        long.map(|(job, _)| job.clone()).collect()
+    }
+
+    /// Puts a snapshot in the place of a job's journal, of which everything must be committed. Blocks.
+    ///
+    /// # Errors
+    /// [`Trouble`]; the journal then goes on as before.
+    pub(crate) fn replace_journal(
+        &mut self,
+        job: &JobId,
+        snapshot: Snapshot,
+    ) -> Result<(), Trouble> {
+        let folder = self.job_folder(job);
+        let Some(numbered) = self.journals.get_mut(job) else {
+            return Ok(());
+        };
+        let stored = Stored {
+            journal: numbered.number + 1,
+            job: snapshot,
+        };
+        let path = folder.join("snapshot");
+        let doing = || format!("write the snapshot {}", path.display());
+        let json = serde_json::to_vec(&stored)
+            .map_err(io::Error::from)
+            .doing(doing)?;
+        let digest = format!("{}\n", Digest::of(&json));
+        files::write_whole(&path, &[digest.as_bytes(), &json].concat()).doing(doing)?;
+        files::sync_folder(&folder).doing(doing)?;
+        self.faults.at(Point::SnapshotWritten)?;
+        let old = journal_path(&folder, numbered.number);
+        numbered.number = stored.journal;
+        numbered.journal = Journal::new(journal_path(&folder, stored.journal), 0);
+        // an old journal that stays is passed over when the state is read
+        let _passed_over = fs::remove_file(old);
+        Ok(())
+    }
+
+    /// Forgets a job that ended, but for its tombstone. Blocks.
+    pub(crate) fn forget(&mut self, job: &JobId) {
+        self.journals.remove(job);
+        self.dirty.remove(job);
+        let folder = self.job_folder(job);
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(job_id = %job, %error, "state of an ended job not removed");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The pages of a job, in the folder of a job.
+pub(crate) fn stored_page(job_folder: &Path, name: &str, page: u32) -> Page {
+    Page::File(page_path(job_folder, name, page))
+}
+
+fn page_path(job_folder: &Path, name: &str, page: u32) -> PathBuf {
+    job_folder.join("pages").join(file_name(name, page))
+}
+
+fn journal_path(job_folder: &Path, number: u64) -> PathBuf {
+    job_folder.join(format!("journal.{number}"))
+}
+
+/// Makes a job's folder, and its name last.
+fn make_folder(folder: &Path) -> Result<(), Trouble> {
+    let doing = || format!("make the folder {}", folder.display());
+    fs::create_dir_all(folder).doing(doing)?;
+    match folder.parent() {
+        Some(parent) => files::sync_folder(parent).doing(doing),
+        None => Ok(()),
+    }
+}
+
+fn lock(folder: &Path) -> Result<File, Error> {
+    let open = || {
+        fs::create_dir_all(folder)?;
+        File::create(folder.join("lock"))
+    };
+    let state = |source| Error::State {
+        folder: folder.to_owned(),
+        source,
+    };
+    let lock = open().map_err(state)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked {
+            folder: folder.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(state(source)),
+    }
+}
+
+/// All tombstones, oldest first; the oldest of too many are removed.
+fn read_tombstones(folder: &Path) -> io::Result<Vec<Tombstone>> {
+    let mut tombstones = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        match serde_json::from_slice::<Tombstone>(&fs::read(&path)?) {
+            Ok(tombstone) => tombstones.push(tombstone),
+            Err(error) => {
+                tracing::warn!(file = %path.display(), %error, "not a tombstone");
+            }
+        }
+    }
+    tombstones.sort_by(|a, b| (a.ended_at, &a.job).cmp(&(b.ended_at, &b.job)));
+    let excess = tombstones.len().saturating_sub(TOMBSTONES);
+    for old in tombstones.drain(..excess) {
+        fs::remove_file(folder.join(format!("{}.json", old.job)))?;
+    }
+    Ok(tombstones)
+}
+
+/// A job whose state was damaged on disk: it fails, loudly.
+fn lost(id: &JobId, why: &str) -> Job {
+    tracing::error!(job_id = %id, error = why, "state of a job is damaged");
+    let mut job = Job::new(id.clone());
+    job.give_up(format!("the reducer's state of the job is damaged: {why}"));
+    job
+}
+
+/// The snapshot of a job, if there is one; the inner error says how it is damaged.
+fn read_snapshot(folder: &Path) -> io::Result<Result<Option<Stored>, String>> {
+    let bytes = match fs::read(folder.join("snapshot")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ok(None)),
+        read => read?,
+    };
+    let split = bytes.iter().position(|&b| b == b'\n').unwrap_or(0);
+    let (digest, json) = bytes.split_at(split);
+    let json = json.get(1..).unwrap_or_default();
+    if digest != Digest::of(json).to_string().as_bytes() {
+        return Ok(Err(
+            "its snapshot does not have the digest it says".to_owned()
+        ));
+    }
+    Ok(serde_json::from_slice(json)
+        .map(Some)
+        .map_err(|error| format!("its snapshot: {error}")))
+}
+
+/// The journals of a job, by number.
+fn journals(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut journals = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let number = name.and_then(|name| name.strip_prefix("journal.")?.parse().ok());
+        journals.extend(number.map(|number| (number, path.clone())));
+    }
+    journals.sort();
+    Ok(journals)
+}
+
+/// Takes one entry of a journal in again.
+fn redo(job: &mut Job, payload: &[u8], folder: &Path, registry: &Registry) {
+    let entry = match serde_json::from_slice::<Entry<'_>>(payload) {
+        Ok(entry) => entry,
+        Err(error) => {
+            return job.give_up(format!(
+                "the reducer's journal of the job cannot be read: {error}"
+            ));
+        }
+    };
+    if let Entry::Page(page) = &entry
+        && !page_path(folder, &page.name, page.page).exists()
+    {
+        tracing::warn!(name = %page.name, page = page.page, "page of a side file is gone");
+        return;
+    }
+    match job.absorb(&entry, registry) {
+        Absorbed::News | Absorbed::Duplicate => {}
+        Absorbed::Refused(why) => tracing::warn!(why, "entry of the journal refused"),
+        Absorbed::Harmful(entry) => tracing::warn!(?entry, "entry of the journal is harmful"),
+    }
+}

@@ -1,0 +1,37 @@
+//! What the disk does to us ([`Trouble`]), with what was being done.
+
+use std::io;
+
+use crate::faults::Killed;
+
+/// Something with a file did not work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Trouble {
+    /// The system said no; it may say yes later.
+    #[error("cannot {what}")]
+    Disk {
+        /// What was being done, and to which file.
+        what: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A test killed us.
+    #[error(transparent)]
+    Killed(#[from] Killed),
+}
+
+/// Adds to an I/O error what was being done.
+pub(crate) trait Doing<T> {
+    /// `what` completes the sentence "cannot …".
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T, Trouble>;
+}
+
+impl<T> Doing<T> for io::Result<T> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T, Trouble> {
+        self.map_err(|source| Trouble::Disk {
+            what: what(),
+            source,
+        })
+    }
+}

@@ -1,0 +1,594 @@
+//! The suite that every [`Broker`] must pass: one function a promise.
+//!
+//! A new broker is finished when it passes. Each promise is given a [`Home`] of its own, with empty queues; what a
+//! broker may do differently stands in [`Features`], and nowhere else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use autoconnect_common::JobId;
+use autoconnect_common::broker::{Broker, BrokerError, Delivery, Queue, Subscription};
+use autoconnect_common::message::{Exchange, MAX_NAME, Message};
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+
+/// How long anything that must happen may take, on a slow and busy machine.
+const SOON: Duration = Duration::from_secs(30);
+/// How long we look before we say that something does not happen.
+const NEVER: Duration = Duration::from_millis(400);
+
+/// What a broker may do differently.
+#[derive(Clone, Copy, Debug)]
+pub struct Features {
+    /// Whether closing one connection leaves the others of the same [`Home`] alone.
+    pub independent_connections: bool,
+    /// Bytes of requests that `q.jobs` holds before publishers wait.
+    pub jobs_bytes: usize,
+}
+
+/// Empty queues, and the way to them.
+pub trait Home: Sync {
+    /// The broker under test.
+    type Broker: Broker;
+
+    /// A connection to these queues.
+    fn connect(&self) -> impl Future<Output = Result<Self::Broker>> + Send;
+
+    /// What this broker may do differently.
+    fn features(&self) -> Features;
+}
+
+/// A message like those of the roles.
+pub fn message(exchange: Exchange, key: &str, id: &str, body: impl Into<Bytes>) -> Message {
+    Message {
+        exchange,
+        key: key.to_owned(),
+        id: id.to_owned(),
+        kind: "chunk".to_owned(),
+        headers: BTreeMap::from([("job".to_owned(), "j-1".to_owned())]),
+        body: body.into(),
+    }
+}
+
+/// Waits for what must happen soon.
+///
+/// # Errors
+/// Where it does not.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> Result<T> {
+    tokio::time::timeout(SOON, future)
+        .await
+        .with_context(|| format!("waited {} s for {what}", SOON.as_secs()))
+}
+
+/// The next delivery.
+///
+/// # Errors
+/// Where there is none soon.
+pub async fn next(subscription: &mut Subscription) -> Result<Delivery> {
+    soon("a delivery", subscription.next())
+        .await?
+        .context("the subscription ended")
+}
+
+/// Checks that nothing is delivered.
+///
+/// # Errors
+/// Where something is.
+pub async fn nothing(subscription: &mut Subscription) -> Result<()> {
+    match tokio::time::timeout(NEVER, subscription.next()).await {
+        Err(_) => Ok(()),
+        Ok(Some(delivery)) => bail!("{delivery:?} was delivered, expected nothing"),
+        Ok(None) => bail!("the subscription ended"),
+    }
+}
+
+async fn publish(broker: &impl Broker, message: Message) -> Result<()> {
+    let id = message.id.clone();
+    soon(
+        &format!("message {id} to be taken"),
+        broker.publish(message),
+    )
+    .await??;
+    Ok(())
+}
+
+/// A message arrives whole in every queue that its exchange and key say, and in no other.
+///
+/// # Errors
+/// Where the promise is broken.
+pub async fn a_message_reaches_the_queues_it_is_routed_to<H: Home>(home: &H) -> Result<()> {
+    let broker = home.connect().await?;
+    let sent = [
+        message(Exchange::Chunks, "sales.saint-etienne", "j-1/0.0", "chunk"),
+        message(Exchange::Results, "sales.j-1", "j-1/0.0/partial", "partial"),
+        message(Exchange::Jobs, "sales", "j-1/job", "job"),
+        message(Exchange::Dead, "quarantine", "j-1/0.1", "poison"),
+        message(Exchange::Dead, "dead", "j-1/0.2", "dead"),
+        message(Exchange::Dead, "results", "j-1/0.3", "unreadable"),
+    ];
+    for message in &sent {
+        publish(&broker, message.clone()).await?;
+    }
+    for queue in Queue::DURABLE {
+        let mut subscription = broker.subscribe(queue.clone(), 10).await?;
+        let expected: Vec<_> = sent.iter().filter(|message| queue.takes(message)).collect();
+        let mut found = Vec::new();
+        for _ in &expected {
+            let delivery = next(&mut subscription).await?;
+            ensure!(
+                delivery.redeliveries == 0,
+                "{delivery:?} of {queue:?} is no first one"
+            );
+            found.push(delivery.message.clone());
+            delivery.ack();
+        }
+        found.sort_by(|a, b| a.id.cmp(&b.id));
+        ensure!(found.iter().eq(expected), "{queue:?}: {found:?}");
+        nothing(&mut subscription).await?;
+    }
+    Ok(())
+}
+
+/// What was acknowledged is gone, also for a connection made later.
+///
+/// # Errors
+/// Where the promise is broken.
+pub async fn an_acknowledged_message_never_comes_back<H: Home>(home: &H) -> Result<()> {
+    let broker = home.connect().await?;
+    publish(&broker, message(Exchange::Jobs, "sales", "1", "x")).await?;
+    let mut subscription = broker.subscribe(Queue::Jobs, 1).await?;
+    next(&mut subscription).await?.ack();
+    nothing(&mut subscription).await?;
+    drop(subscription);
+    if home.features().independent_connections {
+        broker.close().await;
+    }
+    let broker = home.connect().await?;
+    nothing(&mut broker.subscribe(Queue::Jobs, 1).await?).await
+}
+
+/// A delivery that was given back, or dropped, comes again, and knows how often it did.
+///
+/// # Errors
+/// Where the promise is broken.
+pub async fn a_delivery_without_an_acknowledgement_comes_again<H: Home>(home: &H) -> Result<()> {
+    let broker = home.connect().await?;
+    let sent = message(Exchange::Chunks, "sales.lyon", "j-1/0.0", "rows");
+    publish(&broker, sent.clone()).await?;
+    let mut subscription = broker.subscribe(Queue::Chunks, 2).await?;
+    for time in 0..4 {
+        let delivery = next(&mut subscription).await?;
+        ensure!(
+            delivery.redeliveries == time,
+            "{delivery:?}, expected {time}"
+        );
+        ensure!(delivery.message == sent, "{:?}", delivery.message);
+        if time % 2 == 0 {
+            delivery.give_back();
+        } else {
+            drop(delivery);
+        }
+    }
+    next(&mut subscription).await?.ack();
+    nothing(&mut subscription).await
+}
+
+/// No more than `prefetch` deliveries are without a verdict; each verdict lets one more come.
+///
+/// # Errors
+/// Where the promise is broken.
+pub async fn no_more_is_delivered_than_asked_for<H: Home>(home: &H) -> Result<()> {
+    let broker = home.connect().await?;
+    for n in 0..6 {
+        publish(
+            &broker,
+            message(Exchange::Chunks, "sales.lyon", &n.to_string(), "x"),
+        )
+        .await?;
+    }
+    let mut subscription = broker.subscribe(Queue::Chunks, 2).await?;
+    let mut held = vec![
+        next(&mut subscription).await?,
+        next(&mut subscription).await?,
+    ];
+    for _ in 2..6 {
+        nothing(&mut subscription).await?;
+        held.remove(0).ack();
+        held.push(next(&mut subscription).await?);
+    }
+    Ok(())
+}
+
+/// Consumers of one queue share it: all get some, and none gets what another has.
+///
+/// # Errors
+/// Where the promise is broken.
+pub async fn consumers_share_a_queue<H: Home>(home: &H) -> Result<()> {
+    let (one, two) = (home.connect().await?, home.connect().await?);
+    let mut first = one.subscribe(Queue::Chunks, 1).await?;
+    let mut second = two.subscribe(Queue::Chunks, 1).await?;
+    for n in 0..10 {
+        publish(
+            &one,
+            message(Exchange::Chunks, "sales.lyon", &n.to_string(), "x"),
+        )
+        .await?;
+    }
+    let mut seen = BTreeSet::new();
+    for _ in 0..5 {
+        let (a, b) = (next(&mut first).await?, next(&mut second).await?);
+        for delivery in [a, b] {
+            ensure!(
+                seen.insert(delivery.message.id.clone()),
+                "{delivery:?} came twice"
+            );
+            delivery.ack();
+        }
+    }
+    nothing(&mut first).await?;
+    nothing(&mut second).await
+}
+
+/// A chunk that always comes back is tried 21 times, twice more in quarantine, and is then dead, for the operator and
+/// for the reducer. A result that always comes back is kept for the operator.
+///
+/// # Errors
+/// Where the promise is broken.
+pub async fn what_always_comes_back_ends_dead<H: Home>(home: &H) -> Result<()> {
+    let broker = home.connect().await?;
+    publish(
+        &broker,
+        message(Exchange::Chunks, "sales.lyon", "j-1/0.0", "bad"),
+    )
+    .await?;
+    exhaust(&broker, Queue::Chunks, 21).await?;
+    exhaust(&broker, Queue::Quarantine, 2).await?;
+    for queue in [Queue::DeadChunks, Queue::Results] {
+        let mut subscription = broker.subscribe(queue.clone(), 1).await?;
+        let dead = next(&mut subscription).await?;
+        let found = &dead.message;
+        ensure!(
+            found.exchange == Exchange::Dead && found.key == "dead" && found.id == "j-1/0.0",
+            "{queue:?}: {found:?}"
+        );
+        ensure!(
+            found.kind == "chunk" && found.body == "bad" && found.headers.len() == 1,
+            "{found:?}"
+        );
+        dead.ack();
+        nothing(&mut subscription).await?;
+    }
+    publish(
+        &broker,
+        message(Exchange::Results, "sales.j-1", "j-1/0.1/partial", "bad"),
+    )
+    .await?;
+    exhaust(&broker, Queue::Results, 21).await?;
+    let mut subscription = broker.subscribe(Queue::DeadResults, 1).await?;
+    let dead = next(&mut subscription).await?;
+    ensure!(dead.message.id == "j-1/0.1/partial", "{dead:?}");
+    dead.ack();
+    Ok(())
+}
+
+/// Gives the only message of `queue` back until it no longer comes.
+async fn exhaust(broker: &impl Broker, queue: Queue, deliveries: u32) -> Result<()> {
+    let mut subscription = broker.subscribe(queue.clone(), 1).await?;
+    for time in 0..deliveries {
+        let delivery = next(&mut subscription).await?;
+        ensure!(
+            delivery.redeliveries == time,
+            "{queue:?}: {delivery:?}, expected {time}"
+        );
+        delivery.give_back();
+    }
+    nothing(&mut subscription).await
+}
+
+/// A full queue makes publishers wait, and lets them go on once somebody takes from it; nothing is lost meanwhile.
+///
+/// # Errors
+/// Where the promise is broken.
+pub async fn a_full_queue_makes_publishers_wait<H: Home>(home: &H) -> Result<()> {
+    let broker = home.connect().await?;
+    let body = Bytes::from(vec![7u8; 1 << 20]);
+    let mut sent = 0;
+    let limit = home.features().jobs_bytes / body.len() + 16;
+    let waiting = loop {
+        ensure!(sent < limit, "{sent} MiB were taken");
+        let next = message(Exchange::Jobs, "sales", &sent.to_string(), body.clone());
+        sent += 1;
+        let mut publishing = Box::pin(broker.publish(next));
+        match tokio::time::timeout(Duration::from_secs(2), &mut publishing).await {
+            Ok(taken) => taken?,
+            Err(_) => break publishing,
+        }
+    };
+    let reading = async {
+        let mut subscription = broker.subscribe(Queue::Jobs, 4).await?;
+        let mut seen = BTreeSet::new();
+        while seen.len() < sent {
+            let delivery = next(&mut subscription).await?;
+            ensure!(
+                delivery.message.body == body,
+                "{delivery:?}: not the body that was sent"
+            );
+            seen.insert(delivery.message.id.clone());
+            delivery.ack();
+        }
+        Ok(())
+    };
+    let (taken, read) = tokio::join!(soon("the waiting message to be taken", waiting), reading);
+    taken??;
+    read
+}
+
+/// Closing a connection leaves the others alone.
+///
+/// # Errors
+/// Where the promise is broken.
+pub async fn connections_are_independent<H: Home>(home: &H) -> Result<()> {
+    if !home.features().independent_connections {
+        return Ok(());
+    }
+    let (one, two) = (home.connect().await?, home.connect().await?);
+    let mut kept = two.subscribe(Queue::Jobs, 1).await?;
+    one.close().await;
+    publish(&two, message(Exchange::Jobs, "sales", "1", "x")).await?;
+    next(&mut kept).await?.ack();
+    Ok(())
+}
+
+/// After closing, publishing and subscribing say so, and every subscription is at its end.
+///
+/// # Errors
+/// Where the promise is broken.
+pub async fn a_closed_broker_says_so<H: Home>(home: &H) -> Result<()> {
+    let broker = home.connect().await?;
+    publish(&broker, message(Exchange::Jobs, "sales", "1", "x")).await?;
+    publish(&broker, message(Exchange::Jobs, "sales", "2", "x")).await?;
+    let mut read = broker.subscribe(Queue::Jobs, 2).await?;
+    let mut idle = broker.subscribe(Queue::Chunks, 2).await?;
+    let held = next(&mut read).await?;
+    soon("the broker to close", broker.close()).await?;
+    for subscription in [&mut read, &mut idle] {
+        let after = soon("the end", subscription.next()).await?;
+        ensure!(after.is_none(), "{after:?} after closing");
+    }
+    held.ack();
+    let published = broker.publish(message(Exchange::Jobs, "sales", "3", "x"));
+    let published = soon("an answer", published).await?;
+    ensure!(
+        matches!(published, Err(BrokerError::Closed)),
+        "{published:?}"
+    );
+    let subscribed = soon("an answer", broker.subscribe(Queue::Jobs, 1)).await?;
+    ensure!(
+        matches!(subscribed, Err(BrokerError::Closed)),
+        "{subscribed:?}"
+    );
+    soon("closing twice", broker.close()).await
+}
+
+/// Verdicts given before closing are handed over; what had none is delivered again.
+///
+/// # Errors
+/// Where the promise is broken.
+pub async fn verdicts_given_before_closing_count<H: Home>(home: &H) -> Result<()> {
+    if !home.features().independent_connections {
+        return Ok(());
+    }
+    let broker = home.connect().await?;
+    for n in 0..20 {
+        publish(
+            &broker,
+            message(Exchange::Jobs, "sales", &n.to_string(), "x"),
+        )
+        .await?;
+    }
+    let mut subscription = broker.subscribe(Queue::Jobs, 15).await?;
+    let mut deliveries = Vec::new();
+    for _ in 0..15 {
+        deliveries.push(next(&mut subscription).await?);
+    }
+    let kept = deliveries.split_off(10);
+    let mut left: BTreeSet<String> = (0..20).map(|n| n.to_string()).collect();
+    for delivery in deliveries {
+        left.remove(&delivery.message.id);
+        delivery.ack();
+    }
+    broker.close().await;
+    drop(kept);
+    let broker = home.connect().await?;
+    let mut subscription = broker.subscribe(Queue::Jobs, 20).await?;
+    while !left.is_empty() {
+        let delivery = next(&mut subscription).await?;
+        ensure!(
+            left.remove(&delivery.message.id),
+            "{delivery:?} was acknowledged"
+        );
+        delivery.ack();
+    }
+    nothing(&mut subscription).await
+}
+
+/// Dropping a subscription gives back what nobody took out of it; what was taken out can still be acknowledged.
+///
+/// # Errors
+/// Where the promise is broken.
+pub async fn a_dropped_subscription_gives_back_what_nobody_saw<H: Home>(home: &H) -> Result<()> {
+    let broker = home.connect().await?;
+    for n in 0..5 {
+        publish(
+            &broker,
+            message(Exchange::Jobs, "sales", &n.to_string(), "x"),
+        )
+        .await?;
+    }
+    let mut subscription = broker.subscribe(Queue::Jobs, 5).await?;
+    let held = next(&mut subscription).await?;
+    drop(subscription);
+    let mut subscription = broker.subscribe(Queue::Jobs, 5).await?;
+    let mut seen = BTreeSet::from([held.message.id.clone()]);
+    for _ in 1..5 {
+        let delivery = next(&mut subscription).await?;
+        ensure!(
+            seen.insert(delivery.message.id.clone()),
+            "{delivery:?} came twice"
+        );
+        delivery.ack();
+    }
+    held.ack();
+    nothing(&mut subscription).await
+}
+
+/// Events reach whoever listens to their job, from the moment it listens, and are lost where nobody does.
+///
+/// # Errors
+/// Where the promise is broken.
+pub async fn events_reach_those_who_listen<H: Home>(home: &H) -> Result<()> {
+    let (teller, hearer) = (home.connect().await?, home.connect().await?);
+    let job = |id: &str| id.parse::<JobId>().context("a job id");
+    let event = |id: &str, stamp: &str| message(Exchange::Events, &format!("job.{id}"), stamp, "e");
+    publish(&teller, event("a", "before anyone listens")).await?;
+    let mut first = hearer.subscribe(Queue::Events(job("a")?), 8).await?;
+    let mut second = teller.subscribe(Queue::Events(job("a")?), 8).await?;
+    let mut other = hearer.subscribe(Queue::Events(job("b")?), 8).await?;
+    publish(&teller, event("a", "1")).await?;
+    publish(&teller, event("c", "for nobody")).await?;
+    for listener in [&mut first, &mut second] {
+        let heard = next(listener).await?;
+        ensure!(heard.message == event("a", "1"), "{:?}", heard.message);
+        heard.ack();
+        nothing(listener).await?;
+    }
+    nothing(&mut other).await
+}
+
+/// A body of 1 MiB, and an empty one, arrive as they were sent.
+///
+/// # Errors
+/// Where the promise is broken.
+pub async fn bodies_arrive_as_they_were_sent<H: Home>(home: &H) -> Result<()> {
+    let broker = home.connect().await?;
+    let mut subscription = broker.subscribe(Queue::Chunks, 1).await?;
+    let large: Vec<u8> = (0..1u32 << 20)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    for body in [Bytes::from(large), Bytes::new()] {
+        publish(
+            &broker,
+            message(Exchange::Chunks, "sales.lyon", "1", body.clone()),
+        )
+        .await?;
+        let delivery = next(&mut subscription).await?;
+        ensure!(delivery.message.body == body, "the body changed on its way");
+        delivery.ack();
+    }
+    Ok(())
+}
+
+/// Names of 255 bytes travel; a longer name, too many headers or too large a body are refused, and only that message.
+///
+/// # Errors
+/// Where the promise is broken.
+pub async fn what_cannot_be_sent_is_refused_alone<H: Home>(home: &H) -> Result<()> {
+    let broker = home.connect().await?;
+    let mut subscription = broker.subscribe(Queue::Chunks, 1).await?;
+    let name = |bytes: usize| "é".repeat(bytes / 2) + &"x".repeat(bytes % 2);
+    let fits = message(Exchange::Chunks, &name(MAX_NAME), &name(MAX_NAME), "x");
+    let mut crowded = fits.clone();
+    crowded
+        .headers
+        .insert("much".to_owned(), "x".repeat(1 << 17));
+    let refused = [
+        message(Exchange::Chunks, &name(MAX_NAME + 1), "1", "x"),
+        message(Exchange::Chunks, "sales.lyon", &name(MAX_NAME + 1), "x"),
+        message(Exchange::Chunks, "sales.lyon", "1", vec![0; 16 << 20]),
+        crowded,
+    ];
+    for message in refused {
+        let sent = soon("an answer", broker.publish(message)).await?;
+        ensure!(matches!(sent, Err(BrokerError::Unsendable(_))), "{sent:?}");
+    }
+    publish(&broker, fits.clone()).await?;
+    let delivery = next(&mut subscription).await?;
+    ensure!(delivery.message == fits, "{:?}", delivery.message);
+    delivery.ack();
+    nothing(&mut subscription).await
+}
+
+/// A thousand messages, many at once, arrive once each where nothing goes wrong.
+///
+/// # Errors
+/// Where the promise is broken.
+pub async fn a_thousand_messages_arrive_once_each<H: Home>(home: &H) -> Result<()> {
+    let broker = home.connect().await?;
+    let sending = async {
+        for hundred in 0..10 {
+            let sent = (0..100).map(|n| {
+                let id = (hundred * 100 + n).to_string();
+                broker.publish(message(Exchange::Chunks, "sales.lyon", &id, id.clone()))
+            });
+            soon("a hundred messages", try_join_all(sent)).await??;
+        }
+        Ok(())
+    };
+    let receiving = async {
+        let mut subscription = broker.subscribe(Queue::Chunks, 16).await?;
+        let mut seen = BTreeSet::new();
+        while seen.len() < 1000 {
+            let delivery = next(&mut subscription).await?;
+            ensure!(
+                seen.insert(delivery.message.id.clone()),
+                "{delivery:?} came twice"
+            );
+            delivery.ack();
+        }
+        nothing(&mut subscription).await
+    };
+    let (sent, received) = tokio::join!(sending, receiving);
+    sent.and(received)
+}
+
+/// Writes one test for each promise, given the name of a module and how a test gets its home: an expression of type
+/// `Option<impl Home>`, `None` where the broker cannot be had and its absence was told.
+#[macro_export]
+macro_rules! broker_suite {
+    ($module:ident, $home:expr) => {
+        mod $module {
+            use super::*;
+
+            $crate::broker_suite! { @each $home;
+                a_message_reaches_the_queues_it_is_routed_to
+                an_acknowledged_message_never_comes_back
+                a_delivery_without_an_acknowledgement_comes_again
+                no_more_is_delivered_than_asked_for
+                consumers_share_a_queue
+                what_always_comes_back_ends_dead
+                a_full_queue_makes_publishers_wait
+                connections_are_independent
+                a_closed_broker_says_so
+                verdicts_given_before_closing_count
+                a_dropped_subscription_gives_back_what_nobody_saw
+                events_reach_those_who_listen
+                bodies_arrive_as_they_were_sent
+                what_cannot_be_sent_is_refused_alone
+                a_thousand_messages_arrive_once_each
+            }
+        }
+    };
+    (@each $home:expr; $($promise:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $promise() -> anyhow::Result<()> {
+                match ($home)(stringify!($promise)) {
+                    Some(home) => $crate::broker::$promise(&home).await,
+                    None => Ok(()),
+                }
+            }
+        )*
+    };
+}

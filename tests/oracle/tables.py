@@ -1,0 +1,144 @@
+"""Reads a file of transactions with DuckDB and sums it up; knows nothing of how AutoConnect reads.
+
+A file with rejected rows is read without them: the truth of a generated file says on which physical lines they stand, and
+each stands on one. What is left is plain CSV, with DuckDB's own quoting, trimming, dates, decimals and accents.
+"""
+
+import re
+import tempfile
+from pathlib import Path
+
+import duckdb
+
+NONE = "('', 'NULL', 'null', 'NaN')"
+# control characters, and those that reorder text or hide in it
+SPECIAL = r"[\x00-\x1f\x7f-\x{9f}\x{61c}\x{200b}-\x{200f}\x{2028}-\x{202e}\x{2060}-\x{206f}\x{feff}]"
+
+
+class Tables:
+    """The sums every report is made of; money in integer cents."""
+
+    def __init__(self, file, rejected=(), today="2030-01-01"):
+        self.con = duckdb.connect()
+        self.today = today
+        with tempfile.TemporaryDirectory() as folder:
+            kept = Path(folder) / "kept.csv"
+            kept.write_bytes(without(Path(file).read_bytes(), set(rejected)))
+            self._load(kept)
+        self._name_cities()
+
+    def rows(self, query):
+        """All rows of a query."""
+        return self.con.execute(query).fetchall()
+
+    def _load(self, kept):
+        header = kept.read_bytes().split(b"\n", 1)[0].decode().strip().split(",")
+        columns = ", ".join(f"'{name}': 'VARCHAR'" for name in header)
+        cost = "trim(coalesce(cout, ''))" if "cout" in header else "''"
+        self.con.execute(
+            f"""CREATE TABLE texts AS
+            SELECT date, trim(ville) AS ville, type, trim(modele) AS modele, prix,
+              coalesce(duree_location_mois, '') AS duree, {cost} AS cout
+            FROM read_csv('{kept}', header = true, auto_detect = false, delim = ',', quote = '"', escape = '"',
+              new_line = '\\n', parallel = false, max_line_size = 4194304, columns = {{{columns}}})"""
+        )
+        strange = self.rows(
+            r"""SELECT * FROM texts WHERE NOT coalesce(regexp_full_match(prix, '\d+(\.\d{1,2})?')
+            AND regexp_full_match(date, '\d{4}-\d\d-\d\d') AND type IN ('vente', 'location'), false) LIMIT 3"""
+        )
+        assert not strange, f"rows that should have been rejected: {strange}"
+        self.con.execute(
+            f"""CREATE TABLE lines AS
+            SELECT strip_accents(lower(ville)) AS cle, ville AS ecrite, CAST(date AS DATE) AS jour,
+              substr(date, 1, 7) AS mois, type, modele, CAST(CAST(prix AS DECIMAL(18, 2)) * 100 AS BIGINT) AS cents,
+              CASE WHEN type = 'location' THEN CAST(duree AS INTEGER) ELSE 0 END AS duree,
+              type = 'vente' AND duree NOT IN {NONE} AS vente_avec_duree,
+              CASE WHEN cout NOT IN {NONE} THEN CAST(CAST(cout AS DECIMAL(18, 2)) * 100 AS BIGINT) END AS cout
+            FROM texts"""
+        )
+
+    def _name_cities(self):
+        """A city's most frequent spelling names it, ties by byte order."""
+        counts = {}
+        for key, spelling, number in self.rows("SELECT cle, ecrite, count(*) FROM lines GROUP BY ALL"):
+            counts.setdefault(key, []).append((-number, spelling.encode(), spelling))
+        self.con.execute("CREATE TABLE names (cle VARCHAR, ville VARCHAR)")
+        names = [(key, min(spellings)[2]) for key, spellings in counts.items()]
+        if names:
+            self.con.executemany("INSERT INTO names VALUES (?, ?)", names)
+        self.con.execute("CREATE TABLE t AS SELECT * EXCLUDE (cle) FROM lines JOIN names USING (cle)")
+
+    def count(self):
+        """How many rows there are."""
+        return self.rows("SELECT count(*) FROM t")[0][0]
+
+    def period(self):
+        """The first and last day, as dates; None without rows."""
+        return self.rows("SELECT min(jour), max(jour) FROM t")[0]
+
+    def by_month(self):
+        """ville, mois, type, nombre, ca"""
+        return self.rows(
+            "SELECT ville, mois, type, count(*), CAST(sum(cents) AS BIGINT) FROM t GROUP BY ALL ORDER BY ALL"
+        )
+
+    def by_model(self):
+        """ville, type, modele, nombre, ca"""
+        return self.rows(
+            "SELECT ville, type, modele, count(*), CAST(sum(cents) AS BIGINT) FROM t GROUP BY ALL ORDER BY ALL"
+        )
+
+    def durations(self):
+        """ville, modele, rentals, months of rental"""
+        return self.rows(
+            """SELECT ville, modele, count(*), CAST(sum(duree) AS BIGINT) FROM t WHERE type = 'location'
+            GROUP BY ALL ORDER BY ALL"""
+        )
+
+    def contracts(self):
+        """ville, sum of prix x duree"""
+        return self.rows(
+            """SELECT ville, CAST(sum(cents * duree) AS BIGINT) FROM t WHERE type = 'location'
+            GROUP BY ALL ORDER BY ALL"""
+        )
+
+    def costs(self):
+        """ville, type, nombre, ca, cout of the rows that have a cost"""
+        return self.rows(
+            """SELECT ville, type, count(*), CAST(sum(cents) AS BIGINT), CAST(sum(cout) AS BIGINT) FROM t
+            WHERE cout IS NOT NULL GROUP BY ALL ORDER BY ALL"""
+        )
+
+    def warnings(self):
+        """How many rows bear each warning; absent where none does."""
+        conditions = {
+            "vente_avec_duree": "vente_avec_duree",
+            "prix_nul": "cents = 0",
+            "location_longue": "duree > 48",
+            "date_future": f"jour > DATE '{self.today}'",
+            "date_ancienne": "jour < DATE '1970-01-01'",
+            "caracteres_speciaux": f"regexp_matches(ecrite || modele, '{SPECIAL}')",
+        }
+        counts = {
+            word: self.rows(f"SELECT count(*) FROM t WHERE {condition}")[0][0]
+            for word, condition in conditions.items()
+        }
+        return {word: number for word, number in counts.items() if number}
+
+
+def without(text, rejected):
+    """A file's bytes without its byte order mark, the physical lines of these numbers, blank lines outside quotes and
+    carriage returns at line ends."""
+    if text.startswith(b"\xef\xbb\xbf"):
+        text = text[3:]
+    kept, open_quote = [], False
+    for number, line in enumerate(text.split(b"\n"), 1):
+        if number in rejected:
+            assert not open_quote, f"line {number} is inside a quoted field"
+            continue
+        if not open_quote and line in (b"", b"\r"):
+            continue
+        # a doubled quote leaves the parity alone
+        open_quote ^= line.count(b'"') % 2 == 1
+        kept.append(line if open_quote else re.sub(rb"\r$", b"", line))
+    return b"\n".join(kept) + b"\n"

@@ -1,0 +1,316 @@
+//! Plays the second act: takes chunks, makes partials, publishes each, and only then acknowledges the chunk.
+//!
+//! ```text
+//! taken --> computing --> partial published --> confirmed --> acknowledged
+//!               '-------> buried with its reason --^
+//! ```
+//!
+//! Promises: no chunk is acknowledged before what came of it is the broker's; one chunk computes at a time, off the async
+//! threads, while earlier ones await their confirms; a panic of a kind buries the chunk and nothing else; told to stop,
+//! it gives back what waits, finishes the chunk in hand and returns. It does not know what a chunk holds.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use autoconnect_common::broker::{BrokerError, Delivery, Queue, Subscription};
+use autoconnect_common::message::{self, MAX_JSON, Made, Message, Partial};
+use autoconnect_common::{Broker, Chunk, Registry, Shutdown};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio::task::{JoinError, JoinHandle};
+
+/// Why a worker gave up.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The broker does not take our messages.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The thread that computes could not be joined; never for a panic of a kind, which is caught.
+    #[error("the computing thread died")]
+    Thread(#[source] JoinError),
+}
+
+/// How a worker works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Its name in `execution.json`, logs and the dashboard.
+    pub name: String,
+    /// How many chunks it holds without a verdict: one computes, the others wait for it or for their confirms.
+    pub prefetch: u16,
+}
+
+impl Config {
+    /// A worker of that name with the usual prefetch of 2.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            prefetch: 2,
+        }
+    }
+}
+
+/// What a worker did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Chunks whose partial was published and confirmed.
+    pub chunks: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// Chunks buried.
+    pub buried: u64,
+    /// How long it computed.
+    pub busy: Duration,
+}
+
+/// Takes chunks and publishes partials until told to stop.
+///
+/// # Errors
+/// [`WorkerError`]; chunks without a verdict are then delivered to somebody else.
+pub async fn run<B: Broker>(
+    broker: &B,
+    registry: &Arc<Registry>,
+    config: &Config,
+    shutdown: &Shutdown,
+) -> Result<Summary, WorkerError> {
+    let mut sources = Some(Sources::open(broker, config.prefetch).await?);
+    let mut worker = Worker {
+        broker,
+        registry,
+        name: config.name.as_str().into(),
+        computing: None,
+        confirming: FuturesUnordered::new(),
+        summary: Summary::default(),
+    };
+    while sources.is_some() || !worker.is_idle() {
+        let free = worker.computing.is_none();
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled(), if sources.is_some() => sources = None,
+            Some(confirmed) = worker.confirming.next(), if !worker.confirming.is_empty() => {
+                worker.note(confirmed?);
+            }
+            worked = join(&mut worker.computing), if !free => {
+                worker.computing = None;
+                worker.publish(worked.map_err(WorkerError::Thread)?);
+            }
+            delivery = next(&mut sources), if free && sources.is_some() => match delivery {
+                Some(delivery) => worker.compute(delivery),
+                None => return Err(BrokerError::Closed.into()),
+            },
+        }
+    }
+    Ok(worker.summary)
+}
+
+/// The queues a worker takes from.
+struct Sources {
+    chunks: Subscription,
+    unrouted: Subscription,
+    quarantine: Subscription,
+}
+
+impl Sources {
+    async fn open<B: Broker>(broker: &B, prefetch: u16) -> Result<Self, BrokerError> {
+        Ok(Self {
+            chunks: broker.subscribe(Queue::Chunks, prefetch).await?,
+            unrouted: broker.subscribe(Queue::Unrouted, prefetch).await?,
+            quarantine: broker.subscribe(Queue::Quarantine, 1).await?,
+        })
+    }
+
+    async fn next(&mut self) -> Option<Delivery> {
+        tokio::select! {
+            delivery = self.chunks.next() => delivery,
+            delivery = self.unrouted.next() => delivery,
+            delivery = self.quarantine.next() => delivery,
+        }
+    }
+}
+
+async fn next(sources: &mut Option<Sources>) -> Option<Delivery> {
+    sources.as_mut()?.next().await
+}
+
+async fn join(computing: &mut Option<JoinHandle<Worked>>) -> Result<Worked, JoinError> {
+    match computing {
+        Some(computing) => computing.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What came of one delivery.
+struct Worked {
+    delivery: Delivery,
+    outcome: Outcome,
+    took: Duration,
+}
+
+enum Outcome {
+    /// The partial, and how many rows it is of.
+    Partial(Message, u32),
+    /// Why the chunk can never be worked.
+    Buried(String),
+}
+
+/// What became of it once confirmed.
+enum Confirmed {
+    Chunk { rows: u32, took: Duration },
+    Buried { took: Duration },
+    GivenBack,
+}
+
+struct Worker<'b, B> {
+    broker: &'b B,
+    registry: &'b Arc<Registry>,
+    name: Arc<str>,
+    computing: Option<JoinHandle<Worked>>,
+    confirming: FuturesUnordered<BoxFuture<'b, Result<Confirmed, BrokerError>>>,
+    summary: Summary,
+}
+
+impl<B: Broker> Worker<'_, B> {
+    fn is_idle(&self) -> bool {
+        self.computing.is_none() && self.confirming.is_empty()
+    }
+
+    fn compute(&mut self, delivery: Delivery) {
+        let (registry, name) = (Arc::clone(self.registry), Arc::clone(&self.name));
+        self.computing = Some(tokio::task::spawn_blocking(move || {
+            let start = Instant::now();
+            let outcome = work(&registry, &name, &delivery)
+                .map_or_else(Outcome::Buried, |(partial, rows)| {
+                    Outcome::Partial(partial, rows)
+                });
+            Worked {
+                delivery,
+                outcome,
+                took: start.elapsed(),
+            }
+        }));
+    }
+
+    fn publish(&mut self, worked: Worked) {
+        self.confirming.push(Box::pin(settle(self.broker, worked)));
+    }
+
+    fn note(&mut self, confirmed: Confirmed) {
+        match confirmed {
+            Confirmed::Chunk { rows, took } => {
+                self.summary.chunks += 1;
+                self.summary.rows += u64::from(rows);
+                self.summary.busy += took;
+            }
+            Confirmed::Buried { took } => {
+                self.summary.buried += 1;
+                self.summary.busy += took;
+            }
+            Confirmed::GivenBack => {}
+        }
+    }
+}
+
+/// Publishes what came of a chunk, awaits its confirm, and only then acknowledges the chunk.
+async fn settle<B: Broker>(broker: &B, worked: Worked) -> Result<Confirmed, BrokerError> {
+    let Worked {
+        delivery,
+        outcome,
+        took,
+    } = worked;
+    let reason = match outcome {
+        Outcome::Partial(partial, rows) => match broker.publish(partial).await {
+            Ok(()) => {
+                delivery.ack();
+                return Ok(Confirmed::Chunk { rows, took });
+            }
+            Err(BrokerError::Unsendable(reason)) => reason,
+            Err(error) => return Err(error),
+        },
+        Outcome::Buried(reason) => reason,
+    };
+    tracing::error!(message = delivery.message.id, reason, "chunk buried");
+    match broker.publish(burial(&delivery, &reason)).await {
+        Ok(()) => {
+            delivery.ack();
+            Ok(Confirmed::Buried { took })
+        }
+        // it came to us, so the broker can move it: past its delivery limit it does so by itself
+        Err(BrokerError::Unsendable(error)) => {
+            tracing::error!(error, "chunk cannot be buried, given back");
+            delivery.give_back();
+            Ok(Confirmed::GivenBack)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The message that declares a chunk dead. Whatever type it came with, it is buried as a chunk: what only a worker
+/// vouches for never becomes a partial.
+fn burial(delivery: &Delivery, reason: &str) -> Message {
+    let mut message = delivery.message.clone();
+    message.kind = "chunk".to_owned();
+    message::bury(message, reason)
+}
+
+/// Makes the partial of a delivery, or the sentence that says why there can be none.
+fn work(registry: &Registry, worker: &str, delivery: &Delivery) -> Result<(Message, u32), String> {
+    let message = &delivery.message;
+    if message.kind != "chunk" {
+        let found: String = message.kind.chars().take(40).collect();
+        return Err(format!("message type {found:?}, expected \"chunk\""));
+    }
+    let chunk = Chunk::from_message(message).map_err(|error| error.to_string())?;
+    let attempt = delivery.redeliveries;
+    let _worker = tracing::debug_span!("worker", worker).entered();
+    let _job = tracing::debug_span!("job", job_id = %chunk.job, kind = chunk.kind).entered();
+    let _chunk = tracing::debug_span!("chunk", chunk = %chunk.seq, attempt).entered();
+    let start = Instant::now();
+    let json = compute(registry, &chunk)?;
+    let took = start.elapsed();
+    if json.get().len() > MAX_JSON {
+        return Err(format!(
+            "partial of {} bytes, expected at most {MAX_JSON}",
+            json.get().len()
+        ));
+    }
+    tracing::debug!(rows = chunk.rows, ?took, "chunk worked");
+    let made = Made {
+        worker: worker.to_owned(),
+        micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        redeliveries: delivery.redeliveries,
+    };
+    let rows = chunk.rows;
+    Ok((Partial::of(&chunk, json, made).to_message(), rows))
+}
+
+fn compute(registry: &Registry, chunk: &Chunk) -> Result<Box<serde_json::value::RawValue>, String> {
+    let kind = registry.get(&chunk.kind).ok_or_else(|| {
+        let known = registry.names().collect::<Vec<_>>().join(", ");
+        let found: String = chunk.kind.chars().take(40).collect();
+        format!("kind of job {found:?}, expected one of {known}")
+    })?;
+    if chunk.schema != kind.schema() {
+        return Err(format!(
+            "schema {} of kind {}, expected {}",
+            chunk.schema,
+            kind.name(),
+            kind.schema()
+        ));
+    }
+    // nothing that could be left half changed is shared with the kind: `work` is pure
+    match catch_unwind(AssertUnwindSafe(|| kind.work(chunk))) {
+        Ok(partial) => partial.map_err(|error| error.to_string()),
+        Err(panic) => Err(format!("the worker panicked: {}", said(panic.as_ref()))),
+    }
+}
+
+/// What a panic said.
+fn said(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
