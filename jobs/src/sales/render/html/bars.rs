@@ -33,7 +33,12 @@ pub(super) fn chart(desc: String, bars: Vec<Bar>, full: i128) -> Chart {
         (sum(|v| *v < 0), sum(|v| *v > 0))
     };
     let low = bars.iter().map(|bar| ends(bar).0).min().unwrap_or(0);
-    let high = bars.iter().map(|bar| ends(bar).1).max().unwrap_or(0).max(full);
+    let high = bars
+        .iter()
+        .map(|bar| ends(bar).1)
+        .max()
+        .unwrap_or(0)
+        .max(full);
     let scale = Scale::new((low, high), (0, 100));
     let height = PITCH * bars.len() as i64 - (PITCH - BAR - THICK);
     let mut marks = Vec::new();

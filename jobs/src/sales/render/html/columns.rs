@@ -75,7 +75,9 @@ impl Plane {
 
     /// The chart of these marks and labels below.
     pub(super) fn chart(self, desc: String, marks: Vec<Mark>) -> Chart {
-        let rows = marks.iter().any(|mark| matches!(mark, Mark::Text { y, .. } if *y == whole(SECOND_ROW)));
+        let rows = marks
+            .iter()
+            .any(|mark| matches!(mark, Mark::Text { y, .. } if *y == whole(SECOND_ROW)));
         Chart {
             desc,
             height: if rows { SECOND_ROW } else { FIRST_ROW } + 6,
@@ -94,7 +96,11 @@ impl Plane {
             let x = Fixed(middle.0 - width.0 / 2);
             let (mut above, mut below) = (base, base);
             for piece in column.pieces {
-                let from = if piece.value < 0 { &mut below } else { &mut above };
+                let from = if piece.value < 0 {
+                    &mut below
+                } else {
+                    &mut above
+                };
                 let to = *from + piece.value;
                 let (y, height) = self.scale.span(*from, to);
                 *from = to;
@@ -149,7 +155,11 @@ impl Plane {
                 continue;
             }
             // every second one where the screen is narrow, none where there are many
-            let class = if every > 1 || slot % 2 == 1 { "m w" } else { "m" };
+            let class = if every > 1 || slot % 2 == 1 {
+                "m w"
+            } else {
+                "m"
+            };
             marks.push(self.below(slot, FIRST_ROW, class, short(month, lang)));
         }
         for slot in year_slots(months) {
@@ -173,7 +183,9 @@ impl Plane {
 
 /// `janv`, without a full stop: there is little room.
 fn short(month: usize, lang: Lang) -> String {
-    number::mois_abrege(month, lang).trim_end_matches('.').to_owned()
+    number::mois_abrege(month, lang)
+        .trim_end_matches('.')
+        .to_owned()
 }
 
 /// The calendar month of `2024-03`, from 1.

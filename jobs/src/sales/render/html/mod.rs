@@ -70,7 +70,10 @@ struct Words {
 pub(super) fn render(report: &Report) -> String {
     let editions = [Lang::Fr, Lang::En].map(|lang| edition(&View::new(report, lang)));
     let page = Page {
-        title: format!("AutoConnect – {}, {}", editions[0].title, editions[0].period),
+        title: format!(
+            "AutoConnect – {}, {}",
+            editions[0].title, editions[0].period
+        ),
         editions,
     };
     // a string takes every write, so there is no error to tell
@@ -125,11 +128,21 @@ fn edition(view: &View<'_>) -> Edition {
 
 fn source(view: &View<'_>) -> String {
     let fichiers = &view.report.source.fichiers;
-    let mut named: Vec<String> = fichiers.iter().take(NAMED).map(|name| cut(name, 60)).collect();
-    named.extend(Some(page::others(fichiers.len().saturating_sub(NAMED), view.lang)));
+    let mut named: Vec<String> = fichiers
+        .iter()
+        .take(NAMED)
+        .map(|name| cut(name, 60))
+        .collect();
+    named.extend(Some(page::others(
+        fichiers.len().saturating_sub(NAMED),
+        view.lang,
+    )));
     named.retain(|name| !name.is_empty());
     let rows = view.count(view.report.source.acceptees);
-    let rows = view.say(format!("{rows} lignes acceptées"), format!("{rows} rows accepted"));
+    let rows = view.say(
+        format!("{rows} lignes acceptées"),
+        format!("{rows} rows accepted"),
+    );
     named.push(rows);
     named.join(", ")
 }
@@ -141,7 +154,10 @@ fn incomplete(view: &View<'_>) -> String {
     }
     let lost = &qualite.chunks_perdus;
     let mut named: Vec<String> = lost.iter().take(NAMED).map(ToString::to_string).collect();
-    named.extend(Some(page::others(lost.len().saturating_sub(NAMED), view.lang)));
+    named.extend(Some(page::others(
+        lost.len().saturating_sub(NAMED),
+        view.lang,
+    )));
     named.retain(|name| !name.is_empty());
     let (n, named) = (view.count(lost.len() as u64), named.join(", "));
     view.say(
@@ -164,7 +180,7 @@ fn key_figures(view: &View<'_>) -> Vec<KeyFigure> {
     vec![
         KeyFigure {
             name: view.say("CA total", "Total revenue"),
-            value: view.whole_euros(report.ca_total),
+            value: number::euros_compact(report.ca_total, view.lang),
             note: view.say(
                 format!("exactement {}", view.euros(report.ca_total)),
                 format!("exactly {}", view.euros(report.ca_total)),
@@ -174,16 +190,32 @@ fn key_figures(view: &View<'_>) -> Vec<KeyFigure> {
             name: "Transactions",
             value: view.count(transactions),
             note: view.say(
-                format!("dans {} villes, {} modèles", report.villes.len(), report.modeles.len()),
-                format!("in {} cities, {} models", report.villes.len(), report.modeles.len()),
+                format!(
+                    "dans {} villes, {} modèles",
+                    report.villes.len(),
+                    report.modeles.len()
+                ),
+                format!(
+                    "in {} cities, {} models",
+                    report.villes.len(),
+                    report.modeles.len()
+                ),
             ),
         },
         KeyFigure {
             name: view.say("Ventes – locations", "Sales – rentals"),
             value: format!("{} – {}", share(sales.nombre), share(rentals.nombre)),
             note: view.say(
-                format!("{} ventes, {} locations", view.count(sales.nombre), view.count(rentals.nombre)),
-                format!("{} sales, {} rentals", view.count(sales.nombre), view.count(rentals.nombre)),
+                format!(
+                    "{} ventes, {} locations",
+                    view.count(sales.nombre),
+                    view.count(rentals.nombre)
+                ),
+                format!(
+                    "{} sales, {} rentals",
+                    view.count(sales.nombre),
+                    view.count(rentals.nombre)
+                ),
             ),
         },
         KeyFigure {
@@ -191,7 +223,10 @@ fn key_figures(view: &View<'_>) -> Vec<KeyFigure> {
             value: view.signed(variation.map(|(_, variation)| variation)),
             note: variation.map_or_else(String::new, |(mois, _)| {
                 let mois = view.mois(mois);
-                view.say(format!("{mois}, contre le mois d’avant"), format!("{mois}, against the month before"))
+                view.say(
+                    format!("{mois}, contre le mois d’avant"),
+                    format!("{mois}, against the month before"),
+                )
             }),
         },
         KeyFigure {
@@ -208,32 +243,74 @@ fn key_figures(view: &View<'_>) -> Vec<KeyFigure> {
 fn terms(view: &View<'_>) -> Vec<(&'static str, &'static str)> {
     let terms = [
         (
-            ("CA", "somme des prix ; pour une location, le loyer mensuel tel qu’il est enregistré."),
-            ("Revenue", "sum of the prices; for a rental, the monthly rent as recorded."),
+            (
+                "CA",
+                "somme des prix ; pour une location, le loyer mensuel tel qu’il est enregistré.",
+            ),
+            (
+                "Revenue",
+                "sum of the prices; for a rental, the monthly rent as recorded.",
+            ),
         ),
         (
-            ("Mois incomplet", "premier ou dernier mois que les données ne couvrent pas en entier ; il reste hors des variations, des indices et des tendances."),
-            ("Partial month", "a first or last month that the data do not fully cover; it stays out of changes, indices and trends."),
+            (
+                "Mois incomplet",
+                "premier ou dernier mois que les données ne couvrent pas en entier ; il reste hors des variations, des indices et des tendances.",
+            ),
+            (
+                "Partial month",
+                "a first or last month that the data do not fully cover; it stays out of changes, indices and trends.",
+            ),
         ),
         (
-            ("Indice", "CA moyen d’un mois de l’année rapporté à celui d’un mois moyen ; 100 est la moyenne."),
-            ("Index", "mean revenue of a calendar month against that of an average month; 100 is the average."),
+            (
+                "Indice",
+                "CA moyen d’un mois de l’année rapporté à celui d’un mois moyen ; 100 est la moyenne.",
+            ),
+            (
+                "Index",
+                "mean revenue of a calendar month against that of an average month; 100 is the average.",
+            ),
         ),
         (
-            ("Croissance", "dernier mois complet contre celui d’avant ; trois derniers mois complets contre les trois d’avant."),
-            ("Growth", "the last complete month against the one before; the last three complete months against the three before."),
+            (
+                "Croissance",
+                "dernier mois complet contre celui d’avant ; trois derniers mois complets contre les trois d’avant.",
+            ),
+            (
+                "Growth",
+                "the last complete month against the one before; the last three complete months against the three before.",
+            ),
         ),
         (
-            ("Rotations par an", "douze mois divisés par la durée moyenne d’une location."),
-            ("Turns a year", "twelve months divided by the average length of a rental."),
+            (
+                "Rotations par an",
+                "douze mois divisés par la durée moyenne d’une location.",
+            ),
+            (
+                "Turns a year",
+                "twelve months divided by the average length of a rental.",
+            ),
         ),
         (
-            ("Valeur des contrats", "somme des loyers mensuels multipliés par leur durée."),
-            ("Contract value", "sum of the monthly rents times their length."),
+            (
+                "Valeur des contrats",
+                "somme des loyers mensuels multipliés par leur durée.",
+            ),
+            (
+                "Contract value",
+                "sum of the monthly rents times their length.",
+            ),
         ),
         (
-            ("Tendance", "droite des moindres carrés sur les trois derniers mois complets, prolongée d’un mois ; R² dit comment elle leur va."),
-            ("Trend", "least squares line through the last three complete months, extended by one; R² says how well it fits them."),
+            (
+                "Tendance",
+                "droite des moindres carrés sur les trois derniers mois complets, prolongée d’un mois ; R² dit comment elle leur va.",
+            ),
+            (
+                "Trend",
+                "least squares line through the last three complete months, extended by one; R² says how well it fits them.",
+            ),
         ),
     ];
     terms.map(|(fr, en)| view.say(fr, en)).into()

@@ -102,12 +102,15 @@ impl<'a> View<'a> {
 
     /// Sales and rentals with their colours.
     pub(super) fn types(&self) -> Vec<Legend> {
-        [("sale", self.say("Ventes", "Sales")), ("rent", self.say("Locations", "Rentals"))]
-            .map(|(class, label)| Legend {
-                class,
-                label: label.to_owned(),
-            })
-            .into()
+        [
+            ("sale", self.say("Ventes", "Sales")),
+            ("rent", self.say("Locations", "Rentals")),
+        ]
+        .map(|(class, label)| Legend {
+            class,
+            label: label.to_owned(),
+        })
+        .into()
     }
 
     /// `Les 12 premières villes sur 60.`; empty where all are shown.
@@ -122,7 +125,10 @@ impl<'a> View<'a> {
     }
 
     /// The last of these months, as many as a chart or a table shows.
-    pub(super) fn last_months<'m>(&self, months: impl IntoIterator<Item = &'m String>) -> Vec<&'m str> {
+    pub(super) fn last_months<'m>(
+        &self,
+        months: impl IntoIterator<Item = &'m String>,
+    ) -> Vec<&'m str> {
         let months: Vec<&str> = months.into_iter().map(String::as_str).collect();
         months[months.len().saturating_sub(MONTHS)..].to_vec()
     }
@@ -141,7 +147,11 @@ impl<'a> View<'a> {
 
     /// Whether the data do not cover the whole month.
     pub(super) fn partial(&self, mois: &str) -> bool {
-        self.report.periode.mois_partiels.iter().any(|partial| partial == mois)
+        self.report
+            .periode
+            .mois_partiels
+            .iter()
+            .any(|partial| partial == mois)
     }
 
     /// A city, or all of them.
@@ -156,7 +166,10 @@ impl<'a> View<'a> {
     /// `label : value`, with the space French wants.
     pub(super) fn pair(&self, label: &str, value: &str) -> String {
         let label = clean(label);
-        self.say(format!("{label}\u{a0}: {value}"), format!("{label}: {value}"))
+        self.say(
+            format!("{label}\u{a0}: {value}"),
+            format!("{label}: {value}"),
+        )
     }
 
     pub(super) fn count(&self, n: u64) -> String {

@@ -30,7 +30,12 @@ pub(in crate::sales::render::html) fn marge(view: &View<'_>) -> Section {
         );
     }
     let lines = |city: &Comparatif| {
-        let both = view.report.marge.get(&city.ville).copied().unwrap_or_default();
+        let both = view
+            .report
+            .marge
+            .get(&city.ville)
+            .copied()
+            .unwrap_or_default();
         [
             (view.say("ventes", "sales"), "sale", both.vente),
             (view.say("locations", "rentals"), "rent", both.location),
@@ -60,13 +65,15 @@ pub(in crate::sales::render::html) fn marge(view: &View<'_>) -> Section {
     let columns = [
         view.say("Ville", "City"),
         "Type",
-        view.say("Transactions", "Transactions"),
+        "Transactions",
         view.say("Taux", "Rate"),
         view.say("Marge moyenne", "Average margin"),
         view.say("Marge totale", "Total margin"),
     ];
     let figure = Figure {
-        title: view.say("Marge totale par ville", "Total margin by city").to_owned(),
+        title: view
+            .say("Marge totale par ville", "Total margin by city")
+            .to_owned(),
         note: view.best_of_cities(),
         legend,
         chart: Some(bars::chart(said.join(", "), bars, 0)),

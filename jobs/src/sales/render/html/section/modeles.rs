@@ -36,7 +36,10 @@ pub(in crate::sales::render::html) fn top(view: &View<'_>) -> Section {
     ];
     let cut = view.best_of_cities();
     if !cut.is_empty() {
-        let rest = view.say("Toutes : tables/top_modeles.csv", "All: tables/top_modeles.csv");
+        let rest = view.say(
+            "Toutes : tables/top_modeles.csv",
+            "All: tables/top_modeles.csv",
+        );
         text.push(format!("{cut} {rest}"));
     }
     Section {
@@ -72,12 +75,18 @@ fn top_figure(view: &View<'_>, title: String, class: &str, list: &[TopModele]) -
     let table = Table::new("top_modeles.csv", 1, columns)
         .folded(view.say("Les chiffres", "The numbers"))
         .rows(rows, view.lang);
-    let none = view.say("Aucune transaction.", "No transaction.").to_owned();
+    let none = view
+        .say("Aucune transaction.", "No transaction.")
+        .to_owned();
     Figure {
         title,
         note: if list.is_empty() { none } else { String::new() },
         chart: (!list.is_empty()).then(|| bars::chart(said.join(", "), bars.collect(), 0)),
-        tables: if list.is_empty() { Vec::new() } else { vec![table] },
+        tables: if list.is_empty() {
+            Vec::new()
+        } else {
+            vec![table]
+        },
         narrow: true,
         ..Figure::default()
     }
@@ -106,7 +115,9 @@ pub(in crate::sales::render::html) fn modeles(view: &View<'_>) -> Section {
         pieces: pieces(view, ca),
     });
     let figure = Figure {
-        title: view.say("CA par modèle et par ville", "Revenue by model and city").to_owned(),
+        title: view
+            .say("CA par modèle et par ville", "Revenue by model and city")
+            .to_owned(),
         note,
         legend: view.legend(),
         chart: Some(bars::chart(said.join(", "), bars.collect(), 0)),
@@ -135,7 +146,11 @@ fn by_city(view: &View<'_>, ca: &CaModele) -> (Vec<Option<Euros>>, Euros) {
 fn pieces(view: &View<'_>, ca: &CaModele) -> Vec<(i128, String, String)> {
     let (own, rest) = by_city(view, ca);
     let others = view.other_cities();
-    let own = view.coloured.iter().copied().zip(own.into_iter().map(Option::unwrap_or_default));
+    let own = view
+        .coloured
+        .iter()
+        .copied()
+        .zip(own.into_iter().map(Option::unwrap_or_default));
     own.map(|(ville, ca)| (ville, view.colour(ville), ca))
         .chain([(others.as_str(), view.colour(""), rest)])
         .map(|(ville, class, ca)| {
@@ -158,7 +173,10 @@ fn table(view: &View<'_>, modeles: &[(&String, &CaModele)]) -> Table {
     let rows = modeles.iter().map(|(modele, ca)| {
         let (own, rest) = by_city(view, ca);
         let part = share(ca.total.0, view.report.ca_total.0);
-        let mut cells = vec![view.euros(ca.total), or_none(part, |part| view.percent(part))];
+        let mut cells = vec![
+            view.euros(ca.total),
+            or_none(part, |part| view.percent(part)),
+        ];
         cells.extend(own.into_iter().map(|ca| or_none(ca, |ca| view.euros(ca))));
         if view.others() > 0 {
             cells.push(view.euros(rest));

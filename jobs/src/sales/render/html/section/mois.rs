@@ -32,7 +32,9 @@ pub(in crate::sales::render::html) fn ca_mensuel(view: &View<'_>) -> Section {
     }
     notes.retain(|note| !note.is_empty());
     let mut tables = vec![by_city(view, &months, &totals)];
-    tables.push(by_type(view, GLOBAL, &months, |mois| totals.get(mois).copied()));
+    tables.push(by_type(view, GLOBAL, &months, |mois| {
+        totals.get(mois).copied()
+    }));
     for ville in &view.coloured {
         let ca = view.report.ca_mensuel.get(*ville);
         let mut table = by_type(view, ville, &months, |mois| ca?.get(mois).copied());
@@ -40,7 +42,9 @@ pub(in crate::sales::render::html) fn ca_mensuel(view: &View<'_>) -> Section {
         tables.push(table);
     }
     let figure = Figure {
-        title: view.say("CA par mois et par ville", "Revenue by month and city").to_owned(),
+        title: view
+            .say("CA par mois et par ville", "Revenue by month and city")
+            .to_owned(),
         note: notes.join(" "),
         legend: view.legend(),
         chart: Some(chart(view, &months, &totals)),
@@ -62,7 +66,10 @@ fn ca(view: &View<'_>, ville: &str, mois: &str) -> Option<Euros> {
 
 /// The CA of the cities without a colour of their own.
 fn rest(view: &View<'_>, mois: &str, total: Euros) -> Euros {
-    let coloured = view.coloured.iter().filter_map(|ville| ca(view, ville, mois));
+    let coloured = view
+        .coloured
+        .iter()
+        .filter_map(|ville| ca(view, ville, mois));
     let coloured = coloured.fold(Fixed(0), add);
     Fixed(total.0.saturating_sub(coloured.0))
 }
@@ -73,7 +80,11 @@ fn chart(
     totals: &BTreeMap<&str, CaMois>,
 ) -> crate::sales::render::html::chart::Chart {
     let total = |mois: &str| totals.get(mois).map_or(Fixed(0), |ca| ca.total);
-    let highest = months.iter().map(|mois| total(mois)).max().unwrap_or_default();
+    let highest = months
+        .iter()
+        .map(|mois| total(mois))
+        .max()
+        .unwrap_or_default();
     let plane = Plane::new(months.len(), (0, highest.0.into()), 0, 100, |cents| {
         view.on_axis(cents)
     });
@@ -82,7 +93,11 @@ fn chart(
             let name = format!("{}, {}", view.mois_court(mois), cut(name, 40));
             Piece {
                 value: ca.0.into(),
-                class: if view.partial(mois) { format!("{class} pale") } else { class.to_owned() },
+                class: if view.partial(mois) {
+                    format!("{class} pale")
+                } else {
+                    class.to_owned()
+                },
                 tip: view.pair(&name, &view.whole_euros(ca)),
             }
         };
@@ -93,9 +108,16 @@ fn chart(
             .map(|ville| piece(ville, view.colour(ville), known(ville)))
             .collect();
         if view.others() > 0 {
-            pieces.push(piece(&view.other_cities(), view.colour(""), rest(view, mois, total(mois))));
+            pieces.push(piece(
+                &view.other_cities(),
+                view.colour(""),
+                rest(view, mois, total(mois)),
+            ));
         }
-        Column { pieces, label: String::new() }
+        Column {
+            pieces,
+            label: String::new(),
+        }
     };
     let mut marks = plane.columns(months.iter().map(column).collect(), 0);
     marks.extend(plane.months(months, view.lang));
@@ -107,7 +129,10 @@ fn desc(view: &View<'_>, months: &[&str], total: impl Fn(&str) -> Euros) -> Stri
         return String::new();
     };
     let (a, b) = (view.mois(first), view.mois(last));
-    let (x, y) = (view.whole_euros(total(first)), view.whole_euros(total(last)));
+    let (x, y) = (
+        view.whole_euros(total(first)),
+        view.whole_euros(total(last)),
+    );
     view.say(
         format!("Une colonne par mois, de {a} ({x}) à {b} ({y}), empilée par ville."),
         format!("One column a month, from {a} ({x}) to {b} ({y}), stacked by city."),
@@ -120,16 +145,21 @@ fn by_city(view: &View<'_>, months: &[&str], totals: &BTreeMap<&str, CaMois>) ->
     if view.others() > 0 {
         columns.push(view.other_cities().into());
     }
-    columns.push(view.say("Total", "Total").into());
-    let mut table = Table::with_columns("ca_mensuel.csv", 1, columns)
-        .folded(view.say("CA de chaque mois et ville", "Revenue of each month and city"));
+    columns.push("Total".into());
+    let mut table = Table::with_columns("ca_mensuel.csv", 1, columns).folded(view.say(
+        "CA de chaque mois et ville",
+        "Revenue of each month and city",
+    ));
     let amount = |ca: Option<Euros>| ca.map_or_else(|| "–".to_owned(), |ca| view.euros(ca));
     table.rows = months
         .iter()
         .map(|mois| {
             let total = totals.get(mois).map_or(Fixed(0), |ca| ca.total);
-            let mut cells: Vec<String> =
-                view.coloured.iter().map(|ville| amount(ca(view, ville, mois))).collect();
+            let mut cells: Vec<String> = view
+                .coloured
+                .iter()
+                .map(|ville| amount(ca(view, ville, mois)))
+                .collect();
             if view.others() > 0 {
                 cells.push(view.euros(rest(view, mois, total)));
             }
@@ -152,17 +182,20 @@ fn by_type(
         view.say("Ventes", "Sales"),
         view.say("Locations", "Rentals"),
         "Total",
-        "Variation",
+        view.say("Variation", "Change"),
     ];
-    let variations = view.report.saisonnalite.get(ville).map(|saison| &saison.variations);
+    let variations = view
+        .report
+        .saisonnalite
+        .get(ville)
+        .map(|saison| &saison.variations);
     let name = if ville == GLOBAL {
         view.say("Toutes les villes", "All cities").to_owned()
     } else {
         cut(ville, 40)
     };
-    let words = view.say("ventes, locations, variation", "sales, rentals, variation");
-    let mut table =
-        Table::new("ca_mensuel.csv", 1, columns).folded(view.pair(&name, words));
+    let words = view.say("ventes, locations, variation", "sales, rentals, change");
+    let mut table = Table::new("ca_mensuel.csv", 1, columns).folded(view.pair(&name, words));
     let rows = months.iter().filter_map(|mois| {
         let ca = ca(mois)?;
         let variation = if view.partial(mois) {

@@ -20,7 +20,10 @@ pub(in crate::sales::render::html) fn qualite(view: &View<'_>) -> Section {
             view.report.source.lignes,
         ),
         (
-            view.say("Avertissements sur des lignes acceptées", "Warnings about accepted rows"),
+            view.say(
+                "Avertissements sur des lignes acceptées",
+                "Warnings about accepted rows",
+            ),
             &qualite.avertissements,
             view.report.source.acceptees,
         ),
@@ -39,20 +42,35 @@ pub(in crate::sales::render::html) fn qualite(view: &View<'_>) -> Section {
 
 fn lignes(view: &View<'_>) -> Figure {
     let source = &view.report.source;
-    let [all, good, bad, odd] =
-        [source.lignes, source.acceptees, source.rejetees, source.avertissements].map(|n| view.count(n));
-    let (good_words, bad_words) = (view.say("acceptées", "accepted"), view.say("rejetées", "rejected"));
-    let rate = or_none(rate(source.rejetees, source.lignes), |rate| view.percent(rate));
+    let [all, good, bad, odd] = [
+        source.lignes,
+        source.acceptees,
+        source.rejetees,
+        source.avertissements,
+    ]
+    .map(|n| view.count(n));
+    let (good_words, bad_words) = (
+        view.say("acceptées", "accepted"),
+        view.say("rejetées", "rejected"),
+    );
+    let rate = or_none(rate(source.rejetees, source.lignes), |rate| {
+        view.percent(rate)
+    });
     let said = view.say(
-        format!("{all} lignes lues, {good} acceptées, {bad} rejetées ({rate}), {odd} avertissements."),
+        format!(
+            "{all} lignes lues, {good} acceptées, {bad} rejetées ({rate}), {odd} avertissements."
+        ),
         format!("{all} rows read, {good} accepted, {bad} rejected ({rate}), {odd} warnings."),
     );
     let bar = Bar {
         name: view.say(format!("{good} acceptées"), format!("{good} accepted")),
         value: view.say(format!("{bad} rejetées"), format!("{bad} rejected")),
-        pieces: [(source.acceptees, "good", good_words, &good), (source.rejetees, "bad", bad_words, &bad)]
-            .map(|(n, class, words, count)| (n.into(), class.to_owned(), view.pair(words, count)))
-            .into(),
+        pieces: [
+            (source.acceptees, "good", good_words, &good),
+            (source.rejetees, "bad", bad_words, &bad),
+        ]
+        .map(|(n, class, words, count)| (n.into(), class.to_owned(), view.pair(words, count)))
+        .into(),
     };
     let legend = [("good", good_words), ("bad", bad_words)].map(|(class, label)| Legend {
         class,

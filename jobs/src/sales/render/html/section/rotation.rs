@@ -10,9 +10,16 @@ use crate::sales::render::number::{self, or_none};
 
 /// Durations, rotations and contracts.
 pub(in crate::sales::render::html) fn rotation(view: &View<'_>) -> Section {
-    let rentals = view.report.rotation.values().any(|rotation| rotation.contrats > 0);
+    let rentals = view
+        .report
+        .rotation
+        .values()
+        .any(|rotation| rotation.contrats > 0);
     let (text, figures) = if rentals {
-        (Vec::new(), vec![durees(view), contrats(view), par_modele(view)])
+        (
+            Vec::new(),
+            vec![durees(view), contrats(view), par_modele(view)],
+        )
     } else {
         let none = view.say("Aucune location.", "No rental.");
         (vec![none.to_owned()], Vec::new())
@@ -67,7 +74,9 @@ fn durees(view: &View<'_>) -> Figure {
         Some(row(&city.ville, cells))
     });
     Figure {
-        title: view.say("Durée moyenne d’une location", "Average length of a rental").to_owned(),
+        title: view
+            .say("Durée moyenne d’une location", "Average length of a rental")
+            .to_owned(),
         note: view.best_of_cities(),
         chart: Some(bars::chart(said.join(", "), bars.collect(), 0)),
         tables: vec![Table::new("rotation.csv", 1, columns).rows(rows, view.lang)],
@@ -77,7 +86,13 @@ fn durees(view: &View<'_>) -> Figure {
 }
 
 fn contrats(view: &View<'_>) -> Figure {
-    let of = |ville: &str| view.report.valeur_contrats.get(ville).copied().unwrap_or_default();
+    let of = |ville: &str| {
+        view.report
+            .valeur_contrats
+            .get(ville)
+            .copied()
+            .unwrap_or_default()
+    };
     let bars = view.best().map(|city| {
         let words = view.whole_euros(of(&city.ville));
         Bar {
@@ -92,7 +107,13 @@ fn contrats(view: &View<'_>) -> Figure {
     });
     let said: Vec<String> = view
         .best()
-        .map(|city| format!("{} {}", cut(&city.ville, 40), view.whole_euros(of(&city.ville))))
+        .map(|city| {
+            format!(
+                "{} {}",
+                cut(&city.ville, 40),
+                view.whole_euros(of(&city.ville))
+            )
+        })
         .collect();
     let columns = [
         view.say("Ville", "City"),
@@ -104,7 +125,12 @@ fn contrats(view: &View<'_>) -> Figure {
         .iter()
         .map(|city| row(&city.ville, [view.euros(of(&city.ville))]));
     Figure {
-        title: view.say("Valeur des contrats de location", "Value of rental contracts").to_owned(),
+        title: view
+            .say(
+                "Valeur des contrats de location",
+                "Value of rental contracts",
+            )
+            .to_owned(),
         note: view.best_of_cities(),
         chart: Some(bars::chart(said.join(", "), bars.collect(), 0)),
         tables: vec![Table::new("valeur_contrats.csv", 1, columns).rows(rows, view.lang)],
@@ -133,7 +159,9 @@ fn par_modele(view: &View<'_>) -> Figure {
         row(modele, cells)
     });
     Figure {
-        title: view.say("Durée moyenne par modèle", "Average length by model").to_owned(),
+        title: view
+            .say("Durée moyenne par modèle", "Average length by model")
+            .to_owned(),
         note: view.say("En mois.", "In months.").to_owned(),
         tables: vec![
             Table::with_columns("rotation.csv", 1, columns)

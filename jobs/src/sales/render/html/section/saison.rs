@@ -37,7 +37,12 @@ fn indices(view: &View<'_>, global: Option<&Saison>) -> Figure {
         )
     };
     Figure {
-        title: view.say("Indice de chaque mois de l’année", "Index of each month of the year").to_owned(),
+        title: view
+            .say(
+                "Indice de chaque mois de l’année",
+                "Index of each month of the year",
+            )
+            .to_owned(),
         note: note.to_owned(),
         chart: shown.map(|saison| index_chart(view, saison)),
         tables: vec![heat(view)],
@@ -46,9 +51,20 @@ fn indices(view: &View<'_>, global: Option<&Saison>) -> Figure {
 }
 
 fn index_chart(view: &View<'_>, saison: &Saison) -> crate::sales::render::html::chart::Chart {
-    let known = || saison.indices.values().flatten().map(|index| i128::from(index.0));
-    let ends = (known().min().unwrap_or(AVERAGE), known().max().unwrap_or(AVERAGE));
-    let plane = Plane::new(12, ends, AVERAGE, ONE, |value| number::count((value / ONE) as u64, view.lang));
+    let known = || {
+        saison
+            .indices
+            .values()
+            .flatten()
+            .map(|index| i128::from(index.0))
+    };
+    let ends = (
+        known().min().unwrap_or(AVERAGE),
+        known().max().unwrap_or(AVERAGE),
+    );
+    let plane = Plane::new(12, ends, AVERAGE, ONE, |value| {
+        number::count((value / ONE) as u64, view.lang)
+    });
     let mut said = Vec::new();
     let mut columns = Vec::new();
     for (month, index) in (1..).zip(saison.indices.values()) {
@@ -56,7 +72,10 @@ fn index_chart(view: &View<'_>, saison: &Saison) -> crate::sales::render::html::
             columns.push(Column::default());
             continue;
         };
-        let (name, words) = (number::mois_nom(month, view.lang), number::fixed(*index, 0, view.lang));
+        let (name, words) = (
+            number::mois_nom(month, view.lang),
+            number::fixed(*index, 0, view.lang),
+        );
         said.push(format!("{name} {words}"));
         let value = i128::from(index.0) - AVERAGE;
         columns.push(Column {
@@ -83,7 +102,7 @@ fn heat(view: &View<'_>) -> Table {
         cells.extend(saison.indices.values().map(|index| Cell {
             text: or_none(*index, |index| number::fixed(index, 0, view.lang)),
             full: None,
-            class: index.map_or("", heat_class),
+            class: index.map_or("h0", heat_class),
         }));
         Some(cells)
     });
@@ -95,7 +114,7 @@ fn heat_class(index: Fixed<2>) -> &'static str {
         ..7_000 => "l3",
         7_000..8_500 => "l2",
         8_500..9_500 => "l1",
-        9_500..=10_500 => "",
+        9_500..=10_500 => "h0",
         10_501..=11_500 => "h1",
         11_501..=13_000 => "h2",
         13_001.. => "h3",
@@ -103,7 +122,9 @@ fn heat_class(index: Fixed<2>) -> &'static str {
 }
 
 fn variations(view: &View<'_>, global: Option<&Saison>) -> Figure {
-    let all: Vec<&String> = global.map(|saison| saison.variations.keys().collect()).unwrap_or_default();
+    let all: Vec<&String> = global
+        .map(|saison| saison.variations.keys().collect())
+        .unwrap_or_default();
     let months = view.last_months(all.iter().copied());
     let value = |ville: &str, mois: &str| -> Option<Percent> {
         *view.report.saisonnalite.get(ville)?.variations.get(mois)?
@@ -113,7 +134,10 @@ fn variations(view: &View<'_>, global: Option<&Saison>) -> Figure {
         .filter_map(|mois| Some((*mois, value(GLOBAL, mois)?)))
         .collect();
     let title = view
-        .say("Variation d’un mois à l’autre", "Change from month to month")
+        .say(
+            "Variation d’un mois à l’autre",
+            "Change from month to month",
+        )
         .to_owned();
     if known.is_empty() {
         let note = view.say(
@@ -163,7 +187,11 @@ fn variation_chart(
                 class: if value.0 < 0 { "low" } else { "high" }.to_owned(),
                 tip: view.pair(&view.mois(mois), &words),
             }],
-            label: if few { number::whole_percent(*value, view.lang) } else { String::new() },
+            label: if few {
+                number::whole_percent(*value, view.lang)
+            } else {
+                String::new()
+            },
         }
     });
     let mut marks = plane.columns(columns.collect(), 0);
@@ -180,11 +208,15 @@ fn variation_table<'v>(
     months: &[&str],
     value: impl Fn(&str, &str) -> Option<Percent>,
 ) -> Table {
-    let villes: Vec<&str> = std::iter::once(GLOBAL).chain(view.coloured.iter().copied()).collect();
+    let villes: Vec<&str> = std::iter::once(GLOBAL)
+        .chain(view.coloured.iter().copied())
+        .collect();
     let mut columns = vec![view.say("Mois", "Month").into()];
     columns.extend(villes.iter().map(|ville| cut(view.ville(ville), 24).into()));
-    let mut table = Table::with_columns("saisonnalite.csv", 1, columns)
-        .folded(view.say("Variations de chaque mois et ville", "Changes of each month and city"));
+    let mut table = Table::with_columns("saisonnalite.csv", 1, columns).folded(view.say(
+        "Variations de chaque mois et ville",
+        "Changes of each month and city",
+    ));
     table.rows = months
         .iter()
         .map(|mois| {

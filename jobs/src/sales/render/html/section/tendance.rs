@@ -53,7 +53,10 @@ fn figure(view: &View<'_>, global: &Tendance) -> Figure {
     });
     Figure {
         title: view
-            .say("CA des derniers mois et prévision", "Revenue of the last months and forecast")
+            .say(
+                "CA des derniers mois et prévision",
+                "Revenue of the last months and forecast",
+            )
             .to_owned(),
         note,
         chart: Some(chart(view, global)),
@@ -70,7 +73,9 @@ fn chart(view: &View<'_>, global: &Tendance) -> Chart {
     let values = || known.iter().map(|(_, ca)| i128::from(ca.0)).chain(line);
     let high = values().max().unwrap_or(0);
     let low = values().min().unwrap_or(0).min(0);
-    let plane = Plane::new(known.len() + 1, (low, high), 0, 100, |cents| view.on_axis(cents));
+    let plane = Plane::new(known.len() + 1, (low, high), 0, 100, |cents| {
+        view.on_axis(cents)
+    });
 
     let end = (plane.x(known.len()), plane.y(line[1]));
     let mut marks = vec![Mark::Line {
@@ -89,9 +94,17 @@ fn chart(view: &View<'_>, global: &Tendance) -> Chart {
     }));
     for (&(x, y), (mois, ca)) in points.iter().zip(&known) {
         let tip = view.pair(&view.mois(mois), &view.whole_euros(*ca));
-        marks.push(Mark::Dot { x, y, class: "real", tip });
+        marks.push(Mark::Dot {
+            x,
+            y,
+            class: "real",
+            tip,
+        });
     }
-    let label = view.pair(view.say("prévision", "forecast"), &view.whole_euros(forecast.ca));
+    let label = view.pair(
+        view.say("prévision", "forecast"),
+        &view.whole_euros(forecast.ca),
+    );
     marks.push(Mark::Dot {
         x: end.0,
         y: end.1,
@@ -99,7 +112,11 @@ fn chart(view: &View<'_>, global: &Tendance) -> Chart {
         tip: view.pair(&view.mois(&forecast.mois), &label),
     });
     // above the point, or below it where the line rises into the words
-    let away = if end.1 < points[points.len() - 1].1 { -12 } else { 24 };
+    let away = if end.1 < points[points.len() - 1].1 {
+        -12
+    } else {
+        24
+    };
     let y = Coord::from_units(away).0 + end.1.0;
     marks.push(Mark::Text {
         x: Coord::from_units(100),
@@ -126,7 +143,9 @@ fn history<'a>(
     let mut known: Vec<(&str, Euros)> = if periode.mois_sans_trous {
         let complete = periode.mois.iter().filter(|mois| !view.partial(mois));
         let before = complete.filter(|mois| **mois < global.mois[0]);
-        before.filter_map(|mois| Some((mois.as_str(), ca(mois)?))).collect()
+        before
+            .filter_map(|mois| Some((mois.as_str(), ca(mois)?)))
+            .collect()
     } else {
         Vec::new()
     };

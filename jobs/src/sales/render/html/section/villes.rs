@@ -14,7 +14,7 @@ pub(in crate::sales::render::html) fn classement(view: &View<'_>) -> Section {
         let (ca, part) = (view.whole_euros(city.ca), view.percent(city.part));
         Bar {
             name: format!("{}. {}", city.rang, city.ville),
-            value: view.say(format!("{ca} · {part}"), format!("{ca} · {part}")),
+            value: format!("{ca} · {part}"),
             pieces: vec![(
                 city.ca.0.into(),
                 view.colour(&city.ville).to_owned(),
@@ -75,7 +75,13 @@ fn comparatif(view: &View<'_>) -> Table {
 
 /// Sales and rentals of each city.
 pub(in crate::sales::render::html) fn repartition(view: &View<'_>) -> Section {
-    let parts = |ville: &str| view.report.repartition.get(ville).copied().unwrap_or_default();
+    let parts = |ville: &str| {
+        view.report
+            .repartition
+            .get(ville)
+            .copied()
+            .unwrap_or_default()
+    };
     let share = |percent| number::fixed(percent, 1, view.lang);
     let words = |ParType { vente, location }: ParType<Part>| {
         let (v, l) = (share(vente.pourcentage), share(location.pourcentage));
@@ -122,7 +128,10 @@ pub(in crate::sales::render::html) fn repartition(view: &View<'_>) -> Section {
     });
     let figure = Figure {
         title: view
-            .say("Part des ventes et des locations", "Share of sales and rentals")
+            .say(
+                "Part des ventes et des locations",
+                "Share of sales and rentals",
+            )
             .to_owned(),
         note: format!(
             "{} {}",
