@@ -132,10 +132,11 @@ impl Plane {
         marks
     }
 
-    /// Labels below for the months of the year.
+    /// Labels below for the months of the year; every second one where the screen is narrow.
     pub(super) fn calendar(&self, lang: Lang) -> Vec<Mark> {
+        let class = |month: usize| if month % 2 == 0 { "m w" } else { "m" };
         (1..=12)
-            .map(|month| self.below(month - 1, FIRST_ROW, "m", short(month, lang)))
+            .map(|month| self.below(month - 1, FIRST_ROW, class(month), short(month, lang)))
             .collect()
     }
 

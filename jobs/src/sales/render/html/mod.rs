@@ -10,6 +10,9 @@ mod page;
 mod section;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 use askama::Template;
 
 use self::chart::Mark;
