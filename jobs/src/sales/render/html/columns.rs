@@ -134,7 +134,7 @@ impl Plane {
 
     /// Labels below for the months of the year; every second one where the screen is narrow.
     pub(super) fn calendar(&self, lang: Lang) -> Vec<Mark> {
-        let class = |month: usize| if month % 2 == 0 { "m w" } else { "m" };
+        let class = |month: usize| if month.is_multiple_of(2) { "m w" } else { "m" };
         (1..=12)
             .map(|month| self.below(month - 1, FIRST_ROW, class(month), short(month, lang)))
             .collect()

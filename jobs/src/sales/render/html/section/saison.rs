@@ -8,9 +8,9 @@ use crate::sales::render::html::view::View;
 use crate::sales::render::number::{self, or_none};
 use crate::sales::report::{GLOBAL, Saison};
 
-/// An index of 100, and one percent.
-const AVERAGE: i128 = 100_00;
-const ONE: i128 = 1_00;
+/// An index of 100, and one percent, in hundredths.
+const AVERAGE: i128 = 10_000;
+const ONE: i128 = 100;
 
 /// Indices and variations.
 pub(in crate::sales::render::html) fn saisonnalite(view: &View<'_>) -> Section {
