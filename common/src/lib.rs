@@ -15,7 +15,7 @@
 //! * [`files`]: files that appear whole or not at all.
 //! * [`program`]: signals, the last error, exit codes.
 //! * [`settings`]: defaults, files, environment and flags, in that order.
-//! * [`telemetry`]: logs.
+//! * [`telemetry`]: where logs go.
 
 pub mod broker;
 pub mod chunk;

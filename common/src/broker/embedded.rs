@@ -59,10 +59,10 @@ impl Waiting {
     }
 
     /// Takes `message` in unless the queue is full; gives it back then.
-    fn offer(&self, message: Message) -> Result<(), Message> {
+    fn offer(&self, message: Message) -> Option<Message> {
         let mut messages = lock(&self.messages);
         if messages.bytes > 0 && messages.bytes + message.body.len() > QUEUE_BYTES {
-            return Err(message);
+            return Some(message);
         }
         messages.bytes += message.body.len();
         let more_room = messages.bytes < QUEUE_BYTES;
@@ -72,7 +72,7 @@ impl Waiting {
         if more_room {
             self.room.notify_one();
         }
-        Ok(())
+        None
     }
 
     /// Takes `message` in, however full the queue is.
@@ -216,8 +216,8 @@ impl Broker for Embedded {
         };
         loop {
             match taker.offer(message) {
-                Ok(()) => return Ok(()),
-                Err(refused) => message = refused,
+                None => return Ok(()),
+                Some(refused) => message = refused,
             }
             tokio::select! {
                 () = taker.room.notified() => {}

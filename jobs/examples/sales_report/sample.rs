@@ -7,7 +7,7 @@ use autoconnect_jobs::sales::request::{Facts, Margin};
 
 /// How large a sample is.
 #[derive(Debug, Clone, Copy)]
-pub struct Size {
+pub(crate) struct Size {
     /// Cities.
     pub villes: usize,
     /// Months, from January 2022 on.
@@ -58,7 +58,7 @@ const JANVIER_2022: i32 = 12 * 2022;
 const DEBUT: i32 = 18_993;
 
 /// Facts and partial of a job of that size.
-pub fn sample(size: Size) -> (Facts, Partial) {
+pub(crate) fn sample(size: Size) -> (Facts, Partial) {
     let mut partial = Partial::default();
     let mut facts = Facts {
         fichiers: vec!["transactions_autoconnect.csv".to_owned()],

@@ -11,7 +11,6 @@
 //! confirmation comes next.
 
 use std::collections::{BTreeMap, HashSet};
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -311,24 +310,19 @@ impl<'a> Flow<'a> {
 }
 
 /// Publishes once and waits for the confirmation. Its frames are queued at the first poll.
-fn publish(
-    channel: Channel,
-    ready: Arc<Ready>,
-) -> impl Future<Output = lapin::Result<Confirmation>> + Send + 'static {
-    async move {
-        let options = BasicPublishOptions {
-            mandatory: ready.mandatory,
-            ..BasicPublishOptions::default()
-        };
-        let confirmation = channel
-            .basic_publish(
-                ready.exchange.clone(),
-                ready.key.clone(),
-                options,
-                &ready.body,
-                ready.properties.clone(),
-            )
-            .await?;
-        confirmation.await
-    }
+async fn publish(channel: Channel, ready: Arc<Ready>) -> lapin::Result<Confirmation> {
+    let options = BasicPublishOptions {
+        mandatory: ready.mandatory,
+        ..BasicPublishOptions::default()
+    };
+    let confirmation = channel
+        .basic_publish(
+            ready.exchange.clone(),
+            ready.key.clone(),
+            options,
+            &ready.body,
+            ready.properties.clone(),
+        )
+        .await?;
+    confirmation.await
 }

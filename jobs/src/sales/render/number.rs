@@ -76,7 +76,7 @@ pub(super) fn fixed<const D: u32>(value: Fixed<D>, decimals: u32, lang: Lang) ->
 
 fn group(digits: &str, lang: Lang, text: &mut String) {
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(if lang == Lang::Fr { NARROW } else { ',' });
         }
         text.push(digit);

@@ -19,11 +19,14 @@ const VILLES: usize = 12;
 /// The most characters of a name in a table.
 const NAME: usize = 24;
 
+/// Writes one numbered part of the text.
+type Section = fn(&Report, &mut String);
+
 /// The whole text.
 pub(super) fn render(report: &Report) -> String {
     let mut out = String::new();
     header(report, &mut out);
-    let sections: [(&str, fn(&Report, &mut String)); 10] = [
+    let sections: [(&str, Section); 10] = [
         ("Classement des villes", classement),
         ("CA mensuel", ca_mensuel),
         ("Ventes et locations", repartition),
