@@ -28,8 +28,12 @@ def sums(frame):
     )
     found["centimes"] = (found["centimes"] * 100).round().astype("int64")
     # plain text, so that partitions whose categories differ can be put together
-    found = found.reset_index().astype(dict.fromkeys(KEYS, "object"))
-    return pd.DataFrame({"sums": [found]})
+    return pd.DataFrame({"sums": [found.reset_index().astype(dict.fromkeys(KEYS, "object"))]})
+
+
+def table(fine, keys, sums):
+    """The sums of these columns by these keys."""
+    return fine.groupby(keys, sort=False)[sums].sum().reset_index().values.tolist()
 
 
 def main(file, workers):
@@ -42,7 +46,11 @@ def main(file, workers):
         client.wait_for_workers(workers)
         rows = dd.read_csv(file, blocksize="32MiB", usecols=list(COLUMNS), dtype=COLUMNS)
         parts = rows.map_partitions(sums, meta={"sums": object}).compute()["sums"]
-        answer(pd.concat(list(parts)).groupby(KEYS, sort=False).sum().reset_index().values.tolist())
+        fine = pd.concat(list(parts))
+        answer(
+            table(fine, ["ville", "mois", "type"], ["nombre", "centimes"]),
+            table(fine, ["ville", "type", "modele"], ["nombre", "centimes", "duree"]),
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Polars: one lazy streaming scan, one group-by at the finest grain."""
+"""Polars: one lazy streaming scan, one group-by at the finest grain, both tables from it."""
 
 import sys
 
@@ -16,14 +16,21 @@ SCHEMA = {
     "duree_location_mois": pl.Int16,
 }
 
-answer(
+fine = (
     pl.scan_csv(sys.argv[1], schema=SCHEMA, null_values=["NULL"])
-    .group_by("ville", pl.col("date").str.head(7).alias("mois"), "type", "modele")
+    .select(
+        "ville", pl.col("date").str.head(7).alias("mois"), "type", "modele", "prix",
+        pl.col("duree_location_mois").alias("duree"),
+    )
+    .group_by("ville", "mois", "type", "modele")
     .agg(
-        pl.len(),
-        (pl.col("prix").sum() * 100).round().cast(pl.Int64),
-        pl.col("duree_location_mois").cast(pl.Int64).sum(),
+        pl.len().alias("nombre"),
+        (pl.col("prix").sum() * 100).round().cast(pl.Int64).alias("centimes"),
+        pl.col("duree").cast(pl.Int64).sum(),
     )
     .collect(engine="streaming")
-    .rows()
+)
+answer(
+    fine.group_by("ville", "mois", "type").agg(pl.col("nombre", "centimes").sum()).rows(),
+    fine.group_by("ville", "type", "modele").agg(pl.col("nombre", "centimes", "duree").sum()).rows(),
 )
