@@ -417,7 +417,7 @@ type Change<'a> = (&'a str, &'a dyn Fn(&Path));
 #[test]
 fn a_file_changed_while_read_is_refused() {
     let folder = folder();
-    let changes: [Change; 4] = [
+    let changes: [Change<'_>; 4] = [
         ("longer", &|path| {
             let mut file = File::options().append(true).open(path).expect("opened");
             file.write_all(b"TX2\n").expect("written");
