@@ -48,9 +48,9 @@ pub(super) fn chart(desc: String, bars: Vec<Bar>, full: i128) -> Chart {
     if low < 0 {
         let zero = scale.at(0);
         marks.push(Mark::Line {
-            from: (zero, whole(0)),
-            to: (zero, whole(height)),
-            class: "z",
+            points: vec![(zero, whole(0)), (zero, whole(height))],
+            class: "z".to_owned(),
+            tip: String::new(),
         });
     }
     Chart {

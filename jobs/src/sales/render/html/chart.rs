@@ -42,11 +42,11 @@ pub(super) enum Mark {
         class: String,
         tip: String,
     },
-    /// A straight line.
+    /// A line through points.
     Line {
-        from: (Coord, Coord),
-        to: (Coord, Coord),
-        class: &'static str,
+        points: Vec<(Coord, Coord)>,
+        class: String,
+        tip: String,
     },
     /// A point.
     Dot {

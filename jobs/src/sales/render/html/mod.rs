@@ -192,18 +192,7 @@ fn key_figures(view: &View<'_>) -> Vec<KeyFigure> {
         KeyFigure {
             name: "Transactions",
             value: view.count(transactions),
-            note: view.say(
-                format!(
-                    "dans {} villes, {} modèles",
-                    report.villes.len(),
-                    report.modeles.len()
-                ),
-                format!(
-                    "in {} cities, {} models",
-                    report.villes.len(),
-                    report.modeles.len()
-                ),
-            ),
+            note: scope(view),
         },
         KeyFigure {
             name: view.say("Ventes – locations", "Sales – rentals"),
@@ -241,6 +230,25 @@ fn key_figures(view: &View<'_>) -> Vec<KeyFigure> {
             }),
         },
     ]
+}
+
+/// How many cities and models there are.
+fn scope(view: &View<'_>) -> String {
+    let some = |n: usize, one: &str, many: &str| {
+        let noun = if n < 2 { one } else { many };
+        format!("{} {noun}", view.count(n as u64))
+    };
+    let (villes, modeles) = (view.report.villes.len(), view.report.modeles.len());
+    match view.lang {
+        Lang::Fr => {
+            let villes = some(villes, "ville", "villes");
+            format!("dans {villes}, {}", some(modeles, "modèle", "modèles"))
+        }
+        Lang::En => {
+            let villes = some(villes, "city", "cities");
+            format!("in {villes}, {}", some(modeles, "model", "models"))
+        }
+    }
 }
 
 fn terms(view: &View<'_>) -> Vec<(&'static str, &'static str)> {

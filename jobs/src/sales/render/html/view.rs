@@ -77,14 +77,7 @@ impl<'a> View<'a> {
         if self.report.comparatif.len() < 2 {
             return Vec::new();
         }
-        let mut legend: Vec<Legend> = self
-            .coloured
-            .iter()
-            .map(|ville| Legend {
-                class: self.colour(ville),
-                label: cut(ville, 30),
-            })
-            .collect();
+        let mut legend = self.legend_of_coloured();
         if self.others() > 0 {
             legend.push(Legend {
                 class: OTHERS,
@@ -92,6 +85,17 @@ impl<'a> View<'a> {
             });
         }
         legend
+    }
+
+    /// The cities with a colour of their own.
+    pub(super) fn legend_of_coloured(&self) -> Vec<Legend> {
+        self.coloured
+            .iter()
+            .map(|ville| Legend {
+                class: self.colour(ville),
+                label: cut(ville, 30),
+            })
+            .collect()
     }
 
     /// What the cities without a colour are called together.

@@ -61,7 +61,7 @@ fn top_figure(view: &View<'_>, title: String, class: &str, list: &[TopModele]) -
         pieces: vec![(
             top.nombre.into(),
             class.to_owned(),
-            view.pair(&top.modele, &view.whole_euros(top.ca)),
+            view.pair(&cut(&top.modele, 40), &view.whole_euros(top.ca)),
         )],
     });
     let columns = [

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::fixed::{Euros, Fixed};
 use crate::sales::render::figures::{add, cut, monthly};
+use crate::sales::render::html::chart::{Chart, Mark};
 use crate::sales::render::html::columns::{Column, Piece, Plane};
 use crate::sales::render::html::page::{Figure, Section, Table, row};
 use crate::sales::render::html::view::View;
@@ -31,32 +32,88 @@ pub(in crate::sales::render::html) fn ca_mensuel(view: &View<'_>) -> Section {
         notes.push(gaps.to_owned());
     }
     notes.retain(|note| !note.is_empty());
-    let mut tables = vec![by_city(view, &months, &totals)];
-    tables.push(by_type(view, GLOBAL, &months, |mois| {
-        totals.get(mois).copied()
-    }));
-    for ville in &view.coloured {
-        let ca = view.report.ca_mensuel.get(*ville);
-        let mut table = by_type(view, ville, &months, |mois| ca?.get(mois).copied());
-        table.screen = true;
-        tables.push(table);
-    }
-    let figure = Figure {
+    let stacked = Figure {
         title: view
             .say("CA par mois et par ville", "Revenue by month and city")
             .to_owned(),
         note: notes.join(" "),
         legend: view.legend(),
-        chart: Some(chart(view, &months, &totals)),
-        tables,
+        chart: Some(stack(view, &months, &totals)),
+        tables: vec![by_city(view, &months, &totals)],
         ..Figure::default()
     };
     Section {
         id: "mois",
         title: view.say("CA mensuel", "Monthly revenue"),
         text: Vec::new(),
-        figures: vec![figure],
+        figures: vec![stacked, side_by_side(view, &months, &totals)],
     }
+}
+
+/// The cities with a colour of their own, each on a line, and what their CA is made of.
+fn side_by_side(view: &View<'_>, months: &[&str], totals: &BTreeMap<&str, CaMois>) -> Figure {
+    let complete: Vec<&str> = months
+        .iter()
+        .copied()
+        .filter(|mois| !view.partial(mois))
+        .collect();
+    let (mut note, mut chart) = (String::new(), None);
+    if let (2.., [.., last]) = (view.coloured.len(), &complete[..]) {
+        chart = (complete.len() > 1).then(|| lines(view, &complete, last));
+    }
+    if chart.is_some() {
+        note.push_str(view.say("Mois complets.", "Complete months."));
+    }
+    let all = by_type(view, GLOBAL, months, |mois| totals.get(mois).copied());
+    let mut tables = vec![all];
+    for ville in view.coloured.iter().filter(|_| view.coloured.len() > 1) {
+        let ca = view.report.ca_mensuel.get(*ville);
+        let mut table = by_type(view, ville, months, |mois| ca?.get(mois).copied());
+        table.screen = true;
+        tables.push(table);
+    }
+    Figure {
+        title: view
+            .say("CA de chaque ville", "Revenue of each city")
+            .to_owned(),
+        note,
+        legend: if chart.is_some() {
+            view.legend_of_coloured()
+        } else {
+            Vec::new()
+        },
+        chart,
+        tables,
+        ..Figure::default()
+    }
+}
+
+fn lines(view: &View<'_>, months: &[&str], last: &str) -> Chart {
+    let of = |ville: &str, mois: &str| ca(view, ville, mois).unwrap_or_default();
+    let all = view
+        .coloured
+        .iter()
+        .flat_map(|ville| months.iter().map(|mois| of(ville, mois).0));
+    let highest = all.max().unwrap_or(0);
+    let plane = Plane::new(months.len(), (0, highest.into()), 0, 100, |cents| {
+        view.on_axis(cents)
+    });
+    let line = |ville: &&str| Mark::Line {
+        points: (0..)
+            .zip(months)
+            .map(|(slot, mois)| (plane.x(slot), plane.y(of(ville, mois).0.into())))
+            .collect(),
+        class: view.colour(ville).to_owned(),
+        tip: cut(ville, 40),
+    };
+    let mut marks: Vec<Mark> = view.coloured.iter().map(line).collect();
+    marks.extend(plane.months(months, view.lang));
+    let said: Vec<String> = view
+        .coloured
+        .iter()
+        .map(|ville| format!("{} {}", cut(ville, 40), view.whole_euros(of(ville, last))))
+        .collect();
+    plane.chart(view.pair(&view.mois(last), &said.join(", ")), marks)
 }
 
 /// The CA of a city in a month; `None` where the report does not say.
@@ -74,11 +131,8 @@ fn rest(view: &View<'_>, mois: &str, total: Euros) -> Euros {
     Fixed(total.0.saturating_sub(coloured.0))
 }
 
-fn chart(
-    view: &View<'_>,
-    months: &[&str],
-    totals: &BTreeMap<&str, CaMois>,
-) -> crate::sales::render::html::chart::Chart {
+/// All cities, stacked.
+fn stack(view: &View<'_>, months: &[&str], totals: &BTreeMap<&str, CaMois>) -> Chart {
     let total = |mois: &str| totals.get(mois).map_or(Fixed(0), |ca| ca.total);
     let highest = months
         .iter()

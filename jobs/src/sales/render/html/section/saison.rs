@@ -2,8 +2,9 @@
 
 use crate::fixed::{Fixed, Percent};
 use crate::sales::render::figures::{cut, extremes};
+use crate::sales::render::html::chart::Chart;
 use crate::sales::render::html::columns::{Column, Piece, Plane};
-use crate::sales::render::html::page::{Cell, Figure, Section, Table, row};
+use crate::sales::render::html::page::{Cell, Figure, Section, Table, others, row};
 use crate::sales::render::html::view::View;
 use crate::sales::render::number::{self, or_none};
 use crate::sales::report::{GLOBAL, Saison};
@@ -50,7 +51,7 @@ fn indices(view: &View<'_>, global: Option<&Saison>) -> Figure {
     }
 }
 
-fn index_chart(view: &View<'_>, saison: &Saison) -> crate::sales::render::html::chart::Chart {
+fn index_chart(view: &View<'_>, saison: &Saison) -> Chart {
     let known = || {
         saison
             .indices
@@ -163,11 +164,7 @@ fn variations(view: &View<'_>, global: Option<&Saison>) -> Figure {
     }
 }
 
-fn variation_chart(
-    view: &View<'_>,
-    months: &[&str],
-    known: &[(&str, Percent)],
-) -> crate::sales::render::html::chart::Chart {
+fn variation_chart(view: &View<'_>, months: &[&str], known: &[(&str, Percent)]) -> Chart {
     let values = || known.iter().map(|(_, value)| i128::from(value.0));
     let ends = (values().min().unwrap_or(0), values().max().unwrap_or(0));
     let plane = Plane::new(months.len(), ends, 0, ONE, |value| {
@@ -224,9 +221,6 @@ fn variation_table<'v>(
             row(&view.mois(mois), cells)
         })
         .collect();
-    let others = view.others();
-    if others > 0 {
-        table.more = super::super::page::others(others, view.lang);
-    }
+    table.more = others(view.others(), view.lang);
     table
 }

@@ -79,19 +79,19 @@ fn chart(view: &View<'_>, global: &Tendance) -> Chart {
 
     let end = (plane.x(known.len()), plane.y(line[1]));
     let mut marks = vec![Mark::Line {
-        from: (plane.x(known.len() - 3), plane.y(line[0])),
-        to: end,
-        class: "fit",
+        points: vec![(plane.x(known.len() - 3), plane.y(line[0])), end],
+        class: "fit".to_owned(),
+        tip: String::new(),
     }];
     let points: Vec<(Coord, Coord)> = (0..)
         .zip(&known)
         .map(|(slot, (_, ca))| (plane.x(slot), plane.y(ca.0.into())))
         .collect();
-    marks.extend(points.windows(2).map(|pair| Mark::Line {
-        from: pair[0],
-        to: pair[1],
-        class: "real",
-    }));
+    marks.push(Mark::Line {
+        points: points.clone(),
+        class: "real".to_owned(),
+        tip: String::new(),
+    });
     for (&(x, y), (mois, ca)) in points.iter().zip(&known) {
         let tip = view.pair(&view.mois(mois), &view.whole_euros(*ca));
         marks.push(Mark::Dot {

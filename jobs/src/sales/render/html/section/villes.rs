@@ -11,15 +11,15 @@ use crate::sales::report::Part;
 /// The ranking.
 pub(in crate::sales::render::html) fn classement(view: &View<'_>) -> Section {
     let bars = view.best().map(|city| {
-        let (ca, part) = (view.whole_euros(city.ca), view.percent(city.part));
+        let ca = view.whole_euros(city.ca);
         Bar {
             name: format!("{}. {}", city.rang, city.ville),
-            value: format!("{ca} · {part}"),
             pieces: vec![(
                 city.ca.0.into(),
                 view.colour(&city.ville).to_owned(),
-                view.pair(&city.ville, &ca),
+                view.pair(&cut(&city.ville, 40), &ca),
             )],
+            value: ca,
         }
     });
     let ranked: Vec<String> = view
@@ -52,7 +52,7 @@ fn comparatif(view: &View<'_>) -> Table {
         view.say("Loyer moyen", "Average rent"),
         view.say("Croiss. mois", "Growth, month"),
         view.say("Croiss. trim.", "Growth, quarter"),
-        view.say("Écart moyenne", "Against mean"),
+        view.say("Écart à la moy.", "Against mean"),
     ];
     let rows = view.report.comparatif.iter().map(|city| {
         row(
