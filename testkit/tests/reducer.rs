@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail, ensure};
 use autoconnect_common::broker::embedded::Embedded;
@@ -23,6 +23,8 @@ use autoconnect_reducer::{Config, Error, Summary};
 use autoconnect_testkit::broker::soon;
 use autoconnect_testkit::chaos::{Chaos, Mischief};
 use autoconnect_testkit::cluster::{self, Cluster, End, files_of, results_of};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_pcg::Pcg64Mcg;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -247,6 +249,12 @@ fn kill_at(point: Point, visit: u32) -> impl Fn(Point) -> bool + Send + Sync + '
     move |at| at == point && seen.fetch_add(1, Ordering::Relaxed) + 1 == visit
 }
 
+/// Kills at one point in ten, as the seed says.
+fn kill_at_random(seed: u64) -> impl Fn(Point) -> bool + Send + Sync + 'static {
+    let rng = Mutex::new(Pcg64Mcg::seed_from_u64(seed));
+    move |_| rng.lock().is_ok_and(|mut rng| rng.random_bool(0.1))
+}
+
 fn never(_: Point) -> bool {
     false
 }
@@ -269,20 +277,26 @@ fn killed_at_every_point_it_goes_on_to_the_same_bytes() -> Result<()> {
             // the one point that only long journals come by; a byte is long
             world.snapshot_after = (point == Point::SnapshotWritten || visit == 2).then_some(1);
             world.send(&case.messages)?;
-            let first = world.live(&[&case.job], kill_at(point, visit))?;
-            let Life::Killed(at) = first else {
-                // a job comes by its end once
+            let first = world.live(&[&case.job], kill_at(point, visit));
+            let first = first.with_context(|| format!("{point:?}, {visit}"))?;
+            if !world.is_open(&case.job) {
+                // a job comes by its end once; the last commits may be those of a reducer on its way out
                 ensure!(visit > 1, "it never came by {point:?}");
                 world.check_done(&case)?;
                 continue;
-            };
-            ensure!(at == point, "killed at {at:?}, expected {point:?}");
+            }
+            ensure!(
+                matches!(first, Life::Killed(at) if at == point),
+                "{first:?}"
+            );
             world
                 .check_nothing_is_half_done(&[&case])
                 .with_context(|| format!("killed at {point:?}, {visit}"))?;
 
             let come_again = world.broker.figures().on_their_way;
-            let (summary, ends) = world.live(&[&case.job], never)?.whole()?;
+            let second = world.live(&[&case.job], never);
+            let second = second.with_context(|| format!("after {point:?}, {visit}"))?;
+            let (summary, ends) = second.whole()?;
             let what = format!("{point:?}, {visit}: {come_again} came again, {summary:?}");
             ensure!(ends[0].status == Status::Done, "{what}: {ends:?}");
             world.check_done(&case).with_context(|| what.clone())?;
@@ -323,21 +337,16 @@ fn killed_again_and_again_with_two_jobs_it_comes_to_the_same_bytes() -> Result<(
         for case in both {
             world.send(&case.messages)?;
         }
-        let points = Point::ALL.len();
         let mut life = 0;
         loop {
             // who was told of an end is not told again
             let open = both.map(|case| &case.job).into_iter();
             let jobs: Vec<&JobId> = open.filter(|job| world.is_open(job)).collect();
-            // every life is killed somewhere else, the last ones nowhere
-            let at = usize::try_from(seed)? * 5 + life * 7;
-            let kill = kill_at(Point::ALL[at % points], 1 + u32::try_from(at % 3)?);
-            let lived = match life {
-                0..20 => world.live(&jobs, kill)?,
-                _ => {
-                    world.broker.calm();
-                    world.live(&jobs, never)?
-                }
+            let lived = if life < 20 {
+                world.live(&jobs, kill_at_random(seed * 100 + life))?
+            } else {
+                world.broker.calm();
+                world.live(&jobs, never)?
             };
             world
                 .check_nothing_is_half_done(&both)
@@ -354,7 +363,7 @@ fn killed_again_and_again_with_two_jobs_it_comes_to_the_same_bytes() -> Result<(
             check_files(&own, case).with_context(|| format!("seed {seed}"))?;
         }
     }
-    ensure!(kills > 40, "only {kills} kills");
+    ensure!(kills > 30, "only {kills} kills");
     Ok(())
 }
 
