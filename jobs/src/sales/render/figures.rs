@@ -138,7 +138,7 @@ pub(super) fn highlights(report: &Report, lang: Lang) -> Vec<String> {
 
 fn leader(report: &Report, lang: Lang) -> Option<String> {
     let first = report.comparatif.first().filter(|first| first.ca.0 > 0)?;
-    let (ville, ca) = (clean(&first.ville), number::euros_entiers(first.ca, lang));
+    let (ville, ca) = (cut(&first.ville, 60), number::euros_entiers(first.ca, lang));
     let part = number::percent(first.part, lang);
     Some(match lang {
         Lang::Fr => format!("{ville} est en tête : {ca} de CA, soit {part} du total."),

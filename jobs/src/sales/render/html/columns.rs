@@ -165,9 +165,7 @@ impl Plane {
         }
         for slot in year_slots(months) {
             let year = months[slot].split('-').next().unwrap_or_default();
-            let last = (slot + 1) * 10 > months.len() * 9;
-            let class = if last && slot > 0 { "m y e" } else { "m y" };
-            marks.push(self.below(slot, SECOND_ROW, class, year.to_owned()));
+            marks.push(self.below(slot, SECOND_ROW, "m", year.to_owned()));
         }
         marks
     }
