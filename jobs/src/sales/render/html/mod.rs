@@ -164,7 +164,7 @@ fn incomplete(view: &View<'_>) -> String {
     named.retain(|name| !name.is_empty());
     let (n, named) = (view.count(lost.len() as u64), named.join(", "));
     view.say(
-        format!("Rapport incomplet : {n} lot(s) de lignes n’ont pas pu être comptés. Lots perdus : {named} (tables/qualite.csv)."),
+        format!("Rapport incomplet\u{a0}: {n} lot(s) de lignes n’ont pas pu être comptés. Lots perdus\u{a0}: {named} (tables/qualite.csv)."),
         format!("Incomplete report: {n} chunk(s) of rows could not be counted. Lost chunks: {named} (tables/qualite.csv)."),
     )
 }
@@ -260,7 +260,7 @@ fn terms(view: &View<'_>) -> Vec<(&'static str, &'static str)> {
         (
             (
                 "CA",
-                "somme des prix ; pour une location, le loyer mensuel tel qu’il est enregistré.",
+                "somme des prix\u{a0}; pour une location, le loyer mensuel tel qu’il est enregistré.",
             ),
             (
                 "Revenue",
@@ -270,7 +270,7 @@ fn terms(view: &View<'_>) -> Vec<(&'static str, &'static str)> {
         (
             (
                 "Mois incomplet",
-                "premier ou dernier mois que les données ne couvrent pas en entier ; il reste hors des variations, des indices et des tendances.",
+                "premier ou dernier mois que les données ne couvrent pas en entier\u{a0}; il reste hors des variations, des indices et des tendances.",
             ),
             (
                 "Partial month",
@@ -280,7 +280,7 @@ fn terms(view: &View<'_>) -> Vec<(&'static str, &'static str)> {
         (
             (
                 "Indice",
-                "CA moyen d’un mois de l’année rapporté à celui d’un mois moyen ; 100 est la moyenne.",
+                "CA moyen d’un mois de l’année rapporté à celui d’un mois moyen\u{a0}; 100 est la moyenne.",
             ),
             (
                 "Index",
@@ -290,7 +290,7 @@ fn terms(view: &View<'_>) -> Vec<(&'static str, &'static str)> {
         (
             (
                 "Croissance",
-                "dernier mois complet contre celui d’avant ; trois derniers mois complets contre les trois d’avant.",
+                "dernier mois complet contre celui d’avant\u{a0}; trois derniers mois complets contre les trois d’avant.",
             ),
             (
                 "Growth",
@@ -320,7 +320,7 @@ fn terms(view: &View<'_>) -> Vec<(&'static str, &'static str)> {
         (
             (
                 "Tendance",
-                "droite des moindres carrés sur les trois derniers mois complets, prolongée d’un mois ; R² dit comment elle leur va.",
+                "droite des moindres carrés sur les trois derniers mois complets, prolongée d’un mois\u{a0}; R² dit comment elle leur va.",
             ),
             (
                 "Trend",

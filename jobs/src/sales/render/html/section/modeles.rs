@@ -37,7 +37,7 @@ pub(in crate::sales::render::html) fn top(view: &View<'_>) -> Section {
     let cut = view.best_of_cities();
     if !cut.is_empty() {
         let rest = view.say(
-            "Toutes : tables/top_modeles.csv",
+            "Toutes\u{a0}: tables/top_modeles.csv",
             "All: tables/top_modeles.csv",
         );
         text.push(format!("{cut} {rest}"));

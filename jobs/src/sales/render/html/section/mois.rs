@@ -19,14 +19,14 @@ pub(in crate::sales::render::html) fn ca_mensuel(view: &View<'_>) -> Section {
     let mut notes = vec![view.last_of_months(all.len())];
     if months.iter().any(|mois| view.partial(mois)) {
         let partial = view.say(
-            "Teinte claire : mois incomplet.",
+            "Teinte claire\u{a0}: mois incomplet.",
             "Pale: a month that the data do not fully cover.",
         );
         notes.push(partial.to_owned());
     }
     if !view.report.periode.mois_sans_trous {
         let gaps = view.say(
-            "La période est très longue : seuls ses mois avec des transactions sont montrés.",
+            "La période est très longue\u{a0}: seuls ses mois avec des transactions sont montrés.",
             "The period is very long: only its months with transactions are shown.",
         );
         notes.push(gaps.to_owned());

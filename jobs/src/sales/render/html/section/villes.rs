@@ -82,7 +82,7 @@ pub(in crate::sales::render::html) fn repartition(view: &View<'_>) -> Section {
             .copied()
             .unwrap_or_default()
     };
-    let share = |percent| number::fixed(percent, 1, view.lang);
+    let share = |percent| number::fixed(percent, 2, view.lang);
     let words = |ParType { vente, location }: ParType<Part>| {
         let (v, l) = (share(vente.pourcentage), share(location.pourcentage));
         view.say(format!("{v}\u{a0}% – {l}\u{a0}%"), format!("{v}% – {l}%"))
