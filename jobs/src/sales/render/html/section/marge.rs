@@ -76,7 +76,7 @@ pub(in crate::sales::render::html) fn marge(view: &View<'_>) -> Section {
             .to_owned(),
         note: view.best_of_cities(),
         legend,
-        chart: Some(bars::chart(said.join(", "), bars, 0)),
+        chart: Some(bars::chart(said.join(", "), bars)),
         tables: vec![Table::new("marge.csv", 2, columns).rows(rows, view.lang)],
         ..Figure::default()
     };

@@ -80,7 +80,7 @@ fn lignes(view: &View<'_>) -> Figure {
     Figure {
         title: view.say("Lignes lues", "Rows read").to_owned(),
         legend: if shown { legend.into() } else { Vec::new() },
-        chart: shown.then(|| bars::chart(said, vec![bar], 0)),
+        chart: shown.then(|| bars::chart(said, vec![bar])),
         tables: vec![Table::new("qualite.csv", 1, columns).rows(rows, view.lang)],
         ..Figure::default()
     }

@@ -29,7 +29,7 @@ pub(in crate::sales::render::html) fn classement(view: &View<'_>) -> Section {
     let figure = Figure {
         title: view.say("CA par ville", "Revenue by city").to_owned(),
         note: view.best_of_cities(),
-        chart: Some(bars::chart(ranked.join(", "), bars.collect(), 0)),
+        chart: Some(bars::chart(ranked.join(", "), bars.collect())),
         tables: vec![comparatif(view)],
         ..Figure::default()
     };
@@ -139,7 +139,7 @@ pub(in crate::sales::render::html) fn repartition(view: &View<'_>) -> Section {
             view.best_of_cities()
         ),
         legend: view.types(),
-        chart: Some(bars::chart(said.join(", "), bars.collect(), 0)),
+        chart: Some(bars::chart(said.join(", "), bars.collect())),
         tables: vec![Table::new("repartition.csv", 1, columns).rows(rows, view.lang)],
         ..Figure::default()
     };
