@@ -180,7 +180,7 @@ async fn everything_three_times_in_another_order_is_counted_once() -> Result<()>
         let beside = outcome.figures.duplicated - (2 * merged + 2 * chunks);
         let repeats = outcome.reducer.duplicates + outcome.reducer.late;
         ensure!(
-            repeats == 8 * merged + beside && beside > 0 && beside % 2 == 0,
+            repeats == 8 * merged + beside && beside > 0 && beside.is_multiple_of(2),
             "{:?} {:?}",
             outcome.reducer,
             outcome.figures
