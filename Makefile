@@ -31,7 +31,7 @@ bench: ## compare with Polars, DuckDB and Dask on 10 million rows, all answers c
 	scripts/bench
 
 data: build ## make the shipped data again
-	target/release/autoconnect generate --rows 10000 --cities 3 --seed 2025 data/transactions_autoconnect.csv
+	target/release/autoconnect generate --rows 10000 --cities 3 --seed 42 data/transactions_autoconnect.csv
 
 clean: ## remove what was built, and the results
 	cargo clean
