@@ -4,8 +4,6 @@
 //! A life is one reducer on a runtime of its own: when it is killed, its threads are gone before the next one begins, as
 //! after a power cut. The broker and both folders outlive it.
 
-mod shared;
-
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -29,6 +27,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use crate::jobs;
+
 /// What an old job left where the newest report is.
 const OLD: &[u8] = b"the report of the job before";
 
@@ -42,8 +42,8 @@ struct Case {
 impl Case {
     fn new(request: &JobRequest) -> Result<Self> {
         Runtime::new()?.block_on(async {
-            let registry = shared::registry();
-            let outcome = Cluster::of(shared::registry(), 1)
+            let registry = jobs::registry();
+            let outcome = Cluster::of(jobs::registry(), 1)
                 .run(Embedded::new(), request.clone())
                 .await?;
             let exact = outcome.exact().into_iter();
@@ -59,12 +59,12 @@ impl Case {
 
     /// A job with side files and some 35 chunks.
     fn sales(folder: &Path) -> Result<Self> {
-        Self::new(&shared::sales(&shared::dirty(folder)?, 97)?)
+        Self::new(&jobs::sales(&jobs::dirty(folder)?, 97)?)
     }
 
     /// A job with some 30 chunks.
     fn words(folder: &Path) -> Result<Self> {
-        Self::new(&shared::words(folder, 97)?)
+        Self::new(&jobs::words(folder, 97)?)
     }
 
     fn partial(&self, number: usize) -> Result<Partial> {
@@ -152,7 +152,7 @@ impl World {
                 let events = self.broker.subscribe(Queue::Events(job.clone()), 64);
                 listening.push((job, events.await?));
             }
-            let (registry, stop) = (shared::registry(), Shutdown::new());
+            let (registry, stop) = (jobs::registry(), Shutdown::new());
             let mut reducing = std::pin::pin!(autoconnect_reducer::run(
                 &self.broker,
                 &registry,
@@ -506,7 +506,7 @@ fn what_comes_after_the_end_is_dropped() -> Result<()> {
 #[tokio::test]
 async fn a_second_reducer_on_the_same_state_is_refused() -> Result<()> {
     let world = World::new(in_order(1))?;
-    let registry = Arc::new(shared::registry());
+    let registry = Arc::new(jobs::registry());
     let stop = Shutdown::new();
     let (broker, config) = (world.broker.clone(), world.config());
     let first = {
