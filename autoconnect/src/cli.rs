@@ -3,9 +3,8 @@
 use std::io::{self, Write as _};
 use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-use autoconnect_common::program::Exit;
+use autoconnect_common::program;
 use autoconnect_common::settings::{self, Settings, Sources};
 use autoconnect_jobs::sales::request::Encoding;
 use autoconnect_jobs::settings::Limit;
@@ -254,20 +253,8 @@ fn day(text: &str) -> Result<NaiveDate, &'static str> {
 }
 
 fn after_long_help() -> String {
-    let mut help =
-        format!("{AFTER}\n\n{AFTER_LONG}\n\nEnvironment (every setting is a variable):\n");
-    for key in settings::KEYS
-        .iter()
-        .chain(autoconnect_jobs::settings::KEYS)
-    {
-        help.push_str(&format!("  {:36} {}\n", key.variable(), key.about));
-    }
-    help.push_str(&format!(
-        "  {:36} the folder with base.toml and the profiles\n  {:36} settings that stand in <profile>.toml",
-        settings::CONFIG,
-        settings::PROFILE
-    ));
-    help
+    let environment = program::environment(&[settings::KEYS, autoconnect_jobs::settings::KEYS]);
+    format!("{AFTER}\n\n{AFTER_LONG}\n\nEnvironment (every setting is a variable):\n{environment}")
 }
 
 impl Cli {
@@ -326,7 +313,7 @@ impl Generate {
         match generate::generate(&options, &self.file) {
             Ok(_) => Ok(()),
             Err(error) => {
-                let sentence = autoconnect_common::program::sentence(&error);
+                let sentence = program::sentence(&error);
                 Err(match error {
                     generate::Error::Write { .. } => Failure::failed(sentence),
                     _ => Failure::usage(sentence),
@@ -344,30 +331,6 @@ fn completions(shell: Shell) -> Result<(), Failure> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.map_err(|error| Failure::failed(format!("standard output: {error}"))),
     }
-}
-
-/// Prints the help that was asked for, or says in one sentence what is wrong with the arguments.
-pub fn refuse(error: &clap::Error) -> ExitCode {
-    if !error.use_stderr() {
-        let _ = error.print();
-        return Exit::Done.into();
-    }
-    eprintln!("{}; see autoconnect --help", sentence(error));
-    Exit::Usage.into()
-}
-
-/// The first paragraph of clap's message, in one line, and its tip where there is one.
-fn sentence(error: &clap::Error) -> String {
-    let text = error.render().to_string();
-    let mut paragraphs = text.split("\n\n").map(|paragraph| {
-        let words: Vec<&str> = paragraph.split_whitespace().collect();
-        words.join(" ")
-    });
-    let mut said = paragraphs.next().unwrap_or_default();
-    if let Some(tip) = paragraphs.find_map(|next| next.strip_prefix("tip: ").map(str::to_owned)) {
-        said = format!("{said} ({tip})");
-    }
-    said
 }
 
 #[cfg(test)]
@@ -399,8 +362,9 @@ mod tests {
 
     #[test]
     fn a_wrong_argument_is_refused_in_one_sentence() {
-        let said =
-            |arguments: &[&str]| sentence(&Cli::try_parse_from(arguments).expect_err("refused"));
+        let said = |arguments: &[&str]| {
+            program::first_sentence(&Cli::try_parse_from(arguments).expect_err("refused"))
+        };
         assert_eq!(
             said(&["autoconnect", "run", "--max-rejects", "ten"]),
             "error: invalid value 'ten' for '--max-rejects <N|P%>': expected a whole number of rows, or 0 to 100 \

@@ -18,48 +18,14 @@ pub mod summary;
 
 use std::process::ExitCode;
 
-use autoconnect_common::program::Exit;
+use autoconnect_common::program;
+pub use autoconnect_common::program::Failure;
 use clap::Parser as _;
-
-/// What went wrong, in one sentence, and the exit code that says whose turn it is.
-#[derive(Debug)]
-pub struct Failure {
-    /// How the program ends.
-    pub exit: Exit,
-    /// One sentence; empty where there is nothing to say.
-    pub sentence: String,
-}
-
-impl Failure {
-    /// The arguments, the settings or the input cannot be used.
-    pub fn usage(error: impl std::fmt::Display) -> Self {
-        Self::new(Exit::Usage, error)
-    }
-
-    /// It could not be done, and the user is not to blame.
-    pub fn failed(error: impl std::fmt::Display) -> Self {
-        Self::new(Exit::Failed, error)
-    }
-
-    fn new(exit: Exit, error: impl std::fmt::Display) -> Self {
-        let sentence = error.to_string();
-        Self { exit, sentence }
-    }
-}
 
 /// The whole program: what the arguments say is done, and an error is printed once, on standard error.
 pub fn main() -> ExitCode {
-    let done = match cli::Cli::try_parse() {
-        Ok(cli) => cli.carry_out(),
-        Err(error) => return cli::refuse(&error),
-    };
-    match done {
-        Ok(()) => Exit::Done.into(),
-        Err(Failure { exit, sentence }) => {
-            if !sentence.is_empty() {
-                eprintln!("error: {sentence}");
-            }
-            exit.into()
-        }
+    match cli::Cli::try_parse() {
+        Ok(cli) => program::end(cli.carry_out()),
+        Err(error) => program::refuse(&error, "autoconnect"),
     }
 }

@@ -18,16 +18,14 @@ use std::time::{Duration, Instant};
 
 use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::broker::{BrokerError, Queue, Subscription};
-use autoconnect_common::kind::Kind;
 use autoconnect_common::message::{Event, JobRequest, Status};
-use autoconnect_common::program::{Exit, sentence, stop_on_signals};
+use autoconnect_common::program::{self, Exit, sentence};
 use autoconnect_common::settings::{self, Settings};
 use autoconnect_common::{Broker, CutError, JobId, Registry, Shutdown, telemetry};
 use autoconnect_jobs::sales::{Request, Sales};
-use autoconnect_jobs::settings::{Limit, Sales as SalesSettings};
+use autoconnect_jobs::settings::{Limit, Sales as SalesSettings, today};
 use autoconnect_producer::ProducerError;
 use autoconnect_worker as worker;
-use chrono::NaiveDate;
 use tokio::task::JoinSet;
 
 use crate::Failure;
@@ -110,10 +108,7 @@ fn plan(asked: cli::Run) -> Result<Plan, Failure> {
     let registry = Arc::new(autoconnect_jobs::registry());
     let broker: settings::Broker = load(&settings)?;
     let request = request(&asked, &settings)?;
-    let kind = registry
-        .get(<Sales as autoconnect_common::JobKind>::NAME)
-        .ok_or_else(|| Failure::failed("the kind sales is unknown here"))?;
-    let request = name_job(kind, &request, broker.uri.is_some())?;
+    let request = name_job(&registry, &request, broker.uri.is_some())?;
     let reducer: settings::Reducer = load(&settings)?;
     check_folder(&reducer.results)?;
     Ok(Plan {
@@ -139,37 +134,24 @@ fn request(asked: &cli::Run, settings: &Settings) -> Result<Request, Failure> {
         [] => vec![PathBuf::from(cli::DEFAULT_FILE)],
         files => files.to_vec(),
     };
+    let usual = sales.request(inputs, asked.today.unwrap_or_else(today));
     Ok(Request {
-        inputs,
-        chunk_rows: sales.chunk_rows,
         delimiter: asked.delimiter,
         encoding: asked.encoding.into(),
         dedup: !asked.no_dedup,
         max_rejects: asked
             .max_rejects
             .map_or(sales.max_rejects, |Limit(limit)| limit),
-        today: asked.today.unwrap_or_else(today),
-        margin: sales.margin,
+        ..usual
     })
-}
-
-fn today() -> NaiveDate {
-    chrono::Local::now().date_naive()
 }
 
 /// Gives the request its job's name; through a broker each run is a job of its own, since a reducer elsewhere may have
 /// ended an equal one before.
-fn name_job(kind: &dyn Kind, request: &Request, anew: bool) -> Result<JobRequest, Failure> {
-    let request = serde_json::value::to_raw_value(request)
-        .map_err(|error| Failure::usage(format!("a path that is not UTF-8: {error}")))?;
+fn name_job(registry: &Registry, request: &Request, anew: bool) -> Result<JobRequest, Failure> {
     let run = anew.then(|| format!("{}-{:?}", std::process::id(), std::time::SystemTime::now()));
-    let job = autoconnect_producer::job_id(kind, &request, run.as_deref())
-        .map_err(|error| refused(&error))?;
-    Ok(JobRequest {
-        job,
-        kind: kind.name().to_owned(),
-        request,
-    })
+    autoconnect_producer::name_job::<Sales>(registry, request, run.as_deref())
+        .map_err(|error| Trouble::Producer(error).into_failure())
 }
 
 /// Finds out before the work, not after it, that the report cannot be written.
@@ -187,24 +169,15 @@ fn check_folder(out: &Path) -> Result<(), Failure> {
 }
 
 fn carry_out_plan(plan: &Plan, show_progress: bool) -> Result<Finished, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::failed(format!("cannot start threads: {error}")))?;
-    let finished = runtime.block_on(async {
-        let shutdown = stop_on_signals();
+    program::run(|shutdown| async move {
         let gauge = Arc::new(Gauge::default());
-        let bar = Bar::start(show_progress, &gauge);
+        let _bar = Bar::start(show_progress, &gauge);
         let finished = match plan.broker.uri {
             Some(_) => cluster::run(plan, &gauge, &shutdown).await,
             None => embedded(plan, &gauge, &shutdown).await,
         };
-        drop(bar);
-        finished
-    });
-    // a thread that waits for standard input must not keep us
-    runtime.shutdown_background();
-    finished.map_err(|trouble| trouble.into_failure())
+        finished.map_err(Trouble::into_failure)
+    })
 }
 
 /// Why there is no [`Event::Finished`].

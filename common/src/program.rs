@@ -1,9 +1,17 @@
 //! What every program does the same way: stop on a signal, say its error once, end with a code that means something.
+//!
+//! [`role`] is the whole `main` of a program that plays one role of a cluster, but for the role itself.
 
 use std::error::Error;
+use std::future::Future;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::Shutdown;
+use clap::{Arg, Command, ValueHint, value_parser};
+
+use crate::broker::rabbitmq::RabbitMq;
+use crate::settings::{self, Key, Log, Settings, SettingsError, Sources};
+use crate::{Shutdown, telemetry};
 
 /// How a program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +45,194 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         exit.code().into()
     }
+}
+
+/// What went wrong, in one sentence, and the exit code that says whose turn it is.
+#[derive(Debug)]
+pub struct Failure {
+    /// How the program ends.
+    pub exit: Exit,
+    /// One sentence; empty where there is nothing to say.
+    pub sentence: String,
+}
+
+impl Failure {
+    /// The arguments, the settings or the input cannot be used.
+    pub fn usage(error: impl std::fmt::Display) -> Self {
+        Self::new(Exit::Usage, error)
+    }
+
+    /// It could not be done, and the user is not to blame.
+    pub fn failed(error: impl std::fmt::Display) -> Self {
+        Self::new(Exit::Failed, error)
+    }
+
+    /// As [`Failure::failed`], with everything that caused it.
+    pub fn of(error: &(dyn Error + 'static)) -> Self {
+        Self::failed(sentence(error))
+    }
+
+    /// Ends so, and says why.
+    pub fn new(exit: Exit, error: impl std::fmt::Display) -> Self {
+        let sentence = error.to_string();
+        Self { exit, sentence }
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        Self::usage(error)
+    }
+}
+
+/// How the program ends; an error is printed here, once, on standard error.
+pub fn end(done: Result<(), Failure>) -> ExitCode {
+    match done {
+        Ok(()) => Exit::Done.into(),
+        Err(Failure { exit, sentence }) => {
+            if !sentence.is_empty() {
+                eprintln!("error: {sentence}");
+            }
+            exit.into()
+        }
+    }
+}
+
+/// Runs `act` to its end on threads of its own, and tells it when to stop: see [`stop_on_signals`].
+///
+/// # Errors
+/// Those of `act`.
+pub fn run<T, F>(act: impl FnOnce(Shutdown) -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start threads: {error}")))?;
+    let done = runtime.block_on(async { act(stop_on_signals()).await });
+    // a thread that waits for standard input must not keep us
+    runtime.shutdown_background();
+    done
+}
+
+/// A program that plays one role of a cluster.
+#[derive(Debug, Clone, Copy)]
+pub struct Role {
+    /// The program's name.
+    pub name: &'static str,
+    /// What it does, in one line.
+    pub about: &'static str,
+    /// The keys of the kinds' settings.
+    pub kinds: &'static [Key],
+}
+
+/// The whole `main` of a role: reads arguments and settings, starts the logs, plays the role until it ends or a signal
+/// comes.
+pub fn role<F>(role: &Role, play: impl FnOnce(Settings, Shutdown) -> F) -> ExitCode
+where
+    F: Future<Output = Result<(), Failure>>,
+{
+    let arguments = match role.command().try_get_matches() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error, role.name),
+    };
+    let path = arguments.get_one::<PathBuf>("config").cloned();
+    let profile = arguments.get_one::<String>("profile").cloned();
+    end(Sources::of_process(path, profile)
+        .read(&[settings::KEYS, role.kinds])
+        .map_err(Failure::from)
+        .and_then(|settings| {
+            let log: Log = settings.load()?;
+            telemetry::start(&log.filter, log.json);
+            run(|shutdown| play(settings, shutdown))
+        }))
+}
+
+impl Role {
+    fn command(&self) -> Command {
+        let (name, about) = (self.name, self.about);
+        let exits = "0 told to stop, 1 failed, 2 arguments or settings that cannot be used";
+        Command::new(name)
+            .version(env!("CARGO_PKG_VERSION"))
+            .about(about)
+            .after_help(format!(
+                "It runs until SIGTERM or Ctrl-C; what is in hand is finished first.\nExit codes: {exits}.\n\n\
+                 Environment (every setting is a variable):\n{}",
+                environment(&[settings::KEYS, self.kinds])
+            ))
+            .arg(
+                Arg::new("config")
+                    .long("config")
+                    .value_name("DIR")
+                    .value_hint(ValueHint::DirPath)
+                    .value_parser(value_parser!(PathBuf))
+                    .help("The folder with base.toml and the profiles [default: config, if there is one]"),
+            )
+            .arg(
+                Arg::new("profile")
+                    .long("profile")
+                    .value_name("PROFILE")
+                    .help("Settings that stand in <PROFILE>.toml, beside base.toml"),
+            )
+    }
+}
+
+/// The manual of the environment: a line for every setting, and for the two variables that say where to read.
+pub fn environment(catalogue: &[&[Key]]) -> String {
+    let line = |variable: &str, about: &str| format!("  {variable:36} {about}");
+    let keys = catalogue.iter().flat_map(|keys| keys.iter());
+    let mut lines: Vec<String> = keys.map(|key| line(&key.variable(), key.about)).collect();
+    lines.push(line(
+        settings::CONFIG,
+        "the folder with base.toml and the profiles",
+    ));
+    lines.push(line(
+        settings::PROFILE,
+        "settings that stand in <profile>.toml",
+    ));
+    lines.join("\n")
+}
+
+/// The broker a role needs, under the name that it shows there; `broker.uri` must be set. Call it inside a Tokio
+/// runtime. It connects as soon as something is asked of it.
+///
+/// # Errors
+/// [`Failure`], in one sentence without any password.
+pub fn connect(settings: &Settings, name: &str) -> Result<RabbitMq, Failure> {
+    let broker: settings::Broker = settings.load()?;
+    if broker.uri.is_none() {
+        return Err(Failure::usage(format!(
+            "no broker: set {} or {}, or broker.uri in the settings",
+            settings::variable("broker.uri"),
+            settings::variable("broker.uri_file")
+        )));
+    }
+    RabbitMq::connect(broker.options(name)).map_err(Failure::usage)
+}
+
+/// Prints the help that was asked for, or says in one sentence what is wrong with the arguments of `program`.
+pub fn refuse(error: &clap::Error, program: &str) -> ExitCode {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return Exit::Done.into();
+    }
+    eprintln!("{}; see {program} --help", first_sentence(error));
+    Exit::Usage.into()
+}
+
+/// The first paragraph of clap's message, in one line, and its tip where there is one.
+pub fn first_sentence(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let mut paragraphs = text.split("\n\n").map(|paragraph| {
+        let words: Vec<&str> = paragraph.split_whitespace().collect();
+        words.join(" ")
+    });
+    let mut said = paragraphs.next().unwrap_or_default();
+    if let Some(tip) = paragraphs.find_map(|next| next.strip_prefix("tip: ").map(str::to_owned)) {
+        said = format!("{said} ({tip})");
+    }
+    said
 }
 
 /// A [`Shutdown`] that is told by SIGTERM or Ctrl-C; a second Ctrl-C ends the process at once. Call it inside a Tokio

@@ -1,11 +1,14 @@
 //! The settings of the kinds: what a request says where nobody says otherwise.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use autoconnect_common::settings::{Key, Section, Settings, SettingsError};
 
+use chrono::NaiveDate;
+
 use crate::fixed::Percent;
-use crate::sales::request::{Margin, MaxRejects};
+use crate::sales::request::{Encoding, Margin, MaxRejects, Request};
 
 /// Every key of these sections.
 pub const KEYS: &[Key] = &[
@@ -40,6 +43,27 @@ pub struct Sales {
     pub max_rejects: MaxRejects,
     /// The margin rates assumed where the file has no `cout`.
     pub margin: Margin,
+}
+
+impl Sales {
+    /// The usual request: `inputs`, read as they come. A date after `today` is in the future.
+    pub fn request(&self, inputs: Vec<PathBuf>, today: NaiveDate) -> Request {
+        Request {
+            inputs,
+            chunk_rows: self.chunk_rows,
+            delimiter: None,
+            encoding: Encoding::default(),
+            dedup: true,
+            max_rejects: self.max_rejects,
+            today,
+            margin: self.margin,
+        }
+    }
+}
+
+/// This machine's day.
+pub fn today() -> NaiveDate {
+    chrono::Local::now().date_naive()
 }
 
 impl Section for Sales {

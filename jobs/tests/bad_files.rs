@@ -171,7 +171,7 @@ fn an_unreadable_file_is_refused() {
 
     let folder = folder();
     let path = write(&folder, "a.csv", TABLE);
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).expect("set");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).expect("set");
     if File::open(&path).is_ok() {
         println!("skipped: this user may read every file");
         return;
@@ -411,10 +411,13 @@ fn bomb_zstd() -> Vec<u8> {
     encoder.finish().expect("in memory")
 }
 
+/// What somebody does to a file, and how.
+type Change<'a> = (&'a str, &'a dyn Fn(&Path));
+
 #[test]
 fn a_file_changed_while_read_is_refused() {
     let folder = folder();
-    let changes: [(&str, &dyn Fn(&Path)); 4] = [
+    let changes: [Change<'_>; 4] = [
         ("longer", &|path| {
             let mut file = File::options().append(true).open(path).expect("opened");
             file.write_all(b"TX2\n").expect("written");

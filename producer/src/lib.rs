@@ -1,6 +1,7 @@
 //! Plays the first act: cuts a job into chunks and publishes them, manifest last.
 //!
-//! [`run_job`] cuts one job; [`run`] serves the queue of requests, one job at a time; [`job_id`] names a job.
+//! [`run_job`] cuts one job; [`run`] serves the queue of requests, one job at a time; [`play`] does so as a program;
+//! [`name_job`] makes a request that can be sent, [`job_id`] its job's name.
 //!
 //! Promises: at most [`WINDOW_MESSAGES`] messages or [`WINDOW_BYTES`] bytes are on their way to the broker; the manifest
 //! is sent only after every chunk and annex is the broker's; the same request makes the same messages, so a job that was
@@ -16,8 +17,10 @@ use autoconnect_common::kind::{Cut, Kind};
 use autoconnect_common::message::{
     Annex, Event, JobRequest, MAX_NAME, Manifest, Message, MessageError, Status,
 };
+use autoconnect_common::program::{self, Failure};
+use autoconnect_common::settings::{self, Settings};
 use autoconnect_common::{
-    Broker, Chunk, CutError, Digest, Fate, JobId, Outlet, Registry, Shutdown,
+    Broker, Chunk, CutError, Digest, Fate, JobId, JobKind, Outlet, Registry, Shutdown,
 };
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -85,6 +88,34 @@ pub fn job_id(kind: &dyn Kind, request: &RawValue, run: Option<&str>) -> Result<
         .map_err(|error| CutError::Refused(format!("kind {name}: {error}")))
 }
 
+/// A request for a job of the kind `K`, under the name that [`job_id`] gives it.
+///
+/// # Errors
+/// [`ProducerError::UnknownKind`] where `registry` lacks it, [`CutError::Refused`] as [`job_id`].
+pub fn name_job<K: JobKind>(
+    registry: &Registry,
+    request: &K::Request,
+    run: Option<&str>,
+) -> Result<JobRequest, ProducerError> {
+    let kind = known(registry, K::NAME)?;
+    let request = serde_json::value::to_raw_value(request)
+        .map_err(|error| CutError::Refused(format!("a path that is not UTF-8: {error}")))?;
+    Ok(JobRequest {
+        job: job_id(kind, &request, run)?,
+        kind: K::NAME.to_owned(),
+        request,
+    })
+}
+
+fn known<'r>(registry: &'r Registry, kind: &str) -> Result<&'r dyn Kind, ProducerError> {
+    registry
+        .get(kind)
+        .ok_or_else(|| ProducerError::UnknownKind {
+            found: kind.chars().take(40).collect(),
+            known: registry.names().collect::<Vec<_>>().join(", "),
+        })
+}
+
 /// Cuts one job and publishes all of it; returns the manifest once the broker has it.
 ///
 /// `threads` is how many threads the cut may use; the chunks do not depend on it. A manifest with a
@@ -120,12 +151,7 @@ struct Job<'r> {
 
 impl<'r> Job<'r> {
     fn new(registry: &Registry, request: &'r JobRequest) -> Result<Self, ProducerError> {
-        let kind = registry
-            .get(&request.kind)
-            .ok_or_else(|| ProducerError::UnknownKind {
-                found: request.kind.chars().take(40).collect(),
-                known: registry.names().collect::<Vec<_>>().join(", "),
-            })?;
+        let kind = known(registry, &request.kind)?;
         Ok(Self {
             request,
             kind: kind.name(),
@@ -342,6 +368,38 @@ pub struct Summary {
     pub refused: u64,
 }
 
+/// Plays the role as a program of a cluster: as the settings say, on RabbitMQ, until told to stop. `first` is asked for
+/// before anything else; it waits in the queue of requests like any other job.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn play(
+    settings: &Settings,
+    registry: Arc<Registry>,
+    first: Option<JobRequest>,
+    shutdown: &Shutdown,
+) -> Result<(), Failure> {
+    let settings::Producer { threads, .. } = settings.load()?;
+    let broker = program::connect(settings, "producer")?;
+    tracing::info!(threads, "producer started");
+    let served = async {
+        if let Some(request) = first {
+            let first = broker.publish(written(request.to_message())?);
+            // the broker may be away
+            tokio::select! {
+                sent = first => sent?,
+                () = shutdown.cancelled() => {}
+            }
+        }
+        run(&broker, &registry, &Config { threads }, shutdown).await
+    };
+    let served = served.await;
+    broker.close().await;
+    let summary = served.map_err(|error| Failure::of(&error))?;
+    tracing::info!(?summary, "producer stopped");
+    Ok(())
+}
+
 /// Serves requests for jobs, one at a time, until told to stop: a request is acknowledged once its manifest is the
 /// broker's. A request that can never work is refused with its reason, told to whoever listens, and done with.
 ///
@@ -353,8 +411,11 @@ pub async fn run<B: Broker>(
     config: &Config,
     shutdown: &Shutdown,
 ) -> Result<Summary, ProducerError> {
-    let mut requests = broker.subscribe(Queue::Jobs, 1).await?;
     let mut summary = Summary::default();
+    let mut requests = tokio::select! {
+        requests = broker.subscribe(Queue::Jobs, 1) => requests?,
+        () = shutdown.cancelled() => return Ok(summary),
+    };
     loop {
         let delivery = tokio::select! {
             biased;

@@ -155,7 +155,7 @@ impl Ending {
         let doing = || format!("write {}", own.join(EXECUTION).display());
         let execution = self
             .execution
-            .to_bytes(start, self.first_news)
+            .render(start, self.first_news)
             .map_err(io::Error::from)
             .doing(doing)?;
         files::write_whole(&own.join(EXECUTION), &execution).doing(doing)?;

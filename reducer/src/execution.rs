@@ -125,7 +125,7 @@ pub(crate) fn ms(duration: Duration) -> f64 {
 
 impl Execution {
     /// `execution.json`, once the rest of the report is written; `publishing` is when writing began.
-    pub(crate) fn to_bytes(
+    pub(crate) fn render(
         &mut self,
         publishing: Instant,
         first_news: SystemTime,

@@ -63,6 +63,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use autoconnect_common::broker::{BrokerError, Queue};
+use autoconnect_common::program::{self, Failure};
+use autoconnect_common::settings::{self, Settings};
 use autoconnect_common::{Broker, Fate, Registry, Shutdown};
 
 use faults::{Faults, Killed};
@@ -188,6 +190,26 @@ impl Error {
     }
 }
 
+/// Plays the role as a program of a cluster: as the settings say, on RabbitMQ, until told to stop.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn play(
+    settings: &Settings,
+    registry: &Registry,
+    shutdown: Shutdown,
+) -> Result<(), Failure> {
+    let settings::Reducer { state, results } = settings.load()?;
+    let broker = program::connect(settings, "reducer")?;
+    tracing::info!(state = %state.display(), results = %results.display(), "reducer started");
+    let config = Config::durable(results, state);
+    let reduced = run(&broker, registry, config, shutdown).await;
+    broker.close().await;
+    let summary = reduced.map_err(|error| Failure::of(&error))?;
+    tracing::info!(?summary, "reducer stopped");
+    Ok(())
+}
+
 /// Reduces every job whose results come from `broker`, until `shutdown` is cancelled: what is in hand is finished then,
 /// and the rest given back.
 ///
@@ -203,7 +225,10 @@ pub async fn run<B: Broker>(
     let prefetch = config.prefetch;
     let reducing = async {
         let reducer = Reducer::start(broker, registry, config, announcer).await?;
-        let results = broker.subscribe(Queue::Results, prefetch).await?;
+        let results = tokio::select! {
+            results = broker.subscribe(Queue::Results, prefetch) => results?,
+            () = shutdown.cancelled() => return Ok(Summary::default()),
+        };
         reducer.run(results, &shutdown).await
     };
     let mut announcing = std::pin::pin!(announcements.publish(broker));

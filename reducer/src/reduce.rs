@@ -91,6 +91,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
             Some(folder) => {
                 let faults = config.faults.clone();
                 let (store, found) = Store::open(folder, registry, config.snapshot_after, faults)?;
+                tracing::info!(folder = %folder.display(), "state folder locked");
                 (Some(store), found)
             }
         };

@@ -5,7 +5,7 @@
 //! | `AUTOCONNECT_TEST_AMQP` | the node's URI |
 //! | `AUTOCONNECT_TEST_RABBITMQCTL` | a command that runs `rabbitmqctl` against it |
 //! | `AUTOCONNECT_TEST_AMQPS`, `AUTOCONNECT_TEST_CA` | its URI with TLS, and the file of its certificate authority |
-//! | `AUTOCONNECT_REQUIRE_BROKER` | `1`: a test that finds no node fails, where it would say so and pass |
+//! | `AUTOCONNECT_TEST_REQUIRE_BROKER` | `1`: a test that finds no node fails, where it would say so and pass |
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -21,13 +21,13 @@ use crate::broker::{Features, Home};
 /// past the harness that would swallow it.
 ///
 /// # Panics
-/// Where `AUTOCONNECT_REQUIRE_BROKER` is `1` and the variable is not set.
+/// Where `AUTOCONNECT_TEST_REQUIRE_BROKER` is `1` and the variable is not set.
 pub fn needed(variable: &str, test: &str) -> Option<String> {
     if let Ok(value) = std::env::var(variable) {
         return Some(value);
     }
     let why = format!("{test}: needs a broker: set {variable} (make test starts one)");
-    let required = std::env::var("AUTOCONNECT_REQUIRE_BROKER").is_ok_and(|value| value == "1");
+    let required = std::env::var("AUTOCONNECT_TEST_REQUIRE_BROKER").is_ok_and(|value| value == "1");
     assert!(!required, "{why}");
     // Nobody is left to tell where standard error is gone.
     let _told = writeln!(std::io::stderr(), "NOT RUN  {why}");

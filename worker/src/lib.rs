@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 use autoconnect_common::broker::{BrokerError, Delivery, Queue, Subscription};
 use autoconnect_common::message::{self, MAX_JSON, Made, Message, Partial};
+use autoconnect_common::program::{self, Failure};
+use autoconnect_common::settings::{self, Settings};
 use autoconnect_common::{Broker, Chunk, Registry, Shutdown};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -65,6 +67,26 @@ pub struct Summary {
     pub busy: Duration,
 }
 
+/// Plays the role as a program of a cluster: as the settings say, on RabbitMQ, until told to stop.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn play(
+    settings: &Settings,
+    registry: Registry,
+    shutdown: &Shutdown,
+) -> Result<(), Failure> {
+    let settings::Worker { name, prefetch } = settings.load()?;
+    let broker = program::connect(settings, &name)?;
+    let config = Config { name, prefetch };
+    tracing::info!(worker = config.name, "worker started");
+    let worked = run(&broker, &Arc::new(registry), &config, shutdown).await;
+    broker.close().await;
+    let summary = worked.map_err(|error| Failure::of(&error))?;
+    tracing::info!(worker = config.name, ?summary, "worker stopped");
+    Ok(())
+}
+
 /// Takes chunks and publishes partials until told to stop.
 ///
 /// # Errors
@@ -75,7 +97,10 @@ pub async fn run<B: Broker>(
     config: &Config,
     shutdown: &Shutdown,
 ) -> Result<Summary, WorkerError> {
-    let mut sources = Some(Sources::open(broker, config.prefetch).await?);
+    let mut sources = tokio::select! {
+        sources = Sources::open(broker, config.prefetch) => Some(sources?),
+        () = shutdown.cancelled() => None,
+    };
     let mut worker = Worker {
         broker,
         registry,

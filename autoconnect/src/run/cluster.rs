@@ -8,13 +8,13 @@ use std::time::Duration;
 use autoconnect_common::broker::rabbitmq::RabbitMq;
 use autoconnect_common::broker::{Broker as _, BrokerError, Queue};
 use autoconnect_common::kind::REPORT;
-use autoconnect_common::program::stop_on_signals;
+use autoconnect_common::program;
 use autoconnect_common::settings::{self, Sources};
 use autoconnect_common::{Shutdown, telemetry};
 use autoconnect_worker as worker;
 use tokio::process::{Child, Command};
 
-use super::{EVENTS, Finished, Plan, Roles, Trouble, follow, leave, load, reduce};
+use super::{EVENTS, Finished, Plan, Roles, Trouble, follow, leave, reduce};
 use crate::progress::Gauge;
 use crate::spool::Spool;
 use crate::{Failure, cli};
@@ -163,30 +163,11 @@ pub fn work(asked: cli::Worker) -> Result<(), Failure> {
     let settings = cli::read(
         Sources::of_process(asked.config, asked.profile).flag("worker.name", Some(asked.name)),
     )?;
-    let broker: settings::Broker = load(&settings)?;
-    let worker: settings::Worker = load(&settings)?;
     telemetry::start("error", false);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::failed(format!("cannot start threads: {error}")))?;
-    let done = runtime.block_on(async {
-        let shutdown = stop_on_signals();
+    program::run(|shutdown| async move {
         stop_at_end_of_input(shutdown.clone());
-        let rabbit = connect(&broker, &worker.name).map_err(Failure::usage)?;
-        let registry = Arc::new(autoconnect_jobs::registry());
-        let config = worker::Config {
-            name: worker.name,
-            prefetch: worker.prefetch,
-        };
-        let worked = worker::run(&rabbit, &registry, &config, &shutdown).await;
-        rabbit.close().await;
-        worked
-            .map(|_| ())
-            .map_err(|error| Failure::failed(autoconnect_common::program::sentence(&error)))
-    });
-    runtime.shutdown_background();
-    done
+        worker::play(&settings, autoconnect_jobs::registry(), &shutdown).await
+    })
 }
 
 /// Our parent keeps our standard input open for as long as it wants us, or lives. The thread that waits for its end is

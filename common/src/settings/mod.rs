@@ -73,7 +73,8 @@ impl Key {
     }
 }
 
-fn variable(path: &str) -> String {
+/// The environment variable of the key `path`.
+pub fn variable(path: &str) -> String {
     format!("{PREFIX}{}", path.replace('.', "__").to_uppercase())
 }
 

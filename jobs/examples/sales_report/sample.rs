@@ -129,7 +129,7 @@ fn ville(i: usize, size: Size) -> Ville {
                 let prix = 900_000 + modele as i64 * 117_300 + dice.below(700_000) as i64;
                 add(&mut par_type.vente, prix);
                 add(&mut somme.vente, prix);
-                if i % 2 == 0 {
+                if i.is_multiple_of(2) {
                     add_cost(&mut ville.marges.vente, prix, 840 + dice.below(70) as i64);
                 }
             } else {

@@ -128,7 +128,10 @@ mod tests {
                             turns.take(|source| Ok(source.next())).expect("not stopped")
                         {
                             std::thread::sleep(Duration::from_micros(piece * 7919 % 97));
-                            let absorb = |list: &mut Vec<u64>, piece| Ok(list.push(piece));
+                            let absorb = |list: &mut Vec<u64>, piece| {
+                                list.push(piece);
+                                Ok(())
+                            };
                             turns.absorb(piece, piece, absorb).expect("absorbed");
                         }
                     });

@@ -31,6 +31,25 @@ pub(super) fn clean(name: &str) -> Cow<'_, str> {
     }
 }
 
+/// A name from the data, [`clean`] and at most so many characters long.
+pub(super) fn cut(name: &str, most: usize) -> String {
+    let name = clean(name);
+    if name.chars().count() <= most {
+        return name.into_owned();
+    }
+    let mut cut: String = name.chars().take(most.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
+}
+
+/// Why there is no trend.
+pub(super) fn no_trend(lang: Lang) -> &'static str {
+    match lang {
+        Lang::Fr => "Il faut trois mois complets qui se suivent : pas de tendance.",
+        Lang::En => "It takes three complete months in a row: no trend.",
+    }
+}
+
 /// `a + b`, saturating.
 pub(super) fn add<const D: u32>(a: Fixed<D>, b: Fixed<D>) -> Fixed<D> {
     Fixed(a.0.saturating_add(b.0))

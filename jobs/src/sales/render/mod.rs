@@ -2,6 +2,7 @@
 //! again gives the same bytes.
 
 mod figures;
+mod html;
 mod number;
 mod tables;
 mod text;
@@ -13,10 +14,16 @@ use super::Report;
 
 /// See [`autoconnect_common::JobKind::render`].
 pub fn render(report: &Report) -> Vec<ReportFile> {
-    let mut files = vec![ReportFile {
-        path: "analysis_report.txt",
-        bytes: text::render(report).into_bytes(),
-    }];
+    let mut files = vec![
+        ReportFile {
+            path: "report.html",
+            bytes: html::render(report).into_bytes(),
+        },
+        ReportFile {
+            path: "analysis_report.txt",
+            bytes: text::render(report).into_bytes(),
+        },
+    ];
     files.extend(tables::render(report));
     files
 }

@@ -136,6 +136,11 @@ pub(super) fn percent(value: Percent, lang: Lang) -> String {
     with_percent(&fixed(value, 2, lang), lang)
 }
 
+/// A percentage, to the percent.
+pub(super) fn whole_percent(value: Percent, lang: Lang) -> String {
+    with_percent(&fixed(value, 0, lang), lang)
+}
+
 /// A percentage with one decimal and its sign.
 pub(super) fn signed_percent(value: Percent, lang: Lang) -> String {
     let number = fixed(value, 1, lang);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::figures::{self, clean};
+use super::figures::{self, clean, cut};
 use super::number::{self, Lang, or_none};
 use super::words;
 use crate::fixed::{Euros, Percent};
@@ -174,13 +174,7 @@ impl Table {
 
 /// A name from the data, cut to the width of a column.
 fn name(text: &str) -> String {
-    let text = clean(text);
-    if text.chars().count() <= NAME {
-        return text.into_owned();
-    }
-    let mut cut: String = text.chars().take(NAME - 1).collect();
-    cut.push('…');
-    cut
+    cut(text, NAME)
 }
 
 fn ville(text: &str) -> String {
@@ -453,7 +447,7 @@ fn marge_row(ville: &str, type_: &str, marge: &Marge) -> [String; 5] {
 
 fn tendance(report: &Report, out: &mut String) {
     let Some(global) = report.tendance.get(GLOBAL) else {
-        out.push_str("Il faut trois mois complets qui se suivent : pas de tendance.\n");
+        let _ = writeln!(out, "{}", figures::no_trend(FR));
         return;
     };
     let [debut, _, fin] = &global.mois;

@@ -1,0 +1,153 @@
+//! What a chart is made of: marks on a plane that is 100 % wide and so many pixels high, and the scales that place them.
+//!
+//! Across, positions are percentages, so a chart fills its column on a phone as on a large screen while its text keeps its
+//! size; down, they are pixels. Both have two decimals, computed in integers: the same report gives the same bytes.
+
+use crate::fixed::Fixed;
+
+/// A position or a length: percent of the width, or pixels down from the top.
+pub(super) type Coord = Fixed<2>;
+
+/// A chart. Its title is that of the figure around it.
+#[derive(Debug, Default)]
+pub(super) struct Chart {
+    /// What a reader who cannot see the chart should know of it.
+    pub(super) desc: String,
+    /// In pixels.
+    pub(super) height: i64,
+    /// Lines across, with a label in the margin; a chart without any has no margin.
+    pub(super) ticks: Vec<Tick>,
+    /// The rest, in the order it is drawn.
+    pub(super) marks: Vec<Mark>,
+}
+
+/// A line across the chart at a round value.
+#[derive(Debug)]
+pub(super) struct Tick {
+    pub(super) y: Coord,
+    pub(super) label: String,
+    /// Whether bars start here.
+    pub(super) base: bool,
+}
+
+/// Something drawn. Classes are words of the style sheet.
+#[derive(Debug)]
+pub(super) enum Mark {
+    /// A bar, with the words shown to a pointer that rests on it.
+    Bar {
+        x: Coord,
+        y: Coord,
+        width: Coord,
+        height: Coord,
+        class: String,
+        tip: String,
+    },
+    /// A line through points.
+    Line {
+        points: Vec<(Coord, Coord)>,
+        class: String,
+        tip: String,
+    },
+    /// A point.
+    Dot {
+        x: Coord,
+        y: Coord,
+        class: &'static str,
+        tip: String,
+    },
+    /// Words; the class also says to which side of `x` they stand.
+    Text {
+        x: Coord,
+        y: Coord,
+        class: &'static str,
+        text: String,
+    },
+}
+
+/// Whole pixels, or whole percent.
+pub(super) fn whole(units: i64) -> Coord {
+    Coord::from_units(units)
+}
+
+/// `numerator / denominator` as a position; the origin where that is none.
+pub(super) fn ratio(numerator: i128, denominator: i128) -> Coord {
+    Coord::ratio(numerator, denominator).unwrap_or_default()
+}
+
+/// Maps values onto a stretch of the plane, in whole units from `start` to `end`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scale {
+    low: i128,
+    high: i128,
+    start: i64,
+    end: i64,
+}
+
+impl Scale {
+    /// From `low` at `start` to `high` at `end`.
+    pub(super) fn new((low, high): (i128, i128), (start, end): (i64, i64)) -> Self {
+        Self {
+            low,
+            high,
+            start,
+            end,
+        }
+    }
+
+    /// Where a value is; at `start` where all values are one.
+    pub(super) fn at(&self, value: i128) -> Coord {
+        let stretch = i128::from(self.end) - i128::from(self.start);
+        let way = ratio((value - self.low) * stretch, self.high - self.low);
+        Fixed(way.0.saturating_add(whole(self.start).0))
+    }
+
+    /// The smaller of two places, and the distance between them.
+    pub(super) fn span(&self, a: i128, b: i128) -> (Coord, Coord) {
+        let (a, b) = (self.at(a), self.at(b));
+        (a.min(b), Fixed((a.0 - b.0).abs()))
+    }
+}
+
+/// Round values that enclose both ends: at most six, 1, 2 or 5 times a power of ten apart, never closer than `least`.
+pub(super) fn round_values(low: i128, high: i128, least: i128) -> Vec<i128> {
+    let high = high.max(low + 1);
+    let step = std::iter::successors(Some(least), |unit| unit.checked_mul(10))
+        .flat_map(|unit| [unit, 2 * unit, 5 * unit])
+        .find(|step| high - low <= 4 * step)
+        .unwrap_or(high - low);
+    let (first, last) = (low.div_euclid(step), (high + step - 1).div_euclid(step));
+    (first..=last).map(|n| n * step).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_values_enclose_and_are_few() {
+        for (low, high, least, expected) in [
+            (0, 0, 100, vec![0, 100]),
+            (0, 950, 100, vec![0, 500, 1000]),
+            (0, 400, 100, vec![0, 100, 200, 300, 400]),
+            (0, 1_100, 100, vec![0, 500, 1000, 1500]),
+            (-250, 700, 100, vec![-500, 0, 500, 1000]),
+            (-700, -200, 100, vec![-800, -600, -400, -200]),
+        ] {
+            assert_eq!(round_values(low, high, least), expected, "{low} to {high}");
+        }
+        let most = i128::from(i64::MAX);
+        let values = round_values(-most, most, 1);
+        assert!(values.len() <= 6, "{values:?}");
+        assert!(values[0] <= -most && values[values.len() - 1] >= most);
+    }
+
+    #[test]
+    fn a_scale_maps_ends_to_ends_either_way_up() {
+        let scale = Scale::new((-10, 30), (200, 0));
+        assert_eq!(scale.at(-10), whole(200));
+        assert_eq!(scale.at(30), whole(0));
+        assert_eq!(scale.span(0, 10), (whole(100), whole(50)));
+        assert_eq!(scale.span(10, 0), (whole(100), whole(50)));
+        assert_eq!(Scale::new((5, 5), (7, 9)).at(5), whole(7));
+    }
+}

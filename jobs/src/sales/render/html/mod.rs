@@ -1,0 +1,328 @@
+//! `report.html`: the report to look at and to print, in one file that needs nothing else.
+//!
+//! Both languages are in it; a link switches between them and no script runs. Names from the data are escaped by the
+//! template and made harmless by [`clean`](super::figures::clean).
+
+mod bars;
+mod chart;
+mod columns;
+mod page;
+mod section;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use askama::Template;
+
+use self::chart::Mark;
+use self::page::Section;
+use self::section::{marge, modeles, mois, qualite, rotation, saison, tendance, villes};
+use self::view::View;
+use super::figures::{self, cut};
+use super::number::{self, Lang};
+use crate::fixed::Percent;
+use crate::sales::Report;
+
+/// The most files and lost chunks that are named.
+const NAMED: usize = 20;
+
+/// The whole file.
+#[derive(Template)]
+#[template(path = "sales/report.html")]
+struct Page {
+    title: String,
+    editions: [Edition; 2],
+}
+
+/// The report in one language.
+struct Edition {
+    code: &'static str,
+    /// What the language calls itself.
+    language: &'static str,
+    title: &'static str,
+    period: String,
+    source: String,
+    /// What is missing from it; empty where nothing is.
+    incomplete: String,
+    key_figures: Vec<KeyFigure>,
+    highlights: Vec<String>,
+    sections: Vec<Section>,
+    terms: Vec<(&'static str, &'static str)>,
+    words: Words,
+}
+
+/// A number that stands large at the top.
+struct KeyFigure {
+    name: &'static str,
+    value: String,
+    note: String,
+}
+
+/// The words of the page itself.
+struct Words {
+    switch: &'static str,
+    highlights: &'static str,
+    contents: &'static str,
+    terms: &'static str,
+    files: &'static str,
+    colon: &'static str,
+}
+
+/// The page.
+pub(super) fn render(report: &Report) -> String {
+    let editions = [Lang::Fr, Lang::En].map(|lang| edition(&View::new(report, lang)));
+    let page = Page {
+        title: format!(
+            "AutoConnect – {}, {}",
+            editions[0].title, editions[0].period
+        ),
+        editions,
+    };
+    // a string takes every write, so there is no error to tell
+    let rendered = page.render();
+    debug_assert!(rendered.is_ok(), "{rendered:?}");
+    rendered.unwrap_or_default()
+}
+
+fn edition(view: &View<'_>) -> Edition {
+    let report = view.report;
+    let qualite: fn(&View<'_>) -> Section = qualite::qualite;
+    let sections: &[fn(&View<'_>) -> Section] = if report.comparatif.is_empty() {
+        &[qualite]
+    } else {
+        &[
+            villes::classement,
+            mois::ca_mensuel,
+            villes::repartition,
+            modeles::top,
+            modeles::modeles,
+            saison::saisonnalite,
+            rotation::rotation,
+            marge::marge,
+            tendance::tendance,
+            qualite,
+        ]
+    };
+    Edition {
+        code: view.say("fr", "en"),
+        language: view.say("Français", "English"),
+        title: view.say("Rapport commercial", "Sales report"),
+        period: figures::period(report, view.lang),
+        source: source(view),
+        incomplete: incomplete(view),
+        key_figures: key_figures(view),
+        highlights: figures::highlights(report, view.lang),
+        sections: sections.iter().map(|section| section(view)).collect(),
+        terms: terms(view),
+        words: Words {
+            switch: view.say("Langue", "Language"),
+            highlights: view.say("L’essentiel", "In short"),
+            contents: view.say("Sommaire", "Contents"),
+            terms: view.say("Définitions", "Definitions"),
+            files: view.say(
+                "Toutes les tables sont dans le dossier tables, les lignes rejetées dans rejets.csv, tous les nombres dans report.json.",
+                "All tables are in the folder tables, the rejected rows in rejets.csv, all numbers in report.json.",
+            ),
+            colon: view.say("\u{a0}: ", ": "),
+        },
+    }
+}
+
+fn source(view: &View<'_>) -> String {
+    let fichiers = &view.report.source.fichiers;
+    let mut named: Vec<String> = fichiers
+        .iter()
+        .take(NAMED)
+        .map(|name| cut(name, 60))
+        .collect();
+    named.extend(Some(page::others(
+        fichiers.len().saturating_sub(NAMED),
+        view.lang,
+    )));
+    named.retain(|name| !name.is_empty());
+    let rows = view.count(view.report.source.acceptees);
+    let rows = view.say(
+        format!("{rows} lignes acceptées"),
+        format!("{rows} rows accepted"),
+    );
+    named.push(rows);
+    named.join(", ")
+}
+
+fn incomplete(view: &View<'_>) -> String {
+    let qualite = &view.report.qualite;
+    if qualite.complet {
+        return String::new();
+    }
+    let lost = &qualite.chunks_perdus;
+    let mut named: Vec<String> = lost.iter().take(NAMED).map(ToString::to_string).collect();
+    named.extend(Some(page::others(
+        lost.len().saturating_sub(NAMED),
+        view.lang,
+    )));
+    named.retain(|name| !name.is_empty());
+    let (n, named) = (view.count(lost.len() as u64), named.join(", "));
+    view.say(
+        format!("Rapport incomplet : {n} lot(s) de lignes n’ont pas pu être comptés. Lots perdus : {named} (tables/qualite.csv)."),
+        format!("Incomplete report: {n} chunk(s) of rows could not be counted. Lost chunks: {named} (tables/qualite.csv)."),
+    )
+}
+
+fn key_figures(view: &View<'_>) -> Vec<KeyFigure> {
+    let report = view.report;
+    let totals = figures::totals(report);
+    let [sales, rentals] = [totals.vente, totals.location];
+    let transactions = sales.nombre.saturating_add(rentals.nombre);
+    let share = |n: u64| {
+        let share = Percent::ratio(100 * i128::from(n), transactions.into());
+        number::or_none(share, |share| number::whole_percent(share, view.lang))
+    };
+    let variation = figures::last_variation(report);
+    let leader = report.comparatif.first().filter(|first| first.ca.0 > 0);
+    vec![
+        KeyFigure {
+            name: view.say("CA total", "Total revenue"),
+            value: number::euros_compact(report.ca_total, view.lang),
+            note: view.say(
+                format!("exactement {}", view.euros(report.ca_total)),
+                format!("exactly {}", view.euros(report.ca_total)),
+            ),
+        },
+        KeyFigure {
+            name: "Transactions",
+            value: view.count(transactions),
+            note: scope(view),
+        },
+        KeyFigure {
+            name: view.say("Ventes – locations", "Sales – rentals"),
+            value: format!("{} – {}", share(sales.nombre), share(rentals.nombre)),
+            note: view.say(
+                format!(
+                    "{} ventes, {} locations",
+                    view.count(sales.nombre),
+                    view.count(rentals.nombre)
+                ),
+                format!(
+                    "{} sales, {} rentals",
+                    view.count(sales.nombre),
+                    view.count(rentals.nombre)
+                ),
+            ),
+        },
+        KeyFigure {
+            name: view.say("Dernière variation", "Last change"),
+            value: view.signed(variation.map(|(_, variation)| variation)),
+            note: variation.map_or_else(String::new, |(mois, _)| {
+                let mois = view.mois(mois);
+                view.say(
+                    format!("{mois}, contre le mois d’avant"),
+                    format!("{mois}, against the month before"),
+                )
+            }),
+        },
+        KeyFigure {
+            name: view.say("En tête", "Leader"),
+            value: leader.map_or_else(|| number::NONE.to_owned(), |first| cut(&first.ville, 24)),
+            note: leader.map_or_else(String::new, |first| {
+                let part = view.percent(first.part);
+                view.say(format!("{part} du CA"), format!("{part} of revenue"))
+            }),
+        },
+    ]
+}
+
+/// How many cities and models there are.
+fn scope(view: &View<'_>) -> String {
+    let some = |n: usize, one: &str, many: &str| {
+        let noun = if n < 2 { one } else { many };
+        format!("{} {noun}", view.count(n as u64))
+    };
+    let (villes, modeles) = (view.report.villes.len(), view.report.modeles.len());
+    match view.lang {
+        Lang::Fr => {
+            let villes = some(villes, "ville", "villes");
+            format!("dans {villes}, {}", some(modeles, "modèle", "modèles"))
+        }
+        Lang::En => {
+            let villes = some(villes, "city", "cities");
+            format!("in {villes}, {}", some(modeles, "model", "models"))
+        }
+    }
+}
+
+fn terms(view: &View<'_>) -> Vec<(&'static str, &'static str)> {
+    let terms = [
+        (
+            (
+                "CA",
+                "somme des prix ; pour une location, le loyer mensuel tel qu’il est enregistré.",
+            ),
+            (
+                "Revenue",
+                "sum of the prices; for a rental, the monthly rent as recorded.",
+            ),
+        ),
+        (
+            (
+                "Mois incomplet",
+                "premier ou dernier mois que les données ne couvrent pas en entier ; il reste hors des variations, des indices et des tendances.",
+            ),
+            (
+                "Partial month",
+                "a first or last month that the data do not fully cover; it stays out of changes, indices and trends.",
+            ),
+        ),
+        (
+            (
+                "Indice",
+                "CA moyen d’un mois de l’année rapporté à celui d’un mois moyen ; 100 est la moyenne.",
+            ),
+            (
+                "Index",
+                "mean revenue of a calendar month against that of an average month; 100 is the average.",
+            ),
+        ),
+        (
+            (
+                "Croissance",
+                "dernier mois complet contre celui d’avant ; trois derniers mois complets contre les trois d’avant.",
+            ),
+            (
+                "Growth",
+                "the last complete month against the one before; the last three complete months against the three before.",
+            ),
+        ),
+        (
+            (
+                "Rotations par an",
+                "douze mois divisés par la durée moyenne d’une location.",
+            ),
+            (
+                "Turns a year",
+                "twelve months divided by the average length of a rental.",
+            ),
+        ),
+        (
+            (
+                "Valeur des contrats",
+                "somme des loyers mensuels multipliés par leur durée.",
+            ),
+            (
+                "Contract value",
+                "sum of the monthly rents times their length.",
+            ),
+        ),
+        (
+            (
+                "Tendance",
+                "droite des moindres carrés sur les trois derniers mois complets, prolongée d’un mois ; R² dit comment elle leur va.",
+            ),
+            (
+                "Trend",
+                "least squares line through the last three complete months, extended by one; R² says how well it fits them.",
+            ),
+        ),
+    ];
+    terms.map(|(fr, en)| view.say(fr, en)).into()
+}

@@ -1,0 +1,189 @@
+//! The models: the five best of each city, and CA of each model.
+
+use std::borrow::Cow;
+use std::cmp::Reverse;
+
+use crate::fixed::{Euros, Fixed};
+use crate::sales::render::figures::{add, cut, share};
+use crate::sales::render::html::bars::{self, Bar};
+use crate::sales::render::html::page::{Figure, Section, Table, row};
+use crate::sales::render::html::view::{BARS, View};
+use crate::sales::render::number::or_none;
+use crate::sales::report::{CaModele, TopModele};
+
+/// The five best models of each city.
+pub(in crate::sales::render::html) fn top(view: &View<'_>) -> Section {
+    let mut figures = Vec::new();
+    for city in view.best() {
+        let Some(top) = view.report.top_modeles.get(&city.ville) else {
+            continue;
+        };
+        for (name, class, list) in [
+            (view.say("ventes", "sales"), "sale", &top.vente),
+            (view.say("locations", "rentals"), "rent", &top.location),
+            (view.say("ensemble", "both"), "both", &top.total),
+        ] {
+            let title = view.pair(&cut(&city.ville, 30), name);
+            figures.push(top_figure(view, title, class, list));
+        }
+    }
+    let mut text = vec![
+        view.say(
+            "Les cinq modèles les plus vendus et les plus loués, en nombre de transactions.",
+            "The five models most sold and most rented, by number of transactions.",
+        )
+        .to_owned(),
+    ];
+    let cut = view.best_of_cities();
+    if !cut.is_empty() {
+        let rest = view.say(
+            "Toutes : tables/top_modeles.csv",
+            "All: tables/top_modeles.csv",
+        );
+        text.push(format!("{cut} {rest}"));
+    }
+    Section {
+        id: "top",
+        title: view.say("Top 5 des modèles", "Top 5 models"),
+        text,
+        figures,
+    }
+}
+
+fn top_figure(view: &View<'_>, title: String, class: &str, list: &[TopModele]) -> Figure {
+    let said: Vec<String> = list
+        .iter()
+        .map(|top| format!("{} {}", cut(&top.modele, 40), view.count(top.nombre)))
+        .collect();
+    let bars = list.iter().map(|top| Bar {
+        name: top.modele.clone(),
+        value: view.count(top.nombre),
+        pieces: vec![(
+            top.nombre.into(),
+            class.to_owned(),
+            view.pair(&cut(&top.modele, 40), &view.whole_euros(top.ca)),
+        )],
+    });
+    let columns = [
+        view.say("Modèle", "Model"),
+        view.say("Nombre", "Number"),
+        view.say("CA", "Revenue"),
+    ];
+    let rows = list
+        .iter()
+        .map(|top| row(&top.modele, [view.count(top.nombre), view.euros(top.ca)]));
+    let table = Table::new("top_modeles.csv", 1, columns)
+        .folded(view.say("Les chiffres", "The numbers"))
+        .rows(rows, view.lang);
+    let none = view
+        .say("Aucune transaction.", "No transaction.")
+        .to_owned();
+    Figure {
+        title,
+        note: if list.is_empty() { none } else { String::new() },
+        chart: (!list.is_empty()).then(|| bars::chart(said.join(", "), bars.collect(), 0)),
+        tables: if list.is_empty() {
+            Vec::new()
+        } else {
+            vec![table]
+        },
+        narrow: true,
+        ..Figure::default()
+    }
+}
+
+/// CA of each model, by city.
+pub(in crate::sales::render::html) fn modeles(view: &View<'_>) -> Section {
+    let mut modeles: Vec<(&String, &CaModele)> = view.report.ca_par_modele.iter().collect();
+    modeles.sort_by_key(|(modele, ca)| (Reverse(ca.total), *modele));
+    let all = modeles.len();
+    let note = if all > BARS {
+        view.say(
+            format!("Les {BARS} premiers modèles sur {all}."),
+            format!("The first {BARS} of {all} models."),
+        )
+    } else {
+        String::new()
+    };
+    let best = || modeles.iter().take(BARS);
+    let said: Vec<String> = best()
+        .map(|(modele, ca)| format!("{} {}", cut(modele, 40), view.whole_euros(ca.total)))
+        .collect();
+    let bars = best().map(|(modele, ca)| Bar {
+        name: (*modele).clone(),
+        value: view.whole_euros(ca.total),
+        pieces: pieces(view, ca),
+    });
+    let figure = Figure {
+        title: view
+            .say("CA par modèle et par ville", "Revenue by model and city")
+            .to_owned(),
+        note,
+        legend: view.legend(),
+        chart: Some(bars::chart(said.join(", "), bars.collect(), 0)),
+        tables: vec![table(view, &modeles)],
+        ..Figure::default()
+    };
+    Section {
+        id: "modeles",
+        title: view.say("CA par modèle", "Revenue by model"),
+        text: Vec::new(),
+        figures: vec![figure],
+    }
+}
+
+/// The CA of a model in the cities with a colour of their own, and in the others.
+fn by_city(view: &View<'_>, ca: &CaModele) -> (Vec<Option<Euros>>, Euros) {
+    let own: Vec<Option<Euros>> = view
+        .coloured
+        .iter()
+        .map(|ville| ca.villes.get(*ville).copied())
+        .collect();
+    let sum = own.iter().flatten().copied().fold(Fixed(0), add);
+    (own, Fixed(ca.total.0.saturating_sub(sum.0)))
+}
+
+fn pieces(view: &View<'_>, ca: &CaModele) -> Vec<(i128, String, String)> {
+    let (own, rest) = by_city(view, ca);
+    let others = view.other_cities();
+    let own = view
+        .coloured
+        .iter()
+        .copied()
+        .zip(own.into_iter().map(Option::unwrap_or_default));
+    own.map(|(ville, ca)| (ville, view.colour(ville), ca))
+        .chain([(others.as_str(), view.colour(""), rest)])
+        .map(|(ville, class, ca)| {
+            let tip = view.pair(&cut(ville, 40), &view.whole_euros(ca));
+            (ca.0.into(), class.to_owned(), tip)
+        })
+        .collect()
+}
+
+fn table(view: &View<'_>, modeles: &[(&String, &CaModele)]) -> Table {
+    let mut columns: Vec<Cow<'_, str>> = vec![
+        view.say("Modèle", "Model").into(),
+        view.say("CA", "Revenue").into(),
+        view.say("Part", "Share").into(),
+    ];
+    columns.extend(view.coloured.iter().map(|ville| Cow::from(cut(ville, 24))));
+    if view.others() > 0 {
+        columns.push(view.other_cities().into());
+    }
+    let rows = modeles.iter().map(|(modele, ca)| {
+        let (own, rest) = by_city(view, ca);
+        let part = share(ca.total.0, view.report.ca_total.0);
+        let mut cells = vec![
+            view.euros(ca.total),
+            or_none(part, |part| view.percent(part)),
+        ];
+        cells.extend(own.into_iter().map(|ca| or_none(ca, |ca| view.euros(ca))));
+        if view.others() > 0 {
+            cells.push(view.euros(rest));
+        }
+        row(modele, cells)
+    });
+    Table::with_columns("ca_par_modele.csv", 1, columns)
+        .folded(view.say("Les chiffres de chaque modèle", "The numbers of each model"))
+        .rows(rows, view.lang)
+}

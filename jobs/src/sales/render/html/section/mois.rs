@@ -1,0 +1,265 @@
+//! CA month by month: all cities stacked, and each.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use crate::fixed::{Euros, Fixed};
+use crate::sales::render::figures::{add, cut, monthly};
+use crate::sales::render::html::chart::{Chart, Mark};
+use crate::sales::render::html::columns::{Column, Piece, Plane};
+use crate::sales::render::html::page::{Figure, Section, Table, row};
+use crate::sales::render::html::view::View;
+use crate::sales::report::{CaMois, GLOBAL};
+
+/// CA per month and city.
+pub(in crate::sales::render::html) fn ca_mensuel(view: &View<'_>) -> Section {
+    let all = &view.report.periode.mois;
+    let months = view.last_months(all);
+    let totals = monthly(view.report);
+    let mut notes = vec![view.last_of_months(all.len())];
+    if months.iter().any(|mois| view.partial(mois)) {
+        let partial = view.say(
+            "Teinte claire : mois incomplet.",
+            "Pale: a month that the data do not fully cover.",
+        );
+        notes.push(partial.to_owned());
+    }
+    if !view.report.periode.mois_sans_trous {
+        let gaps = view.say(
+            "La période est très longue : seuls ses mois avec des transactions sont montrés.",
+            "The period is very long: only its months with transactions are shown.",
+        );
+        notes.push(gaps.to_owned());
+    }
+    notes.retain(|note| !note.is_empty());
+    let stacked = Figure {
+        title: view
+            .say("CA par mois et par ville", "Revenue by month and city")
+            .to_owned(),
+        note: notes.join(" "),
+        legend: view.legend(),
+        chart: Some(stack(view, &months, &totals)),
+        tables: vec![by_city(view, &months, &totals)],
+        ..Figure::default()
+    };
+    Section {
+        id: "mois",
+        title: view.say("CA mensuel", "Monthly revenue"),
+        text: Vec::new(),
+        figures: vec![stacked, side_by_side(view, &months, &totals)],
+    }
+}
+
+/// The cities with a colour of their own, each on a line, and what their CA is made of.
+fn side_by_side(view: &View<'_>, months: &[&str], totals: &BTreeMap<&str, CaMois>) -> Figure {
+    let complete: Vec<&str> = months
+        .iter()
+        .copied()
+        .filter(|mois| !view.partial(mois))
+        .collect();
+    let (mut note, mut chart) = (String::new(), None);
+    if let (2.., [.., last]) = (view.coloured.len(), &complete[..]) {
+        chart = (complete.len() > 1).then(|| lines(view, &complete, last));
+    }
+    if chart.is_some() {
+        note.push_str(view.say("Mois complets.", "Complete months."));
+    }
+    let all = by_type(view, GLOBAL, months, |mois| totals.get(mois).copied());
+    let mut tables = vec![all];
+    for ville in view.coloured.iter().filter(|_| view.coloured.len() > 1) {
+        let ca = view.report.ca_mensuel.get(*ville);
+        let mut table = by_type(view, ville, months, |mois| ca?.get(mois).copied());
+        table.screen = true;
+        tables.push(table);
+    }
+    Figure {
+        title: view
+            .say("CA de chaque ville", "Revenue of each city")
+            .to_owned(),
+        note,
+        legend: if chart.is_some() {
+            view.legend_of_coloured()
+        } else {
+            Vec::new()
+        },
+        chart,
+        tables,
+        ..Figure::default()
+    }
+}
+
+fn lines(view: &View<'_>, months: &[&str], last: &str) -> Chart {
+    let of = |ville: &str, mois: &str| ca(view, ville, mois).unwrap_or_default();
+    let all = view
+        .coloured
+        .iter()
+        .flat_map(|ville| months.iter().map(|mois| of(ville, mois).0));
+    let highest = all.max().unwrap_or(0);
+    let plane = Plane::new(months.len(), (0, highest.into()), 0, 100, |cents| {
+        view.on_axis(cents)
+    });
+    let line = |ville: &&str| Mark::Line {
+        points: (0..)
+            .zip(months)
+            .map(|(slot, mois)| (plane.x(slot), plane.y(of(ville, mois).0.into())))
+            .collect(),
+        class: view.colour(ville).to_owned(),
+        tip: cut(ville, 40),
+    };
+    let mut marks: Vec<Mark> = view.coloured.iter().map(line).collect();
+    marks.extend(plane.months(months, view.lang));
+    let said: Vec<String> = view
+        .coloured
+        .iter()
+        .map(|ville| format!("{} {}", cut(ville, 40), view.whole_euros(of(ville, last))))
+        .collect();
+    plane.chart(view.pair(&view.mois(last), &said.join(", ")), marks)
+}
+
+/// The CA of a city in a month; `None` where the report does not say.
+fn ca(view: &View<'_>, ville: &str, mois: &str) -> Option<Euros> {
+    Some(view.report.ca_mensuel.get(ville)?.get(mois)?.total)
+}
+
+/// The CA of the cities without a colour of their own.
+fn rest(view: &View<'_>, mois: &str, total: Euros) -> Euros {
+    let coloured = view
+        .coloured
+        .iter()
+        .filter_map(|ville| ca(view, ville, mois));
+    let coloured = coloured.fold(Fixed(0), add);
+    Fixed(total.0.saturating_sub(coloured.0))
+}
+
+/// All cities, stacked.
+fn stack(view: &View<'_>, months: &[&str], totals: &BTreeMap<&str, CaMois>) -> Chart {
+    let total = |mois: &str| totals.get(mois).map_or(Fixed(0), |ca| ca.total);
+    let highest = months
+        .iter()
+        .map(|mois| total(mois))
+        .max()
+        .unwrap_or_default();
+    let plane = Plane::new(months.len(), (0, highest.0.into()), 0, 100, |cents| {
+        view.on_axis(cents)
+    });
+    let column = |mois: &&str| {
+        let piece = |name: &str, class: &str, ca: Euros| {
+            let name = format!("{}, {}", view.mois_court(mois), cut(name, 40));
+            Piece {
+                value: ca.0.into(),
+                class: if view.partial(mois) {
+                    format!("{class} pale")
+                } else {
+                    class.to_owned()
+                },
+                tip: view.pair(&name, &view.whole_euros(ca)),
+            }
+        };
+        let known = |ville: &&str| ca(view, ville, mois).unwrap_or_default();
+        let mut pieces: Vec<Piece> = view
+            .coloured
+            .iter()
+            .map(|ville| piece(ville, view.colour(ville), known(ville)))
+            .collect();
+        if view.others() > 0 {
+            pieces.push(piece(
+                &view.other_cities(),
+                view.colour(""),
+                rest(view, mois, total(mois)),
+            ));
+        }
+        Column {
+            pieces,
+            label: String::new(),
+        }
+    };
+    let mut marks = plane.columns(months.iter().map(column).collect(), 0);
+    marks.extend(plane.months(months, view.lang));
+    plane.chart(desc(view, months, total), marks)
+}
+
+fn desc(view: &View<'_>, months: &[&str], total: impl Fn(&str) -> Euros) -> String {
+    let (Some(first), Some(last)) = (months.first(), months.last()) else {
+        return String::new();
+    };
+    let (a, b) = (view.mois(first), view.mois(last));
+    let (x, y) = (
+        view.whole_euros(total(first)),
+        view.whole_euros(total(last)),
+    );
+    view.say(
+        format!("Une colonne par mois, de {a} ({x}) à {b} ({y}), empilée par ville."),
+        format!("One column a month, from {a} ({x}) to {b} ({y}), stacked by city."),
+    )
+}
+
+fn by_city(view: &View<'_>, months: &[&str], totals: &BTreeMap<&str, CaMois>) -> Table {
+    let mut columns: Vec<Cow<'_, str>> = vec![view.say("Mois", "Month").into()];
+    columns.extend(view.coloured.iter().map(|ville| Cow::from(cut(ville, 24))));
+    if view.others() > 0 {
+        columns.push(view.other_cities().into());
+    }
+    columns.push("Total".into());
+    let mut table = Table::with_columns("ca_mensuel.csv", 1, columns).folded(view.say(
+        "CA de chaque mois et ville",
+        "Revenue of each month and city",
+    ));
+    let amount = |ca: Option<Euros>| ca.map_or_else(|| "–".to_owned(), |ca| view.euros(ca));
+    table.rows = months
+        .iter()
+        .map(|mois| {
+            let total = totals.get(mois).map_or(Fixed(0), |ca| ca.total);
+            let mut cells: Vec<String> = view
+                .coloured
+                .iter()
+                .map(|ville| amount(ca(view, ville, mois)))
+                .collect();
+            if view.others() > 0 {
+                cells.push(view.euros(rest(view, mois, total)));
+            }
+            cells.push(view.euros(total));
+            row(&view.mois(mois), cells)
+        })
+        .collect();
+    table
+}
+
+/// Sales, rentals and growth of one city, or of all.
+fn by_type(
+    view: &View<'_>,
+    ville: &str,
+    months: &[&str],
+    ca: impl Fn(&str) -> Option<CaMois>,
+) -> Table {
+    let columns = [
+        view.say("Mois", "Month"),
+        view.say("Ventes", "Sales"),
+        view.say("Locations", "Rentals"),
+        "Total",
+        view.say("Variation", "Change"),
+    ];
+    let variations = view
+        .report
+        .saisonnalite
+        .get(ville)
+        .map(|saison| &saison.variations);
+    let name = if ville == GLOBAL {
+        view.say("Toutes les villes", "All cities").to_owned()
+    } else {
+        cut(ville, 40)
+    };
+    let words = view.say("ventes, locations, variation", "sales, rentals, change");
+    let mut table = Table::new("ca_mensuel.csv", 1, columns).folded(view.pair(&name, words));
+    let rows = months.iter().filter_map(|mois| {
+        let ca = ca(mois)?;
+        let variation = if view.partial(mois) {
+            view.say("incomplet", "partial").to_owned()
+        } else {
+            view.signed(variations.and_then(|variations| *variations.get(*mois)?))
+        };
+        let [vente, location, total] = [ca.vente, ca.location, ca.total].map(|ca| view.euros(ca));
+        Some(row(&view.mois(mois), [vente, location, total, variation]))
+    });
+    table.rows = rows.collect();
+    table
+}

@@ -1,0 +1,173 @@
+//! Rentals: how long they last, and what their contracts are worth.
+
+use std::borrow::Cow;
+
+use crate::sales::render::figures::cut;
+use crate::sales::render::html::bars::{self, Bar};
+use crate::sales::render::html::page::{Figure, Section, Table, row};
+use crate::sales::render::html::view::View;
+use crate::sales::render::number::{self, or_none};
+
+/// Durations, rotations and contracts.
+pub(in crate::sales::render::html) fn rotation(view: &View<'_>) -> Section {
+    let rentals = view
+        .report
+        .rotation
+        .values()
+        .any(|rotation| rotation.contrats > 0);
+    let (text, figures) = if rentals {
+        (
+            Vec::new(),
+            vec![durees(view), contrats(view), par_modele(view)],
+        )
+    } else {
+        let none = view.say("Aucune location.", "No rental.");
+        (vec![none.to_owned()], Vec::new())
+    };
+    Section {
+        id: "location",
+        title: view.say("Durée et valeur des locations", "Rental length and value"),
+        text,
+        figures,
+    }
+}
+
+fn durees(view: &View<'_>) -> Figure {
+    let of = |ville: &str| view.report.rotation.get(ville);
+    let months = |n| number::fixed(n, 2, view.lang);
+    let words = |ville: &str| {
+        let mean = of(ville).and_then(|rotation| rotation.duree_moyenne_mois);
+        or_none(mean, |mean| {
+            let mean = number::fixed(mean, 1, view.lang);
+            view.say(format!("{mean} mois"), format!("{mean} months"))
+        })
+    };
+    let bars = view.best().map(|city| {
+        let mean = of(&city.ville).and_then(|rotation| rotation.duree_moyenne_mois);
+        Bar {
+            name: city.ville.clone(),
+            value: words(&city.ville),
+            pieces: vec![(
+                mean.map_or(0, |mean| mean.0.into()),
+                view.colour(&city.ville).to_owned(),
+                view.pair(&cut(&city.ville, 40), &words(&city.ville)),
+            )],
+        }
+    });
+    let said: Vec<String> = view
+        .best()
+        .map(|city| format!("{} {}", cut(&city.ville, 40), words(&city.ville)))
+        .collect();
+    let columns = [
+        view.say("Ville", "City"),
+        view.say("Contrats", "Contracts"),
+        view.say("Durée (mois)", "Length (months)"),
+        view.say("Rotations/an", "Turns a year"),
+    ];
+    let rows = view.report.comparatif.iter().filter_map(|city| {
+        let rotation = of(&city.ville)?;
+        let cells = [
+            view.count(rotation.contrats),
+            or_none(rotation.duree_moyenne_mois, months),
+            or_none(rotation.rotations_par_an, months),
+        ];
+        Some(row(&city.ville, cells))
+    });
+    Figure {
+        title: view
+            .say("Durée moyenne d’une location", "Average length of a rental")
+            .to_owned(),
+        note: view.best_of_cities(),
+        chart: Some(bars::chart(said.join(", "), bars.collect(), 0)),
+        tables: vec![Table::new("rotation.csv", 1, columns).rows(rows, view.lang)],
+        narrow: true,
+        ..Figure::default()
+    }
+}
+
+fn contrats(view: &View<'_>) -> Figure {
+    let of = |ville: &str| {
+        view.report
+            .valeur_contrats
+            .get(ville)
+            .copied()
+            .unwrap_or_default()
+    };
+    let bars = view.best().map(|city| {
+        let words = view.whole_euros(of(&city.ville));
+        Bar {
+            name: city.ville.clone(),
+            pieces: vec![(
+                of(&city.ville).0.into(),
+                view.colour(&city.ville).to_owned(),
+                view.pair(&cut(&city.ville, 40), &words),
+            )],
+            value: words,
+        }
+    });
+    let said: Vec<String> = view
+        .best()
+        .map(|city| {
+            format!(
+                "{} {}",
+                cut(&city.ville, 40),
+                view.whole_euros(of(&city.ville))
+            )
+        })
+        .collect();
+    let columns = [
+        view.say("Ville", "City"),
+        view.say("Valeur des contrats", "Contract value"),
+    ];
+    let rows = view
+        .report
+        .comparatif
+        .iter()
+        .map(|city| row(&city.ville, [view.euros(of(&city.ville))]));
+    Figure {
+        title: view
+            .say(
+                "Valeur des contrats de location",
+                "Value of rental contracts",
+            )
+            .to_owned(),
+        note: view.best_of_cities(),
+        chart: Some(bars::chart(said.join(", "), bars.collect(), 0)),
+        tables: vec![Table::new("valeur_contrats.csv", 1, columns).rows(rows, view.lang)],
+        narrow: true,
+        ..Figure::default()
+    }
+}
+
+fn par_modele(view: &View<'_>) -> Figure {
+    let mut columns: Vec<Cow<'_, str>> = vec![view.say("Modèle", "Model").into()];
+    columns.extend(view.coloured.iter().map(|ville| Cow::from(cut(ville, 24))));
+    let of = |ville: &str, modele: &str| {
+        let rotation = view.report.rotation.get(ville)?;
+        rotation.par_modele.get(modele).copied()
+    };
+    let modeles = &view.report.modeles;
+    let rented = modeles.iter().filter(|modele| {
+        let mut villes = view.coloured.iter();
+        villes.any(|ville| of(ville, modele).is_some())
+    });
+    let rows = rented.map(|modele| {
+        let cells = view
+            .coloured
+            .iter()
+            .map(|ville| or_none(of(ville, modele), |n| number::fixed(n, 2, view.lang)));
+        row(modele, cells)
+    });
+    Figure {
+        title: view
+            .say("Durée moyenne par modèle", "Average length by model")
+            .to_owned(),
+        note: view.say("En mois.", "In months.").to_owned(),
+        tables: vec![
+            Table::with_columns("rotation.csv", 1, columns)
+                .folded(view.say("Les chiffres de chaque modèle", "The numbers of each model"))
+                .rows(rows, view.lang),
+        ],
+        ..Figure::default()
+    }
+}

@@ -1,0 +1,226 @@
+//! Seasonality: an average year, and how each month compares with the one before.
+
+use crate::fixed::{Fixed, Percent};
+use crate::sales::render::figures::{cut, extremes};
+use crate::sales::render::html::chart::Chart;
+use crate::sales::render::html::columns::{Column, Piece, Plane};
+use crate::sales::render::html::page::{Cell, Figure, Section, Table, others, row};
+use crate::sales::render::html::view::View;
+use crate::sales::render::number::{self, or_none};
+use crate::sales::report::{GLOBAL, Saison};
+
+/// An index of 100, and one percent, in hundredths.
+const AVERAGE: i128 = 10_000;
+const ONE: i128 = 100;
+
+/// Indices and variations.
+pub(in crate::sales::render::html) fn saisonnalite(view: &View<'_>) -> Section {
+    let global = view.report.saisonnalite.get(GLOBAL);
+    Section {
+        id: "saison",
+        title: view.say("Saisonnalité", "Seasonality"),
+        text: Vec::new(),
+        figures: vec![indices(view, global), variations(view, global)],
+    }
+}
+
+fn indices(view: &View<'_>, global: Option<&Saison>) -> Figure {
+    let shown = global.filter(|saison| extremes(saison).is_some());
+    let note = if shown.is_some() {
+        view.say(
+            "100 est un mois moyen ; toutes villes ensemble.",
+            "100 is an average month; all cities together.",
+        )
+    } else {
+        view.say(
+            "Il faut des mois complets, et différents, pour dessiner une saison.",
+            "It takes complete months, and different ones, to draw a season.",
+        )
+    };
+    Figure {
+        title: view
+            .say(
+                "Indice de chaque mois de l’année",
+                "Index of each month of the year",
+            )
+            .to_owned(),
+        note: note.to_owned(),
+        chart: shown.map(|saison| index_chart(view, saison)),
+        tables: vec![heat(view)],
+        ..Figure::default()
+    }
+}
+
+fn index_chart(view: &View<'_>, saison: &Saison) -> Chart {
+    let known = || {
+        saison
+            .indices
+            .values()
+            .flatten()
+            .map(|index| i128::from(index.0))
+    };
+    let ends = (
+        known().min().unwrap_or(AVERAGE),
+        known().max().unwrap_or(AVERAGE),
+    );
+    let plane = Plane::new(12, ends, AVERAGE, ONE, |value| {
+        number::count((value / ONE) as u64, view.lang)
+    });
+    let mut said = Vec::new();
+    let mut columns = Vec::new();
+    for (month, index) in (1..).zip(saison.indices.values()) {
+        let Some(index) = index else {
+            columns.push(Column::default());
+            continue;
+        };
+        let (name, words) = (
+            number::mois_nom(month, view.lang),
+            number::fixed(*index, 0, view.lang),
+        );
+        said.push(format!("{name} {words}"));
+        let value = i128::from(index.0) - AVERAGE;
+        columns.push(Column {
+            pieces: vec![Piece {
+                value,
+                class: if value < 0 { "low" } else { "high" }.to_owned(),
+                tip: view.pair(name, &number::fixed(*index, 2, view.lang)),
+            }],
+            label: words,
+        });
+    }
+    let mut marks = plane.columns(columns, AVERAGE);
+    marks.extend(plane.calendar(view.lang));
+    plane.chart(said.join(", "), marks)
+}
+
+/// The indices of all cities: the farther from 100, the stronger the colour.
+fn heat(view: &View<'_>) -> Table {
+    let mut columns = vec![view.say("Ville", "City").into()];
+    columns.extend((1..=12).map(|month| number::mois_abrege(month, view.lang).into()));
+    let rows = view.all_and_each().filter_map(|ville| {
+        let saison = view.report.saisonnalite.get(ville)?;
+        let mut cells = vec![Cell::name(view.ville(ville))];
+        cells.extend(saison.indices.values().map(|index| Cell {
+            text: or_none(*index, |index| number::fixed(index, 0, view.lang)),
+            full: None,
+            class: index.map_or("h0", heat_class),
+        }));
+        Some(cells)
+    });
+    Table::with_columns("saisonnalite.csv", 1, columns).rows(rows, view.lang)
+}
+
+fn heat_class(index: Fixed<2>) -> &'static str {
+    match index.0 {
+        ..7_000 => "l3",
+        7_000..8_500 => "l2",
+        8_500..9_500 => "l1",
+        9_500..=10_500 => "h0",
+        10_501..=11_500 => "h1",
+        11_501..=13_000 => "h2",
+        13_001.. => "h3",
+    }
+}
+
+fn variations(view: &View<'_>, global: Option<&Saison>) -> Figure {
+    let all: Vec<&String> = global
+        .map(|saison| saison.variations.keys().collect())
+        .unwrap_or_default();
+    let months = view.last_months(all.iter().copied());
+    let value = |ville: &str, mois: &str| -> Option<Percent> {
+        *view.report.saisonnalite.get(ville)?.variations.get(mois)?
+    };
+    let known: Vec<(&str, Percent)> = months
+        .iter()
+        .filter_map(|mois| Some((*mois, value(GLOBAL, mois)?)))
+        .collect();
+    let title = view
+        .say(
+            "Variation d’un mois à l’autre",
+            "Change from month to month",
+        )
+        .to_owned();
+    if known.is_empty() {
+        let note = view.say(
+            "Il faut deux mois complets qui se suivent.",
+            "It takes two complete months in a row.",
+        );
+        return Figure {
+            title,
+            note: note.to_owned(),
+            ..Figure::default()
+        };
+    }
+    let note = view.say(
+        "CA de chaque mois complet contre le mois d’avant ; toutes villes ensemble.",
+        "Revenue of each complete month against the month before; all cities together.",
+    );
+    Figure {
+        title,
+        note: format!("{note} {}", view.last_of_months(all.len())),
+        chart: Some(variation_chart(view, &months, &known)),
+        tables: vec![variation_table(view, &months, value)],
+        ..Figure::default()
+    }
+}
+
+fn variation_chart(view: &View<'_>, months: &[&str], known: &[(&str, Percent)]) -> Chart {
+    let values = || known.iter().map(|(_, value)| i128::from(value.0));
+    let ends = (values().min().unwrap_or(0), values().max().unwrap_or(0));
+    let plane = Plane::new(months.len(), ends, 0, ONE, |value| {
+        let whole = Fixed::<2>::ratio(value, 100).unwrap_or_default();
+        number::whole_percent(whole, view.lang)
+    });
+    let few = months.len() <= 14;
+    let mut known = known.iter().peekable();
+    let columns = months.iter().map(|mois| {
+        let Some((_, value)) = known.next_if(|(known, _)| known == mois) else {
+            return Column::default();
+        };
+        let words = number::signed_percent(*value, view.lang);
+        Column {
+            pieces: vec![Piece {
+                value: value.0.into(),
+                class: if value.0 < 0 { "low" } else { "high" }.to_owned(),
+                tip: view.pair(&view.mois(mois), &words),
+            }],
+            label: if few {
+                number::whole_percent(*value, view.lang)
+            } else {
+                String::new()
+            },
+        }
+    });
+    let mut marks = plane.columns(columns.collect(), 0);
+    marks.extend(plane.months(months, view.lang));
+    let desc = view.say(
+        "Une colonne par mois, vers le haut pour une hausse, vers le bas pour une baisse.",
+        "One column a month, upwards for a rise, downwards for a fall.",
+    );
+    plane.chart(desc.to_owned(), marks)
+}
+
+fn variation_table<'v>(
+    view: &View<'v>,
+    months: &[&str],
+    value: impl Fn(&str, &str) -> Option<Percent>,
+) -> Table {
+    let villes: Vec<&str> = std::iter::once(GLOBAL)
+        .chain(view.coloured.iter().copied())
+        .collect();
+    let mut columns = vec![view.say("Mois", "Month").into()];
+    columns.extend(villes.iter().map(|ville| cut(view.ville(ville), 24).into()));
+    let mut table = Table::with_columns("saisonnalite.csv", 1, columns).folded(view.say(
+        "Variations de chaque mois et ville",
+        "Changes of each month and city",
+    ));
+    table.rows = months
+        .iter()
+        .map(|mois| {
+            let cells = villes.iter().map(|ville| view.signed(value(ville, mois)));
+            row(&view.mois(mois), cells)
+        })
+        .collect();
+    table.more = others(view.others(), view.lang);
+    table
+}

@@ -1,0 +1,155 @@
+//! The trend: the last months, the line through the last three, and where it leads.
+
+use crate::fixed::Euros;
+use crate::sales::render::figures::{monthly, no_trend};
+use crate::sales::render::html::chart::{Chart, Coord, Mark};
+use crate::sales::render::html::columns::Plane;
+use crate::sales::render::html::page::{Figure, Section, Table, row};
+use crate::sales::render::html::view::View;
+use crate::sales::render::number::{self, or_none};
+use crate::sales::report::{GLOBAL, Tendance};
+
+/// The most months before the forecast.
+const MONTHS: usize = 12;
+
+/// Trend and forecast.
+pub(in crate::sales::render::html) fn tendance(view: &View<'_>) -> Section {
+    let (text, figures) = match view.report.tendance.get(GLOBAL) {
+        Some(global) => (Vec::new(), vec![figure(view, global)]),
+        None => (vec![no_trend(view.lang).to_owned()], Vec::new()),
+    };
+    Section {
+        id: "tendance",
+        title: view.say("Tendance et prévision", "Trend and forecast"),
+        text,
+        figures,
+    }
+}
+
+fn figure(view: &View<'_>, global: &Tendance) -> Figure {
+    let [debut, _, fin] = &global.mois;
+    let (debut, fin) = (view.mois(debut), view.mois(fin));
+    let prevu = view.mois(&global.prevision.mois);
+    let note = view.say(
+        format!("Toutes villes ensemble : mois complets, et la droite des moindres carrés de {debut} à {fin}, prolongée à {prevu}."),
+        format!("All cities together: complete months, and the least squares line from {debut} to {fin}, extended to {prevu}."),
+    );
+    let columns = [
+        view.say("Ville", "City"),
+        view.say("Pente par mois", "Slope a month"),
+        "R²",
+        view.say("Dernier mois", "Last month"),
+        view.say("Prévision", "Forecast"),
+    ];
+    let rows = view.all_and_each().filter_map(|ville| {
+        let tendance = view.report.tendance.get(ville)?;
+        let cells = [
+            view.euros(tendance.pente),
+            or_none(tendance.r2, |r2| number::fixed(r2, 4, view.lang)),
+            view.euros(tendance.ca[2]),
+            view.euros(tendance.prevision.ca),
+        ];
+        Some(row(view.ville(ville), cells))
+    });
+    Figure {
+        title: view
+            .say(
+                "CA des derniers mois et prévision",
+                "Revenue of the last months and forecast",
+            )
+            .to_owned(),
+        note,
+        chart: Some(chart(view, global)),
+        tables: vec![Table::new("tendance.csv", 1, columns).rows(rows, view.lang)],
+        ..Figure::default()
+    }
+}
+
+fn chart(view: &View<'_>, global: &Tendance) -> Chart {
+    let totals = monthly(view.report);
+    let known = history(view, global, |mois| totals.get(mois).map(|ca| ca.total));
+    let forecast = &global.prevision;
+    let line = [global.ordonnee, forecast.ca].map(|ca| i128::from(ca.0));
+    let values = || known.iter().map(|(_, ca)| i128::from(ca.0)).chain(line);
+    let high = values().max().unwrap_or(0);
+    let low = values().min().unwrap_or(0).min(0);
+    let plane = Plane::new(known.len() + 1, (low, high), 0, 100, |cents| {
+        view.on_axis(cents)
+    });
+
+    let end = (plane.x(known.len()), plane.y(line[1]));
+    let mut marks = vec![Mark::Line {
+        points: vec![(plane.x(known.len() - 3), plane.y(line[0])), end],
+        class: "fit".to_owned(),
+        tip: String::new(),
+    }];
+    let points: Vec<(Coord, Coord)> = (0..)
+        .zip(&known)
+        .map(|(slot, (_, ca))| (plane.x(slot), plane.y(ca.0.into())))
+        .collect();
+    marks.push(Mark::Line {
+        points: points.clone(),
+        class: "real".to_owned(),
+        tip: String::new(),
+    });
+    for (&(x, y), (mois, ca)) in points.iter().zip(&known) {
+        let tip = view.pair(&view.mois(mois), &view.whole_euros(*ca));
+        marks.push(Mark::Dot {
+            x,
+            y,
+            class: "real",
+            tip,
+        });
+    }
+    let label = view.pair(
+        view.say("prévision", "forecast"),
+        &view.whole_euros(forecast.ca),
+    );
+    marks.push(Mark::Dot {
+        x: end.0,
+        y: end.1,
+        class: "fore",
+        tip: view.pair(&view.mois(&forecast.mois), &label),
+    });
+    // above the point, or below it where the line rises into the words
+    let away = if end.1 < points[points.len() - 1].1 {
+        -12
+    } else {
+        24
+    };
+    let y = Coord::from_units(away).0 + end.1.0;
+    marks.push(Mark::Text {
+        x: Coord::from_units(100),
+        y: crate::fixed::Fixed(y.clamp(1_000, 23_000)),
+        class: "e v strong",
+        text: label.clone(),
+    });
+    let months: Vec<&str> = known
+        .iter()
+        .map(|(mois, _)| *mois)
+        .chain([forecast.mois.as_str()])
+        .collect();
+    marks.extend(plane.months(&months, view.lang));
+    plane.chart(format!("{} {label}.", view.mois(&forecast.mois)), marks)
+}
+
+/// The months that lead to the forecast: complete ones, the last three at least.
+fn history<'a>(
+    view: &View<'a>,
+    global: &'a Tendance,
+    ca: impl Fn(&str) -> Option<Euros>,
+) -> Vec<(&'a str, Euros)> {
+    let periode = &view.report.periode;
+    let mut known: Vec<(&str, Euros)> = if periode.mois_sans_trous {
+        let complete = periode.mois.iter().filter(|mois| !view.partial(mois));
+        let before = complete.filter(|mois| **mois < global.mois[0]);
+        before
+            .filter_map(|mois| Some((mois.as_str(), ca(mois)?)))
+            .collect()
+    } else {
+        Vec::new()
+    };
+    known.drain(..known.len().saturating_sub(MONTHS - 3));
+    known.extend(global.mois.iter().map(String::as_str).zip(global.ca));
+    known
+}

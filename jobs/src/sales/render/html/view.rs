@@ -1,0 +1,212 @@
+//! A report in one language: what the sections of the page ask of it.
+
+use super::page::Legend;
+use crate::fixed::{Euros, Percent};
+use crate::sales::Report;
+use crate::sales::render::figures::{clean, cut};
+use crate::sales::render::number::{self, Lang};
+use crate::sales::report::{Comparatif, GLOBAL};
+
+/// The colours of cities in the style sheet; more cities than colours share [`OTHERS`].
+const COLOURS: [&str; 6] = ["c1", "c2", "c3", "c4", "c5", "c6"];
+/// The colour of all other cities.
+const OTHERS: &str = "c0";
+/// The most bars of a chart.
+pub(super) const BARS: usize = 12;
+/// The most months of a chart and of a table: the last ones.
+const MONTHS: usize = 60;
+
+/// A report in one language.
+#[derive(Debug)]
+pub(super) struct View<'a> {
+    pub(super) report: &'a Report,
+    pub(super) lang: Lang,
+    /// The cities that have a colour of their own, best first.
+    pub(super) coloured: Vec<&'a str>,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(report: &'a Report, lang: Lang) -> Self {
+        let villes = &report.comparatif;
+        // one colour is left for the others, where there are any
+        let own = if villes.len() > COLOURS.len() {
+            COLOURS.len() - 1
+        } else {
+            COLOURS.len()
+        };
+        let coloured = villes.iter().take(own).map(|city| city.ville.as_str());
+        Self {
+            report,
+            lang,
+            coloured: coloured.collect(),
+        }
+    }
+
+    /// The words in this language.
+    pub(super) fn say<T>(&self, fr: T, en: T) -> T {
+        match self.lang {
+            Lang::Fr => fr,
+            Lang::En => en,
+        }
+    }
+
+    /// The cities of a chart, best first.
+    pub(super) fn best(&self) -> impl Iterator<Item = &'a Comparatif> {
+        self.report.comparatif.iter().take(BARS)
+    }
+
+    /// All cities together, then each, best first.
+    pub(super) fn all_and_each(&self) -> impl Iterator<Item = &'a str> {
+        let villes = self.report.comparatif.iter();
+        std::iter::once(GLOBAL).chain(villes.map(|city| city.ville.as_str()))
+    }
+
+    /// How many cities have no colour of their own.
+    pub(super) fn others(&self) -> usize {
+        self.report.comparatif.len() - self.coloured.len()
+    }
+
+    /// The colour of a city.
+    pub(super) fn colour(&self, ville: &str) -> &'static str {
+        let place = self.coloured.iter().position(|coloured| *coloured == ville);
+        place.map_or(OTHERS, |place| COLOURS[place])
+    }
+
+    /// The cities with their colours, where there is more than one.
+    pub(super) fn legend(&self) -> Vec<Legend> {
+        if self.report.comparatif.len() < 2 {
+            return Vec::new();
+        }
+        let mut legend = self.legend_of_coloured();
+        if self.others() > 0 {
+            legend.push(Legend {
+                class: OTHERS,
+                label: self.other_cities(),
+            });
+        }
+        legend
+    }
+
+    /// The cities with a colour of their own.
+    pub(super) fn legend_of_coloured(&self) -> Vec<Legend> {
+        self.coloured
+            .iter()
+            .map(|ville| Legend {
+                class: self.colour(ville),
+                label: cut(ville, 30),
+            })
+            .collect()
+    }
+
+    /// What the cities without a colour are called together.
+    pub(super) fn other_cities(&self) -> String {
+        let n = self.count(self.others() as u64);
+        self.say(format!("{n} autres villes"), format!("{n} other cities"))
+    }
+
+    /// Sales and rentals with their colours.
+    pub(super) fn types(&self) -> Vec<Legend> {
+        [
+            ("sale", self.say("Ventes", "Sales")),
+            ("rent", self.say("Locations", "Rentals")),
+        ]
+        .map(|(class, label)| Legend {
+            class,
+            label: label.to_owned(),
+        })
+        .into()
+    }
+
+    /// `Les 12 premières villes sur 60.`; empty where all are shown.
+    pub(super) fn best_of_cities(&self) -> String {
+        match self.report.comparatif.len() {
+            all if all <= BARS => String::new(),
+            all => self.say(
+                format!("Les {BARS} premières villes sur {all}."),
+                format!("The first {BARS} of {all} cities."),
+            ),
+        }
+    }
+
+    /// The last of these months, as many as a chart or a table shows.
+    pub(super) fn last_months<'m>(
+        &self,
+        months: impl IntoIterator<Item = &'m String>,
+    ) -> Vec<&'m str> {
+        let months: Vec<&str> = months.into_iter().map(String::as_str).collect();
+        months[months.len().saturating_sub(MONTHS)..].to_vec()
+    }
+
+    /// `Les 60 derniers mois sur 200.`; empty where all are shown.
+    pub(super) fn last_of_months(&self, all: usize) -> String {
+        if all <= MONTHS {
+            return String::new();
+        }
+        let all = self.count(all as u64);
+        self.say(
+            format!("Les {MONTHS} derniers mois sur {all}."),
+            format!("The last {MONTHS} of {all} months."),
+        )
+    }
+
+    /// Whether the data do not cover the whole month.
+    pub(super) fn partial(&self, mois: &str) -> bool {
+        self.report
+            .periode
+            .mois_partiels
+            .iter()
+            .any(|partial| partial == mois)
+    }
+
+    /// A city, or all of them.
+    pub(super) fn ville(&self, ville: &'a str) -> &'a str {
+        if ville == GLOBAL {
+            self.say("Toutes les villes", "All cities")
+        } else {
+            ville
+        }
+    }
+
+    /// `label : value`, with the space French wants.
+    pub(super) fn pair(&self, label: &str, value: &str) -> String {
+        let label = clean(label);
+        self.say(
+            format!("{label}\u{a0}: {value}"),
+            format!("{label}: {value}"),
+        )
+    }
+
+    pub(super) fn count(&self, n: u64) -> String {
+        number::count(n, self.lang)
+    }
+
+    pub(super) fn euros(&self, value: Euros) -> String {
+        number::euros(value, self.lang)
+    }
+
+    pub(super) fn whole_euros(&self, value: Euros) -> String {
+        number::euros_entiers(value, self.lang)
+    }
+
+    pub(super) fn percent(&self, value: Percent) -> String {
+        number::percent(value, self.lang)
+    }
+
+    pub(super) fn signed(&self, value: Option<Percent>) -> String {
+        number::or_none(value, |value| number::signed_percent(value, self.lang))
+    }
+
+    pub(super) fn mois(&self, label: &str) -> String {
+        number::mois(label, self.lang)
+    }
+
+    pub(super) fn mois_court(&self, label: &str) -> String {
+        number::mois_court(label, self.lang)
+    }
+
+    /// Cents as an amount on an axis.
+    pub(super) fn on_axis(&self, cents: i128) -> String {
+        let cents = cents.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
+        number::euros_compact(crate::fixed::Fixed(cents), self.lang)
+    }
+}

@@ -1,0 +1,17 @@
+//! `reducer`: merges partials and writes the reports until it is told to stop. See `reducer --help`.
+
+use std::process::ExitCode;
+
+use autoconnect_common::program::{Role, role};
+
+const REDUCER: Role = Role {
+    name: "reducer",
+    about: "Merges AutoConnect's partials and writes the reports; one works, others stand by",
+    kinds: autoconnect_jobs::settings::KEYS,
+};
+
+fn main() -> ExitCode {
+    role(&REDUCER, async |settings, shutdown| {
+        autoconnect_reducer::play(&settings, &autoconnect_jobs::registry(), shutdown).await
+    })
+}

@@ -1,0 +1,252 @@
+//! A broker that misbehaves within its promises, as its seed says: [`Chaos`] wraps any other.
+//!
+//! | mischief | what it is in the world |
+//! |---|---|
+//! | messages are published again | a producer or worker killed between confirm and acknowledgement |
+//! | deliveries are given back unseen | a consumer cut off |
+//! | acknowledgements become giving back | an acknowledgement lost on a connection that died |
+//! | deliveries come in another order, publishers wait | several workers, a busy network |
+//!
+//! Only chunks and results suffer: what is asked for once is cut once. The first three make the reducer see one result
+//! too many each but for a delivery that nobody saw, so what it must count as duplicate is known exactly:
+//! [`Figures::repeats`].
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use autoconnect_common::broker::{Broker, BrokerError, Delivery, Queue, Subscription, Verdict};
+use autoconnect_common::message::{Exchange, Message};
+use rand::{Rng as _, RngExt as _, SeedableRng as _};
+use rand_pcg::Pcg64Mcg;
+use tokio::sync::{Notify, mpsc};
+
+/// A delivery that came back so often is left alone: past its limit a broker buries it.
+const PATIENCE: u32 = 5;
+/// Deliveries that are put in another order together, at most.
+const DECK: usize = 32;
+
+/// How a broker misbehaves; probabilities are from 0 to 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Mischief {
+    /// Another seed, other mischief.
+    pub seed: u64,
+    /// How likely a message is published again, once more each time.
+    pub duplicate: f64,
+    /// How often every message is published again at least.
+    pub copies: u32,
+    /// How likely a delivery is given back unseen.
+    pub give_back: f64,
+    /// How likely an acknowledgement is lost.
+    pub lose_ack: f64,
+    /// Whether messages come in another order.
+    pub shuffle: bool,
+}
+
+impl Mischief {
+    /// Some of everything.
+    pub fn of_all_kinds(seed: u64) -> Self {
+        Self {
+            seed,
+            duplicate: 0.2,
+            copies: 0,
+            give_back: 0.1,
+            lose_ack: 0.1,
+            shuffle: true,
+        }
+    }
+}
+
+/// What was done so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Messages published again.
+    pub duplicated: u64,
+    /// Deliveries given back unseen.
+    pub given_back: u64,
+    /// Acknowledgements lost.
+    pub acks_lost: u64,
+    /// Copies published and not yet acknowledged.
+    pub on_their_way: u64,
+}
+
+impl Figures {
+    /// How many results the reducer sees that it saw before.
+    pub fn repeats(&self) -> u64 {
+        self.duplicated + self.acks_lost
+    }
+}
+
+/// A broker that misbehaves; clones misbehave together.
+#[derive(Clone)]
+pub struct Chaos<B> {
+    broker: B,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    mischief: Mischief,
+    rng: Mutex<Pcg64Mcg>,
+    figures: Mutex<Figures>,
+    changed: Notify,
+    calm: AtomicBool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a message is one that we meddle with.
+fn is_ours(message: &Message) -> bool {
+    matches!(message.exchange, Exchange::Chunks | Exchange::Results)
+}
+
+impl Shared {
+    fn chance(&self, probability: f64) -> bool {
+        !self.calm.load(Ordering::Relaxed) && lock(&self.rng).random_bool(probability)
+    }
+
+    fn count(&self, count: impl FnOnce(&mut Figures)) {
+        count(&mut lock(&self.figures));
+        self.changed.notify_waiters();
+    }
+
+    /// A delivery whose verdict passes by us.
+    fn wrap(self: &Arc<Self>, delivery: Delivery) -> Delivery {
+        let shared = Arc::clone(self);
+        let (message, redeliveries) = (delivery.message.clone(), delivery.redeliveries);
+        // a dead chunk in the queue of results never passed by us
+        let ours = u64::from(is_ours(&message));
+        Delivery::new(message, redeliveries, move |verdict| match verdict {
+            Verdict::GiveBack => delivery.give_back(),
+            Verdict::Ack if redeliveries < PATIENCE && shared.chance(shared.mischief.lose_ack) => {
+                shared.count(|figures| figures.acks_lost += 1);
+                delivery.give_back();
+            }
+            Verdict::Ack => {
+                delivery.ack();
+                shared.count(|figures| figures.on_their_way -= ours);
+            }
+        })
+    }
+
+    /// Moves deliveries, in another order, until either end is gone.
+    async fn pump(self: Arc<Self>, mut from: Subscription, to: mpsc::Sender<Delivery>) {
+        let mut deck: Vec<Delivery> = Vec::new();
+        loop {
+            let delivery = tokio::select! {
+                () = to.closed() => return,
+                delivery = from.next(), if deck.len() < DECK => match delivery {
+                    Some(delivery) => delivery,
+                    None => return,
+                },
+                () = self.patience(), if !deck.is_empty() => {
+                    for _ in 0..deck.len().div_ceil(2) {
+                        let card = lock(&self.rng).random_range(0..deck.len());
+                        if to.send(deck.swap_remove(card)).await.is_err() {
+                            return;
+                        }
+                    }
+                    continue;
+                }
+            };
+            if delivery.redeliveries < PATIENCE && self.chance(self.mischief.give_back) {
+                self.count(|figures| figures.given_back += 1);
+                delivery.give_back();
+            } else {
+                deck.push(self.wrap(delivery));
+            }
+        }
+    }
+
+    /// Waits for others to come, so that there is something to put in another order.
+    async fn patience(&self) {
+        if self.mischief.shuffle {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Lets others go first, now and then.
+    async fn hesitate(&self) {
+        if self.mischief.shuffle && self.chance(0.5) {
+            let micros = lock(&self.rng).next_u64() % 2_000;
+            tokio::time::sleep(Duration::from_micros(micros)).await;
+        }
+    }
+}
+
+impl<B: Broker> Chaos<B> {
+    /// `broker`, misbehaving.
+    pub fn over(broker: B, mischief: Mischief) -> Self {
+        Self {
+            broker,
+            shared: Arc::new(Shared {
+                mischief,
+                rng: Mutex::new(Pcg64Mcg::seed_from_u64(mischief.seed)),
+                figures: Mutex::default(),
+                changed: Notify::new(),
+                calm: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// What was done so far.
+    pub fn figures(&self) -> Figures {
+        *lock(&self.shared.figures)
+    }
+
+    /// Misbehaves no more.
+    pub fn calm(&self) {
+        self.shared.calm.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until every chunk and result that was published through this broker is acknowledged.
+    pub async fn quiet(&self) {
+        let mut changed = std::pin::pin!(self.shared.changed.notified());
+        loop {
+            changed.as_mut().enable();
+            if self.figures().on_their_way == 0 {
+                return;
+            }
+            changed.as_mut().await;
+            changed.set(self.shared.changed.notified());
+        }
+    }
+}
+
+impl<B: Broker> Broker for Chaos<B> {
+    async fn publish(&self, message: Message) -> Result<(), BrokerError> {
+        if !is_ours(&message) {
+            return self.broker.publish(message).await;
+        }
+        let shared = &self.shared;
+        let mut copies = shared.mischief.copies;
+        while shared.chance(shared.mischief.duplicate) {
+            copies += 1;
+        }
+        for copy in 0..=copies {
+            shared.hesitate().await;
+            shared.count(|figures| {
+                figures.duplicated += u64::from(copy > 0);
+                figures.on_their_way += 1;
+            });
+            self.broker.publish(message.clone()).await?;
+        }
+        Ok(())
+    }
+
+    async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Subscription, BrokerError> {
+        let meddle = matches!(queue, Queue::Chunks | Queue::Unrouted | Queue::Results);
+        let from = self.broker.subscribe(queue, prefetch).await?;
+        if !meddle {
+            return Ok(from);
+        }
+        let (to, stream) = mpsc::channel(usize::from(prefetch.max(1)));
+        tokio::spawn(Arc::clone(&self.shared).pump(from, to));
+        Ok(Subscription::new(stream))
+    }
+
+    async fn close(&self) {
+        self.broker.close().await;
+    }
+}

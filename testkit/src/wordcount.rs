@@ -1,0 +1,170 @@
+//! The smallest useful kind: counts the words of text files. It rides the producer, worker and reducer untouched.
+//!
+//! `docs/new-kind.md` walks through this file.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use autoconnect_common::chunk::MAX_BODY;
+use autoconnect_common::cut::Item;
+use autoconnect_common::kind::{ConcludeError, Cut, Laps, ReportFile, WorkError};
+use autoconnect_common::{Chunk, CutError, Digest, JobKind, Outlet, Seq};
+use serde::{Deserialize, Serialize};
+
+/// How often each word occurs.
+pub struct WordCount;
+
+/// What is asked: everything that can change a byte of the report.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// Text files, in UTF-8.
+    pub files: Vec<PathBuf>,
+    /// How many lines a chunk has at most.
+    pub chunk_lines: u32,
+}
+
+/// What `cut` learns that no chunk carries.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// Lines read.
+    pub lines: u64,
+}
+
+/// How often each word occurs: a map of integers merges by itself.
+pub type Words = BTreeMap<String, u64>;
+
+/// The report; as JSON, `report.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// Lines read.
+    pub lines: u64,
+    /// How often each word occurs.
+    pub words: Words,
+    /// The chunks whose words are not counted, normally none.
+    pub missing: Vec<Seq>,
+}
+
+impl JobKind for WordCount {
+    const NAME: &'static str = "wordcount";
+    const SCHEMA: u32 = 1;
+    type Request = Request;
+    type Facts = Facts;
+    type Partial = Words;
+    type Report = Report;
+
+    fn fingerprint(request: &Request) -> Result<Digest, CutError> {
+        let mut told = String::new();
+        for file in &request.files {
+            let about = fs::metadata(file).map_err(|error| refused(file, &error))?;
+            let _never_fails = write!(told, "{file:?} {} {:?};", about.len(), about.modified());
+        }
+        Ok(Digest::of(told.as_bytes()))
+    }
+
+    fn cut(request: &Request, outlet: &Outlet) -> Result<Cut<Facts>, CutError> {
+        let mut pile = Pile::default();
+        for file in &request.files {
+            let opened = File::open(file).map_err(|error| refused(file, &error))?;
+            for line in BufReader::new(opened).lines() {
+                let line = line.map_err(|error| refused(file, &error))?;
+                if line.len() >= MAX_BODY {
+                    return Err(refused(file, &"a line over 1 MiB"));
+                }
+                if pile.rows >= request.chunk_lines || pile.text.len() + line.len() >= MAX_BODY {
+                    pile.put(outlet)?;
+                }
+                pile.text.push_str(&line);
+                pile.text.push('\n');
+                pile.rows += 1;
+                pile.lines += 1;
+            }
+        }
+        pile.put(outlet)?;
+        Ok(Cut {
+            chunks: vec![pile.chunks],
+            annexes: BTreeMap::new(),
+            facts: Facts { lines: pile.lines },
+            refusal: None,
+        })
+    }
+
+    fn work(chunk: &Chunk) -> Result<Words, WorkError> {
+        let text = std::str::from_utf8(&chunk.body).map_err(|e| WorkError(e.to_string()))?;
+        let mut words = Words::new();
+        for word in text.split(|c: char| !c.is_alphanumeric()) {
+            if !word.is_empty() {
+                *words.entry(word.to_lowercase()).or_default() += 1;
+            }
+        }
+        Ok(words)
+    }
+
+    fn conclude(
+        facts: Facts,
+        words: Words,
+        missing: &[Seq],
+        _laps: &mut Laps,
+    ) -> Result<Report, ConcludeError> {
+        Ok(Report {
+            lines: facts.lines,
+            words,
+            missing: missing.to_vec(),
+        })
+    }
+
+    fn render(report: &Report) -> Vec<ReportFile> {
+        let mut text = String::new();
+        for (word, count) in &report.words {
+            let _never_fails = writeln!(text, "{count:8} {word}");
+        }
+        vec![ReportFile {
+            path: "words.txt",
+            bytes: text.into_bytes(),
+        }]
+    }
+}
+
+/// Lines that wait for their chunk.
+#[derive(Default)]
+struct Pile {
+    text: String,
+    rows: u32,
+    lines: u64,
+    chunks: u32,
+}
+
+impl Pile {
+    /// Puts the lines as a chunk, unless there are none.
+    fn put(&mut self, outlet: &Outlet) -> Result<(), CutError> {
+        if self.rows == 0 {
+            return Ok(());
+        }
+        outlet.put(Item::Chunk {
+            seq: Seq::first_part(self.chunks),
+            key: "text".to_owned(),
+            rows: std::mem::take(&mut self.rows),
+            body: std::mem::take(&mut self.text).into(),
+        })?;
+        self.chunks += 1;
+        Ok(())
+    }
+}
+
+fn refused(file: &Path, why: &dyn std::fmt::Display) -> CutError {
+    CutError::Refused(format!("{}: {why}", file.display()))
+}
+
+/// Writes a text of `lines` lines to `path`, always the same for the same number, with rare and frequent words in it.
+///
+/// # Errors
+/// What the system said.
+pub fn write_text(path: &Path, lines: u32) -> io::Result<()> {
+    let line = |n: u32| format!("la {} de {} vend {n} voitures", n % 7, n % 97);
+    let text: Vec<String> = (0..lines).map(line).collect();
+    fs::write(path, text.join("\n"))
+}

@@ -1,0 +1,534 @@
+//! The reducer, killed at every point and started again, and told things that cannot be: never a half report, never a
+//! result counted twice, never one lost.
+//!
+//! A life is one reducer on a runtime of its own: when it is killed, its threads are gone before the next one begins, as
+//! after a power cut. The broker and both folders outlive it.
+
+mod shared;
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result, bail, ensure};
+use autoconnect_common::broker::embedded::Embedded;
+use autoconnect_common::broker::{Broker, Queue};
+use autoconnect_common::message::{JobRequest, Message, Outcome, Partial, Status, bury};
+use autoconnect_common::{JobId, Shutdown};
+use autoconnect_reducer::faults::{Faults, Killed, Point};
+use autoconnect_reducer::{Config, Error, Summary};
+use autoconnect_testkit::broker::soon;
+use autoconnect_testkit::chaos::{Chaos, Mischief};
+use autoconnect_testkit::cluster::{self, Cluster, End, files_of, results_of};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_pcg::Pcg64Mcg;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// What an old job left where the newest report is.
+const OLD: &[u8] = b"the report of the job before";
+
+/// A job, what its reducer is sent, and what it must write.
+struct Case {
+    job: JobId,
+    messages: Vec<Message>,
+    expected: BTreeMap<String, Vec<u8>>,
+}
+
+impl Case {
+    fn new(request: &JobRequest) -> Result<Self> {
+        Runtime::new()?.block_on(async {
+            let registry = shared::registry();
+            let outcome = Cluster::of(shared::registry(), 1)
+                .run(Embedded::new(), request.clone())
+                .await?;
+            let exact = outcome.exact().into_iter();
+            Ok(Self {
+                job: request.job.clone(),
+                messages: results_of(registry, request).await?,
+                expected: exact
+                    .map(|(path, b)| (path.to_owned(), b.to_vec()))
+                    .collect(),
+            })
+        })
+    }
+
+    /// A job with side files and some 35 chunks.
+    fn sales(folder: &Path) -> Result<Self> {
+        Self::new(&shared::sales(&shared::dirty(folder)?, 97)?)
+    }
+
+    /// A job with some 30 chunks.
+    fn words(folder: &Path) -> Result<Self> {
+        Self::new(&shared::words(folder, 97)?)
+    }
+
+    fn partial(&self, number: usize) -> Result<Partial> {
+        let partials = self.messages.iter().filter(|m| m.kind == "partial");
+        let message = partials.clone().nth(number).context("a partial")?;
+        match Outcome::from_message(message)? {
+            Outcome::Partial(partial) => Ok(partial),
+            other => bail!("{other:?}"),
+        }
+    }
+}
+
+/// What outlives a reducer.
+struct World {
+    broker: Chaos<Embedded>,
+    folder: TempDir,
+    snapshot_after: Option<u64>,
+}
+
+/// How a reducer's life ended.
+#[derive(Debug)]
+enum Life {
+    /// Its jobs ended, so it was told to stop.
+    Stopped(Summary, Vec<End>),
+    /// It was killed.
+    Killed(Point),
+}
+
+impl Life {
+    /// The summary and the ends of a life that nobody cut short.
+    fn whole(self) -> Result<(Summary, Vec<End>)> {
+        match self {
+            Self::Stopped(summary, ends) => Ok((summary, ends)),
+            Self::Killed(point) => bail!("killed at {point:?}"),
+        }
+    }
+}
+
+impl World {
+    fn new(mischief: Mischief) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        fs::create_dir(folder.path().join("results"))?;
+        fs::write(folder.path().join("results/report.json"), OLD)?;
+        Ok(Self {
+            broker: Chaos::over(Embedded::new(), mischief),
+            folder,
+            snapshot_after: None,
+        })
+    }
+
+    fn results(&self) -> PathBuf {
+        self.folder.path().join("results")
+    }
+
+    fn config(&self) -> Config {
+        Config {
+            snapshot_after: self.snapshot_after,
+            ..Config::durable(self.results(), self.folder.path().join("state"))
+        }
+    }
+
+    /// Sends messages, all at once.
+    fn send(&self, messages: &[Message]) -> Result<()> {
+        Runtime::new()?.block_on(async {
+            let sending = messages.iter().map(|m| self.broker.publish(m.clone()));
+            soon("messages sent", futures_util::future::try_join_all(sending)).await??;
+            Ok(())
+        })
+    }
+
+    /// One life of a reducer: until `jobs` ended and everything is acknowledged, or `kill` says so.
+    fn live(
+        &self,
+        jobs: &[&JobId],
+        kill: impl Fn(Point) -> bool + Send + Sync + 'static,
+    ) -> Result<Life> {
+        let config = Config {
+            faults: Faults::new(kill),
+            ..self.config()
+        };
+        let runtime = Runtime::new()?;
+        let life = runtime.block_on(async {
+            let mut listening = Vec::new();
+            for &job in jobs {
+                let events = self.broker.subscribe(Queue::Events(job.clone()), 64);
+                listening.push((job, events.await?));
+            }
+            let (registry, stop) = (shared::registry(), Shutdown::new());
+            let mut reducing = std::pin::pin!(autoconnect_reducer::run(
+                &self.broker,
+                &registry,
+                config,
+                stop.clone()
+            ));
+            let watching = async {
+                let mut ends = Vec::new();
+                for (job, events) in &mut listening {
+                    ends.push(cluster::finished(events, job).await?);
+                }
+                soon("everything acknowledged", self.broker.quiet()).await?;
+                anyhow::Ok(ends)
+            };
+            let ends = tokio::select! {
+                ends = watching => ends?,
+                reduced = &mut reducing => return match reduced {
+                    Err(Error::Killed(Killed(point))) => Ok(Life::Killed(point)),
+                    Err(error) => Err(error.into()),
+                    Ok(summary) => bail!("it stopped by itself: {summary:?}"),
+                },
+            };
+            stop.cancel();
+            match soon("the reducer to stop", reducing).await? {
+                Ok(summary) => Ok(Life::Stopped(summary, ends)),
+                // on its way out
+                Err(Error::Killed(Killed(point))) => Ok(Life::Killed(point)),
+                Err(error) => Err(error.into()),
+            }
+        });
+        drop(runtime);
+        life
+    }
+
+    /// Checks that whoever looks now finds whole reports: the newest is the old one or a new one, and beside a
+    /// `report.json` everything else is there.
+    fn check_nothing_is_half_done(&self, cases: &[&Case]) -> Result<()> {
+        let newest = fs::read(self.results().join("report.json"))?;
+        let is_new = |case: &&&Case| case.expected["report.json"] == newest;
+        ensure!(
+            newest == OLD || cases.iter().any(|case| is_new(&case)),
+            "the newest report is half of one: {}",
+            String::from_utf8_lossy(&newest)
+        );
+        for case in cases {
+            let own = self.results().join("jobs").join(case.job.as_str());
+            if own.join("report.json").exists() {
+                check_files(&own, case)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that the newest report is this job's, whole.
+    fn check_done(&self, case: &Case) -> Result<()> {
+        check_files(&self.results(), case)?;
+        let left = fs::read_dir(self.folder.path().join("state/jobs"))?.count();
+        ensure!(left == 0, "{left} jobs are left in the state folder");
+        Ok(())
+    }
+
+    /// Whether the reducer still has something to do or to say for a job.
+    fn is_open(&self, job: &JobId) -> bool {
+        let state = self.folder.path().join("state");
+        let ended = state.join("done").join(format!("{job}.json")).exists();
+        !ended || state.join("jobs").join(job.as_str()).exists()
+    }
+
+    /// The one journal that the state folder holds.
+    fn journal(&self, case: &Case) -> PathBuf {
+        let jobs = self.folder.path().join("state/jobs");
+        jobs.join(case.job.as_str()).join("journal.0")
+    }
+}
+
+/// Checks that the files of a finished job are in `folder`, to the byte.
+fn check_files(folder: &Path, case: &Case) -> Result<()> {
+    let found = files_of(folder)?;
+    for (path, bytes) in &case.expected {
+        ensure!(found.get(path) == Some(bytes), "{path} is not the same");
+    }
+    ensure!(found.contains_key("execution.json"), "no execution.json");
+    ensure!(
+        found.len() == case.expected.len() + 1,
+        "other files: {:?}",
+        found.keys()
+    );
+    Ok(())
+}
+
+/// Kills at the `visit`th time that a reducer comes by `point`.
+fn kill_at(point: Point, visit: u32) -> impl Fn(Point) -> bool + Send + Sync + 'static {
+    let seen = AtomicU32::new(0);
+    move |at| at == point && seen.fetch_add(1, Ordering::Relaxed) + 1 == visit
+}
+
+/// Kills at one point in ten, as the seed says.
+fn kill_at_random(seed: u64) -> impl Fn(Point) -> bool + Send + Sync + 'static {
+    let rng = Mutex::new(Pcg64Mcg::seed_from_u64(seed));
+    move |_| rng.lock().is_ok_and(|mut rng| rng.random_bool(0.1))
+}
+
+fn never(_: Point) -> bool {
+    false
+}
+
+fn in_order(seed: u64) -> Mischief {
+    Mischief {
+        seed,
+        shuffle: true,
+        ..Mischief::default()
+    }
+}
+
+#[test]
+fn killed_at_every_point_it_goes_on_to_the_same_bytes() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let case = Case::sales(folder.path())?;
+    for point in Point::ALL {
+        for visit in 1..=3 {
+            let mut world = World::new(in_order(u64::from(visit)))?;
+            // the one point that only long journals come by; a byte is long
+            world.snapshot_after = (point == Point::SnapshotWritten || visit == 2).then_some(1);
+            world.send(&case.messages)?;
+            let first = world.live(&[&case.job], kill_at(point, visit));
+            let first = first.with_context(|| format!("{point:?}, {visit}"))?;
+            if !world.is_open(&case.job) {
+                // a job comes by its end once; the last commits may be those of a reducer on its way out
+                ensure!(visit > 1, "it never came by {point:?}");
+                world.check_done(&case)?;
+                continue;
+            }
+            ensure!(
+                matches!(first, Life::Killed(at) if at == point),
+                "{first:?}"
+            );
+            world
+                .check_nothing_is_half_done(&[&case])
+                .with_context(|| format!("killed at {point:?}, {visit}"))?;
+
+            let come_again = world.broker.figures().on_their_way;
+            let second = world.live(&[&case.job], never);
+            let second = second.with_context(|| format!("after {point:?}, {visit}"))?;
+            let (summary, ends) = second.whole()?;
+            let what = format!("{point:?}, {visit}: {come_again} came again, {summary:?}");
+            ensure!(ends[0].status == Status::Done, "{what}: {ends:?}");
+            world.check_done(&case).with_context(|| what.clone())?;
+            check_repeats(point, come_again, &summary).context(what)?;
+        }
+    }
+    Ok(())
+}
+
+/// What was durable and not acknowledged comes again, and is counted once; nothing else does.
+fn check_repeats(point: Point, come_again: u64, second: &Summary) -> Result<()> {
+    let repeats = second.duplicates + second.late;
+    match point {
+        // all of the group that was being written was in the journal
+        Point::JournalWritten | Point::JournalFlushed => {
+            ensure!((1..=come_again).contains(&repeats));
+        }
+        // the journal did not have the group, or everything it had was acknowledged
+        Point::PageWritten | Point::Acknowledged | Point::SnapshotWritten => {
+            ensure!(repeats == 0);
+        }
+        // a job ends after the last acknowledgement
+        _ => ensure!(come_again == 0 && second.merged == 0 && repeats == 0),
+    }
+    ensure!(second.buried == 0);
+    Ok(())
+}
+
+#[test]
+fn killed_again_and_again_with_two_jobs_it_comes_to_the_same_bytes() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let cases = [Case::sales(folder.path())?, Case::words(folder.path())?];
+    let both = [&cases[0], &cases[1]];
+    let mut kills = 0;
+    for seed in 0..8 {
+        let mut world = World::new(Mischief::of_all_kinds(seed))?;
+        world.snapshot_after = seed.is_multiple_of(2).then_some(4_000);
+        for case in both {
+            world.send(&case.messages)?;
+        }
+        let mut life = 0;
+        loop {
+            // who was told of an end is not told again
+            let open = both.map(|case| &case.job).into_iter();
+            let jobs: Vec<&JobId> = open.filter(|job| world.is_open(job)).collect();
+            let lived = if life < 20 {
+                world.live(&jobs, kill_at_random(seed * 100 + life))?
+            } else {
+                world.broker.calm();
+                world.live(&jobs, never)?
+            };
+            world
+                .check_nothing_is_half_done(&both)
+                .with_context(|| format!("seed {seed}, life {life}"))?;
+            life += 1;
+            match lived {
+                Life::Killed(_) => kills += 1,
+                Life::Stopped(..) => break,
+            }
+            ensure!(life < 30, "it never came to an end");
+        }
+        for case in both {
+            let own = world.results().join("jobs").join(case.job.as_str());
+            check_files(&own, case).with_context(|| format!("seed {seed}"))?;
+        }
+    }
+    ensure!(kills > 30, "only {kills} kills");
+    Ok(())
+}
+
+#[test]
+fn a_torn_tail_of_the_journal_is_cut_and_comes_again() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let case = Case::sales(folder.path())?;
+    for torn in [1, 13, 200, 5_000] {
+        let world = World::new(in_order(torn))?;
+        world.send(&case.messages)?;
+        let killed = world.live(&[&case.job], kill_at(Point::JournalWritten, 1))?;
+        ensure!(matches!(killed, Life::Killed(Point::JournalWritten)));
+        // the power failed before the flush: the tail never reached the disk
+        let journal = OpenOptions::new().write(true).open(world.journal(&case))?;
+        let length = journal.metadata()?.len();
+        journal.set_len(length.saturating_sub(torn))?;
+        world.live(&[&case.job], never)?.whole()?;
+        world.check_done(&case)?;
+    }
+    let world = World::new(in_order(0))?;
+    world.send(&case.messages)?;
+    world.live(&[&case.job], kill_at(Point::Acknowledged, 1))?;
+    let mut journal = OpenOptions::new().append(true).open(world.journal(&case))?;
+    journal.write_all(&[7; 100])?;
+    world.live(&[&case.job], never)?.whole()?;
+    world.check_done(&case)
+}
+
+#[test]
+fn the_same_chunk_with_another_result_fails_the_job() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let case = Case::words(folder.path())?;
+    let (real, other) = (case.partial(3)?, case.partial(4)?);
+    let expected = format!(
+        "inconsistent: chunk {} was worked twice, with different results",
+        real.seq
+    );
+    let changed = Partial {
+        json: other.json,
+        digest: other.digest,
+        ..real
+    };
+    for kill in [
+        None,
+        Some(Point::JournalFlushed),
+        Some(Point::TombstoneWritten),
+    ] {
+        let world = World::new(in_order(1))?;
+        world.send(&[changed.to_message()])?;
+        world.send(&case.messages)?;
+        if let Some(point) = kill {
+            let killed = world.live(&[&case.job], kill_at(point, 1))?;
+            ensure!(matches!(killed, Life::Killed(at) if at == point));
+        }
+        let (summary, ends) = world.live(&[&case.job], never)?.whole()?;
+        ensure!(ends[0].status == Status::Failed, "{ends:?}");
+        let reason = ends[0].reason.clone().unwrap_or_default();
+        ensure!(reason == expected, "{reason}");
+        ensure!(summary.done == 0, "{summary:?}");
+        let own = world.results().join("jobs").join(case.job.as_str());
+        ensure!(!own.join("report.json").exists(), "there is a report");
+        ensure!(fs::read(world.results().join("report.json"))? == OLD);
+        let told: Value = serde_json::from_slice(&fs::read(own.join("execution.json"))?)?;
+        ensure!(
+            told["status"] == "failed" && told["reason"] == reason,
+            "{told}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_dead_chunk_is_named_in_an_incomplete_report() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let case = Case::sales(folder.path())?;
+    let lost = case.partial(5)?;
+    let id = format!("{}/{}/partial", case.job, lost.seq);
+    let mut messages = case.messages.clone();
+    let at = messages.iter().position(|m| m.id == id).context("it")?;
+    let mut chunk = messages.remove(at);
+    chunk.kind = "chunk".to_owned();
+    let dead = bury(chunk, "the worker panicked: boom");
+    for kill in [
+        None,
+        Some(Point::JournalFlushed),
+        Some(Point::ReportWritten),
+    ] {
+        let world = World::new(in_order(1))?;
+        world.send(&messages)?;
+        world.send(std::slice::from_ref(&dead))?;
+        if let Some(point) = kill {
+            let killed = world.live(&[&case.job], kill_at(point, 1))?;
+            ensure!(matches!(killed, Life::Killed(at) if at == point));
+        }
+        let (_, ends) = world.live(&[&case.job], never)?.whole()?;
+        ensure!(ends[0].status == Status::Incomplete, "{ends:?}");
+        let reason = ends[0].reason.clone().unwrap_or_default();
+        let named = format!("{} (the worker panicked: boom)", lost.seq);
+        ensure!(reason.contains(&named), "{reason}");
+        let report: Value =
+            serde_json::from_slice(&fs::read(world.results().join("report.json"))?)?;
+        let quality = &report["qualite"];
+        ensure!(quality["complet"] == false, "{quality}");
+        ensure!(
+            quality["chunks_perdus"] == serde_json::json!([lost.seq.to_string()]),
+            "{quality}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn what_comes_after_the_end_is_dropped() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let case = Case::words(folder.path())?;
+    let mut world = World::new(in_order(1))?;
+    world.send(&case.messages)?;
+    world.live(&[&case.job], never)?.whole()?;
+    // the producer asks again, and a worker that was cut off comes back with something else
+    let (real, other) = (case.partial(3)?, case.partial(4)?);
+    let changed = Partial {
+        json: other.json,
+        digest: other.digest,
+        ..real
+    };
+    world.broker = Chaos::over(Embedded::new(), in_order(2));
+    world.send(&case.messages)?;
+    world.send(&[changed.to_message()])?;
+    let (summary, ends) = world.live(&[&case.job], never)?.whole()?;
+    let late = case.messages.len() as u64 + 1;
+    let expected = Summary {
+        late,
+        ..Summary::default()
+    };
+    ensure!(summary == expected, "{summary:?}");
+    ensure!(ends[0].status == Status::Done, "{ends:?}");
+    world.check_done(&case)
+}
+
+#[tokio::test]
+async fn a_second_reducer_on_the_same_state_is_refused() -> Result<()> {
+    let world = World::new(in_order(1))?;
+    let registry = Arc::new(shared::registry());
+    let stop = Shutdown::new();
+    let (broker, config) = (world.broker.clone(), world.config());
+    let first = {
+        let (registry, stop) = (Arc::clone(&registry), stop.clone());
+        tokio::spawn(
+            async move { autoconnect_reducer::run(&broker, &registry, config, stop).await },
+        )
+    };
+    let second = || {
+        let run = autoconnect_reducer::run(&world.broker, &registry, world.config(), stop.clone());
+        soon("the second reducer to be refused", run)
+    };
+    while !world.folder.path().join("state/done").exists() {
+        tokio::task::yield_now().await;
+    }
+    match second().await? {
+        Err(Error::Locked { folder }) => ensure!(folder == world.folder.path().join("state")),
+        other => bail!("{other:?}"),
+    }
+    stop.cancel();
+    soon("the first reducer to stop", first).await???;
+    let third = second().await?;
+    ensure!(third.is_ok(), "{third:?}");
+    Ok(())
+}

@@ -1,0 +1,17 @@
+//! `worker`: turns chunks into partials until it is told to stop. See `worker --help`.
+
+use std::process::ExitCode;
+
+use autoconnect_common::program::{Role, role};
+
+const WORKER: Role = Role {
+    name: "worker",
+    about: "Turns AutoConnect's chunks into partials; start as many as there is work for",
+    kinds: autoconnect_jobs::settings::KEYS,
+};
+
+fn main() -> ExitCode {
+    role(&WORKER, async |settings, shutdown| {
+        autoconnect_worker::play(&settings, autoconnect_jobs::registry(), &shutdown).await
+    })
+}
