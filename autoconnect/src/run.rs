@@ -72,6 +72,7 @@ pub fn carry_out(asked: cli::Run) -> Result<(), Failure> {
             let shown = match (quiet, json) {
                 (true, _) => String::new(),
                 (_, true) => summary::json(&plan.out, &finished, start.elapsed()),
+                _ if !finished.has_report() => String::new(),
                 _ => summary::text(&plan.out, &finished, start.elapsed()),
             };
             (shown, verdict(finished))

@@ -56,14 +56,14 @@ struct Source {
     lignes: u64,
     acceptees: u64,
     rejetees: u64,
-    #[serde(default)]
-    avertissements: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 struct Quality {
     #[serde(default)]
     par_motif: BTreeMap<String, u64>,
+    #[serde(default)]
+    avertissements: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -164,7 +164,6 @@ impl Report {
             lignes,
             acceptees,
             rejetees,
-            ..
         } = self.source;
         line(
             text,
@@ -178,7 +177,7 @@ impl Report {
         line(text, format_args!("CA total : {}\n", euros(self.ca_total)));
         self.ranking(text);
         counts(text, "Rejets (rejets.csv)", &self.qualite.par_motif);
-        counts(text, "Avertissements", &self.source.avertissements);
+        counts(text, "Avertissements", &self.qualite.avertissements);
     }
 
     fn ranking(&self, text: &mut String) {
@@ -371,8 +370,8 @@ mod tests {
 
     const REPORT_JSON: &str = r#"{
         "source": {"fichiers": ["a.csv"], "lignes": 10000, "acceptees": 9998, "rejetees": 2,
-                   "avertissements": {"prix_nul": 3}},
-        "qualite": {"par_motif": {"date_invalide": 2}, "complet": true},
+                   "avertissements": 3},
+        "qualite": {"par_motif": {"date_invalide": 2}, "avertissements": {"prix_nul": 3}, "complet": true},
         "ca_total": 1234567.5,
         "comparatif": [
             {"rang": 1, "ville": "Lyon", "ca": 1000000, "part": 81.0, "transactions": 5},

@@ -1,6 +1,6 @@
 //! Reads one block of lines: the hot path where it can, the reference path for every other record.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use autoconnect_common::CutError;
 
@@ -101,44 +101,63 @@ fn place(text: &[u8], at: usize, len: usize) -> &[u8] {
     text.get(at..at + len).unwrap_or_default()
 }
 
+/// The memory of blocks that are done with, for those to come. All readers share it: the thread that absorbs the blocks
+/// of others would hoard what they go on allocating.
+#[derive(Default)]
+pub struct Spare(Mutex<Vec<Rows>>);
+
+impl Spare {
+    fn give(&self, rows: Rows) {
+        let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.push(rows);
+    }
+
+    fn take(&self) -> Option<Rows> {
+        let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.pop()
+    }
+}
+
 /// One thread's reader of blocks.
 pub struct BlockReader<'v> {
     vocabulary: &'v Vocabulary,
+    spare: &'v Spare,
+    /// What is left of rows whose buffer was taken for the next block.
+    held: Option<Rows>,
     fast: Fast,
     hot_path: bool,
     today: i32,
     separators: Separators,
     splitter: Splitter,
     file: Option<Arc<File>>,
-    spare: Vec<Rows>,
 }
 
 impl<'v> BlockReader<'v> {
     /// A reader for jobs asked for on day `today`.
-    pub fn new(vocabulary: &'v Vocabulary, today: i32, hot_path: bool) -> Self {
-        let (fast, separators) = (Fast::new(today), Separators::default());
-        let (splitter, spare) = (Splitter::new(b','), Vec::new());
+    pub fn new(vocabulary: &'v Vocabulary, spare: &'v Spare, today: i32, hot_path: bool) -> Self {
         Self {
             vocabulary,
-            fast,
+            spare,
+            held: None,
+            fast: Fast::new(today),
             hot_path,
             today,
-            separators,
-            splitter,
+            separators: Separators::default(),
+            splitter: Splitter::new(b','),
             file: None,
-            spare,
         }
     }
 
     /// Gives back the memory of rows that are done with.
-    pub fn recycle(&mut self, rows: Rows) {
-        self.spare.push(rows);
+    pub fn recycle(&self, rows: Rows) {
+        self.spare.give(rows);
     }
 
     /// A buffer for the next block.
     pub fn buffer(&mut self) -> Vec<u8> {
-        self.spare
-            .last_mut()
+        self.held = self.spare.take();
+        self.held
+            .as_mut()
             .map(|rows| std::mem::take(&mut rows.block.buffer))
             .unwrap_or_default()
     }
@@ -176,7 +195,7 @@ impl<'v> BlockReader<'v> {
     fn empty(&mut self, block: Block) -> Rows {
         let lines = block.header_lines;
         let classes = Classes::default();
-        match self.spare.pop() {
+        match self.held.take().or_else(|| self.spare.take()) {
             Some(Rows {
                 mut accepted,
                 mut rejected,

@@ -16,7 +16,7 @@ use autoconnect_common::kind::Cut;
 use autoconnect_common::{CutError, Digest, Outlet};
 use bytes::Bytes;
 
-use super::block::{BlockReader, Rows, Vocabulary};
+use super::block::{BlockReader, Rows, Spare, Vocabulary};
 use super::chunk::{Encoder, Label};
 use super::order::{Draft, InOrder, Limits, Output, Totals};
 use super::row::WANTED;
@@ -71,7 +71,7 @@ pub fn cut_with(
         encoding: request.encoding,
         wanted: &WANTED,
     };
-    let vocabulary = Vocabulary::default();
+    let (vocabulary, spare) = (Vocabulary::default(), Spare::default());
     let limits = Limits {
         chunk_rows: request.chunk_rows as usize,
         dedup: request.dedup,
@@ -84,7 +84,7 @@ pub fn cut_with(
     let today = request.today.to_epoch_days();
     read_all(&turns, outlet, || Reading {
         turns: &turns,
-        reader: BlockReader::new(&vocabulary, today, hot_path),
+        reader: BlockReader::new(&vocabulary, &spare, today, hot_path),
         sender: Sender::new(outlet, &vocabulary),
     })?;
     let mut totals = turns.into_absorber().finish();
