@@ -131,13 +131,13 @@ pub struct Run {
     pub today: Option<NaiveDate>,
 
     /// How many rows a chunk has at most [default: 16384]
-    #[arg(long, value_name = "N", help_heading = "Working")]
+    #[arg(long, value_name = "N", value_parser = rows, help_heading = "Working")]
     pub chunk_rows: Option<NonZeroU32>,
 
     /// How many workers [default: one for each core; with --broker, those that run elsewhere]
     ///
     /// With --broker, so many worker processes and a reducer are started for this job and stopped at its end.
-    #[arg(short, long, value_name = "N", help_heading = "Working")]
+    #[arg(short, long, value_name = "N", value_parser = workers, help_heading = "Working")]
     pub workers: Option<NonZeroU16>,
 
     /// Go through RabbitMQ at this address, as in amqp://user:password@host:5672/vhost (or amqps://)
@@ -241,6 +241,15 @@ fn delimiter(text: &str) -> Result<char, &'static str> {
     }
 }
 
+fn rows(text: &str) -> Result<NonZeroU32, &'static str> {
+    text.parse().map_err(|_| "expected a whole number from 1")
+}
+
+fn workers(text: &str) -> Result<NonZeroU16, &'static str> {
+    text.parse()
+        .map_err(|_| "expected a whole number from 1 to 65535")
+}
+
 fn day(text: &str) -> Result<NaiveDate, &'static str> {
     let expected = "expected a day as in 2025-06-30";
     let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| expected)?;
@@ -286,6 +295,7 @@ impl Run {
                     "reducer.results",
                     self.out.as_ref().map(|path| path.display()),
                 )
+                .flag("log.filter", self.log.as_ref())
                 .flag("sales.chunk_rows", self.chunk_rows),
         )
     }

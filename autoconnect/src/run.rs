@@ -63,9 +63,6 @@ struct Plan {
 pub fn carry_out(asked: cli::Run) -> Result<(), Failure> {
     let start = Instant::now();
     let (quiet, json) = (asked.quiet, asked.json);
-    if let Some(filter) = &asked.log {
-        telemetry::start(filter, false);
-    }
     let done = plan(asked).and_then(|plan| Ok((carry_out_plan(&plan, !quiet && !json)?, plan)));
     let (shown, ended) = match done {
         Ok((finished, plan)) => {
@@ -105,6 +102,10 @@ fn verdict(finished: Finished) -> Result<(), Failure> {
 /// Checks flags, settings, input and output folder, before anything is started.
 fn plan(asked: cli::Run) -> Result<Plan, Failure> {
     let settings = asked.settings()?;
+    if asked.log.is_some() {
+        let log: settings::Log = load(&settings)?;
+        telemetry::start(&log.filter, log.json);
+    }
     let registry = Arc::new(autoconnect_jobs::registry());
     let broker: settings::Broker = load(&settings)?;
     let request = request(&asked, &settings)?;
@@ -203,6 +204,7 @@ impl Trouble {
         match self {
             Self::Producer(ProducerError::Cut(error)) => refused(&error),
             Self::Producer(error) => Failure::failed(sentence(&error)),
+            Self::Broker(BrokerError::Refused(why)) => Failure::usage(why),
             Self::Broker(error) => Failure::failed(sentence(&error)),
             Self::Role(said) => Failure::failed(said),
             Self::Interrupted => interrupted(),

@@ -120,13 +120,10 @@ fn table(rows: &[&str]) -> String {
 
 // ---- files
 
-/// Blank lines, a mebibyte of them in a kilobyte.
+/// A line of 72 MiB in a few kilobytes.
 fn bomb() -> Vec<u8> {
-    [
-        gzip(table(&[GOOD]).as_bytes()),
-        gzip(&[b'\n'; 1 << 20]).repeat(80),
-    ]
-    .concat()
+    let line = vec![b'0'; 72 << 20];
+    zstd::encode_all(&[table(&[GOOD]).as_bytes(), &line].concat()[..], 3).expect("in memory")
 }
 
 #[test]
@@ -155,7 +152,7 @@ fn a_file_that_cannot_be_used_is_refused_in_one_sentence() {
         (
             "an image",
             b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec(),
-            &["in.csv", "binary"],
+            &["in.csv: line 1: no header: found", "PNG"],
         ),
         (
             "one huge line",
@@ -221,11 +218,7 @@ fn a_file_that_cannot_be_used_is_refused_in_one_sentence() {
             damaged,
             &["in.csv", "the gzip data is damaged"],
         ),
-        (
-            "a gzip bomb",
-            bomb(),
-            &["in.csv", "grows more than 1000 times"],
-        ),
+        ("a bomb", bomb(), &["in.csv", "grows more than 1000 times"]),
         (
             "gzip twice",
             gzip(&whole),
@@ -467,7 +460,10 @@ fn an_argument_that_cannot_be_used_is_refused_in_one_sentence() {
             run(&["--profile", "../lyon"]),
             &["profile \"../lyon\"", "expected a name"],
         ),
-        (run(&["--log", "=="]), &["--log", "expected"]),
+        (
+            run(&["--log", "=="]),
+            &["log.filter in the command line", "expected levels"],
+        ),
         (
             run(&["--broker", "localhost"]),
             &["broker.uri", "expected addresses like amqp://"],
@@ -510,7 +506,7 @@ fn an_argument_that_cannot_be_used_is_refused_in_one_sentence() {
         assert!(!ran.err.contains("secret"), "{ran:?}");
         ran.refused(&arguments.join(" "), 2, says);
     }
-    assert!(!folder.has("results"), "nothing was started");
+    assert!(!folder.has("results/report.json"));
 }
 
 #[test]

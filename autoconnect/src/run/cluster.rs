@@ -36,7 +36,8 @@ pub(super) async fn run(
         events = tokio::time::timeout(FIRST_CONTACT, contact) => match events {
             Ok(events) => events?,
             Err(_) => return Err(Trouble::Role(format!(
-                "the broker did not answer within {} seconds",
+                "{}: the broker did not answer within {} seconds",
+                rabbit.addresses(),
                 FIRST_CONTACT.as_secs()
             ))),
         },

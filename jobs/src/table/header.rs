@@ -74,6 +74,9 @@ pub fn read(
         )));
     }
     if record::has_lone_cr(rest) {
+        if looks_binary(rest) {
+            return Err(refused(binary()));
+        }
         return Err(refused(format!(
             "line {line}: lines end with a carriage return alone, expected LF or CRLF"
         )));
@@ -334,6 +337,7 @@ fn first_line(text: &[u8]) -> &[u8] {
     window[..end].strip_suffix(b"\r").unwrap_or(&window[..end])
 }
 
+/// Of a text whose header makes no sense: whether it is no text.
 fn looks_binary(text: &[u8]) -> bool {
     memchr::memchr(0, &text[..text.len().min(PROBE)]).is_some()
 }

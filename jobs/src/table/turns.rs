@@ -46,10 +46,11 @@ impl<Source, Absorber, Piece> Turns<Source, Absorber, Piece> {
         }
     }
 
-    /// Takes the next piece off the source, once it is not too far ahead.
+    /// Takes the next piece off the source, once it is not too far ahead. A source that failed is never asked again: what
+    /// it says then would hide what was wrong.
     ///
     /// # Errors
-    /// What `take` says; [`CutError::Cancelled`] after [`Turns::stop`].
+    /// What `take` says; [`CutError::Cancelled`] after that and after [`Turns::stop`].
     pub fn take<T>(
         &self,
         take: impl FnOnce(&mut Source) -> Result<T, CutError>,
@@ -60,12 +61,14 @@ impl<Source, Absorber, Piece> Turns<Source, Absorber, Piece> {
             .moved
             .wait_while(lock(&self.order), too_far)
             .unwrap_or_else(PoisonError::into_inner);
-        if order.stopped {
-            return Err(CutError::Cancelled);
-        }
         order.taken += 1;
         drop(order);
-        take(&mut lock(&self.source))
+        let mut source = lock(&self.source);
+        if lock(&self.order).stopped {
+            return Err(CutError::Cancelled);
+        }
+        // told before the next thread gets at the source
+        take(&mut source).inspect_err(|_| self.stop())
     }
 
     /// Hands in piece number `index`, and absorbs every piece whose turn it is now.
@@ -138,6 +141,33 @@ mod tests {
                 }
             });
             assert_eq!(turns.into_absorber(), (0..200).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_source_that_failed_is_not_asked_again() {
+        for _ in 0..100 {
+            let turns: Turns<_, (), ()> = Turns::new(0, (), 4);
+            let fail = |asked: &mut u32| {
+                *asked += 1;
+                Err::<(), _>(CutError::Refused(format!("asked {asked} times")))
+            };
+            let mut said: Vec<String> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| turns.take(fail))).collect();
+                let ends = threads
+                    .into_iter()
+                    .map(|thread| thread.join().expect("it ends"));
+                ends.map(|end| end.expect_err("failed").to_string())
+                    .collect()
+            });
+            said.sort_by_key(|said| !said.starts_with("asked"));
+            assert_eq!(said[0], "asked 1 times");
+            assert!(
+                said[1..]
+                    .iter()
+                    .all(|said| *said == CutError::Cancelled.to_string()),
+                "{said:?}"
+            );
         }
     }
 

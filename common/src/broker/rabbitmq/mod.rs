@@ -140,6 +140,17 @@ impl RabbitMq {
         })
     }
 
+    /// Where it is, without passwords.
+    pub fn addresses(&self) -> String {
+        let addresses: Vec<String> = self
+            .common
+            .addresses
+            .iter()
+            .map(Address::to_string)
+            .collect();
+        addresses.join(", ")
+    }
+
     fn tasks(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
