@@ -61,8 +61,9 @@ pub struct Lexicon {
 
 #[derive(Clone, Copy, Default)]
 struct Slot {
-    /// All zero in an empty slot: no spelling is empty or contains a NUL.
     spelling: Spelling,
+    /// Tells a word from the same with NULs behind it; 0 in an empty slot.
+    len: u16,
     number: u16,
 }
 
@@ -146,11 +147,11 @@ impl Lexicon {
         let mut at = slot_of(&spelling);
         loop {
             let slot = self.slots.get(at)?;
-            if slot.spelling == spelling {
-                return (len > 0).then_some(slot.number);
-            }
-            if slot.spelling == Spelling::default() {
+            if slot.len == 0 {
                 return None;
+            }
+            if (slot.spelling == spelling) & (usize::from(slot.len) == len) {
+                return Some(slot.number);
             }
             at = (at + 1) % SLOTS;
         }
@@ -163,17 +164,23 @@ impl Lexicon {
         let Some(spelling) = spelling(&buffer, 0, text.len()) else {
             return;
         };
-        if text.is_empty() || text.contains(&0) || self.used >= SLOTS / 2 {
+        if text.is_empty() || self.used >= SLOTS / 2 {
             return;
         }
+        // at most LONGEST
+        let len = text.len() as u16;
         let mut at = slot_of(&spelling);
-        while self.slots[at].spelling != Spelling::default() {
-            if self.slots[at].spelling == spelling {
+        while self.slots[at].len != 0 {
+            if (self.slots[at].spelling, self.slots[at].len) == (spelling, len) {
                 return;
             }
             at = (at + 1) % SLOTS;
         }
-        self.slots[at] = Slot { spelling, number };
+        self.slots[at] = Slot {
+            spelling,
+            len,
+            number,
+        };
         self.used += 1;
     }
 }
@@ -201,6 +208,18 @@ mod tests {
                 prop_assert_eq!(lexicon.find(&buffer, 0, other.len()), expected.map(|number| number as u16));
             }
         }
+    }
+
+    #[test]
+    fn a_word_with_a_nul_behind_it_is_another() {
+        let mut lexicon = Lexicon::default();
+        lexicon.learn(b"A", 7);
+        let mut buffer = b"A\0\0".to_vec();
+        buffer.resize(3 + PADDING, 0);
+        assert_eq!(lexicon.find(&buffer, 0, 1), Some(7));
+        assert_eq!(lexicon.find(&buffer, 0, 2), None);
+        assert_eq!(lexicon.find(&buffer, 1, 1), None);
+        assert_eq!(lexicon.find(&buffer, 1, 0), None);
     }
 
     #[test]
