@@ -61,9 +61,11 @@ pub struct Lexicon {
 
 #[derive(Clone, Copy, Default)]
 struct Slot {
-    /// All zero in an empty slot: no spelling is empty or contains a NUL.
+    /// All zero in an empty slot: no spelling that was learnt is empty or contains a NUL.
     spelling: Spelling,
     number: u16,
+    /// Bytes of the spelling; tells a field that ends with NULs from one without them.
+    len: u8,
 }
 
 /// The bytes of a field as four little-endian numbers, zero after its end.
@@ -147,7 +149,7 @@ impl Lexicon {
         loop {
             let slot = self.slots.get(at)?;
             if slot.spelling == spelling {
-                return (len > 0).then_some(slot.number);
+                return (len > 0 && usize::from(slot.len) == len).then_some(slot.number);
             }
             if slot.spelling == Spelling::default() {
                 return None;
@@ -173,7 +175,13 @@ impl Lexicon {
             }
             at = (at + 1) % SLOTS;
         }
-        self.slots[at] = Slot { spelling, number };
+        // a spelling has at most LONGEST bytes
+        let len = text.len() as u8;
+        self.slots[at] = Slot {
+            spelling,
+            number,
+            len,
+        };
         self.used += 1;
     }
 }
@@ -188,7 +196,7 @@ mod tests {
         #[test]
         fn a_lexicon_knows_what_it_learnt_and_nothing_else(
             words in proptest::collection::btree_set("[abé]{0,20}", 0..60),
-            others in proptest::collection::btree_set("[abé]{0,20}", 0..60),
+            others in proptest::collection::btree_set("[abé\0]{0,20}", 0..60),
         ) {
             let mut lexicon = Lexicon::default();
             for (number, word) in words.iter().enumerate() {
