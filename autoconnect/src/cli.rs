@@ -167,7 +167,7 @@ pub struct Run {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Settings")]
     pub config: Option<PathBuf>,
 
-    /// Settings that stand in <PROFILE>.toml, beside base.toml
+    /// Settings that stand in PROFILE.toml, beside base.toml
     #[arg(long, value_name = "PROFILE", help_heading = "Settings")]
     pub profile: Option<String>,
 }

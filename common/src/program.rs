@@ -173,7 +173,7 @@ impl Role {
                 Arg::new("profile")
                     .long("profile")
                     .value_name("PROFILE")
-                    .help("Settings that stand in <PROFILE>.toml, beside base.toml"),
+                    .help("Settings that stand in PROFILE.toml, beside base.toml"),
             )
     }
 }

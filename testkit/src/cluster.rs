@@ -25,7 +25,7 @@ use crate::broker::soon;
 use crate::chaos::{Chaos, Figures, Mischief};
 
 /// How long a job may take before a test gives it up, on a slow and busy machine.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(120);
 
 /// Who works.
 #[derive(Clone)]

@@ -6,6 +6,7 @@
 //! * [`laws`]: the laws of `Merge`.
 //! * [`node`]: a RabbitMQ node, where there is one.
 //! * [`program`]: programs as a shell sees them.
+//! * [`record`]: a broker that notes what became of every message.
 //! * [`wordcount`]: a second, tiny kind.
 
 pub mod broker;
@@ -14,4 +15,5 @@ pub mod cluster;
 pub mod laws;
 pub mod node;
 pub mod program;
+pub mod record;
 pub mod wordcount;

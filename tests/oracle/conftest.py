@@ -1,8 +1,8 @@
 """Runs AutoConnect for the tests of this folder; they need DuckDB and the built program, nothing else.
 
-AUTOCONNECT_BIN          the program; target/release/autoconnect where it is not set
-AUTOCONNECT_TEST_AMQP    the URI of a RabbitMQ node of the tests' own (scripts/rabbitmq-node with …)
-AUTOCONNECT_REQUIRE_BROKER   1: a test that finds no node fails, where it would be skipped and say so
+AUTOCONNECT_TEST_BIN              the program; target/release/autoconnect where it is not set
+AUTOCONNECT_TEST_AMQP             the URI of a RabbitMQ node of the tests' own (scripts/rabbitmq-node with …)
+AUTOCONNECT_TEST_REQUIRE_BROKER   1: a test that finds no node fails, where it would be skipped and say so
 """
 
 import os
@@ -46,9 +46,9 @@ class AutoConnect:
 
 @pytest.fixture(scope="session")
 def autoconnect():
-    program = Path(os.environ.get("AUTOCONNECT_BIN", ROOT / "target" / "release" / "autoconnect"))
+    program = Path(os.environ.get("AUTOCONNECT_TEST_BIN", ROOT / "target" / "release" / "autoconnect"))
     if not program.is_file():
-        pytest.fail(f"{program}: no such program: build it, or name it with AUTOCONNECT_BIN")
+        pytest.fail(f"{program}: no such program: build it, or name it with AUTOCONNECT_TEST_BIN")
     return AutoConnect(program.resolve())
 
 
@@ -70,7 +70,7 @@ def broker():
     uri = os.environ.get("AUTOCONNECT_TEST_AMQP")
     if uri is None:
         why = "needs a broker: set AUTOCONNECT_TEST_AMQP (make test starts one)"
-        if os.environ.get("AUTOCONNECT_REQUIRE_BROKER") == "1":
+        if os.environ.get("AUTOCONNECT_TEST_REQUIRE_BROKER") == "1":
             pytest.fail(why)
         pytest.skip(why)
     return uri

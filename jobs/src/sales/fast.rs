@@ -20,6 +20,9 @@ const LONG: u64 = 48;
 /// The years the fast calendar knows.
 const YEARS: Range<i32> = 1970..2100;
 
+/// Where each column stands in most files, in the order of [`super::row::WANTED`].
+const USUAL: [usize; 7] = [0, 1, 2, 3, 4, 5, 6];
+
 /// A line as the hot path reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line {
@@ -164,6 +167,8 @@ pub struct Fast {
     fields: [usize; 7],
     cout: Option<usize>,
     ignored: Vec<usize>,
+    /// Whether the columns are those of [`USUAL`].
+    usual: bool,
     today: i32,
     /// First day and length of each month: index `(year - 1970) * 16 + month`.
     months: Vec<(i32, u8)>,
@@ -197,6 +202,7 @@ impl Fast {
             fields: [0; 7],
             cout: None,
             ignored: Vec::new(),
+            usual: false,
             today,
             months,
             villes: Lexicon::default(),
@@ -214,6 +220,7 @@ impl Fast {
             *field = position.unwrap_or(usize::MAX);
         }
         self.cout = header.positions.get(7).copied().flatten();
+        self.usual = header.columns == USUAL.len() && self.fields == USUAL;
         let known = |column: &usize| header.positions.contains(&Some(*column));
         self.ignored = (0..header.columns)
             .filter(|column| !known(column))
@@ -228,21 +235,29 @@ impl Fast {
     /// The line that begins at `start` and whose separators are `ends`; `None` leaves it to the reference path.
     #[inline]
     pub fn read(&self, buffer: &[u8], start: usize, ends: &[u32]) -> Option<Line> {
-        // with the usual number of columns known, the compiler needs no loops
+        // with the usual columns known, in the usual order, the compiler needs no loops and no table
         match <&[u32; 7]>::try_from(ends) {
-            Ok(ends) => self.read_fields(buffer, start, ends),
-            Err(_) => self.read_fields(buffer, start, ends),
+            Ok(ends) if self.usual => self.read_fields(buffer, start, ends, USUAL, None, &[]),
+            _ => self.read_fields(buffer, start, ends, self.fields, self.cout, &self.ignored),
         }
     }
 
     #[inline(always)]
-    fn read_fields(&self, buffer: &[u8], start: usize, ends: &[u32]) -> Option<Line> {
+    fn read_fields(
+        &self,
+        buffer: &[u8],
+        start: usize,
+        ends: &[u32],
+        [id, date, ville, kind, modele, prix, duree]: [usize; 7],
+        cout: Option<usize>,
+        ignored: &[usize],
+    ) -> Option<Line> {
         let (&line_end, delimiters) = ends.split_last()?;
         let line_end = line_end as usize;
-        let plain = delimiters
-            .iter()
-            .all(|&at| buffer.get(at as usize) == Some(&self.delimiter));
-        if !plain || buffer.get(line_end) != Some(&b'\n') {
+        let odd = delimiters.iter().fold(0, |odd, &at| {
+            odd | buffer.get(at as usize).map_or(!0, |b| b ^ self.delimiter)
+        });
+        if odd != 0 || buffer.get(line_end) != Some(&b'\n') {
             return None;
         }
         let line_end = if line_end > start && buffer[line_end - 1] == b'\r' {
@@ -257,9 +272,9 @@ impl Fast {
                 *delimiters.get(column - 1)? as usize + 1
             };
             let end = delimiters.get(column).map_or(line_end, |&end| end as usize);
-            Some((begin, end.checked_sub(begin)?))
+            // separators ascend; were they not to, no field is that long
+            Some((begin, end.wrapping_sub(begin)))
         };
-        let [id, date, ville, kind, modele, prix, duree] = self.fields;
         let (at, len) = field(date)?;
         let jour = self.day(buffer, at, len)?;
         let (at, len) = field(ville)?;
@@ -271,12 +286,8 @@ impl Fast {
         let (at, len) = field(kind)?;
         let location = is_location(buffer, at, len)?;
         let (at, len) = field(duree)?;
-        let duree = if location {
-            months(buffer, at, len)?
-        } else {
-            no_months(buffer, at, len)?
-        };
-        let cout = match self.cout {
+        let duree = months(buffer, at, len, location)?;
+        let cout = match cout {
             Some(column) => {
                 let (at, len) = field(column)?;
                 if len == 0 {
@@ -287,7 +298,7 @@ impl Fast {
             }
             None => SANS_COUT,
         };
-        for &column in &self.ignored {
+        for &column in ignored {
             let (at, len) = field(column)?;
             if !buffer
                 .get(at..at + len)?
@@ -338,87 +349,74 @@ impl Fast {
         (day >= 1 && day <= days && jour <= self.today).then_some(jour)
     }
 
-    /// Up to 8 digits, then at most two decimals; in cents, at most [`MAX_PRIX`].
+    /// Up to 8 digits, then at most two decimals; in cents, at most [`MAX_PRIX`]. Without a jump: prices come in all forms.
     #[inline(always)]
     fn amount(&self, buffer: &[u8], at: usize, len: usize) -> Option<u32> {
-        let point = |b: u8| b == b'.' || b == self.decimal_comma;
-        let text = buffer.get(at..at + len)?;
-        let (whole, cents) = match *text {
-            [.., dot, tenth, hundredth] if point(dot) => (
-                len - 3,
-                10 * u32::from(digit(tenth)?) + u32::from(digit(hundredth)?),
-            ),
-            [.., dot, tenth] if point(dot) => (len - 2, 10 * u32::from(digit(tenth)?)),
-            _ => (len, 0),
+        let end = at.wrapping_add(len);
+        let point = |back: usize| {
+            let byte = buffer.get(end.wrapping_sub(back)).copied().unwrap_or(0);
+            (len >= back) & ((byte == b'.') | (byte == self.decimal_comma))
         };
-        if whole > 8 {
+        let decimals = if point(3) { 2 } else { usize::from(point(2)) };
+        let whole = len - decimals - usize::from(decimals > 0);
+        if !(1..=8).contains(&whole) {
             return None;
         }
-        let cents = digits(buffer, at, whole)? * 100 + u64::from(cents);
-        u32::try_from(cents).ok().filter(|&cents| cents <= MAX_PRIX)
+        let (euros, is_whole) = eight_digits(buffer, at, whole);
+        let (rest, is_rest) = eight_digits(buffer, end - decimals, decimals);
+        let cents = euros * 100 + rest * [0, 10, 1][decimals];
+        let fits = cents <= u64::from(MAX_PRIX);
+        (is_whole & is_rest & fits).then_some(cents as u32)
     }
-}
-
-#[inline(always)]
-fn digit(byte: u8) -> Option<u8> {
-    Some(byte.wrapping_sub(b'0')).filter(|&digit| digit <= 9)
 }
 
 /// 1 to 16 decimal digits.
 #[inline(always)]
 fn digits(buffer: &[u8], at: usize, count: usize) -> Option<u64> {
-    match count {
-        1..=8 => eight_digits(buffer, at, count),
-        9..=16 => Some(
-            eight_digits(buffer, at, count - 8)? * 100_000_000
-                + eight_digits(buffer, at + count - 8, 8)?,
+    let (high, low) = match count {
+        1..=8 => ((0, true), eight_digits(buffer, at, count)),
+        9..=16 => (
+            eight_digits(buffer, at, count - 8),
+            eight_digits(buffer, at + count - 8, 8),
         ),
-        _ => None,
-    }
+        _ => return None,
+    };
+    (high.1 & low.1).then_some(high.0 * 100_000_000 + low.0)
 }
 
-/// 1 to 8 decimal digits, all at once: see Daniel Lemire, "Quickly parsing eight digits" (2018).
+/// The number of up to 8 decimal digits, all at once, and whether that is what they are: see Daniel Lemire, "Quickly parsing
+/// eight digits" (2018).
 #[inline(always)]
-fn eight_digits(buffer: &[u8], at: usize, count: usize) -> Option<u64> {
+fn eight_digits(buffer: &[u8], at: usize, count: usize) -> (u64, bool) {
     const ZEROS: u64 = 0x3030_3030_3030_3030;
     let missing = 8 * (8 - count as u32);
-    let padded = eight_bytes(buffer, at) << missing | ZEROS.unbounded_shr(64 - missing);
+    let padded = eight_bytes(buffer, at).unbounded_shl(missing) | ZEROS.unbounded_shr(64 - missing);
     let values = padded ^ ZEROS;
-    if (values.wrapping_add(0x7676_7676_7676_7676) | values) & 0x8080_8080_8080_8080 != 0 {
-        return None;
-    }
+    let odd = (values.wrapping_add(0x7676_7676_7676_7676) | values) & 0x8080_8080_8080_8080;
     let pairs = values.wrapping_mul(10).wrapping_add(values >> 8);
     let low = (pairs & 0x0000_00ff_0000_00ff).wrapping_mul(0x000f_4240_0000_0064);
     let high = ((pairs >> 16) & 0x0000_00ff_0000_00ff).wrapping_mul(0x0000_2710_0000_0001);
-    Some(low.wrapping_add(high) >> 32)
+    (low.wrapping_add(high) >> 32, odd == 0)
 }
 
 #[inline(always)]
 fn is_location(buffer: &[u8], at: usize, len: usize) -> Option<bool> {
-    match (len, some_bytes(buffer, at, len.min(8))) {
-        (5, word) if word == u64::from_le_bytes(*b"vente\0\0\0") => Some(false),
-        (8, word) if word == u64::from_le_bytes(*b"location") => Some(true),
-        _ => None,
-    }
+    let word = some_bytes(buffer, at, len);
+    let vente = (len == 5) & (word == u64::from_le_bytes(*b"vente\0\0\0"));
+    let location = (len == 8) & (word == u64::from_le_bytes(*b"location"));
+    (vente | location).then_some(location)
 }
 
-/// 1 to 48, in one or two digits.
+/// Months of rental, 1 to [`LONG`] in one or two digits; 0 of a sale, an empty field or `NULL`. Without a jump: nobody
+/// can foretell which it is.
 #[inline(always)]
-fn months(buffer: &[u8], at: usize, len: usize) -> Option<u8> {
-    if len > 2 {
-        return None;
-    }
-    digits(buffer, at, len)
-        .filter(|months| (1..=LONG).contains(months))
-        .map(|months| months as u8)
-}
-
-/// No duration: an empty field or `NULL`.
-#[inline(always)]
-fn no_months(buffer: &[u8], at: usize, len: usize) -> Option<u8> {
-    let none = len == 0
-        || (len == 4 && some_bytes(buffer, at, 4) == u64::from(u32::from_le_bytes(*b"NULL")));
-    none.then_some(0)
+fn months(buffer: &[u8], at: usize, len: usize, location: bool) -> Option<u8> {
+    let none = (len == 0)
+        | ((len == 4) & (some_bytes(buffer, at, 4) == u64::from(u32::from_le_bytes(*b"NULL"))));
+    let (months, is_number) = eight_digits(buffer, at, len.min(2));
+    let some = is_number & (1..=2).contains(&len) & (1..=LONG).contains(&months);
+    let valid = (location & some) | (!location & none);
+    valid.then_some(months as u8 * u8::from(location))
 }
 
 /// Any visible ASCII, long enough not to be one of the words that mean "none".

@@ -12,7 +12,7 @@ use super::row::Refusal;
 use super::ville;
 use crate::table::blocks::Block;
 use crate::table::ids::IdSet;
-use crate::table::reject::{Reason, Reject, RejectLog};
+use crate::table::reject::{Reason, Reject, RejectLog, Warnings};
 use crate::table::separators::PADDING;
 
 /// More cities than this are no dealer's network.
@@ -252,8 +252,8 @@ impl<'v> InOrder<'v> {
             }
             let list = self.list_of(accepted.ville)?;
             self.acceptees += 1;
-            for warning in accepted.warnings.iter() {
-                *self.warnings.entry(warning.as_str()).or_default() += 1;
+            if !accepted.warnings.is_empty() {
+                self.count(accepted.warnings);
             }
             self.waiting += 1;
             let lignes = &mut self.lists[list].lignes;
@@ -263,6 +263,13 @@ impl<'v> InOrder<'v> {
             }
         }
         Ok(duplicates)
+    }
+
+    #[cold]
+    fn count(&mut self, warnings: Warnings) {
+        for warning in warnings.iter() {
+            *self.warnings.entry(warning.as_str()).or_default() += 1;
+        }
     }
 
     #[inline]

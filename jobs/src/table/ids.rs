@@ -5,7 +5,7 @@
 //! once it is not. Ten million consecutive ids take 1.3 MB, and adding one takes a few nanoseconds.
 //!
 //! Numbers without order (a class that costs more than a few bytes a number once all pages are over the budget), classes
-//! beyond a cap and every other text go to [`Spill`], which keeps a budget of them in memory and the rest in
+//! beyond a cap and every other text go to `Spill`, which keeps a budget of them in memory and the rest in
 //! temporary files. So memory is the budget, plus at most 6 bytes an id for numbers that are neither dense nor scattered, or
 //! about 2 bytes an id for texts; and no answer is ever a guess.
 

@@ -47,19 +47,22 @@ impl Separators {
         self.len = count;
     }
 
-    /// Notes the position of each bit of `mask`: eight without asking, as most groups have no more.
+    /// Notes the position of each bit of `mask`: twelve without asking, as most groups have no more.
     #[inline]
     fn note(&mut self, mut mask: u64, start: u32, count: usize) -> usize {
         let total = mask.count_ones() as usize;
-        let mut at = count;
-        while mask != 0 {
-            if let Some(eight) = self.positions.get_mut(at..at + 8) {
-                for position in eight {
-                    *position = start + mask.trailing_zeros();
-                    mask &= mask.wrapping_sub(1);
-                }
+        let mut note = |positions: &mut [u32]| {
+            for position in positions {
+                *position = start + mask.trailing_zeros();
+                mask &= mask.wrapping_sub(1);
             }
-            at += 8;
+            mask
+        };
+        let mut at = count + 12;
+        let mut rest = self.positions.get_mut(count..at).map_or(0, &mut note);
+        while rest != 0 {
+            rest = self.positions.get_mut(at..at + 4).map_or(0, &mut note);
+            at += 4;
         }
         count + total
     }

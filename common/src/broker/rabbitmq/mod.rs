@@ -5,7 +5,7 @@
 //! subscribe() <-- deliveries <-- consumer --(Link "consume")--> session <-- RabbitMQ
 //! ```
 //!
-//! A [`session`] is one connection, and it is never repaired: at the first error of any kind it is dropped, the
+//! A `session` is one connection, and it is never repaired: at the first error of any kind it is dropped, the
 //! link builds another one, and whatever had no confirmation is published again. Publishing and consuming have a
 //! connection each, because a broker under an alarm stops reading from publishers, and acknowledgements must not wait
 //! behind them.

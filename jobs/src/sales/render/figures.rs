@@ -45,7 +45,7 @@ pub(super) fn cut(name: &str, most: usize) -> String {
 /// Why there is no trend.
 pub(super) fn no_trend(lang: Lang) -> &'static str {
     match lang {
-        Lang::Fr => "Il faut trois mois complets qui se suivent : pas de tendance.",
+        Lang::Fr => "Il faut trois mois complets qui se suivent\u{a0}: pas de tendance.",
         Lang::En => "It takes three complete months in a row: no trend.",
     }
 }
@@ -138,10 +138,10 @@ pub(super) fn highlights(report: &Report, lang: Lang) -> Vec<String> {
 
 fn leader(report: &Report, lang: Lang) -> Option<String> {
     let first = report.comparatif.first().filter(|first| first.ca.0 > 0)?;
-    let (ville, ca) = (clean(&first.ville), number::euros_entiers(first.ca, lang));
+    let (ville, ca) = (cut(&first.ville, 60), number::euros_entiers(first.ca, lang));
     let part = number::percent(first.part, lang);
     Some(match lang {
-        Lang::Fr => format!("{ville} est en tête : {ca} de CA, soit {part} du total."),
+        Lang::Fr => format!("{ville} est en tête\u{a0}: {ca} de CA, soit {part} du total."),
         Lang::En => format!("{ville} leads with {ca} of revenue, {part} of the total."),
     })
 }
@@ -199,7 +199,7 @@ fn outlook(report: &Report, lang: Lang) -> Option<String> {
     let ca = number::euros_entiers(tendance.prevision.ca, lang);
     Some(match lang {
         Lang::Fr => format!(
-            "Tendance des trois derniers mois complets : {pente} par mois ; prévision pour {mois} : {ca}."
+            "Tendance des trois derniers mois complets\u{a0}: {pente} par mois\u{a0}; prévision pour {mois}\u{a0}: {ca}."
         ),
         Lang::En => format!(
             "Trend of the last three complete months: {pente} a month; forecast for {mois}: {ca}."
@@ -214,10 +214,10 @@ fn partial_months(report: &Report, lang: Lang) -> Option<String> {
     Some(match (partiels.len(), lang) {
         (0, _) => return None,
         (1, Lang::Fr) => {
-            format!("Mois incomplet, tenu hors des tendances et des indices : {names}.")
+            format!("Mois incomplet, tenu hors des tendances et des indices\u{a0}: {names}.")
         }
         (_, Lang::Fr) => {
-            format!("Mois incomplets, tenus hors des tendances et des indices : {names}.")
+            format!("Mois incomplets, tenus hors des tendances et des indices\u{a0}: {names}.")
         }
         (1, Lang::En) => format!("Partial month, left out of trends and indices: {names}."),
         (_, Lang::En) => format!("Partial months, left out of trends and indices: {names}."),

@@ -23,8 +23,8 @@ pub(super) struct Bar {
     pub(super) pieces: Vec<(i128, String, String)>,
 }
 
-/// The chart of these bars, on one scale from zero to the longest one or to `whole`, whichever is longer.
-pub(super) fn chart(desc: String, bars: Vec<Bar>, full: i128) -> Chart {
+/// The chart of these bars, on one scale that holds zero and the longest one.
+pub(super) fn chart(desc: String, bars: Vec<Bar>) -> Chart {
     let ends = |bar: &Bar| {
         let sum = |side: fn(&i128) -> bool| -> i128 {
             let values = bar.pieces.iter().map(|piece| piece.0);
@@ -33,12 +33,7 @@ pub(super) fn chart(desc: String, bars: Vec<Bar>, full: i128) -> Chart {
         (sum(|v| *v < 0), sum(|v| *v > 0))
     };
     let low = bars.iter().map(|bar| ends(bar).0).min().unwrap_or(0);
-    let high = bars
-        .iter()
-        .map(|bar| ends(bar).1)
-        .max()
-        .unwrap_or(0)
-        .max(full);
+    let high = bars.iter().map(|bar| ends(bar).1).max().unwrap_or(0);
     let scale = Scale::new((low, high), (0, 100));
     let height = PITCH * bars.len() as i64 - (PITCH - BAR - THICK);
     let mut marks = Vec::new();

@@ -10,8 +10,8 @@ const BOTTOM: i64 = 238;
 /// Base lines of the two rows of labels below.
 const FIRST_ROW: i64 = 256;
 const SECOND_ROW: i64 = 272;
-/// The widest a column gets, in percent.
-const WIDEST: i128 = 7;
+/// The widest a column gets, in percent of the chart.
+const WIDEST: i64 = 7;
 
 /// One column.
 #[derive(Debug, Default)]
@@ -89,7 +89,7 @@ impl Plane {
     /// Columns that start at `base`, one a slot.
     pub(super) fn columns(&self, columns: Vec<Column>, base: i128) -> Vec<Mark> {
         // a column fills 76 % of its slot
-        let width = ratio(76, self.slots).min(Fixed(ratio(WIDEST, 1).0));
+        let width = ratio(76, self.slots).min(whole(WIDEST));
         let mut marks = Vec::new();
         for (slot, column) in columns.into_iter().enumerate() {
             let middle = self.x(slot);
@@ -165,9 +165,7 @@ impl Plane {
         }
         for slot in year_slots(months) {
             let year = months[slot].split('-').next().unwrap_or_default();
-            let last = (slot + 1) * 10 > months.len() * 9;
-            let class = if last && slot > 0 { "m y e" } else { "m y" };
-            marks.push(self.below(slot, SECOND_ROW, class, year.to_owned()));
+            marks.push(self.below(slot, SECOND_ROW, "m", year.to_owned()));
         }
         marks
     }

@@ -21,7 +21,7 @@ use self::section::{marge, modeles, mois, qualite, rotation, saison, tendance, v
 use self::view::View;
 use super::figures::{self, cut};
 use super::number::{self, Lang};
-use crate::fixed::Percent;
+use crate::fixed::{Fixed, Percent};
 use crate::sales::Report;
 
 /// The most files and lost chunks that are named.
@@ -141,10 +141,10 @@ fn source(view: &View<'_>) -> String {
         view.lang,
     )));
     named.retain(|name| !name.is_empty());
-    let rows = view.count(view.report.source.acceptees);
+    let rows = view.report.source.acceptees;
     let rows = view.say(
-        format!("{rows} lignes acceptées"),
-        format!("{rows} rows accepted"),
+        view.some(rows, "ligne acceptée", "lignes acceptées"),
+        view.some(rows, "row accepted", "rows accepted"),
     );
     named.push(rows);
     named.join(", ")
@@ -164,7 +164,7 @@ fn incomplete(view: &View<'_>) -> String {
     named.retain(|name| !name.is_empty());
     let (n, named) = (view.count(lost.len() as u64), named.join(", "));
     view.say(
-        format!("Rapport incomplet : {n} lot(s) de lignes n’ont pas pu être comptés. Lots perdus : {named} (tables/qualite.csv)."),
+        format!("Rapport incomplet\u{a0}: {n} lot(s) de lignes n’ont pas pu être comptés. Lots perdus\u{a0}: {named} (tables/qualite.csv)."),
         format!("Incomplete report: {n} chunk(s) of rows could not be counted. Lost chunks: {named} (tables/qualite.csv)."),
     )
 }
@@ -174,10 +174,6 @@ fn key_figures(view: &View<'_>) -> Vec<KeyFigure> {
     let totals = figures::totals(report);
     let [sales, rentals] = [totals.vente, totals.location];
     let transactions = sales.nombre.saturating_add(rentals.nombre);
-    let share = |n: u64| {
-        let share = Percent::ratio(100 * i128::from(n), transactions.into());
-        number::or_none(share, |share| number::whole_percent(share, view.lang))
-    };
     let variation = figures::last_variation(report);
     let leader = report.comparatif.first().filter(|first| first.ca.0 > 0);
     vec![
@@ -196,17 +192,17 @@ fn key_figures(view: &View<'_>) -> Vec<KeyFigure> {
         },
         KeyFigure {
             name: view.say("Ventes – locations", "Sales – rentals"),
-            value: format!("{} – {}", share(sales.nombre), share(rentals.nombre)),
+            value: shares(view, sales.nombre, transactions),
             note: view.say(
                 format!(
-                    "{} ventes, {} locations",
-                    view.count(sales.nombre),
-                    view.count(rentals.nombre)
+                    "{}, {}",
+                    view.some(sales.nombre, "vente", "ventes"),
+                    view.some(rentals.nombre, "location", "locations"),
                 ),
                 format!(
-                    "{} sales, {} rentals",
-                    view.count(sales.nombre),
-                    view.count(rentals.nombre)
+                    "{}, {}",
+                    view.some(sales.nombre, "sale", "sales"),
+                    view.some(rentals.nombre, "rental", "rentals"),
                 ),
             ),
         },
@@ -232,21 +228,29 @@ fn key_figures(view: &View<'_>) -> Vec<KeyFigure> {
     ]
 }
 
+/// Sales and rentals in percent of the transactions; the two make 100.
+fn shares(view: &View<'_>, sales: u64, all: u64) -> String {
+    number::or_none(
+        Fixed::<0>::ratio(100 * i128::from(sales), all.into()),
+        |sales| {
+            let percent = |n| number::whole_percent(Percent::from_units(n), view.lang);
+            format!("{} – {}", percent(sales.0), percent(100 - sales.0))
+        },
+    )
+}
+
 /// How many cities and models there are.
 fn scope(view: &View<'_>) -> String {
-    let some = |n: usize, one: &str, many: &str| {
-        let noun = if n < 2 { one } else { many };
-        format!("{} {noun}", view.count(n as u64))
-    };
-    let (villes, modeles) = (view.report.villes.len(), view.report.modeles.len());
+    let villes = view.report.villes.len() as u64;
+    let modeles = view.report.modeles.len() as u64;
     match view.lang {
         Lang::Fr => {
-            let villes = some(villes, "ville", "villes");
-            format!("dans {villes}, {}", some(modeles, "modèle", "modèles"))
+            let villes = view.some(villes, "ville", "villes");
+            format!("dans {villes}, {}", view.some(modeles, "modèle", "modèles"))
         }
         Lang::En => {
-            let villes = some(villes, "city", "cities");
-            format!("in {villes}, {}", some(modeles, "model", "models"))
+            let villes = view.some(villes, "city", "cities");
+            format!("in {villes}, {}", view.some(modeles, "model", "models"))
         }
     }
 }
@@ -256,7 +260,7 @@ fn terms(view: &View<'_>) -> Vec<(&'static str, &'static str)> {
         (
             (
                 "CA",
-                "somme des prix ; pour une location, le loyer mensuel tel qu’il est enregistré.",
+                "somme des prix\u{a0}; pour une location, le loyer mensuel tel qu’il est enregistré.",
             ),
             (
                 "Revenue",
@@ -266,7 +270,7 @@ fn terms(view: &View<'_>) -> Vec<(&'static str, &'static str)> {
         (
             (
                 "Mois incomplet",
-                "premier ou dernier mois que les données ne couvrent pas en entier ; il reste hors des variations, des indices et des tendances.",
+                "premier ou dernier mois que les données ne couvrent pas en entier\u{a0}; il reste hors des variations, des indices et des tendances.",
             ),
             (
                 "Partial month",
@@ -276,7 +280,7 @@ fn terms(view: &View<'_>) -> Vec<(&'static str, &'static str)> {
         (
             (
                 "Indice",
-                "CA moyen d’un mois de l’année rapporté à celui d’un mois moyen ; 100 est la moyenne.",
+                "CA moyen d’un mois de l’année rapporté à celui d’un mois moyen\u{a0}; 100 est la moyenne.",
             ),
             (
                 "Index",
@@ -286,7 +290,7 @@ fn terms(view: &View<'_>) -> Vec<(&'static str, &'static str)> {
         (
             (
                 "Croissance",
-                "dernier mois complet contre celui d’avant ; trois derniers mois complets contre les trois d’avant.",
+                "dernier mois complet contre celui d’avant\u{a0}; trois derniers mois complets contre les trois d’avant.",
             ),
             (
                 "Growth",
@@ -316,7 +320,7 @@ fn terms(view: &View<'_>) -> Vec<(&'static str, &'static str)> {
         (
             (
                 "Tendance",
-                "droite des moindres carrés sur les trois derniers mois complets, prolongée d’un mois ; R² dit comment elle leur va.",
+                "droite des moindres carrés sur les trois derniers mois complets, prolongée d’un mois\u{a0}; R² dit comment elle leur va.",
             ),
             (
                 "Trend",

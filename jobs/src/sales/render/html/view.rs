@@ -176,6 +176,15 @@ impl<'a> View<'a> {
         )
     }
 
+    /// So many of something, in the singular or the plural.
+    pub(super) fn some(&self, n: u64, one: &str, many: &str) -> String {
+        let single = match self.lang {
+            Lang::Fr => n < 2,
+            Lang::En => n == 1,
+        };
+        format!("{} {}", self.count(n), if single { one } else { many })
+    }
+
     pub(super) fn count(&self, n: u64) -> String {
         number::count(n, self.lang)
     }

@@ -23,7 +23,7 @@ pub(in crate::sales::render::html) fn marge(view: &View<'_>) -> Section {
         });
         text.push(
             view.say(
-                "* Hypothèse : le fichier n’a pas de coût pour ces lignes ; la marge vient d’un taux des réglages.",
+                "* Hypothèse\u{a0}: le fichier n’a pas de coût pour ces lignes\u{a0}; la marge vient d’un taux des réglages.",
                 "* Assumption: the file has no cost for these rows; the margin comes from a rate in the settings.",
             )
             .to_owned(),
@@ -76,7 +76,7 @@ pub(in crate::sales::render::html) fn marge(view: &View<'_>) -> Section {
             .to_owned(),
         note: view.best_of_cities(),
         legend,
-        chart: Some(bars::chart(said.join(", "), bars, 0)),
+        chart: Some(bars::chart(said.join(", "), bars)),
         tables: vec![Table::new("marge.csv", 2, columns).rows(rows, view.lang)],
         ..Figure::default()
     };

@@ -37,7 +37,7 @@ pub(in crate::sales::render::html) fn top(view: &View<'_>) -> Section {
     let cut = view.best_of_cities();
     if !cut.is_empty() {
         let rest = view.say(
-            "Toutes : tables/top_modeles.csv",
+            "Toutes\u{a0}: tables/top_modeles.csv",
             "All: tables/top_modeles.csv",
         );
         text.push(format!("{cut} {rest}"));
@@ -81,7 +81,7 @@ fn top_figure(view: &View<'_>, title: String, class: &str, list: &[TopModele]) -
     Figure {
         title,
         note: if list.is_empty() { none } else { String::new() },
-        chart: (!list.is_empty()).then(|| bars::chart(said.join(", "), bars.collect(), 0)),
+        chart: (!list.is_empty()).then(|| bars::chart(said.join(", "), bars.collect())),
         tables: if list.is_empty() {
             Vec::new()
         } else {
@@ -120,7 +120,7 @@ pub(in crate::sales::render::html) fn modeles(view: &View<'_>) -> Section {
             .to_owned(),
         note,
         legend: view.legend(),
-        chart: Some(bars::chart(said.join(", "), bars.collect(), 0)),
+        chart: Some(bars::chart(said.join(", "), bars.collect())),
         tables: vec![table(view, &modeles)],
         ..Figure::default()
     };

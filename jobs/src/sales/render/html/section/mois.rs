@@ -19,20 +19,20 @@ pub(in crate::sales::render::html) fn ca_mensuel(view: &View<'_>) -> Section {
     let mut notes = vec![view.last_of_months(all.len())];
     if months.iter().any(|mois| view.partial(mois)) {
         let partial = view.say(
-            "Teinte claire : mois incomplet.",
+            "Teinte claire\u{a0}: mois incomplet.",
             "Pale: a month that the data do not fully cover.",
         );
         notes.push(partial.to_owned());
     }
     if !view.report.periode.mois_sans_trous {
         let gaps = view.say(
-            "La période est très longue : seuls ses mois avec des transactions sont montrés.",
+            "La période est très longue\u{a0}: seuls ses mois avec des transactions sont montrés.",
             "The period is very long: only its months with transactions are shown.",
         );
         notes.push(gaps.to_owned());
     }
     notes.retain(|note| !note.is_empty());
-    let stacked = Figure {
+    let mut stacked = Figure {
         title: view
             .say("CA par mois et par ville", "Revenue by month and city")
             .to_owned(),
@@ -42,28 +42,33 @@ pub(in crate::sales::render::html) fn ca_mensuel(view: &View<'_>) -> Section {
         tables: vec![by_city(view, &months, &totals)],
         ..Figure::default()
     };
+    let lines = side_by_side(view, &months, &totals);
+    let figures = if lines.chart.is_some() {
+        vec![stacked, lines]
+    } else {
+        stacked.tables.extend(lines.tables);
+        vec![stacked]
+    };
     Section {
         id: "mois",
         title: view.say("CA mensuel", "Monthly revenue"),
         text: Vec::new(),
-        figures: vec![stacked, side_by_side(view, &months, &totals)],
+        figures,
     }
 }
 
-/// The cities with a colour of their own, each on a line, and what their CA is made of.
+/// The cities with a colour of their own, each on a line, and what their CA is made of. There is no chart where there
+/// is nothing to compare.
 fn side_by_side(view: &View<'_>, months: &[&str], totals: &BTreeMap<&str, CaMois>) -> Figure {
     let complete: Vec<&str> = months
         .iter()
         .copied()
         .filter(|mois| !view.partial(mois))
         .collect();
-    let (mut note, mut chart) = (String::new(), None);
-    if let (2.., [.., last]) = (view.coloured.len(), &complete[..]) {
-        chart = (complete.len() > 1).then(|| lines(view, &complete, last));
-    }
-    if chart.is_some() {
-        note.push_str(view.say("Mois complets.", "Complete months."));
-    }
+    let chart = match &complete[..] {
+        [_, .., last] if view.coloured.len() > 1 => Some(lines(view, &complete, last)),
+        _ => None,
+    };
     let all = by_type(view, GLOBAL, months, |mois| totals.get(mois).copied());
     let mut tables = vec![all];
     for ville in view.coloured.iter().filter(|_| view.coloured.len() > 1) {
@@ -76,12 +81,8 @@ fn side_by_side(view: &View<'_>, months: &[&str], totals: &BTreeMap<&str, CaMois
         title: view
             .say("CA de chaque ville", "Revenue of each city")
             .to_owned(),
-        note,
-        legend: if chart.is_some() {
-            view.legend_of_coloured()
-        } else {
-            Vec::new()
-        },
+        note: view.say("Mois complets.", "Complete months.").to_owned(),
+        legend: view.legend_of_coloured(),
         chart,
         tables,
         ..Figure::default()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::fixed::Percent;
 use crate::sales::render::html::bars::{self, Bar};
-use crate::sales::render::html::page::{Cell, Figure, Legend, Section, Table};
+use crate::sales::render::html::page::{Cell, Figure, Legend, Section, Table, row};
 use crate::sales::render::html::view::View;
 use crate::sales::render::number::or_none;
 use crate::sales::render::words;
@@ -42,48 +42,52 @@ pub(in crate::sales::render::html) fn qualite(view: &View<'_>) -> Section {
 
 fn lignes(view: &View<'_>) -> Figure {
     let source = &view.report.source;
-    let [all, good, bad, odd] = [
-        source.lignes,
-        source.acceptees,
-        source.rejetees,
-        source.avertissements,
-    ]
-    .map(|n| view.count(n));
-    let (good_words, bad_words) = (
-        view.say("acceptées", "accepted"),
-        view.say("rejetées", "rejected"),
-    );
-    let rate = or_none(rate(source.rejetees, source.lignes), |rate| {
-        view.percent(rate)
-    });
-    let said = view.say(
-        format!(
-            "{all} lignes lues, {good} acceptées, {bad} rejetées ({rate}), {odd} avertissements."
+    let good = view.say("acceptées", "accepted");
+    let bad = view.say("rejetées", "rejected");
+    let lines = [
+        (view.say("lues", "read"), source.lignes),
+        (good, source.acceptees),
+        (bad, source.rejetees),
+        (
+            view.say("avertissements", "warnings"),
+            source.avertissements,
         ),
-        format!("{all} rows read, {good} accepted, {bad} rejected ({rate}), {odd} warnings."),
-    );
+    ];
+    let counted = |words: &str, n: u64| view.pair(words, &view.count(n));
+    let said = lines.map(|(words, n)| counted(words, n)).join(", ");
     let bar = Bar {
-        name: view.say(format!("{good} acceptées"), format!("{good} accepted")),
-        value: view.say(format!("{bad} rejetées"), format!("{bad} rejected")),
-        pieces: [
-            (source.acceptees, "good", good_words, &good),
-            (source.rejetees, "bad", bad_words, &bad),
-        ]
-        .map(|(n, class, words, count)| (n.into(), class.to_owned(), view.pair(words, count)))
-        .into(),
+        name: counted(good, source.acceptees),
+        value: counted(bad, source.rejetees),
+        pieces: vec![
+            piece(source.acceptees, "good", counted(good, source.acceptees)),
+            piece(source.rejetees, "bad", counted(bad, source.rejetees)),
+        ],
     };
-    let legend = [("good", good_words), ("bad", bad_words)].map(|(class, label)| Legend {
+    let columns = [
+        view.say("Lignes", "Rows"),
+        view.say("Nombre", "Number"),
+        view.say("Part", "Share"),
+    ];
+    let rows = lines.map(|(words, n)| {
+        let share = or_none(rate(n, source.lignes), |rate| view.percent(rate));
+        row(words, [view.count(n), share])
+    });
+    let shown = source.lignes > 0;
+    let legend = [("good", good), ("bad", bad)].map(|(class, label)| Legend {
         class,
         label: label.to_owned(),
     });
-    let shown = source.lignes > 0;
     Figure {
         title: view.say("Lignes lues", "Rows read").to_owned(),
-        note: said.clone(),
         legend: if shown { legend.into() } else { Vec::new() },
-        chart: shown.then(|| bars::chart(said, vec![bar], 0)),
+        chart: shown.then(|| bars::chart(said, vec![bar])),
+        tables: vec![Table::new("qualite.csv", 1, columns).rows(rows, view.lang)],
         ..Figure::default()
     }
+}
+
+fn piece(n: u64, class: &str, tip: String) -> (i128, String, String) {
+    (n.into(), class.to_owned(), tip)
 }
 
 fn motifs(view: &View<'_>, title: &str, words: &BTreeMap<String, u64>, whole: u64) -> Figure {

@@ -78,7 +78,7 @@ fn durees(view: &View<'_>) -> Figure {
             .say("Durée moyenne d’une location", "Average length of a rental")
             .to_owned(),
         note: view.best_of_cities(),
-        chart: Some(bars::chart(said.join(", "), bars.collect(), 0)),
+        chart: Some(bars::chart(said.join(", "), bars.collect())),
         tables: vec![Table::new("rotation.csv", 1, columns).rows(rows, view.lang)],
         narrow: true,
         ..Figure::default()
@@ -132,7 +132,7 @@ fn contrats(view: &View<'_>) -> Figure {
             )
             .to_owned(),
         note: view.best_of_cities(),
-        chart: Some(bars::chart(said.join(", "), bars.collect(), 0)),
+        chart: Some(bars::chart(said.join(", "), bars.collect())),
         tables: vec![Table::new("valeur_contrats.csv", 1, columns).rows(rows, view.lang)],
         narrow: true,
         ..Figure::default()

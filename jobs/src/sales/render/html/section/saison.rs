@@ -28,7 +28,7 @@ fn indices(view: &View<'_>, global: Option<&Saison>) -> Figure {
     let shown = global.filter(|saison| extremes(saison).is_some());
     let note = if shown.is_some() {
         view.say(
-            "100 est un mois moyen ; toutes villes ensemble.",
+            "100 est un mois moyen\u{a0}; toutes villes ensemble.",
             "100 is an average month; all cities together.",
         )
     } else {
@@ -152,7 +152,7 @@ fn variations(view: &View<'_>, global: Option<&Saison>) -> Figure {
         };
     }
     let note = view.say(
-        "CA de chaque mois complet contre le mois d’avant ; toutes villes ensemble.",
+        "CA de chaque mois complet contre le mois d’avant\u{a0}; toutes villes ensemble.",
         "Revenue of each complete month against the month before; all cities together.",
     );
     Figure {

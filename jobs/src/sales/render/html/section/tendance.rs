@@ -31,7 +31,7 @@ fn figure(view: &View<'_>, global: &Tendance) -> Figure {
     let (debut, fin) = (view.mois(debut), view.mois(fin));
     let prevu = view.mois(&global.prevision.mois);
     let note = view.say(
-        format!("Toutes villes ensemble : mois complets, et la droite des moindres carrés de {debut} à {fin}, prolongée à {prevu}."),
+        format!("Toutes villes ensemble\u{a0}: mois complets, et la droite des moindres carrés de {debut} à {fin}, prolongée à {prevu}."),
         format!("All cities together: complete months, and the least squares line from {debut} to {fin}, extended to {prevu}."),
     );
     let columns = [

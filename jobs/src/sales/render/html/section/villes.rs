@@ -29,7 +29,7 @@ pub(in crate::sales::render::html) fn classement(view: &View<'_>) -> Section {
     let figure = Figure {
         title: view.say("CA par ville", "Revenue by city").to_owned(),
         note: view.best_of_cities(),
-        chart: Some(bars::chart(ranked.join(", "), bars.collect(), 0)),
+        chart: Some(bars::chart(ranked.join(", "), bars.collect())),
         tables: vec![comparatif(view)],
         ..Figure::default()
     };
@@ -82,7 +82,7 @@ pub(in crate::sales::render::html) fn repartition(view: &View<'_>) -> Section {
             .copied()
             .unwrap_or_default()
     };
-    let share = |percent| number::fixed(percent, 1, view.lang);
+    let share = |percent| number::fixed(percent, 2, view.lang);
     let words = |ParType { vente, location }: ParType<Part>| {
         let (v, l) = (share(vente.pourcentage), share(location.pourcentage));
         view.say(format!("{v}\u{a0}% – {l}\u{a0}%"), format!("{v}% – {l}%"))
@@ -139,7 +139,7 @@ pub(in crate::sales::render::html) fn repartition(view: &View<'_>) -> Section {
             view.best_of_cities()
         ),
         legend: view.types(),
-        chart: Some(bars::chart(said.join(", "), bars.collect(), 0)),
+        chart: Some(bars::chart(said.join(", "), bars.collect())),
         tables: vec![Table::new("repartition.csv", 1, columns).rows(rows, view.lang)],
         ..Figure::default()
     };

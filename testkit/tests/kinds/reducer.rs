@@ -4,14 +4,13 @@
 //! A life is one reducer on a runtime of its own: when it is killed, its threads are gone before the next one begins, as
 //! after a power cut. The broker and both folders outlive it.
 
-mod shared;
-
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use autoconnect_common::broker::embedded::Embedded;
@@ -29,6 +28,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use crate::jobs;
+
 /// What an old job left where the newest report is.
 const OLD: &[u8] = b"the report of the job before";
 
@@ -42,8 +43,8 @@ struct Case {
 impl Case {
     fn new(request: &JobRequest) -> Result<Self> {
         Runtime::new()?.block_on(async {
-            let registry = shared::registry();
-            let outcome = Cluster::of(shared::registry(), 1)
+            let registry = jobs::registry();
+            let outcome = Cluster::of(jobs::registry(), 1)
                 .run(Embedded::new(), request.clone())
                 .await?;
             let exact = outcome.exact().into_iter();
@@ -59,12 +60,12 @@ impl Case {
 
     /// A job with side files and some 35 chunks.
     fn sales(folder: &Path) -> Result<Self> {
-        Self::new(&shared::sales(&shared::dirty(folder)?, 97)?)
+        Self::new(&jobs::sales(&jobs::dirty(folder)?, 97)?)
     }
 
     /// A job with some 30 chunks.
     fn words(folder: &Path) -> Result<Self> {
-        Self::new(&shared::words(folder, 97)?)
+        Self::new(&jobs::words(folder, 97)?)
     }
 
     fn partial(&self, number: usize) -> Result<Partial> {
@@ -82,6 +83,7 @@ struct World {
     broker: Chaos<Embedded>,
     folder: TempDir,
     snapshot_after: Option<u64>,
+    abandon_after: Duration,
 }
 
 /// How a reducer's life ended.
@@ -112,6 +114,7 @@ impl World {
             broker: Chaos::over(Embedded::new(), mischief),
             folder,
             snapshot_after: None,
+            abandon_after: Duration::MAX,
         })
     }
 
@@ -122,6 +125,8 @@ impl World {
     fn config(&self) -> Config {
         Config {
             snapshot_after: self.snapshot_after,
+            abandon_after: self.abandon_after,
+            retry: Duration::from_millis(10),
             ..Config::durable(self.results(), self.folder.path().join("state"))
         }
     }
@@ -152,7 +157,7 @@ impl World {
                 let events = self.broker.subscribe(Queue::Events(job.clone()), 64);
                 listening.push((job, events.await?));
             }
-            let (registry, stop) = (shared::registry(), Shutdown::new());
+            let (registry, stop) = (jobs::registry(), Shutdown::new());
             let mut reducing = std::pin::pin!(autoconnect_reducer::run(
                 &self.broker,
                 &registry,
@@ -503,10 +508,84 @@ fn what_comes_after_the_end_is_dropped() -> Result<()> {
     world.check_done(&case)
 }
 
+#[test]
+fn a_report_that_cannot_be_written_is_tried_again() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let case = Case::words(folder.path())?;
+    let world = World::new(in_order(1))?;
+    world.send(&case.messages)?;
+    // a folder is where the newest report is to be, until it stood in the way three times
+    let obstacle = world.results().join("report.json");
+    fs::remove_file(&obstacle)?;
+    fs::create_dir(&obstacle)?;
+    let attempts = Arc::new(AtomicU32::new(0));
+    let seen = Arc::clone(&attempts);
+    let tombstone = world.folder.path().join("state/done");
+    let remove = move |point| {
+        if point == Point::ReportWritten && seen.fetch_add(1, Ordering::Relaxed) + 1 == 4 {
+            let early = fs::read_dir(&tombstone).map_or(0, Iterator::count);
+            // with a tombstone by now, it stays in the way, and the job never ends
+            if early == 0 {
+                let _shows_later = fs::remove_dir(&obstacle);
+            }
+        }
+        false
+    };
+    let (summary, ends) = world.live(&[&case.job], remove)?.whole()?;
+    ensure!(ends[0].status == Status::Done && summary.done == 1);
+    let attempts = attempts.load(Ordering::Relaxed);
+    ensure!(attempts == 4, "{attempts} attempts");
+    world.check_done(&case)
+}
+
+#[test]
+fn a_job_of_which_nothing_more_comes_ends_without_what_is_missing() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let case = Case::words(folder.path())?;
+    let lost = case.partial(2)?;
+    let without = |kind: &str, id: &str| {
+        let keep = |m: &&Message| m.kind != kind || !m.id.starts_with(id);
+        case.messages
+            .iter()
+            .filter(keep)
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let abandoned = |messages: &[Message]| {
+        let mut world = World::new(in_order(1))?;
+        world.abandon_after = Duration::from_secs(1);
+        world.send(messages)?;
+        let (_, mut ends) = world.live(&[&case.job], never)?.whole()?;
+        anyhow::Ok((world, ends.remove(0)))
+    };
+    let id = format!("{}/{}/", case.job, lost.seq);
+    let (world, end) = abandoned(&without("partial", &id))?;
+    let reason = end.reason.unwrap_or_default();
+    let named = format!("chunks are missing: {} (no partial came)", lost.seq);
+    ensure!(
+        end.status == Status::Incomplete && reason.contains(&named),
+        "{reason}"
+    );
+    let report: Value = serde_json::from_slice(&fs::read(world.results().join("report.json"))?)?;
+    ensure!(
+        report["missing"] == serde_json::json!([lost.seq]),
+        "{report}"
+    );
+
+    let (world, end) = abandoned(&without("manifest", ""))?;
+    let reason = end.reason.unwrap_or_default();
+    ensure!(
+        end.status == Status::Failed && reason.starts_with("abandoned: "),
+        "{reason}"
+    );
+    ensure!(fs::read(world.results().join("report.json"))? == OLD);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_second_reducer_on_the_same_state_is_refused() -> Result<()> {
     let world = World::new(in_order(1))?;
-    let registry = Arc::new(shared::registry());
+    let registry = Arc::new(jobs::registry());
     let stop = Shutdown::new();
     let (broker, config) = (world.broker.clone(), world.config());
     let first = {

@@ -15,17 +15,17 @@ use autoconnect_testkit::wordcount::{self, WordCount};
 use chrono::NaiveDate;
 
 /// Every kind there is, and one that is not the system's.
-pub fn registry() -> Registry {
+pub(crate) fn registry() -> Registry {
     autoconnect_jobs::registry().with::<WordCount>()
 }
 
 /// The file that comes with the project.
-pub fn shipped() -> PathBuf {
+pub(crate) fn shipped() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/transactions_autoconnect.csv")
 }
 
 /// A file of which every twentieth row is wrong or odd.
-pub fn dirty(folder: &Path) -> Result<PathBuf> {
+pub(crate) fn dirty(folder: &Path) -> Result<PathBuf> {
     let file = folder.join("dirty.csv");
     let options = Options {
         rows: 3_000,
@@ -39,7 +39,7 @@ pub fn dirty(folder: &Path) -> Result<PathBuf> {
 }
 
 /// A report on the sales in `file`, of which any share may be rejected.
-pub fn sales(file: &Path, chunk_rows: u32) -> Result<JobRequest> {
+pub(crate) fn sales(file: &Path, chunk_rows: u32) -> Result<JobRequest> {
     let usual = Sales {
         chunk_rows,
         max_rejects: MaxRejects::Percent(Percent::from_units(100)),
@@ -51,7 +51,7 @@ pub fn sales(file: &Path, chunk_rows: u32) -> Result<JobRequest> {
 }
 
 /// The words of a text.
-pub fn words(folder: &Path, chunk_lines: u32) -> Result<JobRequest> {
+pub(crate) fn words(folder: &Path, chunk_lines: u32) -> Result<JobRequest> {
     let file = folder.join("text.txt");
     if !file.exists() {
         wordcount::write_text(&file, 3_000)?;

@@ -1,7 +1,5 @@
 //! The same job gives the same bytes: any number of workers, any chunk size, any order, any mischief, both brokers.
 
-mod shared;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -12,6 +10,8 @@ use autoconnect_testkit::broker::Home;
 use autoconnect_testkit::chaos::Mischief;
 use autoconnect_testkit::cluster::{Cluster, Outcome};
 use autoconnect_testkit::node::OnNode;
+
+use crate::jobs;
 
 /// Sizes of chunks, in rows or lines: many chunks, some, few, one for each city.
 const SIZES: [u32; 4] = [97, 1_000, 4_096, 100_000];
@@ -26,7 +26,7 @@ struct Case {
 impl Case {
     async fn new(name: &'static str, request: impl Fn(u32) -> Result<JobRequest>) -> Result<Self> {
         let requests = SIZES.map(request).into_iter().collect::<Result<Vec<_>>>()?;
-        let cluster = Cluster::of(shared::registry(), 1);
+        let cluster = Cluster::of(jobs::registry(), 1);
         let outcome = cluster.run(Embedded::new(), requests[3].clone()).await?;
         ensure!(outcome.end.status == Status::Done, "{:?}", outcome.end);
         let exact = outcome.exact().into_iter();
@@ -41,11 +41,11 @@ impl Case {
 
     /// Both kinds; `sales` from a clean file and from a dirty one.
     async fn all(folder: &Path) -> Result<Vec<Self>> {
-        let dirty = shared::dirty(folder)?;
+        let dirty = jobs::dirty(folder)?;
         let cases = vec![
-            Self::new("shipped", |size| shared::sales(&shared::shipped(), size)).await?,
-            Self::new("dirty", |size| shared::sales(&dirty, size)).await?,
-            Self::new("words", |size| shared::words(folder, size)).await?,
+            Self::new("shipped", |size| jobs::sales(&jobs::shipped(), size)).await?,
+            Self::new("dirty", |size| jobs::sales(&dirty, size)).await?,
+            Self::new("words", |size| jobs::words(folder, size)).await?,
         ];
         // or all that follows would compare nothing
         for (case, file) in cases.iter().zip(["report.json", "rejets.csv", "words.txt"]) {
@@ -92,7 +92,7 @@ async fn any_number_of_workers_and_any_chunk_size() -> Result<()> {
             // two sizes each, so that in the end each number of workers met small chunks and large ones
             for at in [workers % 2, 2 + workers % 2] {
                 let (size, request) = (SIZES[at], &case.requests[at]);
-                let cluster = Cluster::of(shared::registry(), workers);
+                let cluster = Cluster::of(jobs::registry(), workers);
                 let outcome = cluster.run(Embedded::new(), request.clone()).await?;
                 case.check(&format!("{workers} workers, chunks of {size}"), &outcome)?;
                 ensure!(outcome.reducer.duplicates + outcome.reducer.late == 0);
@@ -113,7 +113,7 @@ async fn mischief<H: Home<Broker: Clone>>(
         let home = home();
         for seed in seeds.clone() {
             let at = usize::try_from(seed)?;
-            let mut cluster = Cluster::of(shared::registry(), 1 + at % 8);
+            let mut cluster = Cluster::of(jobs::registry(), 1 + at % 8);
             cluster.threads = 1 + at % 3;
             cluster.mischief = Mischief::of_all_kinds(seed);
             let request = case.requests[at % 3].clone();
@@ -163,7 +163,7 @@ async fn any_order_any_repetition_any_loss_through_rabbitmq() -> Result<()> {
 async fn everything_three_times_in_another_order_is_counted_once() -> Result<()> {
     let folder = tempfile::tempdir()?;
     for case in Case::all(folder.path()).await? {
-        let mut cluster = Cluster::of(shared::registry(), 3);
+        let mut cluster = Cluster::of(jobs::registry(), 3);
         cluster.mischief = Mischief {
             seed: 10,
             copies: 2,

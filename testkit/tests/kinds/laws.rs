@@ -1,17 +1,17 @@
 //! The partials of every kind obey the laws: those that workers make, and arbitrary ones.
 
-mod shared;
-
 use anyhow::{Result, ensure};
 use autoconnect_common::message::{JobRequest, Outcome};
 use autoconnect_jobs::sales::Partial;
 use autoconnect_jobs::sales::partial::{Jours, Marge, ParType, Somme, Ville};
 use autoconnect_testkit::cluster::results_of;
-use autoconnect_testkit::laws;
+use autoconnect_testkit::laws::{hold, hold_for};
 use autoconnect_testkit::wordcount::Words;
 use proptest::collection::btree_map;
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
+
+use crate::jobs;
 
 /// Numbers as they come, and some of which two are too many.
 fn count() -> impl Strategy<Value = u64> {
@@ -66,18 +66,18 @@ fn ville() -> impl Strategy<Value = Ville> {
 
 #[test]
 fn arbitrary_partials_of_sales_obey() -> Result<()> {
-    laws::hold_for(btree_map("[lmp]", ville(), 0..3).prop_map(|villes| Partial { villes }))
+    hold_for(btree_map("[lmp]", ville(), 0..3).prop_map(|villes| Partial { villes }))
 }
 
 #[test]
 fn arbitrary_partials_of_wordcount_obey() -> Result<()> {
-    laws::hold_for(btree_map("[a-c]", count(), 0..4))
+    hold_for(btree_map("[a-c]", count(), 0..4))
 }
 
 /// The partials that a worker makes of a job's chunks.
 async fn made<T: DeserializeOwned>(request: &JobRequest) -> Result<Vec<T>> {
     let mut partials = Vec::new();
-    for message in results_of(shared::registry(), request).await? {
+    for message in results_of(jobs::registry(), request).await? {
         if let Outcome::Partial(partial) = Outcome::from_message(&message)? {
             partials.push(serde_json::from_str(partial.json.get())?);
         }
@@ -89,15 +89,15 @@ async fn made<T: DeserializeOwned>(request: &JobRequest) -> Result<Vec<T>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_partials_that_workers_make_obey() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let sales = shared::sales(&shared::dirty(folder.path())?, 97)?;
+    let sales = jobs::sales(&jobs::dirty(folder.path())?, 97)?;
     for three in made::<Partial>(&sales).await?.windows(3) {
-        laws::hold(&three[0], &three[1], &three[2])?;
+        hold(&three[0], &three[1], &three[2])?;
     }
-    for three in made::<Words>(&shared::words(folder.path(), 97)?)
+    for three in made::<Words>(&jobs::words(folder.path(), 97)?)
         .await?
         .windows(3)
     {
-        laws::hold(&three[0], &three[1], &three[2])?;
+        hold(&three[0], &three[1], &three[2])?;
     }
     Ok(())
 }

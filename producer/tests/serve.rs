@@ -1,0 +1,236 @@
+//! A producer that serves the queue of requests: what it acknowledges, when, and what it refuses.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail, ensure};
+use autoconnect_common::broker::embedded::Embedded;
+use autoconnect_common::broker::{Broker, Queue, Subscription};
+use autoconnect_common::message::{Event, JobRequest, Message, Outcome, Status};
+use autoconnect_common::{Registry, Shutdown};
+use autoconnect_producer::{Config, Summary, name_job, run};
+use autoconnect_testkit::broker::{next, nothing, soon};
+use autoconnect_testkit::record::{Recorded, Step};
+use autoconnect_testkit::wordcount::{Request, WordCount, write_text};
+use tokio::task::JoinHandle;
+
+/// A producer that serves, and its broker.
+struct Serving {
+    broker: Recorded<Embedded>,
+    stop: Shutdown,
+    running: JoinHandle<Result<Summary>>,
+}
+
+impl Serving {
+    fn start() -> Self {
+        let (broker, stop) = (Recorded::over(Embedded::new()), Shutdown::new());
+        let (ours, told) = (broker.clone(), stop.clone());
+        let running = tokio::spawn(async move {
+            let registry = Arc::new(Registry::default().with::<WordCount>());
+            Ok(run(&ours, &registry, &Config { threads: 1 }, &told).await?)
+        });
+        Self {
+            broker,
+            stop,
+            running,
+        }
+    }
+
+    async fn stop(self) -> Result<Summary> {
+        self.stop.cancel();
+        soon("the producer to stop", self.running).await??
+    }
+
+    /// Asks for a job.
+    async fn ask(&self, request: &JobRequest) -> Result<Message> {
+        let message = request.to_message()?;
+        self.broker.publish(message.clone()).await?;
+        Ok(message)
+    }
+
+    /// Waits until a message is acknowledged.
+    async fn acked(&self, message: &Message) -> Result<usize> {
+        let step = Step::Acked(message.id.clone());
+        let acked = async {
+            loop {
+                match self.broker.when(&step) {
+                    Some(at) => return at,
+                    None => tokio::task::yield_now().await,
+                }
+            }
+        };
+        soon("the request to be acknowledged", acked).await
+    }
+}
+
+fn request(folder: &Path, lines: u32, chunk_lines: u32) -> Result<JobRequest> {
+    let file = folder.join("text.txt");
+    if lines > 0 {
+        write_text(&file, lines)?;
+    }
+    let request = Request {
+        files: vec![file],
+        chunk_lines,
+    };
+    let registry = Registry::default().with::<WordCount>();
+    Ok(name_job::<WordCount>(&registry, &request, None)?)
+}
+
+/// The manifest that comes next.
+async fn manifest(results: &mut Subscription) -> Result<autoconnect_common::message::Manifest> {
+    let delivery = next(results).await?;
+    let outcome = Outcome::from_message(&delivery.message)?;
+    delivery.ack();
+    match outcome {
+        Outcome::Manifest(manifest) => Ok(manifest),
+        other => bail!("{other:?}, expected a manifest"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_acknowledged_after_its_manifest_is_the_brokers() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let serving = Serving::start();
+    let mut results = serving.broker.subscribe(Queue::Results, 8).await?;
+    let job = request(folder.path(), 500, 10)?;
+    let asked = serving.ask(&job).await?;
+    let manifest = manifest(&mut results).await?;
+    ensure!(manifest.chunks == [50] && manifest.refusal.is_none());
+    let acked = serving.acked(&asked).await?;
+    let published = |id: String| {
+        let at = serving.broker.when(&Step::Published(id.clone()));
+        at.with_context(|| format!("{id} was not published"))
+    };
+    let last = published(format!("{}/manifest", job.job))?;
+    ensure!(last < acked, "acknowledged before the manifest");
+    for seq in manifest.seqs() {
+        let chunk = published(format!("{}/{seq}", job.job))?;
+        ensure!(chunk < last, "the manifest came before chunk {seq}");
+    }
+    let summary = serving.stop().await?;
+    ensure!(
+        summary
+            == Summary {
+                jobs: 1,
+                refused: 0
+            },
+        "{summary:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_can_never_work_ends_its_job_with_the_reason() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let serving = Serving::start();
+    let mut results = serving.broker.subscribe(Queue::Results, 8).await?;
+    let job = request(folder.path(), 9, 1)?;
+    let file = folder.path().join("text.txt");
+    std::fs::remove_file(&file)?;
+    let asked = serving.ask(&job).await?;
+    let refusal = manifest(&mut results).await?.refusal.unwrap_or_default();
+    ensure!(
+        refusal.starts_with(&file.display().to_string()),
+        "{refusal}"
+    );
+    serving.acked(&asked).await?;
+
+    // a kind that nobody knows has no manifest: the event alone tells
+    let unknown = JobRequest {
+        job: "job-1".parse()?,
+        kind: "unknown".to_owned(),
+        ..job
+    };
+    let mut events = serving
+        .broker
+        .subscribe(Queue::Events(unknown.job.clone()), 8)
+        .await?;
+    let asked = serving.ask(&unknown).await?;
+    let event = next(&mut events).await?;
+    match Event::from_message(&event.message)? {
+        Event::Finished {
+            status: Status::Failed,
+            reason: Some(reason),
+            ..
+        } => ensure!(
+            reason == "kind of job \"unknown\": expected one of wordcount",
+            "{reason}"
+        ),
+        other => bail!("{other:?}"),
+    }
+    serving.acked(&asked).await?;
+
+    // what is no request at all
+    let mut garbage = asked.clone();
+    garbage.id = "garbage".to_owned();
+    garbage.body = "{".into();
+    serving.broker.publish(garbage.clone()).await?;
+    serving.acked(&garbage).await?;
+    let summary = serving.stop().await?;
+    ensure!(
+        summary
+            == Summary {
+                jobs: 0,
+                refused: 3
+            },
+        "{summary:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_stopped_half_way_is_cut_again_into_the_same_chunks() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let serving = Serving::start();
+    let broker = serving.broker.clone();
+    let mut results = broker.subscribe(Queue::Results, 8).await?;
+    let mut chunks = broker.subscribe(Queue::Chunks, 1).await?;
+    // more than the queue and the windows hold, so that the producer waits half way
+    let job = request(folder.path(), 300_000, 30_000)?;
+    let asked = serving.ask(&job).await?;
+    let first = next(&mut chunks).await?;
+    ensure!(serving.stop().await? == Summary::default());
+    ensure!(broker.when(&Step::Acked(asked.id.clone())).is_none());
+    ensure!(broker.when(&Step::GivenBack(asked.id)).is_some());
+    nothing(&mut results).await?;
+
+    let registry = Arc::new(Registry::default().with::<WordCount>());
+    let stop = Shutdown::new();
+    let config = Config { threads: 1 };
+    let (running, reading) = (run(&broker, &registry, &config, &stop), async {
+        let seen = first.message.clone();
+        first.ack();
+        let mut came = BTreeMap::new();
+        let mut expected = None;
+        while expected.is_none_or(|chunks: usize| came.len() < chunks) {
+            tokio::select! {
+                chunk = next(&mut chunks) => {
+                    let chunk = chunk?;
+                    *came.entry(chunk.message.id.clone()).or_insert(0) += 1;
+                    if chunk.message.id == seen.id {
+                        ensure!(chunk.message == seen, "another chunk of the same number");
+                    }
+                    chunk.ack();
+                }
+                manifest = manifest(&mut results), if expected.is_none() => {
+                    expected = Some(manifest?.seqs().count());
+                }
+            }
+        }
+        stop.cancel();
+        ensure!(expected == Some(came.len()), "{came:?}");
+        ensure!(came[&seen.id] == 1, "{came:?}");
+        anyhow::Ok(())
+    });
+    let (summary, read) = tokio::join!(running, reading);
+    read?;
+    ensure!(
+        summary?
+            == Summary {
+                jobs: 1,
+                refused: 0
+            }
+    );
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! A broker that notes what became of every message, in order: [`Recorded`] wraps any other.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use autoconnect_common::broker::{Broker, BrokerError, Delivery, Queue, Subscription, Verdict};
+use autoconnect_common::message::Message;
+use tokio::sync::mpsc;
+
+/// What became of a message, by its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// The broker has it.
+    Published(String),
+    /// It is done with.
+    Acked(String),
+    /// Somebody else is to have it.
+    GivenBack(String),
+}
+
+/// A broker that notes what happens; clones write into the same notes.
+#[derive(Clone)]
+pub struct Recorded<B> {
+    broker: B,
+    steps: Arc<Mutex<Vec<Step>>>,
+}
+
+impl<B: Broker> Recorded<B> {
+    /// `broker`, with nothing noted yet.
+    pub fn over(broker: B) -> Self {
+        let steps = Arc::default();
+        Self { broker, steps }
+    }
+
+    /// Everything that happened so far.
+    pub fn steps(&self) -> Vec<Step> {
+        let steps = self.steps.lock();
+        steps.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// When `step` happened: its place among all steps.
+    pub fn when(&self, step: &Step) -> Option<usize> {
+        self.steps().iter().position(|noted| noted == step)
+    }
+}
+
+fn note(steps: &Mutex<Vec<Step>>, step: Step) {
+    let mut steps = steps.lock().unwrap_or_else(PoisonError::into_inner);
+    steps.push(step);
+}
+
+impl<B: Broker> Broker for Recorded<B> {
+    async fn publish(&self, message: Message) -> Result<(), BrokerError> {
+        let id = message.id.clone();
+        // whoever does not await the confirm is ahead of it
+        tokio::task::yield_now().await;
+        self.broker.publish(message).await?;
+        note(&self.steps, Step::Published(id));
+        Ok(())
+    }
+
+    async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Subscription, BrokerError> {
+        let mut from = self.broker.subscribe(queue, prefetch).await?;
+        let (to, stream) = mpsc::channel(usize::from(prefetch.max(1)));
+        let steps = Arc::clone(&self.steps);
+        tokio::spawn(async move {
+            loop {
+                let delivery = tokio::select! {
+                    () = to.closed() => return,
+                    delivery = from.next() => delivery,
+                };
+                let Some(delivery) = delivery else { return };
+                let (message, steps) = (delivery.message.clone(), Arc::clone(&steps));
+                let id = message.id.clone();
+                let noted =
+                    Delivery::new(
+                        message,
+                        delivery.redeliveries,
+                        move |verdict| match verdict {
+                            Verdict::Ack => {
+                                note(&steps, Step::Acked(id));
+                                delivery.ack();
+                            }
+                            Verdict::GiveBack => {
+                                note(&steps, Step::GivenBack(id));
+                                delivery.give_back();
+                            }
+                        },
+                    );
+                if to.send(noted).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Subscription::new(stream))
+    }
+
+    async fn close(&self) {
+        self.broker.close().await;
+    }
+}
