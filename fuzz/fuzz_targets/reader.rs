@@ -20,7 +20,11 @@ fuzz_target!(|input: &[u8]| {
         hot_path: choice & 0x40 == 0,
         threads: 1 + usize::from(choice >> 7),
     };
-    let text = if has_header { with_header(bytes) } else { bytes.to_vec() };
+    let text = if has_header {
+        with_header(bytes)
+    } else {
+        bytes.to_vec()
+    };
     let cut = made(&text, how);
     assert_eq!(cut, made(&text, REFERENCE));
     if let Made::Cut { facts, chunks, .. } = cut {

@@ -13,11 +13,11 @@ use autoconnect_jobs::sales::request::{Encoding, Margin, MaxRejects};
 use autoconnect_jobs::sales::{Facts, Request, cut};
 
 /// The columns of every table here.
-pub const HEADER: &str = "transaction_id,date,ville,type,modele,prix,duree_location_mois";
+pub(crate) const HEADER: &str = "transaction_id,date,ville,type,modele,prix,duree_location_mois";
 
 /// Everything a cut made: facts, chunks and side files, or its refusal.
 #[derive(Debug, PartialEq)]
-pub enum Made {
+pub(crate) enum Made {
     Cut {
         facts: Facts,
         chunks: BTreeMap<Seq, (String, u32, Vec<u8>)>,
@@ -28,21 +28,21 @@ pub enum Made {
 
 /// How to cut; none of it may show.
 #[derive(Debug, Clone, Copy)]
-pub struct How {
-    pub block: usize,
-    pub hot_path: bool,
-    pub threads: usize,
+pub(crate) struct How {
+    pub(crate) block: usize,
+    pub(crate) hot_path: bool,
+    pub(crate) threads: usize,
 }
 
 /// One thread, one block, no hot path: what every other way must agree with.
-pub const REFERENCE: How = How {
+pub(crate) const REFERENCE: How = How {
     block: 1 << 22,
     hot_path: false,
     threads: 1,
 };
 
 /// A job on one file in which nothing but a refusal fails.
-pub fn request(file: &Path) -> Request {
+pub(crate) fn request(file: &Path) -> Request {
     Request {
         inputs: vec![file.to_owned()],
         chunk_rows: 7,
@@ -56,7 +56,7 @@ pub fn request(file: &Path) -> Request {
 }
 
 /// Cuts `text` so, and collects all of it; chunks and pages must be numbered without gaps.
-pub fn made(text: &[u8], how: How) -> Made {
+pub(crate) fn made(text: &[u8], how: How) -> Made {
     let mut file = tempfile::Builder::new()
         .suffix(".csv")
         .tempfile()
@@ -138,6 +138,6 @@ pub fn made(text: &[u8], how: How) -> Made {
 }
 
 /// The lines below a right header.
-pub fn with_header(lines: &[u8]) -> Vec<u8> {
+pub(crate) fn with_header(lines: &[u8]) -> Vec<u8> {
     [HEADER.as_bytes(), b"\n", lines].concat()
 }
