@@ -23,9 +23,9 @@ const ABOUT: &str = "Reports on a car dealer's transactions, exactly";
 const LONG_ABOUT: &str = "\
 Reports on a car dealer's transactions, exactly.
 
-Reads CSV files of sales and rentals (date, ville, type, modele, prix, duree_location_mois), refuses what is wrong row by
-row with its reason, and writes a report: CA per month and city, ranking, top 5 models, seasonality, rental duration,
-margin, trend. A job is cut into chunks; workers turn each chunk into a partial; partials merge exactly; so the same file
+Reads CSV files of sales and rentals (date, ville, type, modele, prix, duree_location_mois), refuses what is wrong row by \
+row with its reason, and writes a report: CA per month and city, ranking, top 5 models, seasonality, rental duration, \
+margin, trend. A job is cut into chunks; workers turn each chunk into a partial; partials merge exactly; so the same file \
 gives the same report.json, byte for byte, with 1 worker or 16, in one process or through RabbitMQ.
 
 Without a command it does the main job: it reads data/transactions_autoconnect.csv and writes into results/.";

@@ -164,21 +164,6 @@ fn a_fifo_a_socket_and_a_device_are_refused() {
     refused_with(read(folder.path()), "a pipe, socket or device");
 }
 
-#[cfg(unix)]
-#[test]
-fn an_unreadable_file_is_refused() {
-    use std::os::unix::fs::PermissionsExt;
-
-    let folder = folder();
-    let path = write(&folder, "a.csv", TABLE);
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).expect("set");
-    if File::open(&path).is_ok() {
-        println!("skipped: this user may read every file");
-        return;
-    }
-    refused_with(read(&path), "a.csv: permission denied");
-}
-
 #[test]
 fn an_empty_file_is_refused() {
     let folder = folder();
