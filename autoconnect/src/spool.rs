@@ -12,8 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use autoconnect_common::broker::{Broker, BrokerError, Queue, Subscription};
 use autoconnect_common::kind::{ConcludeError, Kind, REPORT};
 use autoconnect_common::message::Message;
-use autoconnect_common::{JobId, files};
-use bytes::Bytes;
+use autoconnect_common::{Body, JobId, files};
 
 use crate::summary::Finished;
 
@@ -50,7 +49,7 @@ pub(crate) struct Spool<B> {
 #[derive(Default)]
 struct Side {
     next: u32,
-    early: BTreeMap<u32, Bytes>,
+    early: BTreeMap<u32, Body>,
 }
 
 impl<B> Spool<B> {

@@ -3,11 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{JobId, Seq};
+use crate::{Body, JobId, Seq};
 
 /// The largest chunk body that is accepted, in bytes: quorum queues keep larger messages on disk long after their ack.
 pub const MAX_BODY: usize = 1 << 20;
@@ -101,8 +100,6 @@ pub struct Chunk {
     pub key: String,
     /// How many rows it carries.
     pub rows: u32,
-    /// The digest of `body`.
-    pub digest: Digest,
     /// The rows, in the kind's own format (`sales`: an Arrow IPC stream).
-    pub body: Bytes,
+    pub body: Body,
 }

@@ -9,7 +9,7 @@
 //! * [`kind`]: [`JobKind`], the three acts of a kind, [`Merge`], its only law, and [`Registry`], where types are erased.
 //! * [`job`]: [`JobId`] and [`Seq`], the names of a job and of a chunk.
 //! * [`cut`]: [`Outlet`], through which `cut` hands out chunks and annexes.
-//! * [`chunk`]: [`Chunk`], what a worker receives, and [`Digest`].
+//! * [`chunk`]: [`Chunk`], what a worker receives, and [`Digest`]. [`body`]: bytes that remember theirs.
 //! * [`message`]: what the roles say to each other, and how hostile input is refused.
 //! * [`broker`]: [`Broker`], the transport: embedded in this process, or RabbitMQ.
 //! * [`files`]: files that appear whole or not at all.
@@ -17,6 +17,7 @@
 //! * [`settings`]: defaults, files, environment and flags, in that order.
 //! * [`telemetry`]: where logs go.
 
+pub mod body;
 pub mod broker;
 pub mod chunk;
 pub mod cut;
@@ -28,6 +29,7 @@ pub mod program;
 pub mod settings;
 pub mod telemetry;
 
+pub use body::Body;
 pub use broker::Broker;
 pub use chunk::{Chunk, Digest};
 pub use cut::{CutError, Outlet};

@@ -14,12 +14,11 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::chunk::{Chunk, Digest, MAX_BODY};
-use crate::{JobId, Seq};
+use crate::{Body, JobId, Seq};
 
 /// The largest JSON body that is accepted, in bytes (RabbitMQ 4 refuses messages above 16 MiB).
 pub const MAX_JSON: usize = 8 << 20;
@@ -55,7 +54,7 @@ pub struct Message {
     /// What is said about the body.
     pub headers: BTreeMap<String, String>,
     /// The body.
-    pub body: Bytes,
+    pub body: Body,
 }
 
 /// A message that is not what it says it is; it is buried, never tried again.
@@ -97,7 +96,8 @@ impl Message {
         serde_json::from_slice(&self.body).map_err(|error| self.refuse(format!("body: {error}")))
     }
 
-    fn body_as_said(&self) -> Result<Digest, MessageError> {
+    /// The body, if it has the digest its header says.
+    fn body_as_said(&self) -> Result<Body, MessageError> {
         if self.body.len() > MAX_BODY {
             return Err(self.refuse(format!(
                 "body of {} bytes, expected at most {MAX_BODY}",
@@ -105,8 +105,8 @@ impl Message {
             )));
         }
         let said: Digest = self.header("sha256")?;
-        if Digest::of(&self.body) == said {
-            Ok(said)
+        if self.body.digest() == said {
+            Ok(self.body.clone())
         } else {
             Err(self.refuse("body does not have the digest its header says"))
         }
@@ -136,7 +136,7 @@ impl Chunk {
                 ("key", self.key.clone()),
                 ("rows", self.rows.to_string()),
                 ("bytes", self.body.len().to_string()),
-                ("sha256", self.digest.to_string()),
+                ("sha256", self.body.digest().to_string()),
             ]),
             body: self.body.clone(),
         }
@@ -154,8 +154,7 @@ impl Chunk {
             seq: message.header("seq")?,
             key: message.header("key")?,
             rows: message.header("rows")?,
-            digest: message.body_as_said()?,
-            body: message.body.clone(),
+            body: message.body_as_said()?,
         })
     }
 }
@@ -215,7 +214,7 @@ impl Partial {
             kind: chunk.kind.clone(),
             schema: chunk.schema,
             seq: chunk.seq,
-            chunk: chunk.digest,
+            chunk: chunk.body.digest(),
             rows: chunk.rows,
             digest: Digest::of(json.get().as_bytes()),
             json,
@@ -242,13 +241,13 @@ impl Partial {
                 ("micros", self.made.micros.to_string()),
                 ("redeliveries", self.made.redeliveries.to_string()),
             ]),
-            body: Bytes::copy_from_slice(self.json.get().as_bytes()),
+            body: self.json.get().to_owned().into(),
         }
     }
 
     fn from_message(message: &Message) -> Result<Self, MessageError> {
         let digest = message.header("sha256")?;
-        if Digest::of(&message.body) != digest {
+        if message.body.digest() != digest {
             return Err(message.refuse("body does not have the digest its header says"));
         }
         Ok(Self {
@@ -326,10 +325,8 @@ pub struct Annex {
     pub name: String,
     /// Which page of it, from 0.
     pub page: u32,
-    /// The digest of `body`.
-    pub digest: Digest,
     /// The page.
-    pub body: Bytes,
+    pub body: Body,
 }
 
 impl Annex {
@@ -345,7 +342,7 @@ impl Annex {
                 ("kind", self.kind.clone()),
                 ("name", self.name.clone()),
                 ("page", self.page.to_string()),
-                ("sha256", self.digest.to_string()),
+                ("sha256", self.body.digest().to_string()),
             ]),
             body: self.body.clone(),
         }
@@ -364,8 +361,7 @@ impl Annex {
             kind: message.header("kind")?,
             name,
             page: message.header("page")?,
-            digest: message.body_as_said()?,
-            body: message.body.clone(),
+            body: message.body_as_said()?,
         })
     }
 }

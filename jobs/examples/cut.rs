@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use autoconnect_common::cut::{Item, Progress};
-use autoconnect_common::{Chunk, Digest, Merge, Outlet, Shutdown};
+use autoconnect_common::{Chunk, Merge, Outlet, Shutdown};
 use autoconnect_jobs::fixed::Percent;
 use autoconnect_jobs::sales::request::{Encoding, Margin, MaxRejects};
 use autoconnect_jobs::sales::{Partial, Request, cut, work};
@@ -47,7 +47,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             };
             let start = Instant::now();
             bytes += body.len();
-            let digest = Digest::of(&body);
             let chunk = Chunk {
                 job: job.clone(),
                 kind: "sales".to_owned(),
@@ -55,8 +54,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 seq,
                 key,
                 rows,
-                digest,
-                body,
+                body: body.into(),
             };
             let merged = work::work(&chunk).map(|partial| sum.merge(partial));
             assert!(matches!(merged, Ok(Ok(()))), "every chunk can be worked");

@@ -246,7 +246,6 @@ impl<'r> Job<'r> {
                 body.len()
             )));
         }
-        let digest = Digest::of(body);
         let (job, kind) = (self.request.job.clone(), self.kind.to_owned());
         Ok(match item {
             Item::Chunk {
@@ -265,8 +264,7 @@ impl<'r> Job<'r> {
                     seq,
                     key,
                     rows,
-                    digest,
-                    body,
+                    body: body.into(),
                 }
                 .to_message()
             }
@@ -277,8 +275,7 @@ impl<'r> Job<'r> {
                     kind,
                     name: name.to_owned(),
                     page,
-                    digest,
-                    body,
+                    body: body.into(),
                 }
                 .to_message()
             }

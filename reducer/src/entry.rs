@@ -76,7 +76,7 @@ impl<'a> From<&'a Outcome> for Entry<'a> {
                 kind: Cow::Borrowed(&annex.kind),
                 name: Cow::Borrowed(&annex.name),
                 page: annex.page,
-                digest: annex.digest,
+                digest: annex.body.digest(),
             }),
             Outcome::Dead { seq, reason, .. } => Self::Dead {
                 seq: *seq,

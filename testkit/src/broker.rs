@@ -8,9 +8,9 @@ use std::future::Future;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use autoconnect_common::JobId;
 use autoconnect_common::broker::{Broker, BrokerError, Delivery, Queue, Subscription};
 use autoconnect_common::message::{Exchange, MAX_NAME, Message};
+use autoconnect_common::{Body, JobId};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 
@@ -41,7 +41,7 @@ pub trait Home: Sync {
 }
 
 /// A message like those of the roles.
-pub fn message(exchange: Exchange, key: &str, id: &str, body: impl Into<Bytes>) -> Message {
+pub fn message(exchange: Exchange, key: &str, id: &str, body: impl Into<Body>) -> Message {
     Message {
         exchange,
         key: key.to_owned(),
@@ -254,7 +254,7 @@ pub async fn what_always_comes_back_ends_dead<H: Home>(home: &H) -> Result<()> {
             "{queue:?}: {found:?}"
         );
         ensure!(
-            found.kind == "chunk" && found.body == "bad" && found.headers.len() == 1,
+            found.kind == "chunk" && *found.body == "bad" && found.headers.len() == 1,
             "{found:?}"
         );
         dead.ack();
@@ -312,7 +312,7 @@ pub async fn a_full_queue_makes_publishers_wait<H: Home>(home: &H) -> Result<()>
         while seen.len() < sent {
             let delivery = next(&mut subscription).await?;
             ensure!(
-                delivery.message.body == body,
+                *delivery.message.body == body,
                 "{delivery:?}: not the body that was sent"
             );
             seen.insert(delivery.message.id.clone());
@@ -484,7 +484,10 @@ pub async fn bodies_arrive_as_they_were_sent<H: Home>(home: &H) -> Result<()> {
         )
         .await?;
         let delivery = next(&mut subscription).await?;
-        ensure!(delivery.message.body == body, "the body changed on its way");
+        ensure!(
+            *delivery.message.body == body,
+            "the body changed on its way"
+        );
         delivery.ack();
     }
     Ok(())

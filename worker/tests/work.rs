@@ -56,7 +56,6 @@ fn chunk(number: u32, text: &'static str) -> Result<Message> {
         seq: Seq::first_part(number),
         key: "text".to_owned(),
         rows: 1,
-        digest: Digest::of(text.as_bytes()),
         body: text.into(),
     };
     Ok(chunk.to_message())

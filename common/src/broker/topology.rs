@@ -177,7 +177,7 @@ mod tests {
             id: String::new(),
             kind: String::new(),
             headers: BTreeMap::new(),
-            body: bytes::Bytes::new(),
+            body: crate::Body::default(),
         }
     }
 

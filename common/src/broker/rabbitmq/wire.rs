@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use super::Common;
+use crate::Body;
 use crate::broker::{BrokerError, Queue};
 use crate::message::{Exchange, Message};
 
@@ -21,7 +21,7 @@ pub(super) struct Ready {
     /// Whether the broker must say so when no queue takes it. Events are lost where nobody listens.
     pub(super) mandatory: bool,
     pub(super) id: String,
-    pub(super) body: Bytes,
+    pub(super) body: Body,
 }
 
 /// A short string, which has at most 255 bytes.
@@ -88,7 +88,7 @@ pub(super) fn received(
         id: text(properties.message_id()),
         kind: text(properties.kind()),
         headers,
-        body: Bytes::from(delivery.data),
+        body: delivery.data.into(),
     };
     (message, redeliveries)
 }

@@ -1,0 +1,64 @@
+//! The bytes of a message, which know their digest once somebody here worked it out.
+
+use std::ops::Deref;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+
+use crate::Digest;
+
+/// Shared bytes that remember their digest: inside one process a chunk is digested once, not by everyone who has it in
+/// hand. A body that came from a broker remembers nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Body {
+    bytes: Bytes,
+    digest: OnceLock<Digest>,
+}
+
+impl Body {
+    /// The digest of the bytes; worked out at the first call, for this body and those cloned from it later.
+    pub fn digest(&self) -> Digest {
+        *self.digest.get_or_init(|| Digest::of(&self.bytes))
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for Body {
+    fn from(bytes: T) -> Self {
+        Self {
+            bytes: bytes.into(),
+            digest: OnceLock::new(),
+        }
+    }
+}
+
+impl Deref for Body {
+    type Target = Bytes;
+
+    fn deref(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+impl PartialEq for Body {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Body {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_has_the_digest_of_its_bytes_and_so_have_its_clones() {
+        let body = Body::from("lyon");
+        let before = body.clone();
+        assert_eq!(body.digest(), Digest::of(b"lyon"));
+        assert_eq!(body.clone().digest(), body.digest());
+        assert_eq!(before.digest(), body.digest());
+        assert_eq!(before, body);
+        assert_ne!(Body::from("paris"), body);
+    }
+}
