@@ -160,8 +160,8 @@ impl Queues {
         loop {
             let permit = tokio::select! {
                 permit = Arc::clone(&unsettled).acquire_owned() => permit,
-                () = self.closed.cancelled() => break,
-                () = deliveries.closed() => break,
+                () = self.closed.cancelled() => return,
+                () = deliveries.closed() => return,
             };
             let (message, redeliveries) = loop {
                 if let Some(taken) = from.take() {
@@ -174,6 +174,11 @@ impl Queues {
                     () = deliveries.closed() => return,
                 }
             };
+            // whoever left before the message came has not seen it
+            if deliveries.is_closed() {
+                from.put_back(message, redeliveries);
+                return;
+            }
             let (queues, origin, copy) = (Arc::clone(&self), Arc::clone(&from), message.clone());
             let delivery = Delivery::new(message, redeliveries, move |verdict| {
                 if verdict == Verdict::GiveBack {
@@ -182,7 +187,7 @@ impl Queues {
                 drop(permit);
             });
             if deliveries.send(delivery).await.is_err() {
-                break;
+                return;
             }
         }
     }
@@ -246,5 +251,36 @@ impl Broker for Embedded {
 
     async fn close(&self) {
         self.queues.closed.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn whoever_left_before_a_message_came_does_not_count_as_having_seen_it() {
+        let broker = Embedded::new();
+        for number in 0..2000 {
+            let gone = broker.subscribe(Queue::Jobs, 1).await.expect("open");
+            // so that it waits for a message
+            tokio::task::yield_now().await;
+            drop(gone);
+            let message = Message {
+                exchange: Exchange::Jobs,
+                key: "sales".to_owned(),
+                id: number.to_string(),
+                kind: "job".to_owned(),
+                headers: BTreeMap::new(),
+                body: "{}".into(),
+            };
+            broker.publish(message).await.expect("open");
+            let mut jobs = broker.subscribe(Queue::Jobs, 1).await.expect("open");
+            let delivery = jobs.next().await.expect("a job");
+            assert_eq!(delivery.redeliveries, 0, "message {number}");
+            delivery.ack();
+        }
     }
 }
