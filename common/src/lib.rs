@@ -22,6 +22,7 @@ pub mod broker;
 pub mod chunk;
 pub mod cut;
 pub mod files;
+mod health;
 pub mod job;
 pub mod kind;
 pub mod message;
