@@ -162,6 +162,10 @@ impl<B: Broker> Broker for Spool<B> {
         self.broker.subscribe(queue, prefetch).await
     }
 
+    async fn waiting(&self, queue: Queue) -> Result<u64, BrokerError> {
+        self.broker.waiting(queue).await
+    }
+
     async fn close(&self) {
         self.broker.close().await;
     }
