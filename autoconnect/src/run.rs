@@ -96,6 +96,7 @@ fn verdict(finished: Finished) -> Result<(), Failure> {
             format!("the report is incomplete: {}", reason("chunks are missing")),
         )),
         Status::Failed => Err(Failure::failed(reason("the job failed"))),
+        Status::Cancelled => Err(Failure::failed(reason("the job was cancelled"))),
     }
 }
 

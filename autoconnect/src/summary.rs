@@ -36,7 +36,7 @@ pub struct Finished {
 impl Finished {
     /// Whether the job ended with a report.
     pub fn has_report(&self) -> bool {
-        self.status != Status::Failed
+        self.status.has_report()
     }
 }
 
@@ -307,6 +307,7 @@ pub fn json(out: &Path, finished: &Finished, took: Duration) -> String {
         Status::Done => ("done", 0),
         Status::Incomplete => ("incomplete", 3),
         Status::Failed => ("failed", 1),
+        Status::Cancelled => ("cancelled", 1),
     };
     let mut times_ms = execution(out, finished).acts_ms;
     times_ms.insert(
