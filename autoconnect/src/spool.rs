@@ -130,7 +130,7 @@ impl<B> Spool<B> {
             files::link_whole(&own.join(path), &out.join(path)).map_err(failed(&out.join(path)))?;
         }
         files::sync_folder(out).map_err(failed(out))?;
-        match (finished.has_report(), report) {
+        match (finished.status.has_report(), report) {
             (true, None) => Err(SpoolError::TooLarge(finished.job.clone())),
             _ => Ok(()),
         }

@@ -9,12 +9,16 @@ use std::time::Duration;
 use autoconnect_common::JobId;
 use autoconnect_common::kind::{Lap, REPORT};
 use autoconnect_common::message::Status;
+use autoconnect_common::program::Exit;
 use autoconnect_jobs::fixed::{Euros, Percent};
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
 use crate::french::{euros, percent, time, whole};
+use crate::print::printable;
 
+/// Characters of a city's name that are shown.
+const NAME: usize = 60;
 /// Cities shown in the ranking; the others are in the report.
 const CITIES: usize = 15;
 
@@ -31,13 +35,6 @@ pub struct Finished {
     pub report: Option<String>,
     /// `execution.json`.
     pub execution: Option<String>,
-}
-
-impl Finished {
-    /// Whether the job ended with a report.
-    pub fn has_report(&self) -> bool {
-        self.status.has_report()
-    }
 }
 
 /// The part of `report.json` that is shown; whatever else is in it is ignored.
@@ -92,6 +89,7 @@ fn read<T: for<'de> Deserialize<'de>>(text: Option<&str>, out: &Path, name: &str
 
 fn report(out: &Path, finished: &Finished) -> Option<Report> {
     finished
+        .status
         .has_report()
         .then(|| read(finished.report.as_deref(), out, REPORT))
         .flatten()
@@ -129,10 +127,18 @@ pub fn text(out: &Path, finished: &Finished, took: Duration) -> String {
     }
     let files = written(out, &finished.job);
     let (tables, others): (Vec<_>, Vec<_>) = files.iter().partition(|name| name.contains('/'));
-    line(
-        &mut text,
-        format_args!("Fichiers écrits dans {}/", shown(out)),
-    );
+    if files.is_empty() {
+        let job = &finished.job;
+        line(
+            &mut text,
+            format_args!("Fichiers écrits par la grappe, dans jobs/{job}/ de ses résultats"),
+        );
+    } else {
+        line(
+            &mut text,
+            format_args!("Fichiers écrits dans {}/", shown(out)),
+        );
+    }
     for name in others {
         line(&mut text, format_args!("  {name}"));
     }
@@ -188,7 +194,7 @@ impl Report {
             .map(|city| {
                 [
                     city.rang.to_string(),
-                    printable(&city.ville),
+                    printable(city.ville.as_bytes(), NAME),
                     euros(city.ca),
                     city.part.map_or_else(|| "-".to_owned(), percent),
                 ]
@@ -221,18 +227,6 @@ impl Report {
         }
         text.push('\n');
     }
-}
-
-/// A name from the data, without what could move a terminal's cursor.
-fn printable(name: &str) -> String {
-    let visible = |c: char| {
-        !c.is_control()
-            && !matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    name.chars()
-        .map(|c| if visible(c) { c } else { '\u{fffd}' })
-        .take(60)
-        .collect()
 }
 
 fn counts(text: &mut String, title: &str, counts: &BTreeMap<String, u64>) {
@@ -303,11 +297,10 @@ struct Rows {
 
 /// What `--json` prints of a job that ended: status, reason, report, files, rows, times in milliseconds.
 pub fn json(out: &Path, finished: &Finished, took: Duration) -> String {
-    let (status, exit_code) = match finished.status {
-        Status::Done => ("done", 0),
-        Status::Incomplete => ("incomplete", 3),
-        Status::Failed => ("failed", 1),
-        Status::Cancelled => ("cancelled", 1),
+    let exit = match finished.status {
+        Status::Done => Exit::Done,
+        Status::Incomplete => Exit::Incomplete,
+        Status::Failed | Status::Cancelled => Exit::Failed,
     };
     let mut times_ms = execution(out, finished).acts_ms;
     times_ms.insert(
@@ -316,11 +309,14 @@ pub fn json(out: &Path, finished: &Finished, took: Duration) -> String {
     );
     let path = |name: &String| out.join(name).display().to_string();
     written_as_json(&Json {
-        status,
-        exit_code,
+        status: finished.status.word(),
+        exit_code: exit.code(),
         job: Some(&finished.job),
         reason: finished.reason.as_deref(),
-        report: finished.has_report().then(|| path(&REPORT.to_owned())),
+        report: finished
+            .status
+            .has_report()
+            .then(|| path(&REPORT.to_owned())),
         files: written(out, &finished.job).iter().map(path).collect(),
         rows: report(out, finished).map(|report| Rows {
             lignes: report.source.lignes,
@@ -334,7 +330,7 @@ pub fn json(out: &Path, finished: &Finished, took: Duration) -> String {
 /// What `--json` prints where no job ended.
 pub(crate) fn json_of_failure(failure: &Failure) -> String {
     written_as_json(&Json {
-        status: "failed",
+        status: Status::Failed.word(),
         exit_code: failure.exit.code(),
         job: None,
         reason: Some(&failure.sentence),
@@ -388,14 +384,14 @@ mod tests {
             said,
             "10 000 lignes lues : 9 998 acceptées, 2 rejetées\n\n\
              CA total : 1 234 567,50 €\n\n  \
-               Rang  Ville                          CA     Part\n     \
-                  1  Lyon               1 000 000,00 €  81,00 %\n     \
-                  2  Saint-\u{fffd}[2JÉtienne    234 567,50 €        -\n\n\
+               Rang  Ville                               CA     Part\n     \
+                  1  Lyon                    1 000 000,00 €  81,00 %\n     \
+                  2  Saint-\\u{1b}[2JÉtienne    234 567,50 €        -\n\n\
              Rejets (rejets.csv)\n  \
                date_invalide  2\n\n\
              Avertissements\n  \
                prix_nul  3\n\n\
-             Fichiers écrits dans nowhere/\n\n\
+             Fichiers écrits par la grappe, dans jobs/sales-0/ de ses résultats\n\n\
              Durée : 30,0 ms\n  \
                lecture et découpe 12,0 ms · calcul (cumulé) 3,5 ms · fusion 200 µs · conclusion 1,0 ms\n  \
                ca_total 10 µs\n"
