@@ -59,8 +59,8 @@ pub trait JobKind: Send + Sync + 'static {
     /// [`WorkError`] for a chunk that can never be read: the reducer reports it missing.
     fn work(chunk: &Chunk) -> Result<Self::Partial, WorkError>;
 
-    /// The first `rows` rows of a chunk as text, for a person. A kind whose chunks are not lines of text says how to read
-    /// them.
+    /// The first `rows` rows of a chunk as text, for a person. A kind whose chunks are not lines of text says how to
+    /// read them.
     ///
     /// # Errors
     /// [`WorkError`] for a chunk that cannot be read.

@@ -1,8 +1,8 @@
 //! Plays the first act: cuts a job into chunks and publishes them, manifest last.
 //!
 //! [`run_job`] cuts one job; [`run`] serves the queue of requests, one job at a time; [`play`] does so as a program;
-//! [`name_job`] makes a request that can be sent, [`job_id`] its job's name; [`name_unseen`] one whose input is elsewhere.
-//! `confine` keeps requests inside one folder.
+//! [`name_job`] makes a request that can be sent, [`job_id`] its job's name; [`name_unseen`] one whose input is
+//! elsewhere. `confine` keeps requests inside one folder.
 //!
 //! Promises: at most [`WINDOW_MESSAGES`] messages or [`WINDOW_BYTES`] bytes are on their way to the broker; the manifest
 //! is sent only after every chunk and annex is the broker's; the same request makes the same messages, so a job that was
@@ -433,8 +433,8 @@ pub async fn play(
 }
 
 /// Serves requests for jobs, one at a time, until told to stop: a request is acknowledged once its manifest is the
-/// broker's. A request that can never work is refused with its reason, told to whoever listens, and done with; so is one
-/// whose job ends without a report while it is cut.
+/// broker's. A request that can never work is refused with its reason, told to whoever listens, and done with; one whose
+/// job ends without a report while it is cut is done with as well.
 ///
 /// # Errors
 /// [`ProducerError::Broker`] where the broker does not take our messages.
@@ -461,10 +461,7 @@ pub async fn run<B: Broker>(
                 tracing::error!(%error, "request for a job refused");
                 summary.refused += 1;
             }
-            Err(Served::Ended(status)) => {
-                tracing::warn!(?status, "the job ended while it was cut");
-                summary.stopped += 1;
-            }
+            Err(Served::Ended) => summary.stopped += 1,
             Err(Served::Failed(error)) if error.fate() == Fate::Bury => summary.refused += 1,
             Err(Served::Failed(error)) => {
                 delivery.give_back();
@@ -482,7 +479,7 @@ enum Served {
     Unreadable(MessageError),
     Failed(ProducerError),
     /// There will be no report.
-    Ended(Status),
+    Ended,
 }
 
 impl<E: Into<ProducerError>> From<E> for Served {
@@ -506,7 +503,10 @@ async fn serve<B: Broker>(
     };
     let cut = tokio::select! {
         biased;
-        ended = ended_without_report(&mut events) => return Err(Served::Ended(ended?)),
+        ended = ended_without_report(&mut events) => {
+            tracing::warn!(job_id = %request.job, status = ?ended?, "the job ended while it was cut");
+            return Err(Served::Ended);
+        }
         cut = cut_inside(broker, registry, &request, config, shutdown) => cut,
     };
     match cut {

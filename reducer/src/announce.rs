@@ -1,7 +1,8 @@
 //! Tells whoever listens how jobs go, in the background: merging never waits for a listener or for the broker.
 //!
-//! Progress is dropped while the broker is slow, for newer progress follows; so are answers, for whoever asked asks again. Ends are kept, but only their names: the
-//! report is read from its file when its turn comes, so a broker that is away for hours costs no memory.
+//! Progress is dropped while the broker is slow, for newer progress follows; so are answers, for whoever asked asks
+//! again. Ends are kept, but only their names: the report is read from its file when its turn comes, so a broker that
+//! is away for hours costs no memory.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -33,8 +33,9 @@
 //! ```
 //!
 //! A job ends when its manifest and every page of its side files came, and every chunk is merged or dead; or when it
-//! fails or is cancelled, which it can be before anything of it came: the tombstone then drops what comes. A dead chunk does not hold the job up: the report says what it lacks. Its partial, if one comes after all
-//! before that end, counts; after the end nothing does.
+//! fails or is cancelled, which it can be before anything of it came: the tombstone then drops what comes. A dead chunk
+//! does not hold the job up: the report says what it lacks. Its partial, if one comes after all before that end, counts;
+//! after the end nothing does.
 //!
 //! A job that ended is forgotten once somebody removes its own folder of results: asked for again, it runs again.
 //!

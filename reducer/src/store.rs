@@ -5,8 +5,8 @@
 //! <state>/jobs/<job>/journal.<n>    entries since snapshot n (see `journal`)
 //! <state>/jobs/<job>/snapshot       the job as it was when journal n was begun; absent at first, with n = 0
 //! <state>/jobs/<job>/pages/<name>.<page>
-//! <state>/done/<job>.json           a tombstone: the job ended, and whatever still comes of it is dropped, for as long as
-//!                                   its results are there
+//! <state>/done/<job>.json           a tombstone: the job ended, and whatever still comes of it is dropped, for as
+//!                                   long as its results are there
 //! ```
 
 use std::collections::{BTreeSet, HashMap};
@@ -222,7 +222,8 @@ impl Store {
         self.pages.push((path, body.clone()));
     }
 
-    /// Lets a job that ended begin anew; [`Store::commit`] removes its tombstone, before anything else of it is durable.
+    /// Lets a job that ended begin anew; [`Store::commit`] removes its tombstone, before anything else of it is
+    /// durable.
     pub(crate) fn reopen(&mut self, job: &JobId) {
         self.reopened.insert(job.clone());
     }
