@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use autoconnect_common::JobId;
@@ -79,11 +79,16 @@ struct Execution {
     calculations: Vec<Lap>,
 }
 
-/// `text` as JSON, or the file `name` of the results, where it did not travel.
-fn read<T: for<'de> Deserialize<'de>>(text: Option<&str>, out: &Path, name: &str) -> Option<T> {
+/// The job's own folder of results.
+fn own(out: &Path, job: &JobId) -> PathBuf {
+    out.join("jobs").join(job.as_str())
+}
+
+/// `text` as JSON, or the file `name` of the job's own results, where it did not travel.
+fn read<T: for<'de> Deserialize<'de>>(text: Option<&str>, own: &Path, name: &str) -> Option<T> {
     match text {
         Some(text) => serde_json::from_str(text).ok(),
-        None => serde_json::from_slice(&fs::read(out.join(name)).ok()?).ok(),
+        None => serde_json::from_slice(&fs::read(own.join(name)).ok()?).ok(),
     }
 }
 
@@ -91,18 +96,18 @@ fn report(out: &Path, finished: &Finished) -> Option<Report> {
     finished
         .status
         .has_report()
-        .then(|| read(finished.report.as_deref(), out, REPORT))
+        .then(|| read(finished.report.as_deref(), &own(out, &finished.job), REPORT))
         .flatten()
 }
 
 fn execution(out: &Path, finished: &Finished) -> Execution {
-    let own = out.join("jobs").join(finished.job.as_str());
+    let own = own(out, &finished.job);
     read(finished.execution.as_deref(), &own, "execution.json").unwrap_or_default()
 }
 
 /// The files of the job, by their path below `out`, sorted, the report first.
 fn written(out: &Path, job: &JobId) -> Vec<String> {
-    let own = out.join("jobs").join(job.as_str());
+    let own = own(out, job);
     let mut found = Vec::new();
     let mut folders = vec![own.clone()];
     while let Some(folder) = folders.pop() {

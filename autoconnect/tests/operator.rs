@@ -12,7 +12,7 @@ use autoconnect_common::message::{Manifest, Message, bury};
 use autoconnect_common::{Chunk, Seq};
 use autoconnect_jobs::sales::chunk::{Encoder, Label, Ligne, SANS_COUT};
 use autoconnect_testkit::broker::{next, nothing, soon};
-use autoconnect_testkit::node::OnNode;
+use autoconnect_testkit::node::{Ctl, OnNode};
 use autoconnect_testkit::program::{self, Running, refuses};
 use serde_json::{Value, json};
 
@@ -492,6 +492,92 @@ async fn a_cancelled_job_is_cut_no_further() -> Result<()> {
     let said = site.says(&["jobs", "status", job])?;
     ensure!(said.contains(": cancelled: "), "{said}");
     drop((producer, worker, reducer));
+    site.broker.close().await;
+    Ok(())
+}
+
+/// A user of the node with these rights, gone with this value.
+struct User<'c> {
+    name: String,
+    ctl: &'c Ctl,
+}
+
+impl<'c> User<'c> {
+    /// What it may configure, write and read: names of this site, and queues that the broker names where it listens.
+    fn new(
+        site: &Site,
+        ctl: &'c Ctl,
+        role: &str,
+        writes: &[&str],
+        reads: &[&str],
+    ) -> Result<(Self, String)> {
+        let name = format!("{role}-{}", std::process::id());
+        let any_of = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| site.node.named(name)).collect();
+            format!("^({}|amq\\.gen.*)$", names.join("|").replace('.', "\\."))
+        };
+        ctl.run(&["add_user", &name, "secret"])?;
+        let user = Self { name, ctl };
+        let (writes, reads) = (any_of(writes), any_of(reads));
+        let own = r"^amq\.gen.*$";
+        ctl.run(&["set_permissions", &user.name, own, &writes, &reads])?;
+        let uri = &site.node.options.uris[0];
+        let (_, host) = uri.split_once('@').context("user and password")?;
+        let uri = format!("amqp://{}:secret@{host}", user.name);
+        Ok((user, uri))
+    }
+}
+
+impl Drop for User<'_> {
+    fn drop(&mut self) {
+        let _gone_with_the_node = self.ctl.run(&["delete_user", &self.name]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_and_a_producer_need_no_more_than_their_rights() -> Result<()> {
+    let test = "an_operator_and_a_producer_need_no_more_than_their_rights";
+    let (Some(site), Some(ctl)) = (Site::of(test).await?, Ctl::of(test)) else {
+        return Ok(());
+    };
+    let (_operator, uri) = User::new(
+        &site,
+        &ctl,
+        "operator",
+        &["x.jobs", "x.chunks", "x.results"],
+        &["q.chunks.dead", "q.results.dead", "x.events"],
+    )?;
+    let operator = |arguments: &[&str]| {
+        let mut command = site.autoconnect(arguments);
+        let output = command.env("AUTOCONNECT_BROKER__URI", &uri).output()?;
+        let (out, _) = refused(output, 0)?;
+        anyhow::Ok(out)
+    };
+    let (_producer, uri) = User::new(
+        &site,
+        &ctl,
+        "producer",
+        &["x.chunks", "x.results", "x.jobs", "x.events"],
+        &["q.jobs", "x.events"],
+    )?;
+    let mut producer = site.role("producer")?;
+    producer.env("AUTOCONNECT_BROKER__URI", uri);
+    let _roles = [
+        Running::start(producer, "producer started")?,
+        site.start("worker")?,
+        site.start("reducer")?,
+    ];
+    let dead = bury(chunk("open-1", 0)?.to_message(), "boom");
+    site.send([dead]).await?;
+    site.waits(Queue::DeadChunks, 1).await?;
+    ensure!(operator(&["dead", "list"])?.contains("open-1/0.0"));
+    site.waits(Queue::DeadChunks, 1).await?;
+    ensure!(operator(&["dead", "requeue", "--all"])? == "requeued 1 dead message\n");
+    ensure!(operator(&["jobs", "status", "open-1"])?.contains("1 of ? chunks"));
+    ensure!(operator(&["jobs", "cancel", "open-1"])? == "job open-1 is cancelled\n");
+    let file = site.file("ventes.csv", 100)?;
+    let file = file.to_str().context("UTF-8")?;
+    ensure!(operator(&["submit", file])?.contains("CA total"));
     site.broker.close().await;
     Ok(())
 }

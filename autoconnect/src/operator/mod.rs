@@ -18,7 +18,7 @@ fn at<T>(
     act: impl AsyncFnOnce(&RabbitMq) -> Result<T, Trouble>,
 ) -> Result<T, Failure> {
     contact::at(&place.settings()?, "autoconnect operator", async |rabbit| {
-        contact::first(rabbit, rabbit.waiting(Queue::Results)).await?;
+        contact::first(rabbit, rabbit.waiting(Queue::DeadChunks)).await?;
         act(rabbit).await
     })
 }

@@ -737,30 +737,27 @@ async fn the_reducer_says_how_its_jobs_go() -> Result<()> {
         reason: String::new(),
     };
     world.broker.publish(wish.to_message()?).await?;
-    let all = loop {
-        let all = ask(None).await?;
-        if matches!(
-            all.last(),
-            Some(JobStage {
-                stage: Stage::Ended { .. },
-                ..
-            })
-        ) {
-            break all;
+    // they come in any order
+    let settled = async {
+        loop {
+            let all = ask(None).await?;
+            if let [first, second] = all.as_slice()
+                && matches!(first.stage, Stage::Open { done: 5, .. })
+                && matches!(second.stage, Stage::Ended { .. })
+            {
+                return anyhow::Ok([first.clone(), second.clone()]);
+            }
         }
     };
-    let [first, second] = all.as_slice() else {
-        bail!("{all:?}");
-    };
+    let [first, second] = soon("both jobs", settled).await??;
     ensure!(
         first.job == open.job && second.job == cancelled.job,
-        "{all:?}"
+        "{first:?} {second:?}"
     );
     ensure!(
         matches!(
             first.stage,
             Stage::Open {
-                done: 5,
                 total: None,
                 rows: 1..,
                 ..
