@@ -247,8 +247,8 @@ async fn embedded(plan: &Plan, gauge: &Gauge, shutdown: &Shutdown) -> Result<Fin
     ));
     for number in 1..=plan.workers.map_or(plan.threads, usize::from) {
         let config = worker::Config {
-            name: format!("worker-{number}"),
             prefetch: plan.prefetch,
+            ..worker::Config::named(format!("worker-{number}"))
         };
         roles.spawn(work_here(
             broker.clone(),
