@@ -19,6 +19,9 @@ pub const MINE: &str = "AUTOCONNECT_TEST_MINE";
 /// it acknowledges the last chunk of them.
 pub const KILL: &str = "AUTOCONNECT_TEST_KILL";
 
+/// What is logged just before the harm is done.
+pub const STRUCK: &str = "mine struck";
+
 /// What happens to the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Harm {
@@ -109,6 +112,7 @@ impl<K: JobKind> JobKind for Mined<K> {
         if let Some(mine) = LAID.get()
             && mine.seq == chunk.seq
         {
+            tracing::warn!(chunk = %chunk.seq, harm = ?mine.harm, "{STRUCK}");
             mine.harm.strike();
         }
         K::work(chunk)

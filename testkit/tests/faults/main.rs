@@ -8,4 +8,6 @@
 mod case;
 mod stage;
 
+mod producers;
+mod reducers;
 mod workers;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use autoconnect_testkit::mine::{KILL, MINE};
+use autoconnect_testkit::mine::{KILL, MINE, STRUCK};
 use autoconnect_testkit::node::OwnNode;
 use autoconnect_testkit::program::Running;
 use autoconnect_testkit::proxy::Proxy;
@@ -14,7 +14,7 @@ use crate::stage::{Stage, stop};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_1_a_worker_killed_every_now_and_then() -> Result<()> {
-    let case = Case::sales(20_000, 4).await?;
+    let case = Case::sales(10_000, 4).await?;
     for seed in seeds(1)? {
         let Some(stage) = Stage::of("row_1_a_worker_killed_every_now_and_then").await? else {
             return Ok(());
@@ -43,10 +43,9 @@ async fn row_1_a_worker_killed_every_now_and_then() -> Result<()> {
             }
         };
         ensure!(kills > 0, "the job was over before anybody was killed");
-        ensure!(
-            execution.redeliveries <= 2 * kills,
-            "{kills} kills: {execution:?}"
-        );
+        // a chunk comes again before its partial is merged, or after that, and is then a duplicate
+        let redelivered = execution.redeliveries + execution.duplicates;
+        ensure!(redelivered <= 2 * kills, "{kills} kills: {execution:?}");
         line.saw(kills, "kills").ends(&execution);
     }
     Ok(())
@@ -87,12 +86,13 @@ async fn row_7_a_worker_cut_off_with_chunks_in_hand() -> Result<()> {
     let proxy = Proxy::before(stage.uri()).await?;
     let mut reducer = stage.start_talkative("reducer")?;
     let _producer = stage.start("producer")?;
-    let _cut_off = stage.start_by("worker", proxy.uri())?;
-    let mut progress = stage.follow(&case.request).await?;
+    let mut command = stage.command_by("mined-worker", proxy.uri())?;
+    command.env(MINE, "0.100=2");
+    let mut cut_off = Running::start(command, "mined-worker started")?;
     let line = Line::of(7, "a worker cut off", None);
     stage.ask(&case.request).await?;
-    progress.moves().await?;
-    // it is amid its chunks, and publishes into the void
+    // it is amid a chunk, and will publish into the void
+    cut_off.logs(STRUCK)?;
     proxy.freeze();
     let since = Instant::now();
     let _worker = stage.start("worker")?;
