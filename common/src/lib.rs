@@ -24,6 +24,7 @@ pub mod chunk;
 pub mod cut;
 pub mod faults;
 pub mod files;
+mod health;
 pub mod job;
 pub mod kind;
 pub mod message;

@@ -7,11 +7,11 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Arg, Command, ValueHint, value_parser};
+use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
 
 use crate::broker::rabbitmq::RabbitMq;
 use crate::settings::{self, Key, Log, Settings, SettingsError, Sources};
-use crate::{Shutdown, telemetry};
+use crate::{Shutdown, health, telemetry};
 
 /// How a program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,10 +143,25 @@ where
         .read(&[settings::KEYS, role.kinds])
         .map_err(Failure::from)
         .and_then(|settings| {
+            if arguments.get_flag("health") {
+                return look(&settings);
+            }
             let log: Log = settings.load()?;
             telemetry::start(&log.filter, log.json);
             run(|shutdown| play(settings, shutdown))
         }))
+}
+
+/// Whether the program that runs with the same settings is well.
+fn look(settings: &Settings) -> Result<(), Failure> {
+    let settings::Health { file } = settings.load()?;
+    let file = file.ok_or_else(|| {
+        let variable = settings::variable("health.file");
+        Failure::usage(format!(
+            "nothing to look at: set {variable}, or health.file in the settings"
+        ))
+    })?;
+    health::look(&file).map_err(Failure::failed)
 }
 
 impl Role {
@@ -175,6 +190,12 @@ impl Role {
                     .value_name("PROFILE")
                     .help("Settings that stand in PROFILE.toml, beside base.toml"),
             )
+            .arg(
+                Arg::new("health")
+                    .long("health")
+                    .action(ArgAction::SetTrue)
+                    .help("Only say whether the one that runs with the setting health.file is well: 0 or 1"),
+            )
     }
 }
 
@@ -195,7 +216,7 @@ pub fn environment(catalogue: &[&[Key]]) -> String {
 }
 
 /// The broker a role needs, under the name that it shows there; `broker.uri` must be set. Call it inside a Tokio
-/// runtime. It connects as soon as something is asked of it.
+/// runtime. It connects as soon as something is asked of it, and where `health.file` is set it shows there that it is up.
 ///
 /// # Errors
 /// [`Failure`], in one sentence without any password.
@@ -208,7 +229,13 @@ pub fn connect(settings: &Settings, name: &str) -> Result<RabbitMq, Failure> {
             settings::variable("broker.uri_file")
         )));
     }
-    RabbitMq::connect(broker.options(name)).map_err(Failure::usage)
+    let health: settings::Health = settings.load()?;
+    let rabbit = RabbitMq::connect(broker.options(name)).map_err(Failure::usage)?;
+    if let Some(file) = health.file {
+        let rabbit = rabbit.clone();
+        tokio::spawn(async move { health::show(&file, &rabbit).await });
+    }
+    Ok(rabbit)
 }
 
 /// Prints the help that was asked for, or says in one sentence what is wrong with the arguments of `program`.

@@ -7,7 +7,7 @@
 //!
 //! Promises: no chunk is acknowledged before what came of it is the broker's; one chunk computes at a time, off the async
 //! threads, while earlier ones await their confirms; a panic of a kind buries the chunk and nothing else; told to stop,
-//! it gives back what waits, finishes the chunk in hand and returns. It does not know what a chunk holds.
+//! it gives back what waits, finishes the chunk in hand and returns, also where the broker is away. It does not know what a chunk holds.
 
 pub mod faults;
 
@@ -49,16 +49,19 @@ pub struct Config {
     pub name: String,
     /// How many chunks it holds without a verdict: one computes, the others wait for it or for their confirms.
     pub prefetch: u16,
+    /// How long it finishes what is in hand once it was told to stop; what is left then is somebody else's.
+    pub grace: Duration,
     /// For tests: where to be killed.
     pub faults: Faults,
 }
 
 impl Config {
-    /// A worker of that name with the usual prefetch of 2.
+    /// A worker of that name with the usual prefetch of 2, and a grace that leaves time to say goodbye within 30 seconds.
     pub fn named(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             prefetch: 2,
+            grace: Duration::from_secs(20),
             faults: Faults::default(),
         }
     }
@@ -123,11 +126,19 @@ pub async fn run<B: Broker>(
         confirming: FuturesUnordered::new(),
         summary: Summary::default(),
     };
+    let mut leave = std::pin::pin!(async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(config.grace).await;
+    });
     while sources.is_some() || !worker.is_idle() {
         let free = worker.computing.is_none();
         tokio::select! {
             biased;
             () = shutdown.cancelled(), if sources.is_some() => sources = None,
+            () = &mut leave => {
+                tracing::warn!("left before the broker took everything; somebody else works it again");
+                break;
+            }
             Some(confirmed) = worker.confirming.next(), if !worker.confirming.is_empty() => {
                 worker.note(confirmed?);
             }

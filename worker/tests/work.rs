@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use autoconnect_common::broker::embedded::Embedded;
-use autoconnect_common::broker::{Broker, Queue};
+use autoconnect_common::broker::{Broker, BrokerError, Queue, Subscription};
 use autoconnect_common::kind::{ConcludeError, Cut, Laps, ReportFile, WorkError};
-use autoconnect_common::message::{Message, Outcome};
+use autoconnect_common::message::{Exchange, Message, Outcome};
 use autoconnect_common::{Chunk, CutError, Digest, JobKind, Outlet, Registry, Seq, Shutdown};
 use autoconnect_testkit::broker::{next, nothing, soon};
 use autoconnect_testkit::record::{Recorded, Step};
 use autoconnect_worker::{Config, Summary, run};
+use tokio::sync::Notify;
 
 /// A kind that works chunks of numbers, and loses its mind over others.
 struct Fussy;
@@ -198,4 +200,58 @@ async fn told_to_stop_it_gives_back_what_waits() -> Result<()> {
         soon("a chunk", next(&mut rest)).await??.ack();
     }
     nothing(&mut rest).await
+}
+
+/// A broker that takes no results: its confirms never come.
+struct Silent {
+    broker: Embedded,
+    asked: Notify,
+}
+
+impl Broker for Silent {
+    async fn publish(&self, message: Message) -> Result<(), BrokerError> {
+        match message.exchange {
+            Exchange::Results => {
+                self.asked.notify_one();
+                std::future::pending().await
+            }
+            _ => self.broker.publish(message).await,
+        }
+    }
+
+    async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Subscription, BrokerError> {
+        self.broker.subscribe(queue, prefetch).await
+    }
+
+    async fn close(&self) {
+        self.broker.close().await;
+    }
+}
+
+#[tokio::test]
+async fn told_to_stop_it_leaves_although_the_broker_is_away() -> Result<()> {
+    let broker = Silent {
+        broker: Embedded::new(),
+        asked: Notify::new(),
+    };
+    broker.publish(chunk(0, "7")?).await?;
+    let registry = Arc::new(Registry::default().with::<Fussy>());
+    let stop = Shutdown::new();
+    let config = Config {
+        grace: Duration::from_millis(50),
+        ..Config::named("w")
+    };
+    let running = run(&broker, &registry, &config, &stop);
+    let telling = async {
+        broker.asked.notified().await;
+        stop.cancel();
+        next(&mut broker.subscribe(Queue::Chunks, 1).await?).await
+    };
+    let (ran, come_again) = soon("the worker to leave", async {
+        tokio::join!(running, telling)
+    })
+    .await?;
+    ensure!(ran? == Summary::default(), "it worked a chunk");
+    ensure!(come_again?.message == chunk(0, "7")?, "another chunk");
+    Ok(())
 }

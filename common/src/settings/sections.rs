@@ -41,6 +41,11 @@ pub const KEYS: &[Key] = &[
     ),
     Key::new("log.format", "text or json", "how it is logged"),
     Key::new(
+        "health.file",
+        "the path of a file in a folder that exists",
+        "what a running role touches while it is well",
+    ),
+    Key::new(
         "producer.threads",
         "a whole number from 0 (one for each core) to 256",
         "threads that parse",
@@ -178,6 +183,21 @@ impl Section for Log {
     }
 }
 
+/// `[health]`: how a program says that it is well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// The file that it touches while it is connected to the broker; none where absent.
+    pub file: Option<PathBuf>,
+}
+
+impl Section for Health {
+    fn check(settings: &Settings) -> Result<Self, SettingsError> {
+        Ok(Self {
+            file: settings.get_where("health.file", |file: &PathBuf| file.file_name().is_some())?,
+        })
+    }
+}
+
 /// `[producer]`: how jobs are cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Producer {
@@ -208,7 +228,7 @@ pub(super) fn cores() -> usize {
 /// `[worker]`: how chunks are worked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Worker {
-    /// Its name; `worker-<process id>` where absent.
+    /// Its name; `<host>-<process id>` where absent.
     pub name: String,
     /// How many chunks it holds at a time.
     pub prefetch: u16,
@@ -221,9 +241,25 @@ impl Section for Worker {
         })?;
         let prefetch = settings.get::<NonZeroU16>("worker.prefetch")?;
         Ok(Self {
-            name: name.unwrap_or_else(|| format!("worker-{}", std::process::id())),
+            name: name.unwrap_or_else(|| format!("{}-{}", host(), std::process::id())),
             prefetch: prefetch.map_or(2, NonZeroU16::get),
         })
+    }
+}
+
+/// The name of this machine, which tells containers apart: the process in each has the same id.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let plain: String = name
+        .bytes()
+        .filter(|&b| is_plain(b))
+        .map(char::from)
+        .take(48)
+        .collect();
+    if plain.is_empty() {
+        "worker".to_owned()
+    } else {
+        plain
     }
 }
 

@@ -110,7 +110,7 @@ fn an_unknown_key_is_refused_by_name_source_and_what_was_expected() {
     let said = refusal(&folder.sources(None, &[("AUTOCONNECT_WORKERS__NAME", "a")]));
     assert_eq!(
         said,
-        "settings: unknown key workers.name in AUTOCONNECT_WORKERS__NAME, expected one of the sections broker, log, \
+        "settings: unknown key workers.name in AUTOCONNECT_WORKERS__NAME, expected one of the sections broker, log, health, \
          producer, worker, reducer"
     );
     let said = refusal(&folder.sources(None, &[("AUTOCONNECT_BROKER", "amqp://a")]));

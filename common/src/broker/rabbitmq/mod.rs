@@ -151,6 +151,19 @@ impl RabbitMq {
         addresses.join(", ")
     }
 
+    /// Whether the broker serves us now, as far as we know.
+    pub fn is_up(&self) -> bool {
+        self.consuming.is_up()
+    }
+
+    /// Waits until the broker took us in and, where we declare, has every exchange and queue; however long that takes.
+    ///
+    /// # Errors
+    /// [`BrokerError`] where waiting cannot help.
+    pub async fn reach(&self) -> Result<(), BrokerError> {
+        self.consuming.session().await.map(drop)
+    }
+
     fn tasks(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
