@@ -7,7 +7,15 @@
 
 mod case;
 mod stage;
+mod tasks;
 
+mod brokers;
+mod clocks;
+mod disks;
+mod jobs;
+mod links;
+mod poison;
 mod producers;
 mod reducers;
+mod refusals;
 mod workers;

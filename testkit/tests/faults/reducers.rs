@@ -79,7 +79,9 @@ async fn row_8_a_reducer_cut_off_with_a_standby() -> Result<()> {
     let since = Instant::now();
     let mut refused = 0;
     while since.elapsed() < Duration::from_secs(18) {
-        program::refuses(stage.command("reducer")?, 1, in_use)?;
+        let mut standby = stage.command("reducer")?;
+        standby.env("AUTOCONNECT_LOG__FILTER", "error");
+        program::refuses(standby, 1, in_use)?;
         refused += 1;
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
@@ -108,11 +110,8 @@ async fn row_8_a_reducer_cut_off_and_back() -> Result<()> {
     progress.moves().await?;
     proxy.freeze();
     let since = Instant::now();
-    // it notices by itself, and so does the broker
-    until("the reducer to notice", Duration::from_secs(21), || {
-        proxy.clients() == 0
-    })
-    .await?;
+    let noticed = || proxy.given_up(since.into());
+    until("the reducer to notice", Duration::from_secs(21), noticed).await?;
     let line = line.took(since, "until it noticed");
     proxy.resume();
     let execution = stage.done(&case).await?;

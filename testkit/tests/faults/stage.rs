@@ -179,7 +179,8 @@ impl Stage {
         case.check(&self.results())
     }
 
-    /// How many messages, or consumers, each of our queues has, as `rabbitmqctl list_queues` says.
+    /// How many messages, bytes or consumers a queue of ours has, as `rabbitmqctl list_queues` says; none while the
+    /// broker has not counted them yet.
     pub(crate) fn counts(&self, ctl: &Ctl, queue: &str, what: &str) -> Result<u64> {
         let listed = ctl.run(&["list_queues", "--quiet", "name", what])?;
         let ours = self.named(queue);
@@ -187,7 +188,10 @@ impl Stage {
         let (_, count) = lines
             .find(|(name, _)| *name == ours)
             .with_context(|| format!("no {ours} in {listed}"))?;
-        count.trim().parse().with_context(|| listed.clone())
+        match count.trim() {
+            "" => Ok(0),
+            count => count.parse().with_context(|| listed.clone()),
+        }
     }
 }
 
