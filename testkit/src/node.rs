@@ -213,10 +213,7 @@ impl OwnNode {
     fn script(&self) -> Command {
         let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts");
         let mut command = Command::new(scripts.join("rabbitmq-node"));
-        command.env(
-            "AUTOCONNECT_TEST_NODE_DIR",
-            self.folder.path().join("node"),
-        );
+        command.env("AUTOCONNECT_TEST_NODE_DIR", self.folder.path().join("node"));
         command
     }
 }

@@ -32,7 +32,7 @@ pub fn sibling(beside: &str, name: &str) -> Result<PathBuf> {
     let program = Path::new(beside).with_file_name(name);
     ensure!(
         program.exists(),
-        "{} is missing: build it with `cargo build -p autoconnect-{name}`",
+        "{} is missing: build it with `cargo build --workspace`",
         program.display()
     );
     Ok(program)
@@ -65,9 +65,7 @@ impl Running {
             }
         });
         let mut running = Self { child, wrote };
-        running
-            .logs(said)
-            .with_context(|| format!("{command:?}"))?;
+        running.logs(said).with_context(|| format!("{command:?}"))?;
         Ok(running)
     }
 
@@ -129,7 +127,11 @@ impl Running {
                 return Ok(status);
             }
             if since.elapsed() > SOON {
-                bail!("it did not end within {} s: {}", SOON.as_secs(), self.wrote());
+                bail!(
+                    "it did not end within {} s: {}",
+                    SOON.as_secs(),
+                    self.wrote()
+                );
             }
             std::thread::sleep(Duration::from_millis(10));
         }

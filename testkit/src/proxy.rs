@@ -293,7 +293,8 @@ mod tests {
     async fn said(stream: &mut TcpStream, word: &[u8]) -> Result<bool> {
         stream.write_all(word).await?;
         let mut heard = vec![0; word.len()];
-        let answer = tokio::time::timeout(Duration::from_millis(300), stream.read_exact(&mut heard));
+        let answer =
+            tokio::time::timeout(Duration::from_millis(300), stream.read_exact(&mut heard));
         Ok(answer.await.is_ok_and(|read| read.is_ok() && heard == word))
     }
 

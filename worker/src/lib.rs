@@ -244,7 +244,8 @@ impl<B: Broker> Worker<'_, B> {
     }
 
     fn publish(&mut self, worked: Worked) {
-        self.confirming.push(Box::pin(settle(self.broker, self.faults, worked)));
+        self.confirming
+            .push(Box::pin(settle(self.broker, self.faults, worked)));
     }
 
     fn note(&mut self, confirmed: Confirmed) {

@@ -28,7 +28,9 @@ fn main() -> ExitCode {
 
 async fn play(settings: &Settings, shutdown: &Shutdown) -> Result<(), Failure> {
     if let Ok(mine) = env::var(MINE) {
-        lay(mine.parse().map_err(|error: String| Failure::usage(error))?);
+        lay(mine
+            .parse()
+            .map_err(|error: String| Failure::usage(error))?);
     }
     let Worker { name, prefetch } = settings.load()?;
     let broker = connect(settings, &name)?;

@@ -50,8 +50,11 @@ async fn row_5_a_broker_killed_and_stopped_three_times_in_a_job() -> Result<()> 
         }
         ensure!(slowest < BACK, "all back after {slowest:?}");
         let execution = stage.done(&case).await?;
-        line.saw(format!("{:.1}", slowest.as_secs_f64()), "s until all were back at most")
-            .ends(&execution);
+        line.saw(
+            format!("{:.1}", slowest.as_secs_f64()),
+            "s until all were back at most",
+        )
+        .ends(&execution);
     }
     Ok(())
 }
@@ -173,7 +176,10 @@ fn binding(stage: &Stage, key: &str) -> String {
         let name = stage.named(name);
         format!("rabbit_misc:r(<<\"/\">>, {kind}, <<\"{name}\">>)")
     };
-    let (from, to) = (resource("exchange", "x.chunks"), resource("queue", "q.chunks"));
+    let (from, to) = (
+        resource("exchange", "x.chunks"),
+        resource("queue", "q.chunks"),
+    );
     format!("{{binding, {from}, <<\"{key}\">>, {to}, []}}")
 }
 
@@ -203,7 +209,12 @@ async fn row_15_a_binding_deleted_and_cities_that_nobody_expects() -> Result<()>
         let left = 777 - progress.now();
         ensure!(left > 50, "only {left} chunks were still to come");
         let execution = stage.done(&case).await?;
-        let bound = ctl.run(&["list_bindings", "--quiet", "destination_name", "routing_key"])?;
+        let bound = ctl.run(&[
+            "list_bindings",
+            "--quiet",
+            "destination_name",
+            "routing_key",
+        ])?;
         ensure!(!bound.contains(&format!("{}\t#", stage.named("q.chunks"))));
         line.saw(left, "chunks left to come").ends(&execution);
     }

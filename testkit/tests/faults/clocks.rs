@@ -47,7 +47,9 @@ async fn row_25_a_clock_that_jumps_an_hour_forth_and_back() -> Result<()> {
         let line = Line::of(25, "a clock that jumps an hour forth and back", Some(seed));
         stage.ask(&case.request).await?;
         for time in ["+1h", "-1h", "+0"] {
-            progress.reaches(progress.now() + rng.random_range(1..100)).await?;
+            progress
+                .reaches(progress.now() + rng.random_range(1..100))
+                .await?;
             fs::write(&clock, time)?;
         }
         let execution = stage.done(&case).await?;

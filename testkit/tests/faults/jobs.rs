@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use autoconnect_common::message::{Message, Outcome, Partial, Status};
 use autoconnect_common::{Broker, Shutdown};
-use autoconnect_testkit::broker::Home;
+use autoconnect_testkit::broker::{Home, soon};
 use autoconnect_testkit::chaos::Mischief;
-use autoconnect_testkit::cluster::{files_of, results_of};
+use autoconnect_testkit::cluster::{files_of, finished, results_of};
 use autoconnect_testkit::jobs;
 use autoconnect_testkit::mine::{self, Harm, Mine};
 use autoconnect_testkit::node::OnNode;
@@ -48,14 +48,14 @@ macro_rules! on_both_brokers {
 }
 
 on_both_brokers! {
-    row_1_workers_that_die_at_random_moments, 20;
-    row_2_a_worker_that_dies_at_each_point, 20;
-    row_10_every_result_three_times_in_another_order, 20;
-    row_11_another_partial_for_the_same_chunk, 20;
+    row_1_workers_that_die_at_random_moments, 4;
+    row_2_a_worker_that_dies_at_each_point, 4;
+    row_10_every_result_three_times_in_another_order, 4;
+    row_11_another_partial_for_the_same_chunk, 4;
     row_12_a_chunk_that_panics, 1;
-    row_20_workers_that_come_and_go, 20;
-    row_21_eight_jobs_at_once_one_abandoned, 3;
-    row_24_results_of_a_job_that_ended, 20;
+    row_20_workers_that_come_and_go, 4;
+    row_21_eight_jobs_at_once_one_abandoned, 1;
+    row_24_results_of_a_job_that_ended, 4;
 }
 
 /// A broker that brings messages in another order.
@@ -69,7 +69,12 @@ fn in_any_order(seed: u64, copies: u32) -> Mischief {
 }
 
 fn start<B: Broker + Clone>(broker: B, mischief: Mischief) -> Result<Tasks<B>> {
-    Tasks::start(broker, jobs::registry(), mischief, Duration::from_secs(3600))
+    Tasks::start(
+        broker,
+        jobs::registry(),
+        mischief,
+        Duration::from_secs(3600),
+    )
 }
 
 async fn row_1_workers_that_die_at_random_moments<H: Home<Broker: Clone>>(
@@ -90,7 +95,8 @@ async fn row_1_workers_that_die_at_random_moments<H: Home<Broker: Clone>>(
         tasks.ask(&case.request).await?;
         let mut kills = 0;
         let end = {
-            let mut ended = std::pin::pin!(tasks.ended(&mut events, job));
+            // a message that was on its way when its sender died may never have been sent
+            let mut ended = std::pin::pin!(finished(&mut events, job));
             loop {
                 let pause = Duration::from_millis(rng.random_range(1..60));
                 tokio::select! {
@@ -107,7 +113,7 @@ async fn row_1_workers_that_die_at_random_moments<H: Home<Broker: Clone>>(
         let execution = case.check(&tasks.results())?;
         ensure!(kills > 0, "nobody died");
         let redelivered = execution.redeliveries + execution.duplicates;
-        ensure!(redelivered <= 2 * kills, "{kills} deaths: {execution:?}");
+        ensure!(redelivered <= kills, "{kills} deaths: {execution:?}");
         tasks.stop().await?;
         line.saw(kills, "deaths").ends(&execution);
     }
@@ -137,18 +143,13 @@ async fn row_2_a_worker_that_dies_at_each_point<H: Home<Broker: Clone>>(
             });
             let first = tasks.worker(dies, Shutdown::new());
             tasks.ask(&case.request).await?;
-            let died = autoconnect_testkit::broker::soon("its death", first).await??;
+            let died = soon("its death", first).await??;
             ensure!(matches!(died, Err(WorkerError::Killed(_))), "{died:?}");
             let _second = tasks.worker(Faults::default(), Shutdown::new());
             let end = tasks.ended(&mut events, job).await?;
             ensure!(end.status == Status::Done, "{end:?}");
             let execution = case.check(&tasks.results())?;
-            // what it had published besides and could not acknowledge any more comes again as well
-            let at_most = repeats + 1;
-            ensure!(
-                (repeats..=at_most).contains(&execution.duplicates),
-                "{point:?}: {execution:?}"
-            );
+            ensure!(execution.duplicates == repeats, "{point:?}: {execution:?}");
             tasks.stop().await?;
             line.ends(&execution);
         }
@@ -213,11 +214,19 @@ async fn row_11_another_partial_for_the_same_chunk<H: Home<Broker: Clone>>(
     let results = results_of(jobs::registry(), &case.request).await?;
     for seed in seeds(usual)? {
         let Some(home) = home() else { return Ok(()) };
-        let line = Line::of(11, &format!("another partial for a chunk {how}"), Some(seed));
+        let line = Line::of(
+            11,
+            &format!("another partial for a chunk {how}"),
+            Some(seed),
+        );
         let tasks = start(home.connect().await?, in_any_order(seed, 0))?;
         let mut events = tasks.listen(job).await?;
         tasks.send(&[forged(&results, seed)?]).await?;
-        tasks.send(&results).await?;
+        // the job must not be at its end before both of the two came
+        let (manifest, partials) = results.split_last().context("a manifest")?;
+        tasks.send(partials).await?;
+        soon("everything to be acknowledged", tasks.broker.quiet()).await?;
+        tasks.send(std::slice::from_ref(manifest)).await?;
         let end = tasks.ended(&mut events, job).await?;
         let reason = end.reason.unwrap_or_default();
         ensure!(
@@ -324,7 +333,11 @@ async fn row_21_eight_jobs_at_once_one_abandoned<H: Home<Broker: Clone>>(
     for seed in seeds(usual)? {
         let Some(home) = home() else { return Ok(()) };
         let mut rng = random(seed);
-        let line = Line::of(21, &format!("8 jobs at once, one abandoned {how}"), Some(seed));
+        let line = Line::of(
+            21,
+            &format!("8 jobs at once, one abandoned {how}"),
+            Some(seed),
+        );
         let (broker, mischief) = (home.connect().await?, in_any_order(seed, 0));
         let tasks = Tasks::start(broker, jobs::registry(), mischief, Duration::from_secs(4))?;
         let mut listening = Vec::new();
@@ -370,7 +383,11 @@ async fn row_24_results_of_a_job_that_ended<H: Home<Broker: Clone>>(
     let results = results_of(jobs::registry(), &case.request).await?;
     for seed in seeds(usual)? {
         let Some(home) = home() else { return Ok(()) };
-        let line = Line::of(24, &format!("results of a job that ended {how}"), Some(seed));
+        let line = Line::of(
+            24,
+            &format!("results of a job that ended {how}"),
+            Some(seed),
+        );
         let tasks = start(home.connect().await?, in_any_order(seed, 0))?;
         let mut events = tasks.listen(job).await?;
         tasks.send(&results).await?;

@@ -16,7 +16,7 @@ use autoconnect_testkit::node::Ctl;
 use autoconnect_testkit::program::Running;
 
 use crate::case::{Case, Execution, Line};
-use crate::stage::Stage;
+use crate::stage::{Stage, until};
 
 /// The chunk with the mine.
 pub(crate) const MINED: &str = "0.7";
@@ -35,7 +35,11 @@ async fn without(case: &Case) -> Result<BTreeMap<String, Vec<u8>>> {
     let cluster = Cluster::of(mined(), 1);
     let request = jobs::sales(&case.file, case.chunk_rows)?;
     let outcome = cluster.run(Embedded::new(), request).await?;
-    ensure!(outcome.end.status == Status::Incomplete, "{:?}", outcome.end);
+    ensure!(
+        outcome.end.status == Status::Incomplete,
+        "{:?}",
+        outcome.end
+    );
     let mut files = outcome.files;
     files.remove("execution.json");
     Ok(files)
@@ -73,7 +77,10 @@ async fn one_is_lost(test: &str, harm: &str) -> Result<()> {
                 *place = worker()?;
             }
         }
-        ensure!(since.elapsed() < Duration::from_secs(120), "{deaths} deaths");
+        ensure!(
+            since.elapsed() < Duration::from_secs(120),
+            "{deaths} deaths"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     };
     ensure!(status.code() == Some(3), "{status}");
@@ -85,10 +92,14 @@ async fn one_is_lost(test: &str, harm: &str) -> Result<()> {
         "others are missing: {execution:?}"
     );
     ensure!(found == expected, "not the files of one process");
-    let dead = stage.counts(&ctl, "q.chunks.dead", "messages")?;
-    ensure!(dead == 1, "{dead} dead chunks");
+    let one = || {
+        stage
+            .counts(&ctl, "q.chunks.dead", "messages")
+            .is_ok_and(|dead| dead == 1)
+    };
+    until("the dead chunk", Duration::from_secs(30), one).await?;
     line.saw(deaths, "workers dead")
-        .saw(dead, "chunk dead")
+        .saw(1, "chunk dead")
         .ends(&execution);
     Ok(())
 }

@@ -50,11 +50,17 @@ async fn row_3_a_reducer_killed_at_random_moments() -> Result<()> {
                     moved = progress.moves() => moved?,
                 }
                 slowest = slowest.max(since.elapsed());
-                ensure!(slowest < Duration::from_secs(5), "resumed after {slowest:?}");
+                ensure!(
+                    slowest < Duration::from_secs(5),
+                    "resumed after {slowest:?}"
+                );
             }
         };
         let line = line.saw(kills, "kills");
-        let line = line.saw(format!("{:.1}", slowest.as_secs_f64()), "s to resume at most");
+        let line = line.saw(
+            format!("{:.1}", slowest.as_secs_f64()),
+            "s to resume at most",
+        );
         line.ends(&execution);
     }
     Ok(())

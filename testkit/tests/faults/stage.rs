@@ -131,7 +131,9 @@ impl Stage {
     /// `autoconnect run` of a case, with everybody else elsewhere.
     pub(crate) fn run(&self, case: &Case, out: &str) -> Result<Command> {
         let mut run = self.command("autoconnect")?;
-        run.arg("run").arg(&case.file).args(["--out", out, "--quiet"]);
+        run.arg("run")
+            .arg(&case.file)
+            .args(["--out", out, "--quiet"]);
         run.args(["--today", TODAY, "--max-rejects", "100%"]);
         run.args(["--chunk-rows", &case.chunk_rows.to_string()]);
         Ok(run)
@@ -166,7 +168,9 @@ impl Stage {
 
     /// Waits until the reducer says how a job ended, and whoever was told so.
     pub(crate) async fn ended(&self, request: &JobRequest) -> Result<End> {
-        let tombstone = self.path("state/done").join(format!("{}.json", request.job));
+        let tombstone = self
+            .path("state/done")
+            .join(format!("{}.json", request.job));
         until("the job's end", LONG, || tombstone.exists()).await?;
         let Tombstone { status, reason } = serde_json::from_slice(&fs::read(tombstone)?)?;
         Ok(End { status, reason })

@@ -85,6 +85,8 @@ impl<B: Broker + Clone> Tasks<B> {
     ) -> JoinHandle<Result<worker::Summary, WorkerError>> {
         let (broker, registry) = (self.broker.clone(), Arc::clone(&self.registry));
         let config = worker::Config {
+            // with one chunk in hand, a death costs what it says
+            prefetch: 1,
             faults,
             ..worker::Config::named("worker")
         };

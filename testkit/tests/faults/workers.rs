@@ -98,7 +98,10 @@ async fn row_7_a_worker_cut_off_with_chunks_in_hand() -> Result<()> {
     let _worker = stage.start("worker")?;
     let execution = stage.done(&case).await?;
     let line = line.took(since, "until others had its chunks");
-    ensure!(since.elapsed() < Duration::from_secs(30), "redelivered late");
+    ensure!(
+        since.elapsed() < Duration::from_secs(30),
+        "redelivered late"
+    );
     ensure!(execution.redeliveries > 0, "{execution:?}");
     // it gave its connections up, comes back, and publishes what it still has
     proxy.resume();
@@ -115,7 +118,10 @@ async fn row_17_a_chunk_held_longer_than_the_broker_allows() -> Result<()> {
     let Some(node) = OwnNode::of(test, None)? else {
         return Ok(());
     };
-    for (name, milliseconds) in [("consumer_timeout", "5000"), ("channel_tick_interval", "500")] {
+    for (name, milliseconds) in [
+        ("consumer_timeout", "5000"),
+        ("channel_tick_interval", "500"),
+    ] {
         let set = format!("application:set_env(rabbit, {name}, {milliseconds}).");
         node.ctl().run(&["eval", &set])?;
     }
@@ -151,7 +157,9 @@ async fn row_20_one_worker_then_six_then_two_under_load() -> Result<()> {
         stage.ask(&case.request).await?;
         progress.reaches(rng.random_range(1..300)).await?;
         workers.extend(stage.workers(5)?);
-        progress.reaches(progress.now() + rng.random_range(1..400)).await?;
+        progress
+            .reaches(progress.now() + rng.random_range(1..400))
+            .await?;
         for mut leaving in workers.drain(2..) {
             stop(&mut leaving)?;
         }

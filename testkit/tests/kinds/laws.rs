@@ -12,7 +12,6 @@ use proptest::collection::btree_map;
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 
-
 /// Numbers as they come, and some of which two are too many.
 fn count() -> impl Strategy<Value = u64> {
     prop_oneof![20 => 0..1_000_000_u64, 1 => (i64::MAX as u64 / 2)..=i64::MAX as u64]

@@ -30,7 +30,6 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-
 /// What an old job left where the newest report is.
 const OLD: &[u8] = b"the report of the job before";
 

@@ -12,7 +12,6 @@ use autoconnect_testkit::cluster::{Cluster, Outcome};
 use autoconnect_testkit::jobs;
 use autoconnect_testkit::node::OnNode;
 
-
 /// Sizes of chunks, in rows or lines: many chunks, some, few, one for each city.
 const SIZES: [u32; 4] = [97, 1_000, 4_096, 100_000];
 
