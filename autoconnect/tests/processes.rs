@@ -114,12 +114,7 @@ fn worker_processes_give_the_bytes_of_one_process() -> Result<()> {
 
 /// Starts one of the programs that play a role; they are built beside this one.
 fn role(node: &OnNode, folder: &Path, name: &str, worker: Option<&str>) -> Result<Running> {
-    let beside = Path::new(env!("CARGO_BIN_EXE_autoconnect")).with_file_name(name);
-    ensure!(
-        beside.exists(),
-        "{} is missing: build it with `cargo build -p autoconnect-{name}`",
-        beside.display()
-    );
+    let beside = program::sibling(env!("CARGO_BIN_EXE_autoconnect"), name)?;
     let mut command = on(node, program::command(beside, folder));
     if let Some(worker) = worker {
         command.env("AUTOCONNECT_WORKER__NAME", worker);

@@ -1,9 +1,6 @@
 //! Named points at which a test kills the reducer, to start it again and look.
-//!
-//! Outside tests nothing is there to kill it: [`Faults::default`] never does.
 
-use std::fmt;
-use std::sync::Arc;
+use autoconnect_common::faults;
 
 /// A place in the life of a job where the power may fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,35 +50,7 @@ impl Point {
 }
 
 /// The reducer was killed at a [`Point`], by a test.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("killed at {0:?}")]
-pub struct Killed(pub Point);
+pub type Killed = faults::Killed<Point>;
 
 /// Decides at each [`Point`] whether the reducer lives on.
-#[derive(Clone, Default)]
-pub struct Faults(Option<Arc<Decide>>);
-
-type Decide = dyn Fn(Point) -> bool + Send + Sync;
-
-impl Faults {
-    /// Kills the reducer wherever `kill` says so. It may also abort the process itself.
-    pub fn new(kill: impl Fn(Point) -> bool + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(kill)))
-    }
-
-    /// # Errors
-    /// [`Killed`] where the reducer is to stop at once, without tidying up.
-    pub(crate) fn at(&self, point: Point) -> Result<(), Killed> {
-        match &self.0 {
-            Some(kill) if kill(point) => Err(Killed(point)),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl fmt::Debug for Faults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let armed = self.0.is_some();
-        f.debug_struct("Faults").field("armed", &armed).finish()
-    }
-}
+pub type Faults = faults::Faults<Point>;

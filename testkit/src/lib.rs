@@ -3,17 +3,23 @@
 //! * [`broker`]: the suite that every broker passes.
 //! * [`chaos`]: a broker that misbehaves within its promises.
 //! * [`cluster`]: a whole cluster in one process, over any broker.
+//! * [`jobs`]: jobs that tests ask for.
 //! * [`laws`]: the laws of `Merge`.
+//! * [`mine`]: a chunk that does harm to whoever works it.
 //! * [`node`]: a RabbitMQ node, where there is one.
 //! * [`program`]: programs as a shell sees them.
+//! * [`proxy`]: a network that misbehaves when it is told to.
 //! * [`record`]: a broker that notes what became of every message.
 //! * [`wordcount`]: a second, tiny kind.
 
 pub mod broker;
 pub mod chaos;
 pub mod cluster;
+pub mod jobs;
 pub mod laws;
+pub mod mine;
 pub mod node;
 pub mod program;
+pub mod proxy;
 pub mod record;
 pub mod wordcount;

@@ -1,4 +1,5 @@
 //! A RabbitMQ node for tests, where there is one: `scripts/rabbitmq-node with` starts it and says so in the environment.
+//! A test that breaks its node starts one of its own, an [`OwnNode`], with the same script.
 //!
 //! | variable | what it says |
 //! |---|---|
@@ -8,14 +9,17 @@
 //! | `AUTOCONNECT_TEST_REQUIRE_BROKER` | `1`: a test that finds no node fails, where it would say so and pass |
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use autoconnect_common::broker::rabbitmq::{Options, RabbitMq};
+use tempfile::TempDir;
 
 use crate::broker::{Features, Home};
+use crate::program::signal;
 
 /// What a test needs of the environment, or word that it does not run, on the standard error of the test program,
 /// past the harness that would swallow it.
@@ -96,16 +100,126 @@ impl Ctl {
     /// # Errors
     /// Where it fails, with what it wrote.
     pub fn run(&self, arguments: &[&str]) -> Result<String> {
-        let output = Command::new(&self.0)
-            .args(arguments)
-            .output()
-            .with_context(|| format!("starting {}", self.0.display()))?;
-        let wrote = String::from_utf8_lossy(&output.stdout).into_owned();
-        let failed = String::from_utf8_lossy(&output.stderr);
-        ensure!(
-            output.status.success(),
-            "rabbitmqctl {arguments:?}: {wrote}{failed}"
-        );
-        Ok(wrote)
+        let mut command = Command::new(&self.0);
+        command.args(arguments);
+        said(command)
+    }
+}
+
+/// What a command wrote.
+fn said(mut command: Command) -> Result<String> {
+    let output = command
+        .output()
+        .with_context(|| format!("starting {command:?}"))?;
+    let wrote = String::from_utf8_lossy(&output.stdout).into_owned();
+    let failed = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "{command:?}: {}: {wrote}{failed}",
+        output.status
+    );
+    Ok(wrote)
+}
+
+/// A node of a test's own, which it may break; it is stopped with this value, and with the process of the test.
+pub struct OwnNode {
+    folder: TempDir,
+    uri: String,
+}
+
+impl OwnNode {
+    /// Starts one, where tests have a node at all. With the folder `tls` it also listens for `amqps://`, with the
+    /// certificates that are in there.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub fn of(test: &str, tls: Option<&Path>) -> Result<Option<Self>> {
+        if needed("AUTOCONNECT_TEST_AMQP", test).is_none() {
+            return Ok(None);
+        }
+        let mut node = Self {
+            folder: tempfile::tempdir()?,
+            uri: String::new(),
+        };
+        let mut start = node.script();
+        if let Some(folder) = tls {
+            start.env("AUTOCONNECT_TEST_NODE_TLS", folder);
+        }
+        start.args(["start", &std::process::id().to_string()]);
+        said(start)?;
+        node.uri = node.told("uri")?;
+        Ok(Some(node))
+    }
+
+    /// Its URI.
+    pub fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    /// The port on which it listens for `amqps://`.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub fn tls_port(&self) -> Result<u16> {
+        Ok(self.told("tls_port")?.parse()?)
+    }
+
+    /// `rabbitmqctl` against it.
+    pub fn ctl(&self) -> Ctl {
+        Ctl(self.file("ctl"))
+    }
+
+    /// Sends its process a signal: `KILL`, `TERM`, `STOP` or `CONT`.
+    ///
+    /// # Errors
+    /// Where there is no process.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        signal(self.told("server.pid")?.parse()?, name)
+    }
+
+    /// Waits until its process has ended, and starts it again on the same data and port.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub fn again(&self) -> Result<()> {
+        let process = PathBuf::from("/proc").join(self.told("server.pid")?);
+        let runs = || {
+            let stat = std::fs::read_to_string(process.join("stat")).unwrap_or_default();
+            // after the name, which stands in brackets; nobody may look after it once it ended
+            let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
+            state.is_some_and(|state| !state.starts_with('Z'))
+        };
+        while runs() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let mut again = self.script();
+        again.arg("again");
+        said(again).map(drop)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join("node").join(name)
+    }
+
+    fn told(&self, name: &str) -> Result<String> {
+        let path = self.file(name);
+        let text = std::fs::read_to_string(&path);
+        Ok(text
+            .with_context(|| path.display().to_string())?
+            .trim()
+            .to_owned())
+    }
+
+    fn script(&self) -> Command {
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts");
+        let mut command = Command::new(scripts.join("rabbitmq-node"));
+        command.env("AUTOCONNECT_TEST_NODE_DIR", self.folder.path().join("node"));
+        command
+    }
+}
+
+impl Drop for OwnNode {
+    fn drop(&mut self) {
+        let _ends_with_us_at_the_latest = self.script().arg("stop").status();
     }
 }

@@ -2,8 +2,9 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -23,8 +24,26 @@ pub fn command(program: impl AsRef<OsStr>, folder: &Path) -> Command {
     command
 }
 
+/// A program of ours that was built beside the one at `beside`.
+///
+/// # Errors
+/// Where it was not built.
+pub fn sibling(beside: &str, name: &str) -> Result<PathBuf> {
+    let program = Path::new(beside).with_file_name(name);
+    ensure!(
+        program.exists(),
+        "{} is missing: build it with `cargo build --workspace`",
+        program.display()
+    );
+    Ok(program)
+}
+
 /// A program that runs, and is killed with this value.
-pub struct Running(Child);
+pub struct Running {
+    child: Child,
+    /// What it wrote on its standard error.
+    wrote: Arc<Mutex<String>>,
+}
 
 impl Running {
     /// Starts `command` and waits until it logs `said`.
@@ -33,17 +52,59 @@ impl Running {
     /// Where it ends before that, with what it wrote.
     pub fn start(mut command: Command, said: &str) -> Result<Self> {
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-        let mut running = Self(child.with_context(|| format!("starting {command:?}"))?);
-        let stderr = running.0.stderr.take().context("its standard error")?;
-        let mut lines = BufReader::new(stderr);
-        let mut wrote = String::new();
-        while !wrote.contains(said) {
-            let read = lines.read_line(&mut wrote)?;
-            ensure!(read > 0, "{command:?} never said {said:?}: {wrote}");
-        }
+        let mut child = child.with_context(|| format!("starting {command:?}"))?;
+        let stderr = child.stderr.take().context("its standard error")?;
+        let wrote = Arc::<Mutex<String>>::default();
+        let log = Arc::clone(&wrote);
         // it must never wait for a reader
-        std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
+                let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+                log.push_str(&String::from_utf8_lossy(&line));
+                log.push('\n');
+            }
+        });
+        let mut running = Self { child, wrote };
+        running.logs(said).with_context(|| format!("{command:?}"))?;
         Ok(running)
+    }
+
+    /// What it wrote so far on its standard error.
+    pub fn wrote(&self) -> String {
+        let wrote = self.wrote.lock();
+        wrote.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until it has logged `said`.
+    ///
+    /// # Errors
+    /// Where it does not, or ends before that, with what it wrote.
+    pub fn logs(&mut self, said: &str) -> Result<()> {
+        let since = Instant::now();
+        loop {
+            let ended = !self.runs()?;
+            let wrote = self.wrote();
+            if wrote.contains(said) {
+                return Ok(());
+            }
+            if ended || since.elapsed() > SOON {
+                bail!("it never said {said:?}: {wrote}");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it still runs.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn runs(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
     }
 
     /// Tells it to stop, by SIGTERM, and waits until it has.
@@ -51,16 +112,26 @@ impl Running {
     /// # Errors
     /// Where it does not stop soon.
     pub fn stop(&mut self) -> Result<ExitStatus> {
-        let pid = self.0.id().to_string();
-        let told = Command::new("kill").args(["-TERM", &pid]).status()?;
-        ensure!(told.success(), "kill -TERM {pid}: {told}");
+        signal(self.pid(), "TERM")?;
+        self.gone().context("told to stop")
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    /// Where it does not soon.
+    pub fn gone(&mut self) -> Result<ExitStatus> {
         let since = Instant::now();
         loop {
-            if let Some(status) = self.0.try_wait()? {
+            if let Some(status) = self.child.try_wait()? {
                 return Ok(status);
             }
             if since.elapsed() > SOON {
-                bail!("it did not stop within {} s of SIGTERM", SOON.as_secs());
+                bail!(
+                    "it did not end within {} s: {}",
+                    SOON.as_secs(),
+                    self.wrote()
+                );
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -71,18 +142,29 @@ impl Running {
     /// # Errors
     /// Where it had ended by itself.
     pub fn kill(&mut self) -> Result<()> {
-        ensure!(self.0.try_wait()?.is_none(), "it had ended by itself");
-        self.0.kill()?;
-        self.0.wait()?;
+        ensure!(self.child.try_wait()?.is_none(), "it had ended by itself");
+        self.child.kill()?;
+        self.child.wait()?;
         Ok(())
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ended_already = self.0.kill();
-        let _nobody_is_told = self.0.wait();
+        let _ended_already = self.child.kill();
+        let _nobody_is_told = self.child.wait();
     }
+}
+
+/// Sends a signal to a process.
+///
+/// # Errors
+/// Where there is none.
+pub fn signal(pid: u32, name: &str) -> Result<()> {
+    let (flag, pid) = (format!("-{name}"), pid.to_string());
+    let told = Command::new("kill").args([&flag, &pid]).status()?;
+    ensure!(told.success(), "kill {flag} {pid}: {told}");
+    Ok(())
 }
 
 /// Checks that `command` ends with `code` and says one sentence that holds `said`.

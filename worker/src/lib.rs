@@ -9,6 +9,8 @@
 //! threads, while earlier ones await their confirms; a panic of a kind buries the chunk and nothing else; told to stop,
 //! it gives back what waits, finishes the chunk in hand and returns, also where the broker is away. It does not know what a chunk holds.
 
+pub mod faults;
+
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -24,6 +26,8 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::task::{JoinError, JoinHandle};
 
+use faults::{Faults, Killed, Point};
+
 /// Why a worker gave up.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
@@ -33,10 +37,13 @@ pub enum WorkerError {
     /// The thread that computes could not be joined; never for a panic of a kind, which is caught.
     #[error("the computing thread died")]
     Thread(#[source] JoinError),
+    /// A test killed the worker.
+    #[error(transparent)]
+    Killed(#[from] Killed),
 }
 
 /// How a worker works.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// Its name in `execution.json`, logs and the dashboard.
     pub name: String,
@@ -44,6 +51,8 @@ pub struct Config {
     pub prefetch: u16,
     /// How long it finishes what is in hand once it was told to stop; what is left then is somebody else's.
     pub grace: Duration,
+    /// For tests: where to be killed.
+    pub faults: Faults,
 }
 
 impl Config {
@@ -53,6 +62,7 @@ impl Config {
             name: name.into(),
             prefetch: 2,
             grace: Duration::from_secs(20),
+            faults: Faults::default(),
         }
     }
 }
@@ -111,6 +121,7 @@ pub async fn run<B: Broker>(
         broker,
         registry,
         name: config.name.as_str().into(),
+        faults: &config.faults,
         computing: None,
         confirming: FuturesUnordered::new(),
         summary: Summary::default(),
@@ -205,8 +216,9 @@ struct Worker<'b, B> {
     broker: &'b B,
     registry: &'b Arc<Registry>,
     name: Arc<str>,
+    faults: &'b Faults,
     computing: Option<JoinHandle<Worked>>,
-    confirming: FuturesUnordered<BoxFuture<'b, Result<Confirmed, BrokerError>>>,
+    confirming: FuturesUnordered<BoxFuture<'b, Result<Confirmed, WorkerError>>>,
     summary: Summary,
 }
 
@@ -232,7 +244,8 @@ impl<B: Broker> Worker<'_, B> {
     }
 
     fn publish(&mut self, worked: Worked) {
-        self.confirming.push(Box::pin(settle(self.broker, worked)));
+        self.confirming
+            .push(Box::pin(settle(self.broker, self.faults, worked)));
     }
 
     fn note(&mut self, confirmed: Confirmed) {
@@ -252,7 +265,12 @@ impl<B: Broker> Worker<'_, B> {
 }
 
 /// Publishes what came of a chunk, awaits its confirm, and only then acknowledges the chunk.
-async fn settle<B: Broker>(broker: &B, worked: Worked) -> Result<Confirmed, BrokerError> {
+async fn settle<B: Broker>(
+    broker: &B,
+    faults: &Faults,
+    worked: Worked,
+) -> Result<Confirmed, WorkerError> {
+    faults.at(Point::Worked)?;
     let Worked {
         delivery,
         outcome,
@@ -261,11 +279,13 @@ async fn settle<B: Broker>(broker: &B, worked: Worked) -> Result<Confirmed, Brok
     let reason = match outcome {
         Outcome::Partial(partial, rows) => match broker.publish(partial).await {
             Ok(()) => {
+                faults.at(Point::Confirmed)?;
                 delivery.ack();
+                faults.at(Point::Acknowledged)?;
                 return Ok(Confirmed::Chunk { rows, took });
             }
             Err(BrokerError::Unsendable(reason)) => reason,
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         },
         Outcome::Buried(reason) => reason,
     };
@@ -281,7 +301,7 @@ async fn settle<B: Broker>(broker: &B, worked: Worked) -> Result<Confirmed, Brok
             delivery.give_back();
             Ok(Confirmed::GivenBack)
         }
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     }
 }
 

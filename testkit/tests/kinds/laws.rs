@@ -5,13 +5,12 @@ use autoconnect_common::message::{JobRequest, Outcome};
 use autoconnect_jobs::sales::Partial;
 use autoconnect_jobs::sales::partial::{Jours, Marge, ParType, Somme, Ville};
 use autoconnect_testkit::cluster::results_of;
+use autoconnect_testkit::jobs;
 use autoconnect_testkit::laws::{hold, hold_for};
 use autoconnect_testkit::wordcount::Words;
 use proptest::collection::btree_map;
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
-
-use crate::jobs;
 
 /// Numbers as they come, and some of which two are too many.
 fn count() -> impl Strategy<Value = u64> {
@@ -89,7 +88,7 @@ async fn made<T: DeserializeOwned>(request: &JobRequest) -> Result<Vec<T>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_partials_that_workers_make_obey() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let sales = jobs::sales(&jobs::dirty(folder.path())?, 97)?;
+    let sales = jobs::sales(&jobs::dirty(folder.path(), 3_000)?, 97)?;
     for three in made::<Partial>(&sales).await?.windows(3) {
         hold(&three[0], &three[1], &three[2])?;
     }

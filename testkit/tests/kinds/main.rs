@@ -1,7 +1,6 @@
 //! What must hold of every kind, here of `sales` and `wordcount`: the laws of partials, the same bytes whatever happens,
 //! a reducer that can be killed.
 
-mod jobs;
 mod laws;
 mod reducer;
 mod sameness;

@@ -15,22 +15,22 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::broker::{Broker, Queue};
+use autoconnect_common::faults::Killed;
 use autoconnect_common::message::{
     Cancel, Event, JobRequest, Message, Outcome, Partial, Question, Stage, Status, bury,
 };
 use autoconnect_common::{JobId, Shutdown};
-use autoconnect_reducer::faults::{Faults, Killed, Point};
+use autoconnect_reducer::faults::{Faults, Point};
 use autoconnect_reducer::{Config, Error, Summary};
 use autoconnect_testkit::broker::soon;
 use autoconnect_testkit::chaos::{Chaos, Mischief};
 use autoconnect_testkit::cluster::{self, Cluster, End, files_of, results_of};
+use autoconnect_testkit::jobs;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64Mcg;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-
-use crate::jobs;
 
 /// What an old job left where the newest report is.
 const OLD: &[u8] = b"the report of the job before";
@@ -62,7 +62,7 @@ impl Case {
 
     /// A job with side files and some 35 chunks.
     fn sales(folder: &Path) -> Result<Self> {
-        Self::new(&jobs::sales(&jobs::dirty(folder)?, 97)?)
+        Self::new(&jobs::sales(&jobs::dirty(folder, 3_000)?, 97)?)
     }
 
     /// A job with some 30 chunks.

@@ -9,9 +9,8 @@ use autoconnect_common::message::{JobRequest, Status};
 use autoconnect_testkit::broker::Home;
 use autoconnect_testkit::chaos::Mischief;
 use autoconnect_testkit::cluster::{Cluster, Outcome};
+use autoconnect_testkit::jobs;
 use autoconnect_testkit::node::OnNode;
-
-use crate::jobs;
 
 /// Sizes of chunks, in rows or lines: many chunks, some, few, one for each city.
 const SIZES: [u32; 4] = [97, 1_000, 4_096, 100_000];
@@ -41,7 +40,7 @@ impl Case {
 
     /// Both kinds; `sales` from a clean file and from a dirty one.
     async fn all(folder: &Path) -> Result<Vec<Self>> {
-        let dirty = jobs::dirty(folder)?;
+        let dirty = jobs::dirty(folder, 3_000)?;
         let cases = vec![
             Self::new("shipped", |size| jobs::sales(&jobs::shipped(), size)).await?,
             Self::new("dirty", |size| jobs::sales(&dirty, size)).await?,

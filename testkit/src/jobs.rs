@@ -1,4 +1,4 @@
-//! Jobs that several tests ask for.
+//! Jobs that tests ask for.
 
 use std::path::{Path, PathBuf};
 
@@ -11,24 +11,31 @@ use autoconnect_jobs::sales;
 use autoconnect_jobs::sales::request::{Margin, MaxRejects};
 use autoconnect_jobs::settings::Sales;
 use autoconnect_producer::name_job;
-use autoconnect_testkit::wordcount::{self, WordCount};
 use chrono::NaiveDate;
 
+use crate::wordcount::{self, WordCount};
+
+/// The day on which these jobs are asked for.
+pub const TODAY: &str = "2025-06-30";
+
 /// Every kind there is, and one that is not the system's.
-pub(crate) fn registry() -> Registry {
+pub fn registry() -> Registry {
     autoconnect_jobs::registry().with::<WordCount>()
 }
 
 /// The file that comes with the project.
-pub(crate) fn shipped() -> PathBuf {
+pub fn shipped() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/transactions_autoconnect.csv")
 }
 
-/// A file of which every twentieth row is wrong or odd.
-pub(crate) fn dirty(folder: &Path) -> Result<PathBuf> {
+/// A file of `rows` rows, of which every twentieth is wrong or odd.
+///
+/// # Errors
+/// What the system said.
+pub fn dirty(folder: &Path, rows: u64) -> Result<PathBuf> {
     let file = folder.join("dirty.csv");
     let options = Options {
-        rows: 3_000,
+        rows,
         cities: 5,
         dirty: 0.05,
         seed: 7,
@@ -39,19 +46,25 @@ pub(crate) fn dirty(folder: &Path) -> Result<PathBuf> {
 }
 
 /// A report on the sales in `file`, of which any share may be rejected.
-pub(crate) fn sales(file: &Path, chunk_rows: u32) -> Result<JobRequest> {
+///
+/// # Errors
+/// Where the file cannot be read.
+pub fn sales(file: &Path, chunk_rows: u32) -> Result<JobRequest> {
     let usual = Sales {
         chunk_rows,
         max_rejects: MaxRejects::Percent(Percent::from_units(100)),
         margin: Margin::default(),
     };
-    let today = NaiveDate::from_ymd_opt(2025, 6, 30).unwrap_or_default();
+    let today: NaiveDate = TODAY.parse()?;
     let request = usual.request(vec![file.to_owned()], today);
     Ok(name_job::<sales::Sales>(&registry(), &request, None)?)
 }
 
 /// The words of a text.
-pub(crate) fn words(folder: &Path, chunk_lines: u32) -> Result<JobRequest> {
+///
+/// # Errors
+/// What the system said.
+pub fn words(folder: &Path, chunk_lines: u32) -> Result<JobRequest> {
     let file = folder.join("text.txt");
     if !file.exists() {
         wordcount::write_text(&file, 3_000)?;

@@ -1,0 +1,138 @@
+//! A chunk that does harm to whoever works it: [`Mined`] is a kind like any other, but for the chunk that was named.
+//!
+//! Where the mine lies is said once for a process, by [`lay`]: a kind has no state of its own. The program
+//! `mined-worker` is told by its environment, [`MINE`].
+
+use std::hint::black_box;
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use autoconnect_common::kind::{ConcludeError, Cut, Laps, ReportFile, WorkError};
+use autoconnect_common::{Chunk, CutError, Digest, JobKind, Outlet, Seq};
+
+/// The variable that lays a mine in the program `mined-worker`: `<seq>=panic`, `abort`, `memory` or a number of seconds.
+pub const MINE: &str = "AUTOCONNECT_TEST_MINE";
+/// The variable that kills the program `mined-worker` by SIGKILL when that many of its partials were confirmed, before
+/// it acknowledges the last chunk of them.
+pub const KILL: &str = "AUTOCONNECT_TEST_KILL";
+
+/// What is logged just before the harm is done.
+pub const STRUCK: &str = "mine struck";
+
+/// What happens to the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Harm {
+    /// It panics.
+    Panic,
+    /// Its process is ended on the spot.
+    Abort,
+    /// It takes all the memory there is. The process should have a limit.
+    Memory,
+    /// It takes that long, the first time.
+    Sleep(Duration),
+}
+
+/// The chunk that does harm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mine {
+    /// Which one.
+    pub seq: Seq,
+    /// What it does.
+    pub harm: Harm,
+}
+
+impl FromStr for Mine {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unknown = || format!("{MINE}={text:?}: expected <seq>=panic, abort, memory or seconds");
+        let (seq, harm) = text.split_once('=').ok_or_else(unknown)?;
+        let harm = match harm {
+            "panic" => Harm::Panic,
+            "abort" => Harm::Abort,
+            "memory" => Harm::Memory,
+            seconds => Harm::Sleep(Duration::from_secs(seconds.parse().map_err(|_| unknown())?)),
+        };
+        let seq = seq.parse().map_err(|_| unknown())?;
+        Ok(Self { seq, harm })
+    }
+}
+
+static LAID: OnceLock<Mine> = OnceLock::new();
+
+/// Lays the mine of this process; the first one stays.
+pub fn lay(mine: Mine) {
+    let _stays = LAID.set(mine);
+}
+
+impl Harm {
+    fn strike(self) {
+        static SLEPT: AtomicBool = AtomicBool::new(false);
+        match self {
+            Self::Panic => panic!("a mine"),
+            Self::Abort => std::process::abort(),
+            Self::Memory => {
+                let mut hoard = Vec::new();
+                loop {
+                    hoard.push(black_box(vec![1u8; 64 << 20]));
+                }
+            }
+            Self::Sleep(long) => {
+                if !SLEPT.swap(true, Ordering::Relaxed) {
+                    std::thread::sleep(long);
+                }
+            }
+        }
+    }
+}
+
+/// The kind `K`, with a mine in it.
+pub struct Mined<K>(PhantomData<K>);
+
+impl<K: JobKind> JobKind for Mined<K> {
+    const NAME: &'static str = K::NAME;
+    const SCHEMA: u32 = K::SCHEMA;
+    type Request = K::Request;
+    type Facts = K::Facts;
+    type Partial = K::Partial;
+    type Report = K::Report;
+
+    fn inputs(request: &K::Request) -> Vec<PathBuf> {
+        K::inputs(request)
+    }
+
+    fn fingerprint(request: &K::Request) -> Result<Digest, CutError> {
+        K::fingerprint(request)
+    }
+
+    fn cut(request: &K::Request, outlet: &Outlet) -> Result<Cut<K::Facts>, CutError> {
+        K::cut(request, outlet)
+    }
+
+    fn work(chunk: &Chunk) -> Result<K::Partial, WorkError> {
+        if let Some(mine) = LAID.get()
+            && mine.seq == chunk.seq
+        {
+            tracing::warn!(chunk = %chunk.seq, harm = ?mine.harm, "{STRUCK}");
+            mine.harm.strike();
+        }
+        K::work(chunk)
+    }
+
+    fn conclude(
+        facts: K::Facts,
+        partial: K::Partial,
+        missing: &[Seq],
+        laps: &mut Laps,
+    ) -> Result<K::Report, ConcludeError> {
+        K::conclude(facts, partial, missing, laps)
+    }
+
+    fn render(report: &K::Report) -> Vec<ReportFile> {
+        K::render(report)
+    }
+}

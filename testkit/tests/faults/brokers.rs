@@ -1,0 +1,295 @@
+//! Brokers that are killed, stopped, frozen, short of memory or disk, and whose queues somebody meddles with.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use autoconnect_testkit::node::{Ctl, OwnNode};
+use autoconnect_testkit::proxy::Proxy;
+use rand::RngExt as _;
+
+use crate::case::{Case, Line, random, seeds};
+use crate::stage::{Stage, until};
+
+/// How long everybody may take to be back after the broker is.
+const BACK: Duration = Duration::from_secs(15);
+
+/// Waits until every role of the stage takes from its queue again.
+async fn all_back(stage: &Stage, ctl: &Ctl, workers: u64, at_most: Duration) -> Result<()> {
+    let back = || {
+        let counts = |queue| stage.counts(ctl, queue, "consumers").unwrap_or(0);
+        counts("q.chunks") == workers && counts("q.results") == 1 && counts("q.jobs") == 1
+    };
+    until("all to be back", at_most, back).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_5_a_broker_killed_and_stopped_three_times_in_a_job() -> Result<()> {
+    let test = "row_5_a_broker_killed_and_stopped_three_times_in_a_job";
+    let case = Case::sales(10_000, 5).await?;
+    let Some(node) = OwnNode::of(test, None)? else {
+        return Ok(());
+    };
+    for seed in seeds(1)? {
+        let mut rng = random(seed);
+        let stage = Stage::at(node.uri(), test).await?;
+        let _others = (stage.start("reducer")?, stage.start("producer")?);
+        let _workers = stage.workers(2)?;
+        let mut progress = stage.follow(&case.request).await?;
+        let mut line = Line::of(5, "a broker killed and stopped", Some(seed));
+        stage.ask(&case.request).await?;
+        let mut slowest = Duration::ZERO;
+        for share in [1, 2, 3] {
+            progress.reaches(share * rng.random_range(300..500)).await?;
+            let signal = if rng.random_bool(0.5) { "KILL" } else { "TERM" };
+            node.signal(signal)?;
+            node.again()?;
+            let since = Instant::now();
+            all_back(&stage, &node.ctl(), 2, BACK).await?;
+            slowest = slowest.max(since.elapsed());
+            line = line.saw(signal, "");
+        }
+        ensure!(slowest < BACK, "all back after {slowest:?}");
+        let execution = stage.done(&case).await?;
+        line.saw(
+            format!("{:.1}", slowest.as_secs_f64()),
+            "s until all were back at most",
+        )
+        .ends(&execution);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_5_the_command_sees_its_job_to_the_end() -> Result<()> {
+    let test = "row_5_the_command_sees_its_job_to_the_end";
+    let case = Case::sales(10_000, 5).await?;
+    let Some(node) = OwnNode::of(test, None)? else {
+        return Ok(());
+    };
+    for seed in seeds(1)? {
+        let stage = Stage::at(node.uri(), test).await?;
+        let line = Line::of(5, "a broker killed under autoconnect run", Some(seed));
+        let mut run = stage.run(&case, "out")?;
+        let mut run = run.args(["--workers", "2"]).spawn()?;
+        let pause = Duration::from_millis(random(seed).random_range(1_000..5_000));
+        tokio::time::sleep(pause).await;
+        node.signal("KILL")?;
+        node.again()?;
+        let mut status = None;
+        until("autoconnect run to end", Duration::from_secs(90), || {
+            status = run.try_wait().ok().flatten();
+            status.is_some()
+        })
+        .await
+        .inspect_err(|_| drop(run.kill()))?;
+        ensure!(status.is_some_and(|status| status.success()), "{status:?}");
+        let execution = case.check(&stage.path("out"))?;
+        line.saw(format!("{:.1}", pause.as_secs_f64()), "s into the job")
+            .ends(&execution);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_6_a_frozen_broker() -> Result<()> {
+    let case = Case::sales(4_000, 5).await?;
+    let Some(node) = OwnNode::of("row_6_a_frozen_broker", None)? else {
+        return Ok(());
+    };
+    let stage = Stage::at(node.uri(), "row_6_a_frozen_broker").await?;
+    let proxy = Proxy::before(stage.uri()).await?;
+    let start = |name| stage.start_by(name, proxy.uri());
+    let _others = (start("reducer")?, start("producer")?, start("worker")?);
+    let mut progress = stage.follow(&case.request).await?;
+    let line = Line::of(6, "a broker frozen", None);
+    stage.ask(&case.request).await?;
+    progress.moves().await?;
+    node.signal("STOP")?;
+    let since = Instant::now();
+    let noticed = || proxy.given_up(since.into());
+    until("everybody to notice", Duration::from_secs(21), noticed).await?;
+    let line = line.took(since, "until everybody noticed");
+    node.signal("CONT")?;
+    let since = Instant::now();
+    all_back(&stage, &node.ctl(), 1, BACK).await?;
+    let line = line.took(since, "until all were back");
+    let execution = stage.done(&case).await?;
+    line.ends(&execution);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_13_a_disk_alarm_and_a_memory_alarm() -> Result<()> {
+    let test = "row_13_a_disk_alarm_and_a_memory_alarm";
+    let case = Case::sales(10_000, 5).await?;
+    let Some(node) = OwnNode::of(test, None)? else {
+        return Ok(());
+    };
+    let ctl = node.ctl();
+    let stage = Stage::at(node.uri(), test).await?;
+    let _others = (stage.start("reducer")?, stage.start("producer")?);
+    // some 100 chunks a second, on a machine that is quick as well
+    let proxy = Proxy::before(stage.uri()).await?;
+    proxy.slow(Duration::from_millis(5), None);
+    let _worker = stage.start_by("worker", proxy.uri())?;
+    let mut progress = stage.follow(&case.request).await?;
+    let mut line = Line::of(13, "a disk alarm, then a memory alarm", None);
+    stage.ask(&case.request).await?;
+    let alarms: [(&[&str], &[&str]); 2] = [
+        (
+            &["set_disk_free_limit", "900000GB"],
+            &["set_disk_free_limit", "50MB"],
+        ),
+        (
+            &["set_vm_memory_high_watermark", "absolute", "1MB"],
+            &["set_vm_memory_high_watermark", "absolute", "2GB"],
+        ),
+    ];
+    for (raise, clear) in alarms {
+        progress.moves().await?;
+        ctl.run(raise)?;
+        // the reducer still takes what was published before
+        let mut last = progress.now();
+        loop {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            if std::mem::replace(&mut last, progress.now()) == last {
+                break;
+            }
+        }
+        let since = Instant::now();
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        ensure!(progress.now() == last, "it went on under an alarm");
+        ensure!(last < 1_900, "the job was over before the alarm");
+        ctl.run(clear)?;
+        progress.moves().await?;
+        line = line.took(since, "stalled");
+    }
+    proxy.resume();
+    let execution = stage.done(&case).await?;
+    line.ends(&execution);
+    Ok(())
+}
+
+/// Erlang for a binding of the queue of chunks.
+fn binding(stage: &Stage, key: &str) -> String {
+    let resource = |kind, name| {
+        let name = stage.named(name);
+        format!("rabbit_misc:r(<<\"/\">>, {kind}, <<\"{name}\">>)")
+    };
+    let (from, to) = (
+        resource("exchange", "x.chunks"),
+        resource("queue", "q.chunks"),
+    );
+    format!("{{binding, {from}, <<\"{key}\">>, {to}, []}}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_15_a_binding_deleted_and_cities_that_nobody_expects() -> Result<()> {
+    let test = "row_15_a_binding_deleted_and_cities_that_nobody_expects";
+    let case = Case::sales(4_000, 5).await?;
+    for seed in seeds(1)? {
+        let (Some(stage), Some(ctl)) = (Stage::of(test).await?, Ctl::of(test)) else {
+            return Ok(());
+        };
+        let _others = (stage.start("reducer")?, stage.workers(2)?);
+        // so slow that it is amid its chunks
+        let proxy = Proxy::before(stage.uri()).await?;
+        proxy.slow(Duration::ZERO, Some(250_000));
+        let _producer = stage.start_by("producer", proxy.uri())?;
+        let mut progress = stage.follow(&case.request).await?;
+        let line = Line::of(15, "all bindings but one city's deleted", Some(seed));
+        stage.ask(&case.request).await?;
+        progress.reaches(random(seed).random_range(1..100)).await?;
+        let (all, one) = (binding(&stage, "#"), binding(&stage, "sales.paris"));
+        let eval = format!(
+            "{{rabbit_binding:add({one}, <<\"test\">>), rabbit_binding:remove({all}, <<\"test\">>)}}."
+        );
+        let said = ctl.run(&["eval", &eval])?;
+        ensure!(said.trim() == "{ok,ok}", "{said}");
+        let left = 777 - progress.now();
+        ensure!(left > 50, "only {left} chunks were still to come");
+        let execution = stage.done(&case).await?;
+        let bound = ctl.run(&[
+            "list_bindings",
+            "--quiet",
+            "destination_name",
+            "routing_key",
+        ])?;
+        ensure!(!bound.contains(&format!("{}\t#", stage.named("q.chunks"))));
+        line.saw(left, "chunks left to come").ends(&execution);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_16_queues_deleted_under_their_consumers() -> Result<()> {
+    let test = "row_16_queues_deleted_under_their_consumers";
+    let case = Case::sales(4_000, 5).await?;
+    let (Some(stage), Some(ctl)) = (Stage::of(test).await?, Ctl::of(test)) else {
+        return Ok(());
+    };
+    // so slow that most chunks are in the queue
+    let proxy = Proxy::before(stage.uri()).await?;
+    proxy.slow(Duration::from_millis(20), None);
+    let _others = (stage.start("reducer")?, stage.start("producer")?);
+    let _worker = stage.start_by("worker", proxy.uri())?;
+    let mut progress = stage.follow(&case.request).await?;
+    let line = Line::of(16, "q.chunks and q.results deleted", None);
+    stage.ask(&case.request).await?;
+    progress.reaches(10).await?;
+    for queue in ["q.chunks", "q.results"] {
+        ctl.run(&["delete_queue", &stage.named(queue)])?;
+    }
+    let since = Instant::now();
+    all_back(&stage, &ctl, 1, BACK).await?;
+    let line = line.took(since, "until all were back");
+    ensure!(progress.now() < 700, "all chunks were merged before");
+    proxy.resume();
+    stage.ask(&case.request).await?;
+    let execution = stage.done(&case).await?;
+    line.ends(&execution);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_19_all_connections_closed_every_three_seconds() -> Result<()> {
+    let test = "row_19_all_connections_closed_every_three_seconds";
+    let case = Case::sales(10_000, 5).await?;
+    let Some(ctl) = Ctl::of(test) else {
+        return Ok(());
+    };
+    for seed in seeds(1)? {
+        let Some(elsewhere) = Stage::of(test).await? else {
+            return Ok(());
+        };
+        let uri = elsewhere.uri();
+        let vhost = elsewhere.named("closed");
+        let user = uri.trim_start_matches("amqp://").split(':').next();
+        let user = user.context("a user")?;
+        ctl.run(&["add_vhost", &vhost])?;
+        ctl.run(&["set_permissions", "-p", &vhost, user, ".*", ".*", ".*"])?;
+        let stage = Stage::at(&uri.replace("%2f", &vhost), test).await?;
+        let _others = (stage.start("reducer")?, stage.start("producer")?);
+        let _worker = stage.start("worker")?;
+        let line = Line::of(19, "all connections closed every 3 s", Some(seed));
+        stage.ask(&case.request).await?;
+        let mut closed = 0;
+        let execution = {
+            let mut done = std::pin::pin!(stage.done(&case));
+            let mut every = tokio::time::interval(Duration::from_secs(3));
+            loop {
+                tokio::select! {
+                    execution = &mut done => break execution?,
+                    _ = every.tick() => {
+                        ctl.run(&["close_all_connections", "--vhost", &vhost, "a test"])?;
+                        closed += 1;
+                    }
+                }
+            }
+        };
+        ctl.run(&["delete_vhost", &vhost])?;
+        ensure!(closed > 1, "the job was over too soon");
+        line.saw(closed, "times").ends(&execution);
+    }
+    Ok(())
+}

@@ -1,0 +1,274 @@
+//! Programs of a cluster, each a process of its own, around queues of their own on a RabbitMQ node.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use autoconnect_common::broker::rabbitmq::RabbitMq;
+use autoconnect_common::broker::{Broker as _, Queue};
+use autoconnect_common::message::{Event, JobRequest, Status};
+use autoconnect_testkit::broker::soon;
+use autoconnect_testkit::cluster::End;
+use autoconnect_testkit::jobs::TODAY;
+use autoconnect_testkit::node::{Ctl, OnNode};
+use autoconnect_testkit::program::{self, Running};
+use serde::Deserialize;
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+use crate::case::{Case, Execution};
+
+/// How long a job may take before a test gives it up, on a slow and busy machine.
+const LONG: Duration = Duration::from_secs(180);
+/// How often a file is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Queues on a node, and a folder in which programs run.
+pub(crate) struct Stage {
+    folder: TempDir,
+    node: OnNode,
+    /// Ours: to ask for jobs and to listen.
+    pub(crate) broker: RabbitMq,
+}
+
+/// What is left of a job that ended, as the reducer writes it.
+#[derive(Deserialize)]
+struct Tombstone {
+    status: Status,
+    reason: Option<String>,
+}
+
+impl Stage {
+    /// A stage of `test` on the node of all tests, where there is one.
+    pub(crate) async fn of(test: &str) -> Result<Option<Self>> {
+        match OnNode::of(test) {
+            Some(node) => Ok(Some(Self::around(node).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// A stage of `test` on the node at `uri`.
+    pub(crate) async fn at(uri: &str, test: &str) -> Result<Self> {
+        Self::around(OnNode::at(uri.to_owned(), test)).await
+    }
+
+    async fn around(node: OnNode) -> Result<Self> {
+        let broker = RabbitMq::connect(node.options.clone())?;
+        // so that every queue is there
+        let jobs = broker.subscribe(Queue::DeadChunks, 1);
+        soon("the node to answer", jobs).await??;
+        Ok(Self {
+            folder: tempfile::tempdir()?,
+            node,
+            broker,
+        })
+    }
+
+    /// The name of a queue on the node.
+    pub(crate) fn named(&self, name: &str) -> String {
+        self.node.named(name)
+    }
+
+    /// The URI of the node.
+    pub(crate) fn uri(&self) -> &str {
+        &self.node.options.uris[0]
+    }
+
+    /// A file or folder of the stage.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Where the reducer writes.
+    pub(crate) fn results(&self) -> PathBuf {
+        self.path("results")
+    }
+
+    /// A program that was built beside the tests, told where the queues are.
+    pub(crate) fn command(&self, name: &str) -> Result<Command> {
+        self.command_by(name, self.uri())
+    }
+
+    /// The same, by another way: a proxy's.
+    pub(crate) fn command_by(&self, name: &str, uri: &str) -> Result<Command> {
+        let program = program::sibling(env!("CARGO_BIN_EXE_mined-worker"), name)?;
+        Ok(self.told(program::command(program, self.folder.path()), uri))
+    }
+
+    /// Tells a command where the queues are.
+    pub(crate) fn told(&self, mut command: Command, uri: &str) -> Command {
+        command
+            .env("AUTOCONNECT_BROKER__URI", uri)
+            .env("AUTOCONNECT_BROKER__PREFIX", &self.node.options.prefix)
+            .env("AUTOCONNECT_PRODUCER__THREADS", "1");
+        command
+    }
+
+    /// Starts a program that plays a role.
+    pub(crate) fn start(&self, name: &str) -> Result<Running> {
+        Running::start(self.command(name)?, &format!("{name} started"))
+    }
+
+    /// The same, with everything that it logs.
+    pub(crate) fn start_talkative(&self, name: &str) -> Result<Running> {
+        let mut command = self.command(name)?;
+        command.env("AUTOCONNECT_LOG__FILTER", "debug");
+        Running::start(command, &format!("{name} started"))
+    }
+
+    /// The same, by another way.
+    pub(crate) fn start_by(&self, name: &str, uri: &str) -> Result<Running> {
+        Running::start(self.command_by(name, uri)?, &format!("{name} started"))
+    }
+
+    /// Starts so many workers.
+    pub(crate) fn workers(&self, count: usize) -> Result<Vec<Running>> {
+        (0..count).map(|_| self.start("worker")).collect()
+    }
+
+    /// `autoconnect run` of a case, with everybody else elsewhere.
+    pub(crate) fn run(&self, case: &Case, out: &str) -> Result<Command> {
+        let mut run = self.command("autoconnect")?;
+        run.arg("run")
+            .arg(&case.file)
+            .args(["--out", out, "--quiet"]);
+        run.args(["--today", TODAY, "--max-rejects", "100%"]);
+        run.args(["--chunk-rows", &case.chunk_rows.to_string()]);
+        Ok(run)
+    }
+
+    /// Sends a request to the queue of jobs.
+    pub(crate) async fn ask(&self, request: &JobRequest) -> Result<()> {
+        let sent = self.broker.publish(request.to_message()?);
+        Ok(soon("the request taken", sent).await??)
+    }
+
+    /// Follows how many chunks of a job are merged.
+    pub(crate) async fn follow(&self, request: &JobRequest) -> Result<Progress> {
+        let mut events = self
+            .broker
+            .subscribe(Queue::Events(request.job.clone()), 64)
+            .await?;
+        let (tell, done) = watch::channel(0);
+        tokio::spawn(async move {
+            while let Some(event) = events.next().await {
+                let news = Event::from_message(&event.message);
+                event.ack();
+                if let Ok(Event::Progress { done, .. }) = news
+                    && tell.send(done).is_err()
+                {
+                    return;
+                }
+            }
+        });
+        Ok(Progress(done))
+    }
+
+    /// Waits until the reducer says how a job ended, and whoever was told so.
+    pub(crate) async fn ended(&self, request: &JobRequest) -> Result<End> {
+        let tombstone = self
+            .path("state/done")
+            .join(format!("{}.json", request.job));
+        until("the job's end", LONG, || tombstone.exists()).await?;
+        let Tombstone { status, reason } = serde_json::from_slice(&fs::read(tombstone)?)?;
+        Ok(End { status, reason })
+    }
+
+    /// Waits for the end of a case, and checks that it is what one process would give.
+    pub(crate) async fn done(&self, case: &Case) -> Result<Execution> {
+        let end = self.ended(&case.request).await?;
+        ensure!(end.status == Status::Done, "{end:?}");
+        case.check(&self.results())
+    }
+
+    /// How many messages, bytes or consumers a queue of ours has, as `rabbitmqctl list_queues` says; none while the
+    /// broker has not counted them yet.
+    pub(crate) fn counts(&self, ctl: &Ctl, queue: &str, what: &str) -> Result<u64> {
+        let listed = ctl.run(&["list_queues", "--quiet", "name", what])?;
+        let ours = self.named(queue);
+        let mut lines = listed.lines().filter_map(|line| line.split_once('\t'));
+        let (_, count) = lines
+            .find(|(name, _)| *name == ours)
+            .with_context(|| format!("no {ours} in {listed}"))?;
+        match count.trim() {
+            "" => Ok(0),
+            count => count.parse().with_context(|| listed.clone()),
+        }
+    }
+}
+
+impl Drop for Stage {
+    /// Hundreds of queues would weigh on the node, where a test is played with many seeds.
+    fn drop(&mut self) {
+        let many = std::env::var_os("AUTOCONNECT_TEST_SEEDS").is_some();
+        if let Some(ctl) = Ctl::of("").filter(|_| many) {
+            let prefix = &self.node.options.prefix;
+            let ours = format!(
+                "[rabbit_amqqueue:delete(Q, false, false, <<\"test\">>) || Q <- rabbit_amqqueue:list(), \
+                 string:prefix(element(4, element(2, Q)), <<\"{prefix}\">>) =/= nomatch]."
+            );
+            let _only_tidies_up = ctl.run(&["eval", &ours]);
+        }
+    }
+}
+
+/// How many chunks are merged, as far as we were told.
+pub(crate) struct Progress(watch::Receiver<u64>);
+
+impl Progress {
+    /// How many.
+    pub(crate) fn now(&self) -> u64 {
+        *self.0.borrow()
+    }
+
+    /// Waits until they are `count` at least.
+    pub(crate) async fn reaches(&mut self, count: u64) -> Result<()> {
+        let reached = self.0.wait_for(|&done| done >= count);
+        let reached = tokio::time::timeout(LONG, reached).await;
+        reached.with_context(|| format!("{count} chunks were not merged in time"))??;
+        Ok(())
+    }
+
+    /// Waits until they are more than now.
+    pub(crate) async fn moves(&mut self) -> Result<()> {
+        self.reaches(self.now() + 1).await
+    }
+}
+
+/// Waits until something is so.
+pub(crate) async fn until(
+    what: &str,
+    at_most: Duration,
+    mut so: impl FnMut() -> bool,
+) -> Result<()> {
+    let since = Instant::now();
+    while !so() {
+        if since.elapsed() > at_most {
+            bail!("waited {} s for {what}", at_most.as_secs());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
+}
+
+/// Checks that a program that was told to stop does so as it should.
+pub(crate) fn stop(running: &mut Running) -> Result<()> {
+    let status = running.stop()?;
+    ensure!(status.code() == Some(0), "told to stop: {status}");
+    Ok(())
+}
+
+/// Whether `folder` holds nothing but a whole report, the one that `was` there or that of `case`.
+pub(crate) fn whole(folder: &Path, was: Option<&[u8]>, case: &Case) -> Result<()> {
+    match fs::read(folder.join("report.json")) {
+        Ok(found) => ensure!(
+            found == case.report() || was == Some(&found[..]),
+            "the newest report is half of one: {} bytes",
+            found.len()
+        ),
+        Err(_) => ensure!(was.is_none(), "the old report is gone"),
+    }
+    Ok(())
+}
