@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -104,6 +105,31 @@ impl Work {
     /// The size of the file in bytes.
     pub(crate) fn bytes(&self) -> Result<u64> {
         Ok(fs::metadata(&self.file)?.len())
+    }
+
+    /// Puts the file into another folder of the same disk, readable by everybody; its name there.
+    pub(crate) fn share(&self, folder: &Path) -> Result<String> {
+        let name = self.file.file_name().context("a file has a name")?;
+        let shared = folder.join(name);
+        if !shared.exists() {
+            fs::hard_link(&self.file, &shared)?;
+            fs::set_permissions(&shared, fs::Permissions::from_mode(0o644))?;
+        }
+        Ok(name.to_string_lossy().into_owned())
+    }
+
+    /// The request, as the flags of `autoconnect submit`.
+    pub(crate) fn flags(&self) -> [String; 6] {
+        let rows = self.plan.chunk_rows.to_string();
+        [
+            "--today",
+            TODAY,
+            "--max-rejects",
+            "100%",
+            "--chunk-rows",
+            &rows,
+        ]
+        .map(str::to_owned)
     }
 
     /// The request for a job of its own, whatever was asked before under another `run`.
