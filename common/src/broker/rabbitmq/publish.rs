@@ -229,7 +229,6 @@ impl<'a> Flow<'a> {
     /// Settles a confirmation, and all others that are there: a message's return may have come with any of those.
     fn settle(&mut self, first: Sent) -> Result<(), Failure> {
         self.heard = Instant::now();
-        self.session.prove();
         let mut confirmed = vec![first];
         while let Some(Some(sent)) = self.on_the_wire.next().now_or_never() {
             confirmed.push(sent);
@@ -242,6 +241,7 @@ impl<'a> Flow<'a> {
                 Confirmation::Nack(message) => (false, message),
                 Confirmation::NotRequested => (false, None),
             };
+            self.session.prove();
             taken.push((number, is_ack));
             if let Some(message) = message
                 && let Some(id) = message.properties.message_id()
