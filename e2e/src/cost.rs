@@ -28,6 +28,13 @@ pub(crate) struct Options {
     /// Rows of the job
     #[arg(long, default_value_t = 10_000_000)]
     rows: u64,
+    /// Only these programs, separated by commas
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "producer,worker-1,reducer,broker"
+    )]
+    only: Vec<String>,
     /// Another seed, other moments
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -62,7 +69,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     );
     let mut rows = vec![row([&"killed", &"at s", &"restart s", &"job s", &"cost s"])];
     let mut most = f64::MIN;
-    for name in ["producer", "worker-1", "reducer", "broker"] {
+    for name in &options.only {
         for number in 0..options.moments {
             let at = usual.mul_f64(rng.random_range(0.05..0.95));
             let run = format!("{name} {number}");
