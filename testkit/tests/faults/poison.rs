@@ -94,8 +94,8 @@ async fn one_is_lost(test: &str, harm: &str) -> Result<()> {
     ensure!(found == expected, "not the files of one process");
     let one = || {
         stage
-            .counts(&ctl, "q.chunks.dead", "messages")
-            .is_ok_and(|dead| dead == 1)
+            .counts(&ctl, "messages")
+            .is_ok_and(|counts| counts.get("q.chunks.dead") == Some(&1))
     };
     until("the dead chunk", Duration::from_secs(30), one).await?;
     line.saw(deaths, "workers dead")
