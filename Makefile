@@ -2,7 +2,8 @@
 # On a fresh Debian machine, as root, `make test` installs what it needs; elsewhere it says what is missing.
 
 .DEFAULT_GOAL := build
-.PHONY: help build test bench check format lint docs deny data clean
+MINUTES ?= 20
+.PHONY: help build test soak kill-cost backpressure bench check format lint docs deny data clean
 
 help: ## list these words
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -12,6 +13,15 @@ build: ## build every program, optimised, into target/release
 
 test: ## run every test, against a private RabbitMQ node of its own
 	scripts/test
+
+soak: build ## jobs back to back for MINUTES=n while workers, reducer and broker are killed at random
+	target/release/e2e soak --minutes $(MINUTES)
+
+kill-cost: build ## what a kill of each program costs a job of 10 million rows
+	target/release/e2e kill-cost
+
+backpressure: build ## the producer's memory with a file of 2 GB and one slow worker
+	target/release/e2e backpressure
 
 check: format lint docs deny ## everything of the gate but the tests
 

@@ -1,11 +1,10 @@
 //! What may be typed: flags, their manual, and what each command does with them.
 
-use std::io::{self, Write as _};
 use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 
-use autoconnect_common::program;
-use autoconnect_common::settings::{self, Settings, Sources};
+use autoconnect_common::settings::{self, Log, Settings, Sources};
+use autoconnect_common::{JobId, program, telemetry};
 use autoconnect_jobs::sales::request::Encoding;
 use autoconnect_jobs::settings::Limit;
 use chrono::NaiveDate;
@@ -13,7 +12,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
-use crate::{Failure, generate, run};
+use crate::{Failure, generate, operator, print, run};
 
 /// What `autoconnect` reads where it is not told.
 pub const DEFAULT_FILE: &str = "data/transactions_autoconnect.csv";
@@ -37,6 +36,9 @@ Examples:
   autoconnect run janvier.csv fevrier.csv.gz       several files, compressed or not
   zcat export.csv.gz | autoconnect run -           standard input
   autoconnect run export.csv --broker amqp://user:password@localhost/autoconnect --workers 2
+  autoconnect submit /data/export.csv              a job for a cluster, followed to its end
+  autoconnect jobs list                            what the cluster's reducer does and did
+  autoconnect dead list                            chunks that nobody could work, and why
   autoconnect generate --rows 1000000 --dirty 0.02 essai.csv
   autoconnect completions bash > ~/.local/share/bash-completion/completions/autoconnect
 
@@ -85,6 +87,13 @@ enum Command {
     /// Report on files of transactions
     #[command(after_help = AFTER, after_long_help = after_long_help())]
     Run(Run),
+    /// Let a cluster report on files that its producer sees, and follow the job
+    #[command(after_help = AFTER, after_long_help = after_long_help())]
+    Submit(Submit),
+    /// Look at the jobs of a cluster, or cancel one
+    Jobs(Jobs),
+    /// Look at what nobody could work or read, send it once more, or drop it
+    Dead(Dead),
     /// Write a file of transactions that looks real, to try things with
     Generate(Generate),
     /// Print the completions of a shell, to be put where it looks for them
@@ -110,66 +119,218 @@ pub struct Run {
     #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
 
-    /// What stands between fields: , ; or tab [default: told from the header]
-    #[arg(long, value_name = "CHAR", value_parser = delimiter, help_heading = "Reading")]
-    pub delimiter: Option<char>,
-
-    /// How the files' bytes spell text
-    #[arg(long, value_enum, default_value_t, help_heading = "Reading")]
-    pub encoding: EncodingName,
-
-    /// Accept a second row with the same id (by default the first valid row keeps it)
-    #[arg(long, help_heading = "Reading")]
-    pub no_dedup: bool,
-
-    /// The most rejected rows for which there is a report: so many rows, or so many percent [default: 10%]
-    #[arg(long, value_name = "N|P%", help_heading = "Reading")]
-    pub max_rejects: Option<Limit>,
-
-    /// The day after which a date is in the future: accepted, with a warning [default: today]
-    #[arg(long, value_name = "YYYY-MM-DD", value_parser = day, help_heading = "Reading")]
-    pub today: Option<NaiveDate>,
-
-    /// How many rows a chunk has at most [default: 16384]
-    #[arg(long, value_name = "N", value_parser = rows, help_heading = "Working")]
-    pub chunk_rows: Option<NonZeroU32>,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
 
     /// How many workers [default: one for each core; with --broker, those that run elsewhere]
     ///
-    /// With --broker, so many worker processes and a reducer are started for this job and stopped at its end.
+    /// With --broker, so many worker processes and a reducer are started for this job and stopped at its end; without
+    /// this, they must run elsewhere.
     #[arg(short, long, value_name = "N", value_parser = workers, help_heading = "Working")]
     pub workers: Option<NonZeroU16>,
 
-    /// Go through RabbitMQ at this address, as in amqp://user:password@host:5672/vhost (or amqps://)
-    ///
-    /// Without --workers, workers and a reducer must run elsewhere. A password is better kept in a file: see
-    /// AUTOCONNECT_BROKER__URI_FILE.
-    #[arg(short, long, value_name = "URI", value_hint = ValueHint::Url, help_heading = "Working")]
-    pub broker: Option<String>,
+    #[command(flatten)]
+    pub(crate) print: Print,
 
-    /// The authority that signed the broker's certificate, in PEM
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Working")]
-    pub ca: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
 
+/// How files are read, as typed.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Reading")]
+pub(crate) struct Reading {
+    /// What stands between fields: , ; or tab [default: told from the header]
+    #[arg(long, value_name = "CHAR", value_parser = delimiter)]
+    pub(crate) delimiter: Option<char>,
+
+    /// How the files' bytes spell text
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) encoding: EncodingName,
+
+    /// Accept a second row with the same id (by default the first valid row keeps it)
+    #[arg(long)]
+    pub(crate) no_dedup: bool,
+
+    /// The most rejected rows for which there is a report: so many rows, or so many percent [default: 10%]
+    #[arg(long, value_name = "N|P%")]
+    pub(crate) max_rejects: Option<Limit>,
+
+    /// The day after which a date is in the future: accepted, with a warning [default: today]
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
+    pub(crate) today: Option<NaiveDate>,
+
+    /// How many rows a chunk has at most [default: 16384]
+    #[arg(long, value_name = "N", value_parser = rows)]
+    pub(crate) chunk_rows: Option<NonZeroU32>,
+}
+
+/// What is printed, as typed.
+#[derive(Debug, Default, Clone, Copy, Args)]
+#[command(next_help_heading = "Printing")]
+pub(crate) struct Print {
     /// Print nothing unless something goes wrong
-    #[arg(short, long, conflicts_with = "json", help_heading = "Printing")]
-    pub quiet: bool,
+    #[arg(short, long, conflicts_with = "json")]
+    pub(crate) quiet: bool,
 
     /// Print one JSON object instead of the summary
-    #[arg(long, help_heading = "Printing")]
-    pub json: bool,
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Print {
+    /// Whether a person may look at a bar.
+    pub(crate) fn shows_progress(self) -> bool {
+        !self.quiet && !self.json
+    }
+}
+
+/// Where the broker and the settings are, as typed.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Settings")]
+pub(crate) struct Place {
+    /// Go through RabbitMQ at this address, as in amqp://user:password@host:5672/vhost (or amqps://)
+    ///
+    /// A password is better kept in a file: see AUTOCONNECT_BROKER__URI_FILE.
+    #[arg(short, long, global = true, value_name = "URI", value_hint = ValueHint::Url)]
+    pub(crate) broker: Option<String>,
+
+    /// The authority that signed the broker's certificate, in PEM
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) ca: Option<PathBuf>,
 
     /// Log to standard error, by level and module, as in info or producer=debug
-    #[arg(long, value_name = "FILTER", help_heading = "Printing")]
-    pub log: Option<String>,
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
 
     /// The folder with base.toml and the profiles [default: config, if there is one]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Settings")]
-    pub config: Option<PathBuf>,
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) config: Option<PathBuf>,
 
     /// Settings that stand in PROFILE.toml, beside base.toml
-    #[arg(long, value_name = "PROFILE", help_heading = "Settings")]
-    pub profile: Option<String>,
+    #[arg(long, global = true, value_name = "PROFILE")]
+    pub(crate) profile: Option<String>,
+}
+
+/// What `submit` was asked, as typed.
+#[derive(Debug, Args)]
+pub(crate) struct Submit {
+    /// Files and folders to read, in this order, as the cluster's producer sees them
+    #[arg(value_name = "FILE", required = true, value_hint = ValueHint::AnyPath)]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// Print the job's id, and leave the job to the cluster
+    #[arg(long, conflicts_with_all = ["quiet", "json"])]
+    pub(crate) no_wait: bool,
+
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+
+    #[command(flatten)]
+    pub(crate) print: Print,
+
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// What `jobs` was asked, as typed.
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = false)]
+pub(crate) struct Jobs {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(subcommand)]
+    pub(crate) act: JobsAct,
+}
+
+/// The commands of `jobs`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum JobsAct {
+    /// Every job that the reducer knows: those that go on, then those that ended, the newest first
+    List {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// One job: how far it is, or how it ended
+    Status {
+        /// Its id
+        #[arg(value_name = "JOB")]
+        job: JobId,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a job without a report; one of which nothing has come yet is dropped when it comes
+    Cancel {
+        /// Its id
+        #[arg(value_name = "JOB")]
+        job: JobId,
+        /// Why, in a few words
+        #[arg(long, value_name = "TEXT", default_value = "by the operator")]
+        reason: String,
+    },
+}
+
+/// What `dead` was asked, as typed.
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = false)]
+pub(crate) struct Dead {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(subcommand)]
+    pub(crate) act: DeadAct,
+}
+
+/// The commands of `dead`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadAct {
+    /// A line for every chunk that nobody could work and every result that the reducer could not read
+    List {
+        /// Print one JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// One of them: its headers, its reason, its first rows
+    Show {
+        /// Its id, as in sales-0123456789abcdef/0.17
+        #[arg(value_name = "ID")]
+        id: String,
+        /// How many rows
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        rows: usize,
+        /// Write its body, as it is, into this file instead
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        save: Option<PathBuf>,
+    },
+    /// Send them once more; a worker or the reducer may be better now
+    Requeue {
+        #[command(flatten)]
+        selection: Selection,
+        /// Also of jobs that have ended, whose reports do not change any more
+        #[arg(long)]
+        even_if_ended: bool,
+    },
+    /// Remove them for good
+    Drop {
+        #[command(flatten)]
+        selection: Selection,
+    },
+}
+
+/// Which dead messages.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Selection {
+    /// Those with these ids, as in sales-0123456789abcdef/0.17
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// Those of this job
+    #[arg(long, value_name = "JOB")]
+    pub(crate) job: Option<JobId>,
+    /// All of them
+    #[arg(long)]
+    pub(crate) all: bool,
 }
 
 #[derive(Debug, Args)]
@@ -274,6 +435,9 @@ impl Cli {
     pub fn carry_out(self) -> Result<(), Failure> {
         match self.command.unwrap_or_else(|| Command::Run(Run::default())) {
             Command::Run(run) => run::carry_out(run),
+            Command::Submit(submit) => run::submit(submit),
+            Command::Jobs(jobs) => operator::jobs::carry_out(jobs),
+            Command::Dead(dead) => operator::dead::carry_out(dead),
             Command::Generate(asked) => asked.carry_out(),
             Command::Completions { shell } => completions(shell),
             Command::Worker(worker) => run::work(worker),
@@ -287,17 +451,52 @@ impl Run {
     /// # Errors
     /// [`Failure`] for a setting that is unknown.
     pub fn settings(&self) -> Result<Settings, Failure> {
-        read(
-            Sources::of_process(self.config.clone(), self.profile.clone())
-                .flag("broker.uri", self.broker.as_ref())
-                .flag("broker.ca", self.ca.as_ref().map(|path| path.display()))
-                .flag(
-                    "reducer.results",
-                    self.out.as_ref().map(|path| path.display()),
-                )
-                .flag("log.filter", self.log.as_ref())
-                .flag("sales.chunk_rows", self.chunk_rows),
-        )
+        let out = self.out.as_ref().map(|path| path.display());
+        let sources = self.place.sources().flag("reducer.results", out);
+        self.place.read(self.reading.flags(sources))
+    }
+}
+
+impl Submit {
+    /// As [`Run::settings`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn settings(&self) -> Result<Settings, Failure> {
+        self.place.read(self.reading.flags(self.place.sources()))
+    }
+}
+
+impl Reading {
+    fn flags(&self, sources: Sources) -> Sources {
+        sources.flag("sales.chunk_rows", self.chunk_rows)
+    }
+}
+
+impl Place {
+    fn sources(&self) -> Sources {
+        Sources::of_process(self.config.clone(), self.profile.clone())
+            .flag("broker.uri", self.broker.as_ref())
+            .flag("broker.ca", self.ca.as_ref().map(|path| path.display()))
+            .flag("log.filter", self.log.as_ref())
+    }
+
+    /// Gathers the settings of `sources`, and starts the log where one is asked for.
+    fn read(&self, sources: Sources) -> Result<Settings, Failure> {
+        let settings = read(sources)?;
+        if self.log.is_some() {
+            let log: Log = settings.load()?;
+            telemetry::start(&log.filter, log.json);
+        }
+        Ok(settings)
+    }
+
+    /// As [`Run::settings`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn settings(&self) -> Result<Settings, Failure> {
+        self.read(self.sources())
     }
 }
 
@@ -336,11 +535,7 @@ impl Generate {
 fn completions(shell: Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "autoconnect", &mut script);
-    match io::stdout().lock().write_all(&script) {
-        // whoever read us had enough
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(|error| Failure::failed(format!("standard output: {error}"))),
-    }
+    print::out(&String::from_utf8_lossy(&script))
 }
 
 #[cfg(test)]

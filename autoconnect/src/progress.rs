@@ -20,6 +20,17 @@ pub(crate) struct Gauge {
     pub(crate) cut: Arc<Progress>,
     /// Chunks merged or dead.
     pub(crate) merged: AtomicU64,
+    /// Chunks in all; 0 while unknown.
+    pub(crate) chunks: AtomicU64,
+}
+
+/// What the bar measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Measure {
+    /// Bytes of the input, which is cut here.
+    Bytes,
+    /// Chunks, which are cut elsewhere.
+    Chunks,
 }
 
 /// Draws the bar until it is dropped. It costs nothing where nobody looks.
@@ -27,16 +38,19 @@ pub(crate) struct Bar(Option<(ProgressBar, tokio::task::JoinHandle<()>)>);
 
 impl Bar {
     /// A bar on standard error, if that is a terminal and `wanted`.
-    pub(crate) fn start(wanted: bool, gauge: &Arc<Gauge>) -> Self {
+    pub(crate) fn start(wanted: bool, measure: Measure, gauge: &Arc<Gauge>) -> Self {
         if !wanted || !std::io::stderr().is_terminal() {
             return Self(None);
         }
         let bar = ProgressBar::new(0);
-        let template = "{bar:30.green} {bytes}/{total_bytes} · {msg} · reste {eta}";
+        let template = match measure {
+            Measure::Bytes => "{bar:30.green} {bytes}/{total_bytes} · {msg} · reste {eta}",
+            Measure::Chunks => "{bar:30.green} {msg} · reste {eta}",
+        };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
         }
-        let drawing = tokio::spawn(draw(bar.clone(), Arc::clone(gauge)));
+        let drawing = tokio::spawn(draw(bar.clone(), measure, Arc::clone(gauge)));
         Self(Some((bar, drawing)))
     }
 }
@@ -50,21 +64,36 @@ impl Drop for Bar {
     }
 }
 
-async fn draw(bar: ProgressBar, gauge: Arc<Gauge>) {
+async fn draw(bar: ProgressBar, measure: Measure, gauge: Arc<Gauge>) {
     let start = Instant::now();
     let mut frames = tokio::time::interval(FRAME);
     // a job that takes less than a frame draws nothing
     frames.tick().await;
     loop {
         frames.tick().await;
-        let (read, total, rows) = (gauge.cut.read(), gauge.cut.total(), gauge.cut.rows());
-        let a_second = rows as f64 / start.elapsed().as_secs_f64();
-        bar.set_length(total.max(read));
-        bar.set_position(read);
-        bar.set_message(format!(
-            "{} lignes/s · {} chunks",
-            french::whole(a_second as u64),
-            french::whole(gauge.merged.load(Ordering::Relaxed)),
-        ));
+        let merged = gauge.merged.load(Ordering::Relaxed);
+        match measure {
+            Measure::Bytes => {
+                let (read, total, rows) = (gauge.cut.read(), gauge.cut.total(), gauge.cut.rows());
+                let a_second = rows as f64 / start.elapsed().as_secs_f64();
+                bar.set_length(total.max(read));
+                bar.set_position(read);
+                bar.set_message(format!(
+                    "{} lignes/s · {} chunks",
+                    french::whole(a_second as u64),
+                    french::whole(merged),
+                ));
+            }
+            Measure::Chunks => {
+                let chunks = gauge.chunks.load(Ordering::Relaxed);
+                bar.set_length(chunks.max(merged));
+                bar.set_position(merged);
+                let of = match chunks {
+                    0 => String::new(),
+                    chunks => format!(" sur {}", french::whole(chunks)),
+                };
+                bar.set_message(format!("{}{of} chunks", french::whole(merged)));
+            }
+        }
     }
 }

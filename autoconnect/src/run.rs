@@ -6,9 +6,12 @@
 //! --broker URI   producer --+--> RabbitMQ <-- workers and reducer: started here (--workers N), or elsewhere
 //! ```
 //!
+//! `autoconnect submit` asks a cluster for all of it, and only follows the job.
+//!
 //! Either way the job ends with its [`Event::Finished`], and the bytes of the report are the same.
 
 mod cluster;
+mod submit;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,21 +22,21 @@ use std::time::{Duration, Instant};
 use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::broker::{BrokerError, Queue, Subscription};
 use autoconnect_common::message::{Event, JobRequest, Status};
-use autoconnect_common::program::{self, Exit, sentence};
+use autoconnect_common::program::{self, Exit};
 use autoconnect_common::settings::{self, Settings};
-use autoconnect_common::{Broker, CutError, JobId, Registry, Shutdown, telemetry};
+use autoconnect_common::{Broker, JobId, Registry, Shutdown};
 use autoconnect_jobs::sales::{Request, Sales};
 use autoconnect_jobs::settings::{Limit, Sales as SalesSettings, today};
-use autoconnect_producer::ProducerError;
 use autoconnect_worker as worker;
 use tokio::task::JoinSet;
 
-use crate::Failure;
-use crate::cli;
-use crate::progress::{Bar, Gauge};
+use crate::progress::{Bar, Gauge, Measure};
 use crate::summary::{self, Finished};
+use crate::trouble::Trouble;
+use crate::{Failure, cli, contact};
 
 pub use cluster::work;
+pub(crate) use submit::carry_out as submit;
 
 /// How long the roles may take to stop once the job has ended or was given up.
 const GOODBYE: Duration = Duration::from_secs(10);
@@ -61,20 +64,31 @@ struct Plan {
 /// # Errors
 /// [`Failure`]: one sentence and the exit code.
 pub fn carry_out(asked: cli::Run) -> Result<(), Failure> {
+    let print = asked.print;
+    told(print, || {
+        let plan = plan(asked)?;
+        let finished = carry_out_plan(&plan, print.shows_progress())?;
+        Ok((plan.out, finished))
+    })
+}
+
+/// Carries out a job, and prints how it ended.
+fn told(
+    print: cli::Print,
+    job: impl FnOnce() -> Result<(PathBuf, Finished), Failure>,
+) -> Result<(), Failure> {
     let start = Instant::now();
-    let (quiet, json) = (asked.quiet, asked.json);
-    let done = plan(asked).and_then(|plan| Ok((carry_out_plan(&plan, !quiet && !json)?, plan)));
-    let (shown, ended) = match done {
-        Ok((finished, plan)) => {
-            let shown = match (quiet, json) {
+    let (shown, ended) = match job() {
+        Ok((out, finished)) => {
+            let shown = match (print.quiet, print.json) {
                 (true, _) => String::new(),
-                (_, true) => summary::json(&plan.out, &finished, start.elapsed()),
-                _ if !finished.has_report() => String::new(),
-                _ => summary::text(&plan.out, &finished, start.elapsed()),
+                (_, true) => summary::json(&out, &finished, start.elapsed()),
+                _ if !finished.status.has_report() => String::new(),
+                _ => summary::text(&out, &finished, start.elapsed()),
             };
             (shown, verdict(finished))
         }
-        Err(failure) if json => (summary::json_of_failure(&failure), Err(failure)),
+        Err(failure) if print.json => (summary::json_of_failure(&failure), Err(failure)),
         Err(failure) => (String::new(), Err(failure)),
     };
     // whoever reads us may have had enough: the files are written all the same
@@ -96,19 +110,20 @@ fn verdict(finished: Finished) -> Result<(), Failure> {
             format!("the report is incomplete: {}", reason("chunks are missing")),
         )),
         Status::Failed => Err(Failure::failed(reason("the job failed"))),
+        Status::Cancelled => Err(Failure::failed(reason("the job was cancelled"))),
     }
 }
 
 /// Checks flags, settings, input and output folder, before anything is started.
 fn plan(asked: cli::Run) -> Result<Plan, Failure> {
     let settings = asked.settings()?;
-    if asked.log.is_some() {
-        let log: settings::Log = load(&settings)?;
-        telemetry::start(&log.filter, log.json);
-    }
     let registry = Arc::new(autoconnect_jobs::registry());
     let broker: settings::Broker = load(&settings)?;
-    let request = request(&asked, &settings)?;
+    let inputs = match asked.files.as_slice() {
+        [] => vec![PathBuf::from(cli::DEFAULT_FILE)],
+        files => files.to_vec(),
+    };
+    let request = request(&asked.reading, inputs, &settings)?;
     let request = name_job(&registry, &request, broker.uri.is_some())?;
     let reducer: settings::Reducer = load(&settings)?;
     check_folder(&reducer.results)?;
@@ -120,8 +135,8 @@ fn plan(asked: cli::Run) -> Result<Plan, Failure> {
         workers: asked.workers.map(Into::into),
         prefetch: load::<settings::Worker>(&settings)?.prefetch,
         broker,
-        config: asked.config,
-        profile: asked.profile,
+        config: asked.place.config,
+        profile: asked.place.profile,
     })
 }
 
@@ -129,12 +144,12 @@ fn load<T: settings::Section>(settings: &Settings) -> Result<T, Failure> {
     settings.load().map_err(Failure::usage)
 }
 
-fn request(asked: &cli::Run, settings: &Settings) -> Result<Request, Failure> {
+fn request(
+    asked: &cli::Reading,
+    inputs: Vec<PathBuf>,
+    settings: &Settings,
+) -> Result<Request, Failure> {
     let sales: SalesSettings = load(settings)?;
-    let inputs = match asked.files.as_slice() {
-        [] => vec![PathBuf::from(cli::DEFAULT_FILE)],
-        files => files.to_vec(),
-    };
     let usual = sales.request(inputs, asked.today.unwrap_or_else(today));
     Ok(Request {
         delimiter: asked.delimiter,
@@ -150,7 +165,7 @@ fn request(asked: &cli::Run, settings: &Settings) -> Result<Request, Failure> {
 /// Gives the request its job's name; through a broker each run is a job of its own, since a reducer elsewhere may have
 /// ended an equal one before.
 fn name_job(registry: &Registry, request: &Request, anew: bool) -> Result<JobRequest, Failure> {
-    let run = anew.then(|| format!("{}-{:?}", std::process::id(), std::time::SystemTime::now()));
+    let run = anew.then(contact::unheard);
     autoconnect_producer::name_job::<Sales>(registry, request, run.as_deref())
         .map_err(|error| Trouble::Producer(error).into_failure())
 }
@@ -172,59 +187,13 @@ fn check_folder(out: &Path) -> Result<(), Failure> {
 fn carry_out_plan(plan: &Plan, show_progress: bool) -> Result<Finished, Failure> {
     program::run(|shutdown| async move {
         let gauge = Arc::new(Gauge::default());
-        let _bar = Bar::start(show_progress, &gauge);
+        let _bar = Bar::start(show_progress, Measure::Bytes, &gauge);
         let finished = match plan.broker.uri {
             Some(_) => cluster::run(plan, &gauge, &shutdown).await,
             None => embedded(plan, &gauge, &shutdown).await,
         };
         finished.map_err(Trouble::into_failure)
     })
-}
-
-/// Why there is no [`Event::Finished`].
-enum Trouble {
-    Producer(ProducerError),
-    Broker(BrokerError),
-    Role(String),
-    Interrupted,
-}
-
-impl From<BrokerError> for Trouble {
-    fn from(error: BrokerError) -> Self {
-        Self::Broker(error)
-    }
-}
-
-impl Trouble {
-    fn role(error: &(dyn std::error::Error + 'static)) -> Self {
-        Self::Role(sentence(error))
-    }
-
-    fn into_failure(self) -> Failure {
-        match self {
-            Self::Producer(ProducerError::Cut(error)) => refused(&error),
-            Self::Producer(error) => Failure::failed(sentence(&error)),
-            Self::Broker(BrokerError::Refused(why)) => Failure::usage(why),
-            Self::Broker(error) => Failure::failed(sentence(&error)),
-            Self::Role(said) => Failure::failed(said),
-            Self::Interrupted => interrupted(),
-        }
-    }
-}
-
-fn interrupted() -> Failure {
-    Failure::new(
-        Exit::Interrupted,
-        "interrupted before the report was complete",
-    )
-}
-
-fn refused(error: &CutError) -> Failure {
-    match error {
-        CutError::Refused(_) => Failure::usage(sentence(error)),
-        CutError::Failed { .. } => Failure::failed(sentence(error)),
-        CutError::Cancelled => interrupted(),
-    }
 }
 
 /// The roles that were started for this job; each ends when it is told to, and only then.
@@ -271,7 +240,7 @@ async fn reduce<B: Broker>(
     autoconnect_reducer::run(&broker, &registry, config, stop)
         .await
         .map(|_| ())
-        .map_err(|error| Trouble::role(&error))
+        .map_err(|error| Trouble::of(&error))
 }
 
 async fn work_here<B: Broker>(
@@ -283,7 +252,7 @@ async fn work_here<B: Broker>(
     worker::run(&broker, &registry, &config, &stop)
         .await
         .map(|_| ())
-        .map_err(|error| Trouble::role(&error))
+        .map_err(|error| Trouble::of(&error))
 }
 
 /// Produces the job and follows it to its end.
@@ -301,8 +270,8 @@ async fn follow<B: Broker>(
         Some(ended) = roles.join_next() => Err(match ended {
             Ok(Err(trouble)) => trouble,
             Ok(Ok(())) if shutdown.is_cancelled() => Trouble::Interrupted,
-            Ok(Ok(())) => Trouble::Role("a role ended before the job did".to_owned()),
-            Err(death) => Trouble::Role(format!("a role died: {death}")),
+            Ok(Ok(())) => Trouble::Failed("a role ended before the job did".to_owned()),
+            Err(death) => Trouble::Failed(format!("a role died: {death}")),
         }),
         () = shutdown.cancelled() => Err(Trouble::Interrupted),
     }
@@ -311,38 +280,41 @@ async fn follow<B: Broker>(
 async fn produce<B: Broker>(
     broker: &B,
     plan: &Plan,
-    mut events: Subscription,
+    events: Subscription,
     gauge: &Gauge,
     shutdown: &Shutdown,
 ) -> Result<Finished, Trouble> {
-    let cut = Arc::clone(&gauge.cut);
-    let producing = autoconnect_producer::run_job(
-        broker,
-        &plan.registry,
-        &plan.request,
-        plan.threads,
-        cut,
-        shutdown,
-    );
-    let mut producing = std::pin::pin!(producing);
-    let mut produced = false;
+    let producing = async {
+        autoconnect_producer::run_job(
+            broker,
+            &plan.registry,
+            &plan.request,
+            plan.threads,
+            Arc::clone(&gauge.cut),
+            shutdown,
+        )
+        .await
+        .map_err(Trouble::Producer)?;
+        // the job's end is not ours to tell
+        std::future::pending().await
+    };
+    tokio::select! {
+        biased;
+        finished = listen(events, &plan.request.job, gauge) => finished,
+        cut_short = producing => cut_short,
+    }
+}
+
+/// Listens to a job until its end.
+async fn listen(mut events: Subscription, job: &JobId, gauge: &Gauge) -> Result<Finished, Trouble> {
     loop {
-        tokio::select! {
-            biased;
-            event = events.next() => {
-                let event = event.ok_or(BrokerError::Closed)?;
-                let news = Event::from_message(&event.message);
-                event.ack();
-                if let Ok(news) = news
-                    && let Some(finished) = heard(news, &plan.request.job, gauge)
-                {
-                    return Ok(finished);
-                }
-            }
-            manifest = &mut producing, if !produced => {
-                manifest.map_err(Trouble::Producer)?;
-                produced = true;
-            }
+        let event = events.next().await.ok_or(BrokerError::Closed)?;
+        let news = Event::from_message(&event.message);
+        event.ack();
+        if let Ok(news) = news
+            && let Some(finished) = heard(news, job, gauge)
+        {
+            return Ok(finished);
         }
     }
 }
@@ -350,8 +322,11 @@ async fn produce<B: Broker>(
 /// Takes note of an event; gives the job's end back, if that is what it tells.
 fn heard(event: Event, ours: &JobId, gauge: &Gauge) -> Option<Finished> {
     match event {
-        Event::Progress { job, done, .. } if job == *ours => {
+        Event::Progress {
+            job, done, total, ..
+        } if job == *ours => {
             gauge.merged.store(done, Ordering::Relaxed);
+            gauge.chunks.store(total.unwrap_or(0), Ordering::Relaxed);
             None
         }
         Event::Finished {

@@ -130,7 +130,7 @@ impl<B> Spool<B> {
             files::link_whole(&own.join(path), &out.join(path)).map_err(failed(&out.join(path)))?;
         }
         files::sync_folder(out).map_err(failed(out))?;
-        match (finished.has_report(), report) {
+        match (finished.status.has_report(), report) {
             (true, None) => Err(SpoolError::TooLarge(finished.job.clone())),
             _ => Ok(()),
         }
@@ -160,6 +160,10 @@ impl<B: Broker> Broker for Spool<B> {
 
     async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Subscription, BrokerError> {
         self.broker.subscribe(queue, prefetch).await
+    }
+
+    async fn waiting(&self, queue: Queue) -> Result<u64, BrokerError> {
+        self.broker.waiting(queue).await
     }
 
     async fn close(&self) {

@@ -3,18 +3,22 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use autoconnect_common::JobId;
 use autoconnect_common::kind::{Lap, REPORT};
 use autoconnect_common::message::Status;
+use autoconnect_common::program::Exit;
 use autoconnect_jobs::fixed::{Euros, Percent};
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
 use crate::french::{euros, percent, time, whole};
+use crate::print::printable;
 
+/// Characters of a city's name that are shown.
+const NAME: usize = 60;
 /// Cities shown in the ranking; the others are in the report.
 const CITIES: usize = 15;
 
@@ -31,13 +35,6 @@ pub struct Finished {
     pub report: Option<String>,
     /// `execution.json`.
     pub execution: Option<String>,
-}
-
-impl Finished {
-    /// Whether the job ended with a report.
-    pub fn has_report(&self) -> bool {
-        self.status != Status::Failed
-    }
 }
 
 /// The part of `report.json` that is shown; whatever else is in it is ignored.
@@ -82,29 +79,35 @@ struct Execution {
     calculations: Vec<Lap>,
 }
 
-/// `text` as JSON, or the file `name` of the results, where it did not travel.
-fn read<T: for<'de> Deserialize<'de>>(text: Option<&str>, out: &Path, name: &str) -> Option<T> {
+/// The job's own folder of results.
+fn own(out: &Path, job: &JobId) -> PathBuf {
+    out.join("jobs").join(job.as_str())
+}
+
+/// `text` as JSON, or the file `name` of the job's own results, where it did not travel.
+fn read<T: for<'de> Deserialize<'de>>(text: Option<&str>, own: &Path, name: &str) -> Option<T> {
     match text {
         Some(text) => serde_json::from_str(text).ok(),
-        None => serde_json::from_slice(&fs::read(out.join(name)).ok()?).ok(),
+        None => serde_json::from_slice(&fs::read(own.join(name)).ok()?).ok(),
     }
 }
 
 fn report(out: &Path, finished: &Finished) -> Option<Report> {
     finished
+        .status
         .has_report()
-        .then(|| read(finished.report.as_deref(), out, REPORT))
+        .then(|| read(finished.report.as_deref(), &own(out, &finished.job), REPORT))
         .flatten()
 }
 
 fn execution(out: &Path, finished: &Finished) -> Execution {
-    let own = out.join("jobs").join(finished.job.as_str());
+    let own = own(out, &finished.job);
     read(finished.execution.as_deref(), &own, "execution.json").unwrap_or_default()
 }
 
 /// The files of the job, by their path below `out`, sorted, the report first.
 fn written(out: &Path, job: &JobId) -> Vec<String> {
-    let own = out.join("jobs").join(job.as_str());
+    let own = own(out, job);
     let mut found = Vec::new();
     let mut folders = vec![own.clone()];
     while let Some(folder) = folders.pop() {
@@ -129,10 +132,18 @@ pub fn text(out: &Path, finished: &Finished, took: Duration) -> String {
     }
     let files = written(out, &finished.job);
     let (tables, others): (Vec<_>, Vec<_>) = files.iter().partition(|name| name.contains('/'));
-    line(
-        &mut text,
-        format_args!("Fichiers écrits dans {}/", shown(out)),
-    );
+    if files.is_empty() {
+        let job = &finished.job;
+        line(
+            &mut text,
+            format_args!("Fichiers écrits par la grappe, dans jobs/{job}/ de ses résultats"),
+        );
+    } else {
+        line(
+            &mut text,
+            format_args!("Fichiers écrits dans {}/", shown(out)),
+        );
+    }
     for name in others {
         line(&mut text, format_args!("  {name}"));
     }
@@ -188,7 +199,7 @@ impl Report {
             .map(|city| {
                 [
                     city.rang.to_string(),
-                    printable(&city.ville),
+                    printable(city.ville.as_bytes(), NAME),
                     euros(city.ca),
                     city.part.map_or_else(|| "-".to_owned(), percent),
                 ]
@@ -221,18 +232,6 @@ impl Report {
         }
         text.push('\n');
     }
-}
-
-/// A name from the data, without what could move a terminal's cursor.
-fn printable(name: &str) -> String {
-    let visible = |c: char| {
-        !c.is_control()
-            && !matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    name.chars()
-        .map(|c| if visible(c) { c } else { '\u{fffd}' })
-        .take(60)
-        .collect()
 }
 
 fn counts(text: &mut String, title: &str, counts: &BTreeMap<String, u64>) {
@@ -303,10 +302,10 @@ struct Rows {
 
 /// What `--json` prints of a job that ended: status, reason, report, files, rows, times in milliseconds.
 pub fn json(out: &Path, finished: &Finished, took: Duration) -> String {
-    let (status, exit_code) = match finished.status {
-        Status::Done => ("done", 0),
-        Status::Incomplete => ("incomplete", 3),
-        Status::Failed => ("failed", 1),
+    let exit = match finished.status {
+        Status::Done => Exit::Done,
+        Status::Incomplete => Exit::Incomplete,
+        Status::Failed | Status::Cancelled => Exit::Failed,
     };
     let mut times_ms = execution(out, finished).acts_ms;
     times_ms.insert(
@@ -315,11 +314,14 @@ pub fn json(out: &Path, finished: &Finished, took: Duration) -> String {
     );
     let path = |name: &String| out.join(name).display().to_string();
     written_as_json(&Json {
-        status,
-        exit_code,
+        status: finished.status.word(),
+        exit_code: exit.code(),
         job: Some(&finished.job),
         reason: finished.reason.as_deref(),
-        report: finished.has_report().then(|| path(&REPORT.to_owned())),
+        report: finished
+            .status
+            .has_report()
+            .then(|| path(&REPORT.to_owned())),
         files: written(out, &finished.job).iter().map(path).collect(),
         rows: report(out, finished).map(|report| Rows {
             lignes: report.source.lignes,
@@ -333,7 +335,7 @@ pub fn json(out: &Path, finished: &Finished, took: Duration) -> String {
 /// What `--json` prints where no job ended.
 pub(crate) fn json_of_failure(failure: &Failure) -> String {
     written_as_json(&Json {
-        status: "failed",
+        status: Status::Failed.word(),
         exit_code: failure.exit.code(),
         job: None,
         reason: Some(&failure.sentence),
@@ -387,14 +389,14 @@ mod tests {
             said,
             "10 000 lignes lues : 9 998 acceptées, 2 rejetées\n\n\
              CA total : 1 234 567,50 €\n\n  \
-               Rang  Ville                          CA     Part\n     \
-                  1  Lyon               1 000 000,00 €  81,00 %\n     \
-                  2  Saint-\u{fffd}[2JÉtienne    234 567,50 €        -\n\n\
+               Rang  Ville                               CA     Part\n     \
+                  1  Lyon                    1 000 000,00 €  81,00 %\n     \
+                  2  Saint-\\u{1b}[2JÉtienne    234 567,50 €        -\n\n\
              Rejets (rejets.csv)\n  \
                date_invalide  2\n\n\
              Avertissements\n  \
                prix_nul  3\n\n\
-             Fichiers écrits dans nowhere/\n\n\
+             Fichiers écrits par la grappe, dans jobs/sales-0/ de ses résultats\n\n\
              Durée : 30,0 ms\n  \
                lecture et découpe 12,0 ms · calcul (cumulé) 3,5 ms · fusion 200 µs · conclusion 1,0 ms\n  \
                ca_total 10 µs\n"

@@ -136,7 +136,7 @@ async fn half_way(events: &mut Subscription, chunks: u64) -> Result<()> {
                     );
                     return Ok(());
                 }
-                Event::Progress { .. } => {}
+                Event::Progress { .. } | Event::Jobs { .. } => {}
                 Event::Finished { .. } => break,
             }
         }

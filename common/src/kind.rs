@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
@@ -36,6 +37,10 @@ pub trait JobKind: Send + Sync + 'static {
     /// What `conclude` makes of the job; as JSON it is `report.json`.
     type Report: Serialize + DeserializeOwned;
 
+    /// The files and folders that a request names, as it names them: `cut` reads these, and the files right in these
+    /// folders, and nothing else. `-` is standard input.
+    fn inputs(request: &Self::Request) -> Vec<PathBuf>;
+
     /// Tells this request's input from any other, without reading all of it: the job's id is made of it.
     ///
     /// # Errors
@@ -53,6 +58,16 @@ pub trait JobKind: Send + Sync + 'static {
     /// # Errors
     /// [`WorkError`] for a chunk that can never be read: the reducer reports it missing.
     fn work(chunk: &Chunk) -> Result<Self::Partial, WorkError>;
+
+    /// The first `rows` rows of a chunk as text, for a person. A kind whose chunks are not lines of text says how to
+    /// read them.
+    ///
+    /// # Errors
+    /// [`WorkError`] for a chunk that cannot be read.
+    fn show(chunk: &Chunk, rows: usize) -> Result<String, WorkError> {
+        let text = String::from_utf8_lossy(&chunk.body);
+        Ok(text.split_inclusive('\n').take(rows).collect())
+    }
 
     /// Makes the report of the whole job. `missing` names the chunks whose partial never came (normally none).
     ///
@@ -201,6 +216,11 @@ pub trait Kind: Send + Sync {
     fn name(&self) -> &'static str;
     /// [`JobKind::SCHEMA`].
     fn schema(&self) -> u32;
+    /// [`JobKind::inputs`].
+    ///
+    /// # Errors
+    /// [`CutError::Refused`] for a request that is not this kind's.
+    fn inputs(&self, request: &RawValue) -> Result<Vec<PathBuf>, CutError>;
     /// [`JobKind::fingerprint`]; also refuses a request that is not this kind's.
     ///
     /// # Errors
@@ -216,6 +236,11 @@ pub trait Kind: Send + Sync {
     /// # Errors
     /// As there.
     fn work(&self, chunk: &Chunk) -> Result<Box<RawValue>, WorkError>;
+    /// [`JobKind::show`].
+    ///
+    /// # Errors
+    /// As there.
+    fn show(&self, chunk: &Chunk, rows: usize) -> Result<String, WorkError>;
     /// An empty [`Tally`] to merge this kind's partials into.
     fn tally(&self) -> Box<dyn Tally>;
     /// [`JobKind::render`], of a `report.json`.
@@ -271,6 +296,10 @@ impl<K: JobKind> Kind for Erased<K> {
         K::SCHEMA
     }
 
+    fn inputs(&self, request: &RawValue) -> Result<Vec<PathBuf>, CutError> {
+        Ok(K::inputs(&Self::request(request)?))
+    }
+
     fn fingerprint(&self, request: &RawValue) -> Result<Digest, CutError> {
         K::fingerprint(&Self::request(request)?)
     }
@@ -295,6 +324,10 @@ impl<K: JobKind> Kind for Erased<K> {
     fn work(&self, chunk: &Chunk) -> Result<Box<RawValue>, WorkError> {
         let partial = K::work(chunk)?;
         serde_json::value::to_raw_value(&partial).map_err(|error| WorkError(error.to_string()))
+    }
+
+    fn show(&self, chunk: &Chunk, rows: usize) -> Result<String, WorkError> {
+        K::show(chunk, rows)
     }
 
     fn tally(&self) -> Box<dyn Tally> {

@@ -6,6 +6,8 @@
 //! | `partial` | worker -> reducer | `x.results`, `<kind>.<job>` | JSON of the kind |
 //! | `manifest` | producer -> reducer | `x.results`, `<kind>.<job>` | JSON of [`Manifest`] |
 //! | `annex` | producer -> reducer | `x.results`, `<kind>.<job>` | a page of a side file |
+//! | `cancel` | anyone -> reducer | `x.results`, `cancel.<job>` | JSON of [`Cancel`] |
+//! | `question` | anyone -> reducer | `x.results`, `question.<token>` | JSON of [`Question`] |
 //! | `chunk`, dead | worker or broker -> reducer and dead queue | `x.dead`, `dead` | as the chunk, with a `reason` |
 //! | `job` | anyone -> producer | `x.jobs`, `<kind>` | JSON of [`JobRequest`] |
 //! | `event` | any role -> whoever listens | `x.events`, `job.<id>` or `worker.<name>` | JSON of [`Event`] |
@@ -49,7 +51,7 @@ pub struct Message {
     pub key: String,
     /// Tells it from every other; the same for every copy; at most [`MAX_NAME`] bytes.
     pub id: String,
-    /// `chunk`, `partial`, `manifest`, `annex`, `job` or `event`.
+    /// `chunk`, `partial`, `manifest`, `annex`, `cancel`, `question`, `job` or `event`.
     pub kind: String,
     /// What is said about the body.
     pub headers: BTreeMap<String, String>,
@@ -170,6 +172,38 @@ pub fn bury(mut message: Message, reason: &str) -> Message {
         .headers
         .insert("reason".to_owned(), reason.chars().take(500).collect());
     message
+}
+
+/// What is said of a dead chunk that brings no reason with it: the broker gave it up.
+pub const NO_REASON: &str = "every worker that took it died";
+
+/// Why a dead message is dead, as its header says.
+pub fn reason(message: &Message) -> &str {
+    message
+        .headers
+        .get("reason")
+        .map_or(NO_REASON, String::as_str)
+}
+
+/// Turns a dead message into what it was before, to be sent once more: the opposite of [`bury`].
+///
+/// # Errors
+/// [`MessageError`] for one whose headers do not say where it belongs.
+pub fn revive(mut message: Message) -> Result<Message, MessageError> {
+    let of = if message.kind == "chunk" {
+        "key"
+    } else {
+        "job"
+    };
+    let kind: String = message.header("kind")?;
+    let last: String = message.header(of)?;
+    message.key = format!("{kind}.{last}");
+    message.exchange = match message.kind.as_str() {
+        "chunk" => Exchange::Chunks,
+        _ => Exchange::Results,
+    };
+    message.headers.remove("reason");
+    Ok(message)
 }
 
 /// What a worker made of a chunk.
@@ -366,6 +400,68 @@ impl Annex {
     }
 }
 
+/// Somebody's wish that a job should end without a report.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cancel {
+    /// The job.
+    pub job: JobId,
+    /// Why, in a few words; of a longer text the beginning counts.
+    pub reason: String,
+}
+
+impl Cancel {
+    /// The wish as a message to the reducer.
+    ///
+    /// # Errors
+    /// [`serde_json::Error`] where it cannot be written as JSON.
+    pub fn to_message(&self) -> Result<Message, serde_json::Error> {
+        let job = &self.job;
+        Ok(Message {
+            exchange: Exchange::Results,
+            key: format!("cancel.{job}"),
+            id: format!("{job}/cancel"),
+            kind: "cancel".to_owned(),
+            headers: headers([("job", job.to_string())]),
+            body: serde_json::to_vec(self)?.into(),
+        })
+    }
+
+    fn from_message(message: &Message) -> Result<Self, MessageError> {
+        let Self { job, reason } = message.json()?;
+        let reason = reason.chars().take(500).collect();
+        Ok(Self { job, reason })
+    }
+}
+
+/// What somebody asks the reducer: how its jobs go. It answers with [`Event::Jobs`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    /// Whoever listens to the events of a job of this name hears the answer.
+    pub token: JobId,
+    /// The one job that is asked about; all of them where absent.
+    pub job: Option<JobId>,
+}
+
+impl Question {
+    /// The question as a message to the reducer.
+    ///
+    /// # Errors
+    /// [`serde_json::Error`] where it cannot be written as JSON.
+    pub fn to_message(&self) -> Result<Message, serde_json::Error> {
+        let token = &self.token;
+        Ok(Message {
+            exchange: Exchange::Results,
+            key: format!("question.{token}"),
+            id: format!("{token}/question"),
+            kind: "question".to_owned(),
+            headers: BTreeMap::new(),
+            body: serde_json::to_vec(self)?.into(),
+        })
+    }
+}
+
 /// Everything the reducer can be told.
 #[derive(Debug, Clone)]
 pub enum Outcome {
@@ -375,6 +471,8 @@ pub enum Outcome {
     Manifest(Manifest),
     /// A page of a side file.
     Annex(Annex),
+    /// There is to be no report.
+    Cancel(Cancel),
     /// A chunk that nobody could work.
     Dead {
         /// Its job.
@@ -396,17 +494,14 @@ impl Outcome {
             "partial" => Partial::from_message(message).map(Self::Partial),
             "manifest" => message.json().map(Self::Manifest),
             "annex" => Annex::from_message(message).map(Self::Annex),
+            "cancel" => Cancel::from_message(message).map(Self::Cancel),
             "chunk" => Ok(Self::Dead {
                 job: message.header("job")?,
                 seq: message.header("seq")?,
-                reason: message
-                    .headers
-                    .get("reason")
-                    .cloned()
-                    .unwrap_or_else(|| "every worker that took it died".to_owned()),
+                reason: reason(message).to_owned(),
             }),
             other => Err(message.refuse(format!(
-                "type {:?}, expected partial, manifest, annex or chunk",
+                "type {:?}, expected partial, manifest, annex, cancel, question or chunk",
                 other.chars().take(40).collect::<String>()
             ))),
         }
@@ -418,7 +513,30 @@ impl Outcome {
             Self::Partial(partial) => &partial.job,
             Self::Manifest(manifest) => &manifest.job,
             Self::Annex(annex) => &annex.job,
+            Self::Cancel(cancel) => &cancel.job,
             Self::Dead { job, .. } => job,
+        }
+    }
+}
+
+/// Everything that comes to the reducer: news of a job, or a question about jobs, which changes nothing.
+#[derive(Debug, Clone)]
+pub enum Told {
+    /// News of a job.
+    Outcome(Outcome),
+    /// A question.
+    Question(Question),
+}
+
+impl Told {
+    /// What `message` tells or asks the reducer, verified.
+    ///
+    /// # Errors
+    /// [`MessageError`] for anything that is not what it says it is.
+    pub fn from_message(message: &Message) -> Result<Self, MessageError> {
+        match message.kind.as_str() {
+            "question" => message.json().map(Self::Question),
+            _ => Outcome::from_message(message).map(Self::Outcome),
         }
     }
 }
@@ -470,6 +588,63 @@ pub enum Status {
     Incomplete,
     /// There is no report.
     Failed,
+    /// There is no report, because somebody wanted none.
+    Cancelled,
+}
+
+impl Status {
+    /// Whether there is a report.
+    pub fn has_report(self) -> bool {
+        matches!(self, Self::Done | Self::Incomplete)
+    }
+
+    /// The word for it, as in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Incomplete => "incomplete",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// Where a job is in its life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "stage", rename_all = "snake_case")]
+pub enum Stage {
+    /// Results are coming.
+    Open {
+        /// Chunks merged or dead so far.
+        done: u64,
+        /// Chunks in all, once the manifest is known.
+        total: Option<u64>,
+        /// Rows merged so far.
+        rows: u64,
+        /// How long ago the last news came, in milliseconds.
+        idle_ms: u64,
+    },
+    /// Its report is being made or written.
+    Ending,
+    /// It ended.
+    Ended {
+        /// How.
+        status: Status,
+        /// Why there is no report or an incomplete one, in one sentence.
+        reason: Option<String>,
+        /// When, in seconds since 1970.
+        ended_at: u64,
+    },
+}
+
+/// A job, and where it is in its life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobStage {
+    /// The job.
+    pub job: JobId,
+    /// Where it is.
+    #[serde(flatten)]
+    pub stage: Stage,
 }
 
 /// What happens to jobs and workers, told to whoever listens.
@@ -500,6 +675,15 @@ pub enum Event {
         /// `execution.json`.
         execution: Option<String>,
     },
+    /// The answer to a [`Question`].
+    Jobs {
+        /// Its token.
+        token: JobId,
+        /// The jobs asked about that the reducer knows: open ones first, then those that ended, the newest first.
+        jobs: Vec<JobStage>,
+        /// How many more there are, which did not fit.
+        more: u64,
+    },
 }
 
 impl Event {
@@ -508,7 +692,9 @@ impl Event {
     /// # Errors
     /// [`serde_json::Error`] where it cannot be written as JSON.
     pub fn to_message(&self, stamp: u64) -> Result<Message, serde_json::Error> {
-        let (Self::Progress { job, .. } | Self::Finished { job, .. }) = self;
+        let (Self::Progress { job, .. }
+        | Self::Finished { job, .. }
+        | Self::Jobs { token: job, .. }) = self;
         Ok(Message {
             exchange: Exchange::Events,
             key: format!("job.{job}"),

@@ -1,16 +1,20 @@
 //! Plays the first act: cuts a job into chunks and publishes them, manifest last.
 //!
 //! [`run_job`] cuts one job; [`run`] serves the queue of requests, one job at a time; [`play`] does so as a program;
-//! [`name_job`] makes a request that can be sent, [`job_id`] its job's name.
+//! [`name_job`] makes a request that can be sent, [`job_id`] its job's name; [`name_unseen`] one whose input is
+//! elsewhere. `confine` keeps requests inside one folder.
 //!
 //! Promises: at most [`WINDOW_MESSAGES`] messages or [`WINDOW_BYTES`] bytes are on their way to the broker; the manifest
 //! is sent only after every chunk and annex is the broker's; the same request makes the same messages, so a job that was
 //! cut short is simply cut again. It does not know what a chunk holds.
 
+mod confine;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use autoconnect_common::broker::{BrokerError, Queue, Window};
+use autoconnect_common::broker::{BrokerError, Queue, Subscription, Window};
 use autoconnect_common::chunk::MAX_BODY;
 use autoconnect_common::cut::{Item, Progress};
 use autoconnect_common::kind::{Cut, Kind};
@@ -31,6 +35,8 @@ pub const WINDOW_MESSAGES: usize = 16;
 pub const WINDOW_BYTES: usize = 4 << 20;
 /// How many items wait between `cut` and the window.
 const OUTLET_ITEMS: usize = 4;
+/// Events of the job in hand that wait to be read.
+const EVENTS: u16 = 16;
 
 /// Why a job was not cut to its end. Each message is one sentence.
 #[derive(Debug, thiserror::Error)]
@@ -79,13 +85,7 @@ pub fn job_id(kind: &dyn Kind, request: &RawValue, run: Option<&str>) -> Result<
     let fingerprint = kind.fingerprint(request)?;
     let (name, schema) = (kind.name(), kind.schema());
     let all = format!("{name}\n{schema}\n{fingerprint}\n{}", request.get());
-    let mut id = format!("{name}-{}", Digest::of(all.as_bytes()).short(16));
-    if let Some(run) = run {
-        id.push('-');
-        id.push_str(&Digest::of(run.as_bytes()).short(8));
-    }
-    id.parse()
-        .map_err(|error| CutError::Refused(format!("kind {name}: {error}")))
+    named(name, &all, run)
 }
 
 /// A request for a job of the kind `K`, under the name that [`job_id`] gives it.
@@ -98,13 +98,43 @@ pub fn name_job<K: JobKind>(
     run: Option<&str>,
 ) -> Result<JobRequest, ProducerError> {
     let kind = known(registry, K::NAME)?;
-    let request = serde_json::value::to_raw_value(request)
-        .map_err(|error| CutError::Refused(format!("a path that is not UTF-8: {error}")))?;
+    let request = as_json::<K>(request)?;
     Ok(JobRequest {
         job: job_id(kind, &request, run)?,
         kind: K::NAME.to_owned(),
         request,
     })
+}
+
+/// As [`name_job`], for an input that only the cluster's producer sees: the name is made of the request and of `run`,
+/// which no other request has.
+///
+/// # Errors
+/// [`CutError::Refused`] for a request that cannot be sent.
+pub fn name_unseen<K: JobKind>(request: &K::Request, run: &str) -> Result<JobRequest, CutError> {
+    let request = as_json::<K>(request)?;
+    let all = format!("{}\n{}\n{}", K::NAME, K::SCHEMA, request.get());
+    Ok(JobRequest {
+        job: named(K::NAME, &all, Some(run))?,
+        kind: K::NAME.to_owned(),
+        request,
+    })
+}
+
+fn as_json<K: JobKind>(request: &K::Request) -> Result<Box<RawValue>, CutError> {
+    serde_json::value::to_raw_value(request)
+        .map_err(|error| CutError::Refused(format!("a path that is not UTF-8: {error}")))
+}
+
+/// `<kind>-<digits of all>`, and `-<digits of run>`.
+fn named(kind: &str, all: &str, run: Option<&str>) -> Result<JobId, CutError> {
+    let mut id = format!("{kind}-{}", Digest::of(all.as_bytes()).short(16));
+    if let Some(run) = run {
+        id.push('-');
+        id.push_str(&Digest::of(run.as_bytes()).short(8));
+    }
+    id.parse()
+        .map_err(|error| CutError::Refused(format!("kind {kind}: {error}")))
 }
 
 fn known<'r>(registry: &'r Registry, kind: &str) -> Result<&'r dyn Kind, ProducerError> {
@@ -354,6 +384,8 @@ fn written(message: Result<Message, serde_json::Error>) -> Result<Message, Broke
 pub struct Config {
     /// How many threads a cut may use.
     pub threads: usize,
+    /// The folder that every input must be in; anywhere where absent.
+    pub data: Option<PathBuf>,
 }
 
 /// What a serving producer did.
@@ -363,6 +395,8 @@ pub struct Summary {
     pub jobs: u64,
     /// Requests refused.
     pub refused: u64,
+    /// Jobs that ended without a report while they were cut: cancelled, or failed.
+    pub stopped: u64,
 }
 
 /// Plays the role as a program of a cluster: as the settings say, on RabbitMQ, until told to stop. `first` is asked for
@@ -376,7 +410,8 @@ pub async fn play(
     first: Option<JobRequest>,
     shutdown: &Shutdown,
 ) -> Result<(), Failure> {
-    let settings::Producer { threads, .. } = settings.load()?;
+    let settings::Producer { threads, data, .. } = settings.load()?;
+    let config = Config { threads, data };
     let broker = program::connect(settings, "producer")?;
     tracing::info!(threads, "producer started");
     let served = async {
@@ -388,7 +423,7 @@ pub async fn play(
                 () = shutdown.cancelled() => {}
             }
         }
-        run(&broker, &registry, &Config { threads }, shutdown).await
+        run(&broker, &registry, &config, shutdown).await
     };
     let served = served.await;
     broker.close().await;
@@ -398,7 +433,8 @@ pub async fn play(
 }
 
 /// Serves requests for jobs, one at a time, until told to stop: a request is acknowledged once its manifest is the
-/// broker's. A request that can never work is refused with its reason, told to whoever listens, and done with.
+/// broker's. A request that can never work is refused with its reason, told to whoever listens, and done with; one whose
+/// job ends without a report while it is cut is done with as well.
 ///
 /// # Errors
 /// [`ProducerError::Broker`] where the broker does not take our messages.
@@ -425,6 +461,7 @@ pub async fn run<B: Broker>(
                 tracing::error!(%error, "request for a job refused");
                 summary.refused += 1;
             }
+            Err(Served::Ended) => summary.stopped += 1,
             Err(Served::Failed(error)) if error.fate() == Fate::Bury => summary.refused += 1,
             Err(Served::Failed(error)) => {
                 delivery.give_back();
@@ -441,6 +478,14 @@ pub async fn run<B: Broker>(
 enum Served {
     Unreadable(MessageError),
     Failed(ProducerError),
+    /// There will be no report.
+    Ended,
+}
+
+impl<E: Into<ProducerError>> From<E> for Served {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
 }
 
 async fn serve<B: Broker>(
@@ -452,17 +497,19 @@ async fn serve<B: Broker>(
 ) -> Result<(), Served> {
     let request = JobRequest::from_message(message).map_err(Served::Unreadable)?;
     tracing::info!(job_id = %request.job, kind = name(&request.kind), "cutting a job");
-    let progress = Arc::new(Progress::default());
-    match run_job(
-        broker,
-        registry,
-        &request,
-        config.threads,
-        progress,
-        shutdown,
-    )
-    .await
-    {
+    let mut events = tokio::select! {
+        events = broker.subscribe(Queue::Events(request.job.clone()), EVENTS) => events?,
+        () = shutdown.cancelled() => return Err(CutError::Cancelled.into()),
+    };
+    let cut = tokio::select! {
+        biased;
+        ended = ended_without_report(&mut events) => {
+            tracing::warn!(job_id = %request.job, status = ?ended?, "the job ended while it was cut");
+            return Err(Served::Ended);
+        }
+        cut = cut_inside(broker, registry, &request, config, shutdown) => cut,
+    };
+    match cut {
         Ok(manifest) => {
             let chunks = manifest.seqs().count();
             tracing::info!(job_id = %request.job, chunks, refusal = manifest.refusal, "job cut");
@@ -471,11 +518,49 @@ async fn serve<B: Broker>(
         Err(error) => {
             if error.fate() == Fate::Bury {
                 tracing::error!(job_id = %request.job, %error, "job refused");
-                tell(broker, registry, &request, &error)
-                    .await
-                    .map_err(|error| Served::Failed(error.into()))?;
+                tell(broker, registry, &request, &error).await?;
             }
             Err(Served::Failed(error))
+        }
+    }
+}
+
+/// Cuts a job whose inputs are where they must be.
+async fn cut_inside<B: Broker>(
+    broker: &B,
+    registry: &Arc<Registry>,
+    request: &JobRequest,
+    config: &Config,
+    shutdown: &Shutdown,
+) -> Result<Manifest, ProducerError> {
+    if let Some(data) = config.data.clone() {
+        let inputs = known(registry, &request.kind)?.inputs(&request.request)?;
+        tokio::task::spawn_blocking(move || confine::check(&inputs, &data))
+            .await
+            .unwrap_or(Err(CutError::Cancelled))?;
+    }
+    let progress = Arc::new(Progress::default());
+    run_job(
+        broker,
+        registry,
+        request,
+        config.threads,
+        progress,
+        shutdown,
+    )
+    .await
+}
+
+/// Waits until the reducer says that the job of these events has ended without a report; nobody needs its chunks then.
+async fn ended_without_report(events: &mut Subscription) -> Result<Status, BrokerError> {
+    loop {
+        let event = events.next().await.ok_or(BrokerError::Closed)?;
+        let news = Event::from_message(&event.message);
+        event.ack();
+        if let Ok(Event::Finished { status, .. }) = news
+            && !status.has_report()
+        {
+            return Ok(status);
         }
     }
 }

@@ -24,11 +24,17 @@ struct Serving {
 
 impl Serving {
     fn start() -> Self {
+        Self::within(None)
+    }
+
+    /// A producer that reads from `data` only.
+    fn within(data: Option<&Path>) -> Self {
+        let config = config(data);
         let (broker, stop) = (Recorded::over(Embedded::new()), Shutdown::new());
         let (ours, told) = (broker.clone(), stop.clone());
         let running = tokio::spawn(async move {
             let registry = Arc::new(Registry::default().with::<WordCount>());
-            Ok(run(&ours, &registry, &Config { threads: 1 }, &told).await?)
+            Ok(run(&ours, &registry, &config, &told).await?)
         });
         Self {
             broker,
@@ -61,6 +67,13 @@ impl Serving {
             }
         };
         soon("the request to be acknowledged", acked).await
+    }
+}
+
+fn config(data: Option<&Path>) -> Config {
+    Config {
+        threads: 1,
+        data: data.map(Path::to_owned),
     }
 }
 
@@ -113,7 +126,8 @@ async fn a_request_is_acknowledged_after_its_manifest_is_the_brokers() -> Result
         summary
             == Summary {
                 jobs: 1,
-                refused: 0
+                refused: 0,
+                ..Summary::default()
             },
         "{summary:?}"
     );
@@ -172,7 +186,8 @@ async fn a_request_that_can_never_work_ends_its_job_with_the_reason() -> Result<
         summary
             == Summary {
                 jobs: 0,
-                refused: 3
+                refused: 3,
+                ..Summary::default()
             },
         "{summary:?}"
     );
@@ -197,7 +212,7 @@ async fn a_job_that_is_stopped_half_way_is_cut_again_into_the_same_chunks() -> R
 
     let registry = Arc::new(Registry::default().with::<WordCount>());
     let stop = Shutdown::new();
-    let config = Config { threads: 1 };
+    let config = config(None);
     let (running, reading) = (run(&broker, &registry, &config, &stop), async {
         let seen = first.message.clone();
         first.ack();
@@ -229,8 +244,101 @@ async fn a_job_that_is_stopped_half_way_is_cut_again_into_the_same_chunks() -> R
         summary?
             == Summary {
                 jobs: 1,
-                refused: 0
+                refused: 0,
+                ..Summary::default()
             }
+    );
+    Ok(())
+}
+
+/// What was said at the end of a job.
+async fn refusal(results: &mut Subscription) -> Result<String> {
+    let refusal = manifest(results).await?.refusal;
+    refusal.context("a manifest without a refusal")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_reads_from_the_data_folder_only() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data)?;
+    let serving = Serving::within(Some(&data));
+    let mut results = serving.broker.subscribe(Queue::Results, 8).await?;
+    let outside = request(folder.path(), 9, 1)?;
+    let file = folder.path().join("text.txt");
+    std::os::unix::fs::symlink(&file, data.join("text.txt"))?;
+    let linked = request(&data, 0, 1)?;
+    for (job, named) in [(&outside, file.clone()), (&linked, data.join("text.txt"))] {
+        let asked = serving.ask(job).await?;
+        let said = refusal(&mut results).await?;
+        ensure!(
+            said == format!(
+                "input {:?}: expected a file or folder inside the producer's data folder, and no link out of it",
+                named
+            ),
+            "{said}"
+        );
+        serving.acked(&asked).await?;
+    }
+    std::fs::remove_file(data.join("text.txt"))?;
+    let inside = request(&data, 9, 3)?;
+    serving.ask(&inside).await?;
+    ensure!(manifest(&mut results).await?.chunks == [3]);
+    let summary = serving.stop().await?;
+    ensure!((summary.jobs, summary.refused) == (1, 2), "{summary:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_was_cancelled_is_cut_no_further_and_the_next_one_is() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let serving = Serving::start();
+    let broker = serving.broker.clone();
+    let mut results = broker.subscribe(Queue::Results, 8).await?;
+    let mut chunks = broker.subscribe(Queue::Chunks, 1).await?;
+    // more than the queue and the windows hold, so that the producer waits half way
+    let job = request(folder.path(), 300_000, 30_000)?;
+    let asked = serving.ask(&job).await?;
+    next(&mut chunks).await?.ack();
+    let progress = Event::Progress {
+        job: job.job.clone(),
+        done: 1,
+        total: None,
+        rows: 1,
+    };
+    let cancelled = Event::Finished {
+        job: job.job.clone(),
+        status: Status::Cancelled,
+        reason: None,
+        report: None,
+        execution: None,
+    };
+    for (stamp, event) in [progress, cancelled].iter().enumerate() {
+        broker.publish(event.to_message(stamp as u64)?).await?;
+    }
+    serving.acked(&asked).await?;
+    nothing(&mut results).await?;
+    let small = tempfile::tempdir()?;
+    serving.ask(&request(small.path(), 9, 3)?).await?;
+    let draining = async {
+        while let Some(chunk) = chunks.next().await {
+            chunk.ack();
+        }
+    };
+    let manifest = tokio::select! {
+        manifest = manifest(&mut results) => manifest?,
+        () = draining => bail!("the broker was closed"),
+    };
+    ensure!(manifest.chunks == [3], "{manifest:?}");
+    let summary = serving.stop().await?;
+    ensure!(
+        summary
+            == Summary {
+                jobs: 1,
+                stopped: 1,
+                ..Summary::default()
+            },
+        "{summary:?}"
     );
     Ok(())
 }

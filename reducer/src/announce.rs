@@ -1,7 +1,8 @@
 //! Tells whoever listens how jobs go, in the background: merging never waits for a listener or for the broker.
 //!
-//! Progress is dropped while the broker is slow, for newer progress follows. Ends are kept, but only their names: the
-//! report is read from its file when its turn comes, so a broker that is away for hours costs no memory.
+//! Progress is dropped while the broker is slow, for newer progress follows; so are answers, for whoever asked asks
+//! again. Ends are kept, but only their names: the report is read from its file when its turn comes, so a broker that
+//! is away for hours costs no memory.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,7 +15,7 @@ use tokio::sync::mpsc;
 use crate::ending::job_folder;
 use crate::execution::EXECUTION;
 
-/// Progress events that wait for the broker; more are dropped.
+/// Progress and answers that wait for the broker; more are dropped.
 const WAITING: usize = 64;
 
 /// The end of a job, to be announced.
@@ -27,13 +28,13 @@ pub(crate) struct End {
 
 /// Where the reducer puts what is to be announced.
 pub(crate) struct Announcer {
-    progress: mpsc::Sender<Event>,
+    news: mpsc::Sender<Event>,
     ends: mpsc::UnboundedSender<End>,
 }
 
 /// The other side of an [`Announcer`].
 pub(crate) struct Announcements {
-    progress: mpsc::Receiver<Event>,
+    news: mpsc::Receiver<Event>,
     ends: mpsc::UnboundedReceiver<End>,
     results: PathBuf,
     stamp: u64,
@@ -41,23 +42,23 @@ pub(crate) struct Announcements {
 
 /// An announcer, and what publishes its announcements for the reports below `results`.
 pub(crate) fn announcer(results: &Path) -> (Announcer, Announcements) {
-    let (progress, progress_out) = mpsc::channel(WAITING);
+    let (news, news_out) = mpsc::channel(WAITING);
     let (ends, ends_out) = mpsc::unbounded_channel();
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let announcements = Announcements {
-        progress: progress_out,
+        news: news_out,
         ends: ends_out,
         results: results.to_owned(),
         // a reducer that was started again must not use the stamps of the one before
         stamp: since.map_or(0, |since| since.as_secs() << 24),
     };
-    (Announcer { progress, ends }, announcements)
+    (Announcer { news, ends }, announcements)
 }
 
 impl Announcer {
-    /// Announces how far a job has come, if there is room.
-    pub(crate) fn progress(&self, event: Event) {
-        let _dropped_when_full = self.progress.try_send(event);
+    /// Announces how far a job has come, or an answer, if there is room.
+    pub(crate) fn news(&self, event: Event) {
+        let _dropped_when_full = self.news.try_send(event);
     }
 
     /// Announces how a job ended.
@@ -88,7 +89,7 @@ impl Announcements {
         tokio::select! {
             biased;
             Some(end) = self.ends.recv() => Some(self.finished(end).await),
-            Some(progress) = self.progress.recv() => Some(progress),
+            Some(news) = self.news.recv() => Some(news),
             else => None,
         }
     }
@@ -97,8 +98,8 @@ impl Announcements {
         let folder = job_folder(&self.results, &end.job);
         let read = async |name: &str| tokio::fs::read_to_string(folder.join(name)).await.ok();
         let report = match end.status {
-            Status::Failed => None,
-            Status::Done | Status::Incomplete => read(REPORT).await,
+            status if status.has_report() => read(REPORT).await,
+            _ => None,
         };
         Event::Finished {
             report: report.filter(|report| report.len() <= MAX_JSON / 2),

@@ -25,7 +25,7 @@ use autoconnect_common::{JobId, files};
 
 use crate::execution::{Acts, Chunks, EXECUTION, Execution, ms};
 use crate::faults::{Faults, Point};
-use crate::job::{End, Ended};
+use crate::job::{End, Ended, Without};
 use crate::pages::Page;
 use crate::store::Tombstone;
 use crate::trouble::{Doing, Trouble};
@@ -50,7 +50,8 @@ pub(crate) struct Ending {
     report: Option<Vec<u8>>,
     execution: Execution,
     first_news: SystemTime,
-    /// Whether the newest results are to be this job's: not for one of which nobody said what it was.
+    /// Whether the newest results are to be this job's: not for one of which nobody said what it was, or that nobody
+    /// wants.
     newest: bool,
 }
 
@@ -79,14 +80,14 @@ impl Ending {
     ) -> Result<Self, Trouble> {
         let start = Instant::now();
         let mut laps = Laps::default();
-        let concluded = match std::mem::replace(&mut ended.end, End::Failed(String::new())) {
-            End::Failed(reason) => Err(reason),
-            End::Report { missing, lacking } => {
-                report(&mut ended, &missing, &mut laps).map(|files| (files, missing, lacking))
-            }
+        let concluded = match ended.end.clone() {
+            End::Without(without) => Err(without),
+            End::Report { missing, lacking } => report(&mut ended, &missing, &mut laps)
+                .map(|files| (files, missing, lacking))
+                .map_err(Without::failed),
         };
         let (status, reason, mut report_files, missing) = match concluded {
-            Err(reason) => (Status::Failed, Some(reason), Vec::new(), Vec::new()),
+            Err(Without { status, reason }) => (status, Some(reason), Vec::new(), Vec::new()),
             Ok((files, missing, None)) => (Status::Done, None, files, missing),
             Ok((files, missing, lacking)) => (Status::Incomplete, lacking, files, missing),
         };
@@ -140,7 +141,7 @@ impl Ending {
             report,
             execution,
             first_news: ended.figures.first_news,
-            newest: ended.manifest.is_some(),
+            newest: ended.manifest.is_some() && status != Status::Cancelled,
         })
     }
 

@@ -29,6 +29,11 @@ pub(crate) enum Entry<'a> {
         /// Why, in one sentence.
         reason: Cow<'a, str>,
     },
+    /// There is to be no report: somebody wants none.
+    Cancelled {
+        /// Why, in a few words.
+        reason: Cow<'a, str>,
+    },
 }
 
 /// A partial, as [`autoconnect_common::message::Partial`].
@@ -78,6 +83,9 @@ impl<'a> From<&'a Outcome> for Entry<'a> {
                 page: annex.page,
                 digest: annex.body.digest(),
             }),
+            Outcome::Cancel(cancel) => Self::Cancelled {
+                reason: Cow::Borrowed(&cancel.reason),
+            },
             Outcome::Dead { seq, reason, .. } => Self::Dead {
                 seq: *seq,
                 reason: Cow::Borrowed(reason),

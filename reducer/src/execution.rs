@@ -3,7 +3,7 @@
 //! | key | what it says |
 //! |---|---|
 //! | `schema` | `autoconnect.execution/1` |
-//! | `job`, `kind`, `status`, `reason` | which job, how it ended (`done`, `incomplete`, `failed`), and why if not `done` |
+//! | `job`, `kind`, `status`, `reason` | which job, its [`Status`] in a word, and why if it is not `done` |
 //! | `chunks` | `total` (null without a manifest), `merged`, and `missing`: number -> why |
 //! | `rows` | rows merged |
 //! | `duplicates_dropped` | results that came again before the job ended, and were counted once |

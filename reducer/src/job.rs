@@ -11,6 +11,8 @@
 //!     others: the job fails
 //!     dead notice: duplicate (the chunk was worked, and that counts)
 //! ```
+//!
+//! Whatever says that there is to be no report (an inconsistency, a cancellation) is the last thing a job takes in.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -18,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use autoconnect_common::kind::{AddError, Kind, REPORT, Tally};
-use autoconnect_common::message::Manifest;
+use autoconnect_common::message::{Manifest, Status};
 use autoconnect_common::{Digest, JobId, Registry, Seq};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -66,8 +68,38 @@ pub(crate) enum End {
         missing: Vec<Seq>,
         lacking: Option<String>,
     },
-    /// Without a report; why.
-    Failed(String),
+    /// Without a report.
+    Without(Without),
+}
+
+/// Why there is no report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Without {
+    /// [`Status::Failed`] or [`Status::Cancelled`].
+    pub(crate) status: Status,
+    /// In one sentence.
+    pub(crate) reason: String,
+}
+
+impl Without {
+    /// It went wrong.
+    pub(crate) fn failed(reason: impl Into<String>) -> Self {
+        Self {
+            status: Status::Failed,
+            reason: reason.into(),
+        }
+    }
+
+    /// Somebody wants none.
+    fn cancelled(reason: &str) -> Self {
+        Self {
+            status: Status::Cancelled,
+            reason: match reason {
+                "" => "cancelled".to_owned(),
+                reason => format!("cancelled: {reason}"),
+            },
+        }
+    }
 }
 
 /// What a chunk's number stands for, once it was merged.
@@ -93,7 +125,7 @@ pub(crate) struct Job {
     dead: BTreeMap<Seq, String>,
     pages: BTreeMap<String, BTreeMap<u32, Digest>>,
     manifest: Option<Manifest>,
-    failure: Option<String>,
+    without: Option<Without>,
     figures: Figures,
     /// When the last entry came that changed the job.
     last_news: Instant,
@@ -110,7 +142,7 @@ pub(crate) struct Snapshot {
     dead: BTreeMap<Seq, String>,
     pages: BTreeMap<String, BTreeMap<u32, Digest>>,
     manifest: Option<Manifest>,
-    failure: Option<String>,
+    without: Option<Without>,
     figures: Figures,
 }
 
@@ -139,7 +171,7 @@ impl Job {
             dead: BTreeMap::new(),
             pages: BTreeMap::new(),
             manifest: None,
-            failure: None,
+            without: None,
             figures: Figures::default(),
             last_news: Instant::now(),
             changed: false,
@@ -153,9 +185,9 @@ impl Job {
         let beside = match entry {
             Entry::Partial(_) | Entry::Dead { .. } => refused,
             Entry::Page(page) => refused && !self.expects_page(&page.name, page.page),
-            Entry::Manifest(_) | Entry::Failed { .. } => false,
+            Entry::Manifest(_) | Entry::Failed { .. } | Entry::Cancelled { .. } => false,
         };
-        if self.failure.is_some() || beside {
+        if self.without.is_some() || beside {
             return Absorbed::Duplicate;
         }
         let absorbed = match entry {
@@ -164,7 +196,11 @@ impl Job {
             Entry::Page(page) => self.absorb_page(page),
             Entry::Dead { seq, reason } => self.absorb_dead(*seq, reason),
             Entry::Failed { reason } => {
-                self.failure = Some(reason.clone().into_owned());
+                self.without = Some(Without::failed(reason.clone()));
+                Absorbed::News
+            }
+            Entry::Cancelled { reason } => {
+                self.without = Some(Without::cancelled(reason));
                 Absorbed::News
             }
         };
@@ -351,7 +387,7 @@ impl Job {
     }
 
     fn fail(&mut self, reason: String) -> Absorbed {
-        self.failure = Some(reason.clone());
+        self.without = Some(Without::failed(reason.clone()));
         Absorbed::Harmful(Entry::Failed {
             reason: Cow::Owned(reason),
         })
@@ -359,20 +395,20 @@ impl Job {
 
     /// Fails the job for a reason that lies outside it.
     pub(crate) fn give_up(&mut self, reason: String) {
-        self.failure.get_or_insert(reason);
+        self.without.get_or_insert(Without::failed(reason));
     }
 
     /// How the job ends, once nothing more is to come.
     pub(crate) fn end(&self) -> Option<End> {
-        if let Some(failure) = &self.failure {
-            return Some(End::Failed(failure.clone()));
+        if let Some(without) = &self.without {
+            return Some(End::Without(without.clone()));
         }
         let manifest = self.manifest.as_ref()?;
         if !self.lacking_annexes(manifest).is_empty() {
             return None;
         }
         if let Some(refusal) = refusal(manifest) {
-            return Some(End::Failed(refusal));
+            return Some(End::Without(Without::failed(refusal)));
         }
         let seen = self.merged.len() + self.dead.len();
         (seen as u64 == total(manifest)).then(|| self.report(manifest))
@@ -384,11 +420,11 @@ impl Job {
             return end;
         }
         match &self.manifest {
-            None => End::Failed(format!(
+            None => End::Without(Without::failed(format!(
                 "abandoned: nothing came for {waited:?}, and the producer never said its last word"
-            )),
+            ))),
             Some(manifest) => match refusal(manifest) {
-                Some(refusal) => End::Failed(refusal),
+                Some(refusal) => End::Without(Without::failed(refusal)),
                 None => self.report(manifest),
             },
         }
@@ -466,7 +502,7 @@ impl Job {
             && self.dead.is_empty()
             && self.pages.is_empty()
             && self.manifest.is_none()
-            && self.failure.is_none()
+            && self.without.is_none()
     }
 
     /// How long ago the last news came.
@@ -474,12 +510,15 @@ impl Job {
         self.last_news.elapsed()
     }
 
-    /// Chunks merged or dead, chunks in all once that is known, and rows merged, if any of it changed since last asked.
+    /// Chunks merged or dead, chunks in all once that is known, and rows merged.
+    pub(crate) fn counts(&self) -> (u64, Option<u64>, u64) {
+        let done = (self.merged.len() + self.dead.len()) as u64;
+        (done, self.manifest.as_ref().map(total), self.figures.rows)
+    }
+
+    /// As [`Job::counts`], if any of it changed since last asked.
     pub(crate) fn progress(&mut self) -> Option<(u64, Option<u64>, u64)> {
-        std::mem::take(&mut self.changed).then(|| {
-            let done = (self.merged.len() + self.dead.len()) as u64;
-            (done, self.manifest.as_ref().map(total), self.figures.rows)
-        })
+        std::mem::take(&mut self.changed).then(|| self.counts())
     }
 
     /// The job as it is now.
@@ -495,7 +534,7 @@ impl Job {
             dead: self.dead.clone(),
             pages: self.pages.clone(),
             manifest: self.manifest.clone(),
-            failure: self.failure.clone(),
+            without: self.without.clone(),
             figures: self.figures.clone(),
         })
     }
@@ -522,7 +561,7 @@ impl Job {
         job.dead = snapshot.dead;
         job.pages = snapshot.pages;
         job.manifest = snapshot.manifest;
-        job.failure = snapshot.failure;
+        job.without = snapshot.without;
         job.figures = snapshot.figures;
         Ok(job)
     }

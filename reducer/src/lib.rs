@@ -9,8 +9,11 @@
 //!  readable? --no--> published to x.dead "results" with the reason, then acknowledged
 //!     |yes
 //!     v
-//!  job ended? --yes--> late: acknowledged, dropped (a manifest: how the job ended is announced again)
+//!  a question? --yes--> answered by an event, acknowledged
 //!     |no
+//!     v
+//!  job ended? --yes--> late: acknowledged, dropped; how the job ended is announced again (to a manifest or a
+//!     |no               cancellation at once; to anything else, where there is no report, at most once a tick)
 //!     v
 //!  absorb ---refused---> buried, as above                     (not in the manifest, another kind or schema)
 //!     |  \---duplicate--> counted; acknowledged after the next flush (the first copy may not be durable yet)
@@ -30,8 +33,11 @@
 //! ```
 //!
 //! A job ends when its manifest and every page of its side files came, and every chunk is merged or dead; or when it
-//! fails. A dead chunk does not hold the job up: the report says what it lacks. Its partial, if one comes after all
-//! before that end, counts; after the end nothing does.
+//! fails or is cancelled, which it can be before anything of it came: the tombstone then drops what comes. A dead chunk
+//! does not hold the job up: the report says what it lacks. Its partial, if one comes after all before that end, counts;
+//! after the end nothing does.
+//!
+//! A job that ended is forgotten once somebody removes its own folder of results: asked for again, it runs again.
 //!
 //! # Killed at any moment
 //!
@@ -127,6 +133,8 @@ pub struct Summary {
     pub incomplete: u64,
     /// Jobs without a report.
     pub failed: u64,
+    /// Jobs that nobody wanted any more.
+    pub cancelled: u64,
     /// Partials that were merged.
     pub merged: u64,
     /// Results that came again while their job was open.
@@ -199,10 +207,17 @@ pub async fn play(
     registry: &Registry,
     shutdown: Shutdown,
 ) -> Result<(), Failure> {
-    let settings::Reducer { state, results } = settings.load()?;
+    let settings::Reducer {
+        state,
+        results,
+        abandon_after,
+    } = settings.load()?;
     let broker = program::connect(settings, "reducer")?;
     tracing::info!(state = %state.display(), results = %results.display(), "reducer started");
-    let config = Config::durable(results, state);
+    let config = Config {
+        abandon_after,
+        ..Config::durable(results, state)
+    };
     let reduced = run(&broker, registry, config, shutdown).await;
     broker.close().await;
     let summary = reduced.map_err(|error| Failure::of(&error))?;

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use autoconnect_common::broker::{Delivery, Subscription};
-use autoconnect_common::message::{Event, Exchange, Message, Outcome, Status};
+use autoconnect_common::message::{
+    Event, Exchange, JobStage, Message, Outcome, Question, Stage, Status, Told,
+};
 use autoconnect_common::{Broker, JobId, Registry, Shutdown};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -31,6 +33,8 @@ const TICK: Duration = Duration::from_millis(200);
 const BURYING: usize = 64;
 /// Tombstones a reducer without a state folder remembers.
 const REMEMBERED: usize = 4096;
+/// The most jobs in one answer; of each the first characters of its reason.
+const ANSWERED: (usize, usize) = (1000, 500);
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -46,6 +50,23 @@ enum Phase {
         attempt: u32,
         at: Instant,
     },
+}
+
+impl Phase {
+    fn stage(&self) -> Stage {
+        match self {
+            Self::Open(job) => {
+                let (done, total, rows) = job.counts();
+                Stage::Open {
+                    done,
+                    total,
+                    rows,
+                    idle_ms: u64::try_from(job.idle().as_millis()).unwrap_or(u64::MAX),
+                }
+            }
+            Self::Ending | Self::Waiting { .. } => Stage::Ending,
+        }
+    }
 }
 
 /// What a thread that ends a job hands back.
@@ -65,7 +86,9 @@ pub(crate) struct Reducer<'r, B> {
     store: Option<Store>,
     volatile_pages: VolatilePages,
     jobs: HashMap<JobId, Phase>,
-    ended: BTreeMap<JobId, (Status, Option<String>)>,
+    ended: BTreeMap<JobId, Tombstone>,
+    /// Jobs without a report of which something came late: whoever still makes it is to hear of their end.
+    pointless: HashSet<JobId>,
     /// Deliveries whose outcome is not durable yet.
     unsettled: Vec<Delivery>,
     commit_at: Option<Instant>,
@@ -109,6 +132,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
             volatile_pages: VolatilePages::default(),
             jobs: HashMap::new(),
             ended: BTreeMap::new(),
+            pointless: HashSet::new(),
             unsettled: Vec::new(),
             commit_at: None,
             failed_commits: 0,
@@ -124,13 +148,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
     /// Takes up what was found in the state folder.
     fn go_on(&mut self, found: Found) {
         for tombstone in found.tombstones {
-            let Tombstone {
-                job,
-                status,
-                reason,
-                ..
-            } = tombstone;
-            self.ended.insert(job, (status, reason));
+            self.ended.insert(tombstone.job.clone(), tombstone);
         }
         for job in found.unannounced {
             self.announce(&job);
@@ -213,12 +231,16 @@ impl<'r, B: Broker> Reducer<'r, B> {
 
     /// Takes one delivery in.
     fn take(&mut self, delivery: Delivery) {
-        let outcome = match Outcome::from_message(&delivery.message) {
-            Ok(outcome) => outcome,
+        let outcome = match Told::from_message(&delivery.message) {
+            Ok(Told::Outcome(outcome)) => outcome,
+            Ok(Told::Question(question)) => {
+                self.answer(&question);
+                return delivery.ack();
+            }
             Err(error) => return self.bury(delivery, &error.to_string()),
         };
         let id = outcome.job();
-        if self.ended.contains_key(id) {
+        if self.ended.contains_key(id) && !self.forgets(&outcome) {
             return self.take_late(delivery, &outcome);
         }
         let fresh = || Phase::Open(Box::new(Job::new(id.clone())));
@@ -288,14 +310,73 @@ impl<'r, B: Broker> Reducer<'r, B> {
         }
     }
 
-    /// Drops a result of a job that ended. A manifest means that somebody asked for the job again: tell how it ended.
+    /// Whether a job that ended is to begin anew with `outcome`: somebody removed its results.
+    fn forgets(&mut self, outcome: &Outcome) -> bool {
+        let id = outcome.job();
+        // a folder that cannot be looked at is not one that was removed
+        let there = job_folder(&self.place.results, id)
+            .try_exists()
+            .unwrap_or(true);
+        if there || matches!(outcome, Outcome::Cancel(_)) {
+            return false;
+        }
+        tracing::info!(job_id = %id, "its results were removed: the job begins anew");
+        self.ended.remove(id);
+        if let Some(store) = &mut self.store {
+            store.reopen(id);
+        }
+        true
+    }
+
+    /// Drops a result of a job that ended. A manifest means that somebody asked for the job again, a cancellation that
+    /// somebody wants it to end: tell how it ended. Anything else means that somebody may still be making a job without
+    /// a report: tell soon.
     fn take_late(&mut self, delivery: Delivery, outcome: &Outcome) {
+        let id = outcome.job();
         self.summary.late += 1;
-        tracing::debug!(job_id = %outcome.job(), id = delivery.message.id, "late result dropped");
-        if matches!(outcome, Outcome::Manifest(_)) {
-            self.announce(outcome.job());
+        tracing::debug!(job_id = %id, id = delivery.message.id, "late result dropped");
+        if matches!(outcome, Outcome::Manifest(_) | Outcome::Cancel(_)) {
+            self.announce(id);
+        } else if self.ended.get(id).is_some_and(|e| !e.status.has_report()) {
+            self.pointless.insert(id.clone());
         }
         delivery.ack();
+    }
+
+    /// Answers a question; how a job ended that is asked about by name is announced again as well.
+    fn answer(&self, question: &Question) {
+        let asked = |id: &JobId| question.job.as_ref().is_none_or(|job| job == id);
+        let open = self.jobs.iter().filter(|(id, _)| asked(id));
+        let mut open: Vec<JobStage> = open
+            .map(|(id, phase)| JobStage {
+                job: id.clone(),
+                stage: phase.stage(),
+            })
+            .collect();
+        open.sort_by(|a, b| a.job.cmp(&b.job));
+        let mut ended: Vec<&Tombstone> = self.ended.values().filter(|t| asked(&t.job)).collect();
+        ended.sort_by(|a, b| (b.ended_at, &a.job).cmp(&(a.ended_at, &b.job)));
+        let (most, characters) = ANSWERED;
+        let all = open.len() + ended.len();
+        let ended = ended.into_iter().map(|tombstone| JobStage {
+            job: tombstone.job.clone(),
+            stage: Stage::Ended {
+                status: tombstone.status,
+                reason: tombstone
+                    .reason
+                    .as_ref()
+                    .map(|reason| reason.chars().take(characters).collect()),
+                ended_at: tombstone.ended_at,
+            },
+        });
+        self.announcer.news(Event::Jobs {
+            token: question.token.clone(),
+            jobs: open.into_iter().chain(ended).take(most).collect(),
+            more: all.saturating_sub(most) as u64,
+        });
+        if let Some(job) = &question.job {
+            self.announce(job);
+        }
     }
 
     /// Hands a message that is not what it should be to the operator, and acknowledges it after that.
@@ -445,13 +526,14 @@ impl<'r, B: Broker> Reducer<'r, B> {
             Status::Done => self.summary.done += 1,
             Status::Incomplete => self.summary.incomplete += 1,
             Status::Failed => self.summary.failed += 1,
+            Status::Cancelled => self.summary.cancelled += 1,
         }
         self.jobs.remove(&job);
         if self.ended.len() >= REMEMBERED && self.store.is_none() {
             self.ended.pop_first();
         }
-        self.ended
-            .insert(job.clone(), (ending.status, ending.reason));
+        let tombstone = Tombstone::new(job.clone(), ending.status, ending.reason);
+        self.ended.insert(job.clone(), tombstone);
         self.announce(&job);
         self.config.faults.at(Point::Announced)?;
         if let Some(mut store) = self.store.take() {
@@ -493,24 +575,27 @@ impl<'r, B: Broker> Reducer<'r, B> {
     }
 
     fn announce(&self, job: &JobId) {
-        if let Some((status, reason)) = self.ended.get(job) {
+        if let Some(tombstone) = self.ended.get(job) {
             self.announcer.end(announce::End {
                 job: job.clone(),
-                status: *status,
-                reason: reason.clone(),
+                status: tombstone.status,
+                reason: tombstone.reason.clone(),
             });
         }
     }
 
-    /// Tells progress, tries publications again, ends abandoned jobs.
+    /// Tells progress, and ends that somebody missed; tries publications again, ends abandoned jobs.
     fn tick(&mut self) {
+        for job in std::mem::take(&mut self.pointless) {
+            self.announce(&job);
+        }
         let now = Instant::now();
         let mut abandoned = Vec::new();
         for (id, phase) in &mut self.jobs {
             match phase {
                 Phase::Open(job) => {
                     if let Some((done, total, rows)) = job.progress() {
-                        self.announcer.progress(Event::Progress {
+                        self.announcer.news(Event::Progress {
                             job: id.clone(),
                             done,
                             total,

@@ -5,7 +5,8 @@
 //! <state>/jobs/<job>/journal.<n>    entries since snapshot n (see `journal`)
 //! <state>/jobs/<job>/snapshot       the job as it was when journal n was begun; absent at first, with n = 0
 //! <state>/jobs/<job>/pages/<name>.<page>
-//! <state>/done/<job>.json           a tombstone: the job ended, and whatever still comes of it is dropped
+//! <state>/done/<job>.json           a tombstone: the job ended, and whatever still comes of it is dropped, for as
+//!                                   long as its results are there
 //! ```
 
 use std::collections::{BTreeSet, HashMap};
@@ -76,6 +77,8 @@ pub(crate) struct Store {
     _lock: File,
     journals: HashMap<JobId, Numbered>,
     dirty: BTreeSet<JobId>,
+    /// Jobs whose tombstones are to go.
+    reopened: BTreeSet<JobId>,
     pages: Vec<(PathBuf, Bytes)>,
     snapshot_after: u64,
     faults: Faults,
@@ -121,6 +124,7 @@ impl Store {
             _lock: lock,
             journals: HashMap::new(),
             dirty: BTreeSet::new(),
+            reopened: BTreeSet::new(),
             pages: Vec::new(),
             snapshot_after: snapshot_after.unwrap_or(SNAPSHOT_AFTER),
             faults,
@@ -218,9 +222,15 @@ impl Store {
         self.pages.push((path, body.clone()));
     }
 
+    /// Lets a job that ended begin anew; [`Store::commit`] removes its tombstone, before anything else of it is
+    /// durable.
+    pub(crate) fn reopen(&mut self, job: &JobId) {
+        self.reopened.insert(job.clone());
+    }
+
     /// Whether anything waits for a commit.
     pub(crate) fn is_dirty(&self) -> bool {
-        !self.dirty.is_empty()
+        !self.dirty.is_empty() || !self.reopened.is_empty()
     }
 
     /// Makes everything gathered durable: pages first, then the journal entries that name them. Blocks.
@@ -228,6 +238,7 @@ impl Store {
     /// # Errors
     /// [`Trouble`]; committing can then be tried again.
     pub(crate) fn commit(&mut self) -> Result<(), Trouble> {
+        self.remove_tombstones()?;
         self.write_pages()?;
         while let Some(job) = self.dirty.first().cloned() {
             if let Some(numbered) = self.journals.get_mut(&job) {
@@ -240,6 +251,26 @@ impl Store {
             self.dirty.remove(&job);
         }
         Ok(self.faults.at(Point::JournalFlushed)?)
+    }
+
+    /// A journal beside a tombstone is taken for one of a job that ended: the tombstones go first.
+    fn remove_tombstones(&mut self) -> Result<(), Trouble> {
+        if self.reopened.is_empty() {
+            return Ok(());
+        }
+        for job in &self.reopened {
+            let path = tombstone_path(&self.folder, job);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(error).doing(|| format!("remove the tombstone {}", path.display()));
+                }
+                _ => {}
+            }
+        }
+        let done = self.folder.join("done");
+        files::sync_folder(&done).doing(|| format!("flush {}", done.display()))?;
+        self.reopened.clear();
+        Ok(())
     }
 
     fn write_pages(&mut self) -> Result<(), Trouble> {

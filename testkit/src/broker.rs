@@ -201,6 +201,37 @@ pub async fn no_more_is_delivered_than_asked_for<H: Home>(home: &H) -> Result<()
     Ok(())
 }
 
+/// A queue says how many messages wait in it; those in somebody's hands do not wait.
+///
+/// # Errors
+/// Where the promise is broken.
+pub async fn a_queue_says_how_many_messages_wait<H: Home>(home: &H) -> Result<()> {
+    let broker = home.connect().await?;
+    let waiting = async |expected: u64| {
+        let counted = async {
+            while broker.waiting(Queue::Jobs).await? != expected {
+                tokio::task::yield_now().await;
+            }
+            anyhow::Ok(())
+        };
+        soon("the right number of messages waiting", counted).await?
+    };
+    waiting(0).await?;
+    for n in 0..3 {
+        let sent = message(Exchange::Jobs, "sales", &n.to_string(), "x");
+        publish(&broker, sent).await?;
+    }
+    waiting(3).await?;
+    let mut subscription = broker.subscribe(Queue::Jobs, 2).await?;
+    let held = [
+        next(&mut subscription).await?,
+        next(&mut subscription).await?,
+    ];
+    waiting(1).await?;
+    drop((held, subscription));
+    waiting(3).await
+}
+
 /// Consumers of one queue share it: all get some, and none gets what another has.
 ///
 /// # Errors
@@ -569,6 +600,7 @@ macro_rules! broker_suite {
                 an_acknowledged_message_never_comes_back
                 a_delivery_without_an_acknowledgement_comes_again
                 no_more_is_delivered_than_asked_for
+                a_queue_says_how_many_messages_wait
                 consumers_share_a_queue
                 what_always_comes_back_ends_dead
                 a_full_queue_makes_publishers_wait

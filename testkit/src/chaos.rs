@@ -246,6 +246,10 @@ impl<B: Broker> Broker for Chaos<B> {
         Ok(Subscription::new(stream))
     }
 
+    async fn waiting(&self, queue: Queue) -> Result<u64, BrokerError> {
+        self.broker.waiting(queue).await
+    }
+
     async fn close(&self) {
         self.broker.close().await;
     }

@@ -167,6 +167,7 @@ impl Cluster {
         }
         let config = producer::Config {
             threads: self.threads,
+            data: None,
         };
         let (broker, registry, stop) = all();
         roles.spawn(async move {

@@ -5,6 +5,7 @@
 
 use std::hint::black_box;
 use std::marker::PhantomData;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -99,6 +100,10 @@ impl<K: JobKind> JobKind for Mined<K> {
     type Facts = K::Facts;
     type Partial = K::Partial;
     type Report = K::Report;
+
+    fn inputs(request: &K::Request) -> Vec<PathBuf> {
+        K::inputs(request)
+    }
 
     fn fingerprint(request: &K::Request) -> Result<Digest, CutError> {
         K::fingerprint(request)

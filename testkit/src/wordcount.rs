@@ -57,6 +57,10 @@ impl JobKind for WordCount {
     type Partial = Words;
     type Report = Report;
 
+    fn inputs(request: &Request) -> Vec<PathBuf> {
+        request.files.clone()
+    }
+
     fn fingerprint(request: &Request) -> Result<Digest, CutError> {
         let mut told = String::new();
         for file in &request.files {

@@ -43,6 +43,7 @@ fn every_block_of_the_page_is_code_that_exists() -> Result<()> {
         "struct Facts",
         "type Words",
         "struct Report",
+        "fn inputs",
         "fn fingerprint",
         "fn cut",
         "fn work",

@@ -1,6 +1,7 @@
 //! A worker: what it makes of chunks, good and bad, and when it acknowledges them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,10 @@ impl JobKind for Fussy {
     type Facts = ();
     type Partial = u64;
     type Report = ();
+
+    fn inputs(_: &()) -> Vec<PathBuf> {
+        Vec::new()
+    }
 
     fn fingerprint(_: &()) -> Result<Digest, CutError> {
         Err(CutError::Cancelled)
@@ -221,6 +226,10 @@ impl Broker for Silent {
 
     async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Subscription, BrokerError> {
         self.broker.subscribe(queue, prefetch).await
+    }
+
+    async fn waiting(&self, queue: Queue) -> Result<u64, BrokerError> {
+        self.broker.waiting(queue).await
     }
 
     async fn close(&self) {

@@ -3,24 +3,22 @@
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use autoconnect_common::broker::rabbitmq::RabbitMq;
-use autoconnect_common::broker::{Broker as _, BrokerError, Queue};
+use autoconnect_common::broker::{Broker as _, Queue};
 use autoconnect_common::kind::REPORT;
 use autoconnect_common::program;
-use autoconnect_common::settings::{self, Sources};
+use autoconnect_common::settings::Sources;
 use autoconnect_common::{Shutdown, telemetry};
 use autoconnect_worker as worker;
 use tokio::process::{Child, Command};
 
-use super::{EVENTS, Finished, Plan, Roles, Trouble, follow, leave, reduce};
+use super::{EVENTS, Finished, Plan, Roles, follow, leave, reduce};
 use crate::progress::Gauge;
 use crate::spool::Spool;
-use crate::{Failure, cli};
+use crate::trouble::Trouble;
+use crate::{Failure, cli, contact};
 
-/// How long the broker may take to answer for the first time.
-const FIRST_CONTACT: Duration = Duration::from_secs(10);
 /// How often a worker process that was killed is started again.
 const RESTARTS: u32 = 100;
 
@@ -29,18 +27,12 @@ pub(super) async fn run(
     gauge: &Gauge,
     shutdown: &Shutdown,
 ) -> Result<Finished, Trouble> {
-    let rabbit = connect(&plan.broker, "autoconnect run")?;
+    let rabbit = RabbitMq::connect(plan.broker.options("autoconnect run"))?;
     let spool = Spool::new(rabbit.clone(), &plan.out, &plan.request.job);
-    let contact = rabbit.subscribe(Queue::Events(plan.request.job.clone()), EVENTS);
+    let job = &plan.request.job;
+    let listening = rabbit.subscribe(Queue::Events(job.clone()), EVENTS);
     let events = tokio::select! {
-        events = tokio::time::timeout(FIRST_CONTACT, contact) => match events {
-            Ok(events) => events?,
-            Err(_) => return Err(Trouble::Role(format!(
-                "{}: the broker did not answer within {} seconds",
-                rabbit.addresses(),
-                FIRST_CONTACT.as_secs()
-            ))),
-        },
+        events = contact::first(&rabbit, listening) => events?,
         () = shutdown.cancelled() => return Err(Trouble::Interrupted),
     };
     let stop = shutdown.child_token();
@@ -55,7 +47,10 @@ pub(super) async fn run(
             roles.spawn(supervise(start(plan, &name)?, stop.clone()));
         }
     }
-    let finished = follow(&spool, plan, events, &mut roles, gauge, shutdown).await;
+    let finished = tokio::select! {
+        finished = follow(&spool, plan, events, &mut roles, gauge, shutdown) => finished,
+        trouble = contact::remind(&rabbit, job) => Err(trouble),
+    };
     leave(&rabbit, roles, &stop).await;
     if plan.workers.is_some() {
         forget(&state);
@@ -63,10 +58,6 @@ pub(super) async fn run(
     let finished = finished?;
     write_if_elsewhere(plan, &spool, &finished)?;
     Ok(finished)
-}
-
-fn connect(broker: &settings::Broker, name: &str) -> Result<RabbitMq, BrokerError> {
-    RabbitMq::connect(broker.options(name))
 }
 
 /// A reducer that ran elsewhere wrote its files there; ours are made of the same report.
@@ -83,10 +74,10 @@ fn write_if_elsewhere(
     let kind = plan
         .registry
         .get(&plan.request.kind)
-        .ok_or_else(|| Trouble::Role("the job's kind is unknown here".to_owned()))?;
+        .ok_or_else(|| Trouble::Failed("the job's kind is unknown here".to_owned()))?;
     spool
         .write(kind, &plan.out, finished)
-        .map_err(|error| Trouble::role(&error))
+        .map_err(|error| Trouble::of(&error))
 }
 
 /// Removes the reducer's state, unless results of another job are in it: those exist nowhere else.
@@ -102,7 +93,7 @@ fn forget(state: &Path) {
 /// How to start a worker process. The address goes by the environment: arguments are for everyone to see.
 fn start(plan: &Plan, name: &str) -> Result<Command, Trouble> {
     let program = std::env::current_exe()
-        .map_err(|error| Trouble::Role(format!("cannot find this program: {error}")))?;
+        .map_err(|error| Trouble::Failed(format!("cannot find this program: {error}")))?;
     let mut command = Command::new(program);
     command.args(["worker", "--name", name]);
     if let Some(config) = &plan.config {
@@ -127,7 +118,7 @@ async fn supervise(mut command: Command, stop: Shutdown) -> Result<(), Trouble> 
     for _ in 0..RESTARTS {
         let mut worker = command
             .spawn()
-            .map_err(|error| Trouble::Role(format!("cannot start a worker process: {error}")))?;
+            .map_err(|error| Trouble::Failed(format!("cannot start a worker process: {error}")))?;
         tokio::select! {
             () = stop.cancelled() => {
                 drop(worker.stdin.take());
@@ -137,13 +128,13 @@ async fn supervise(mut command: Command, stop: Shutdown) -> Result<(), Trouble> 
             ended = ended(&mut worker) => {
                 if let Some(code) = ended?.code() {
                     // it said why by itself
-                    return Err(Trouble::Role(format!("a worker process ended with exit code {code}")));
+                    return Err(Trouble::Failed(format!("a worker process ended with exit code {code}")));
                 }
                 tracing::warn!("a worker process was killed, another takes its place");
             }
         }
     }
-    Err(Trouble::Role(format!(
+    Err(Trouble::Failed(format!(
         "a worker process was killed {RESTARTS} times"
     )))
 }
@@ -153,7 +144,7 @@ async fn ended(worker: &mut Child) -> Result<ExitStatus, Trouble> {
     let stdin = worker.stdin.take();
     let status = worker.wait().await;
     drop(stdin);
-    status.map_err(|error| Trouble::Role(format!("cannot wait for a worker process: {error}")))
+    status.map_err(|error| Trouble::Failed(format!("cannot wait for a worker process: {error}")))
 }
 
 /// The hidden command `worker`.

@@ -249,6 +249,11 @@ impl Broker for Embedded {
         Ok(Subscription::new(stream).ending_with(self.queues.closed.clone()))
     }
 
+    async fn waiting(&self, queue: Queue) -> Result<u64, BrokerError> {
+        let known = self.queues.durable.iter().find(|each| each.queue == queue);
+        Ok(known.map_or(0, |each| lock(&each.messages).waiting.len() as u64))
+    }
+
     async fn close(&self) {
         self.queues.closed.cancel();
     }

@@ -42,6 +42,12 @@ pub trait Broker: Send + Sync + 'static {
         prefetch: u16,
     ) -> impl Future<Output = Result<Subscription, BrokerError>> + Send;
 
+    /// How many messages wait in a durable queue, handed out to nobody; of a listener's own queue nothing is known.
+    ///
+    /// # Errors
+    /// [`BrokerError`] where waiting cannot help.
+    fn waiting(&self, queue: Queue) -> impl Future<Output = Result<u64, BrokerError>> + Send;
+
     /// Hands over the verdicts given so far and leaves. Afterwards every subscription is at its end.
     fn close(&self) -> impl Future<Output = ()> + Send;
 }

@@ -2,6 +2,8 @@
 
 use std::num::NonZeroU16;
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
 use crate::broker::rabbitmq::Options;
 
@@ -56,6 +58,11 @@ pub const KEYS: &[Key] = &[
         "what a producer cuts when it starts",
     ),
     Key::new(
+        "producer.data",
+        "the path of a folder",
+        "the only folder that requests may read from",
+    ),
+    Key::new(
         "worker.name",
         "1 to 64 letters, digits, ., _ or -",
         "the worker's name in execution.json and logs",
@@ -74,6 +81,11 @@ pub const KEYS: &[Key] = &[
         "reducer.results",
         "the path of a folder",
         "where reports are written",
+    ),
+    Key::new(
+        "reducer.abandon_after",
+        "a time from 1 second, as in 90s, 30m or 1h",
+        "silence after which a job is given up",
     ),
 ];
 
@@ -205,6 +217,8 @@ pub struct Producer {
     pub threads: usize,
     /// What is cut when the program starts; nothing where absent.
     pub input: Option<PathBuf>,
+    /// The only folder that requests may read from; any where absent.
+    pub data: Option<PathBuf>,
 }
 
 impl Section for Producer {
@@ -216,6 +230,7 @@ impl Section for Producer {
                 _ => cores(),
             },
             input: settings.get("producer.input")?,
+            data: settings.get("producer.data")?,
         })
     }
 }
@@ -263,6 +278,31 @@ fn host() -> String {
     }
 }
 
+/// How long nothing may come of a job: longer than any outage of the broker that is to be survived.
+const ABANDON_AFTER: Duration = Duration::from_secs(3600);
+
+/// A time as people write it: `90s`, `30m`, `1h`, or whole seconds.
+struct Span(Duration);
+
+impl FromStr for Span {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let digits = text.trim_end_matches(['s', 'm', 'h']);
+        let unit = match &text[digits.len()..] {
+            "" | "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            _ => return Err(()),
+        };
+        let count: u32 = digits.parse().map_err(|_| ())?;
+        match u64::from(count) * unit {
+            0 => Err(()),
+            seconds => Ok(Self(Duration::from_secs(seconds))),
+        }
+    }
+}
+
 /// `[reducer]`: where it keeps what it must not lose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reducer {
@@ -270,6 +310,8 @@ pub struct Reducer {
     pub state: PathBuf,
     /// Where reports are written.
     pub results: PathBuf,
+    /// How long nothing may come of a job before it is ended without what is missing.
+    pub abandon_after: Duration,
 }
 
 impl Section for Reducer {
@@ -279,6 +321,9 @@ impl Section for Reducer {
         Ok(Self {
             state: folder("reducer.state")?.unwrap_or_else(|| PathBuf::from("state")),
             results: folder("reducer.results")?.unwrap_or_else(|| PathBuf::from("results")),
+            abandon_after: settings
+                .get("reducer.abandon_after")?
+                .map_or(ABANDON_AFTER, |Span(time)| time),
         })
     }
 }

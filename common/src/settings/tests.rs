@@ -145,6 +145,11 @@ fn a_bad_value_is_refused_by_name_source_and_what_was_expected() {
             "expected 1 to 64 letters",
         ),
         (
+            "AUTOCONNECT_REDUCER__ABANDON_AFTER",
+            "1 hour",
+            "found \"1 hour\", expected a time from 1 second, as in 90s, 30m or 1h",
+        ),
+        (
             "AUTOCONNECT_BROKER__URI_FILE",
             "/no/such/file",
             "(No such file",
@@ -159,6 +164,33 @@ fn a_bad_value_is_refused_by_name_source_and_what_was_expected() {
     }
     let folder = Folder::with("bad-list", &[("base.toml", "worker.name = ['a']")]);
     assert!(refusal(&folder.sources(None, &[])).contains("found \"a table or list\""));
+}
+
+#[test]
+fn a_time_is_written_with_its_unit_or_in_seconds() {
+    let folder = Folder::with("times", &[("base.toml", "")]);
+    let read = |text: &str| {
+        let sources = folder.sources(None, &[("AUTOCONNECT_REDUCER__ABANDON_AFTER", text)]);
+        let settings = sources.read(&[KEYS]).expect("read");
+        let reducer = settings.load::<Reducer>();
+        reducer.map(|reducer| reducer.abandon_after.as_secs()).ok()
+    };
+    for (text, seconds) in [("90", 90), ("90s", 90), ("30m", 1800), ("1h", 3600)] {
+        assert_eq!(read(text), Some(seconds), "{text}");
+    }
+    for bad in [
+        "0",
+        "0h",
+        "-1",
+        "1.5h",
+        "1d",
+        "h",
+        "1hm",
+        "1 h",
+        "99999999999",
+    ] {
+        assert_eq!(read(bad), None, "{bad}");
+    }
 }
 
 #[test]

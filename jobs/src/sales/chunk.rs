@@ -26,6 +26,9 @@ use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, DataType, Field, Schema};
 use autoconnect_common::Seq;
 use bytes::Bytes;
+use chrono::NaiveDate;
+
+use crate::fixed::Fixed;
 
 /// The words of column `type`, by dictionary key.
 const TYPES: [&str; 2] = ["vente", "location"];
@@ -220,6 +223,48 @@ pub fn decode(body: &Bytes) -> Result<Colonnes, String> {
     })
 }
 
+/// The first `rows` transactions of a chunk body as CSV, for a person.
+///
+/// # Errors
+/// As [`decode`].
+pub fn show(body: &Bytes, rows: usize) -> Result<String, String> {
+    let Colonnes {
+        dates,
+        modele_keys,
+        modeles,
+        prix,
+        durees,
+        couts,
+    } = decode(body)?;
+    let written = |error: csv::Error| format!("as CSV: {error}");
+    let euros = |centimes: u32| Fixed::<2>(i64::from(centimes)).to_string();
+    // a day beyond the calendar is shown as the number that it is
+    let day = |days: i32| {
+        NaiveDate::from_epoch_days(days).map_or_else(|| days.to_string(), |day| day.to_string())
+    };
+    let mut table = csv::Writer::from_writer(Vec::new());
+    let mut header = vec!["date", "type", "modele", "prix", "duree_location_mois"];
+    header.extend(couts.as_ref().map(|_| "cout"));
+    table.write_record(header).map_err(written)?;
+    for (row, &modele) in modele_keys.iter().enumerate().take(rows) {
+        let duree = durees.value(row);
+        let mut fields = vec![
+            day(dates.value(row)),
+            TYPES[usize::from(duree > 0)].to_owned(),
+            modeles.value(modele as usize).to_owned(),
+            euros(prix.value(row)),
+            duree.to_string(),
+        ];
+        fields.extend(couts.as_ref().map(|couts| match couts.is_valid(row) {
+            true => euros(couts.value(row)),
+            false => String::new(),
+        }));
+        table.write_record(fields).map_err(written)?;
+    }
+    let bytes = table.into_inner().map_err(|error| error.to_string())?;
+    String::from_utf8(bytes).map_err(|error| error.to_string())
+}
+
 fn typed<A: Array + Clone + 'static>(column: &ArrayRef, name: &str) -> Result<A, String> {
     let found = column.as_any().downcast_ref::<A>().cloned();
     found.ok_or_else(|| format!("column {name}: unexpected type {}", column.data_type()))
@@ -287,4 +332,40 @@ fn keys_and_values<K: ArrowDictionaryKeyType>(
         return Err("column modele: a key is outside its dictionary".to_owned());
     }
     Ok((keys, values))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_shows_its_first_rows_as_csv() {
+        let ligne = |jour, prix, cout, modele, duree| Ligne {
+            jour,
+            prix,
+            cout,
+            modele,
+            duree,
+        };
+        let lignes = [
+            ligne(0, 1_000_050, SANS_COUT, 1, 0),
+            ligne(19_753, 45_000, 30_000, 0, 12),
+            ligne(1, 1, 1, 0, 1),
+        ];
+        let modeles = [Arc::from("BMW \"X3\""), Arc::from("Clio")];
+        let label = Label {
+            job: "sales-0",
+            seq: Seq::first_part(0),
+            ville: "lyon",
+        };
+        let mut encoder = Encoder::default();
+        let body = encoder.encode(&label, &lignes, &modeles).expect("encoded");
+        assert_eq!(
+            show(&body, 2).expect("shown"),
+            "date,type,modele,prix,duree_location_mois,cout\n\
+             1970-01-01,vente,Clio,10000.5,0,\n\
+             2024-01-31,location,\"BMW \"\"X3\"\"\",450,12,300\n"
+        );
+        assert!(show(&Bytes::from_static(b"rows"), 2).is_err());
+    }
 }

@@ -14,6 +14,8 @@ pub mod row;
 pub mod ville;
 pub mod work;
 
+use std::path::PathBuf;
+
 use autoconnect_common::kind::{ConcludeError, Cut, Laps, ReportFile, WorkError};
 use autoconnect_common::{Chunk, CutError, Digest, JobKind, Outlet, Seq};
 
@@ -32,6 +34,10 @@ impl JobKind for Sales {
     type Partial = Partial;
     type Report = Report;
 
+    fn inputs(request: &Request) -> Vec<PathBuf> {
+        request.inputs.clone()
+    }
+
     fn fingerprint(request: &Request) -> Result<Digest, CutError> {
         cut::fingerprint(request)
     }
@@ -42,6 +48,10 @@ impl JobKind for Sales {
 
     fn work(chunk: &Chunk) -> Result<Partial, WorkError> {
         work::work(chunk)
+    }
+
+    fn show(chunk: &Chunk, rows: usize) -> Result<String, WorkError> {
+        chunk::show(&chunk.body, rows).map_err(WorkError)
     }
 
     fn conclude(

@@ -65,7 +65,10 @@ impl<B: Broker + Clone> Tasks<B> {
         };
         let (producing, known, told) = all();
         tokio::spawn(async move {
-            let config = producer::Config { threads: 1 };
+            let config = producer::Config {
+                threads: 1,
+                data: None,
+            };
             producer::run(&producing, &known, &config, &told).await
         });
         Ok(Self {

@@ -16,7 +16,9 @@ use anyhow::{Context, Result, bail, ensure};
 use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::broker::{Broker, Queue};
 use autoconnect_common::faults::Killed;
-use autoconnect_common::message::{JobRequest, Message, Outcome, Partial, Status, bury};
+use autoconnect_common::message::{
+    Cancel, Event, JobRequest, Message, Outcome, Partial, Question, Stage, Status, bury,
+};
 use autoconnect_common::{JobId, Shutdown};
 use autoconnect_reducer::faults::{Faults, Point};
 use autoconnect_reducer::{Config, Error, Summary};
@@ -579,6 +581,203 @@ fn a_job_of_which_nothing_more_comes_ends_without_what_is_missing() -> Result<()
         "{reason}"
     );
     ensure!(fs::read(world.results().join("report.json"))? == OLD);
+    Ok(())
+}
+
+/// Somebody's wish that the job should end.
+fn cancellation(case: &Case) -> Result<Message> {
+    let cancel = Cancel {
+        job: case.job.clone(),
+        reason: "not needed".to_owned(),
+    };
+    Ok(cancel.to_message()?)
+}
+
+#[test]
+fn a_cancelled_job_ends_without_a_report_whenever_the_reducer_is_killed() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let case = Case::words(folder.path())?;
+    for kill in [
+        None,
+        Some(Point::JournalFlushed),
+        Some(Point::ReportWritten),
+        Some(Point::TombstoneWritten),
+    ] {
+        let world = World::new(in_order(1))?;
+        world.send(&case.messages[..9])?;
+        world.send(&[cancellation(&case)?])?;
+        if let Some(point) = kill {
+            let killed = world.live(&[&case.job], kill_at(point, 1))?;
+            ensure!(matches!(killed, Life::Killed(at) if at == point));
+        }
+        let (_, ends) = world.live(&[&case.job], never)?.whole()?;
+        let expected = End {
+            status: Status::Cancelled,
+            reason: Some("cancelled: not needed".to_owned()),
+        };
+        ensure!(ends[0] == expected, "{ends:?}");
+        let own = world.results().join("jobs").join(case.job.as_str());
+        ensure!(!own.join("report.json").exists(), "there is a report");
+        ensure!(fs::read(world.results().join("report.json"))? == OLD);
+        let told: Value = serde_json::from_slice(&fs::read(own.join("execution.json"))?)?;
+        ensure!(told["status"] == "cancelled", "{told}");
+
+        // the rest comes late: it is dropped, and whoever sent it is told
+        world.send(&case.messages[9..20])?;
+        let (summary, ends) = world.live(&[&case.job], never)?.whole()?;
+        ensure!(summary.late == 11 && summary.merged == 0, "{summary:?}");
+        ensure!(ends[0] == expected, "{ends:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_job_that_is_cancelled_before_it_comes_is_dropped_when_it_comes() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let case = Case::words(folder.path())?;
+    let world = World::new(in_order(1))?;
+    world.send(&[cancellation(&case)?])?;
+    let (summary, _) = world.live(&[&case.job], never)?.whole()?;
+    ensure!(summary.cancelled == 1, "{summary:?}");
+    world.send(&case.messages)?;
+    let (summary, ends) = world.live(&[&case.job], never)?.whole()?;
+    ensure!(ends[0].status == Status::Cancelled, "{ends:?}");
+    let late = case.messages.len() as u64;
+    ensure!(summary.late == late && summary.merged == 0, "{summary:?}");
+    ensure!(fs::read(world.results().join("report.json"))? == OLD);
+    Ok(())
+}
+
+#[test]
+fn a_job_that_is_done_stays_done_when_it_is_cancelled() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let case = Case::words(folder.path())?;
+    let world = World::new(in_order(1))?;
+    world.send(&case.messages)?;
+    world.live(&[&case.job], never)?.whole()?;
+    world.send(&[cancellation(&case)?])?;
+    let (_, ends) = world.live(&[&case.job], never)?.whole()?;
+    ensure!(ends[0].status == Status::Done, "{ends:?}");
+    world.check_done(&case)
+}
+
+#[test]
+fn a_job_whose_results_somebody_removed_runs_again_when_it_is_asked_for() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let case = Case::sales(folder.path())?;
+    for kill in [
+        None,
+        Some(Point::PageWritten),
+        Some(Point::JournalWritten),
+        Some(Point::JournalFlushed),
+        Some(Point::Acknowledged),
+        Some(Point::TombstoneWritten),
+    ] {
+        let world = World::new(in_order(1))?;
+        world.send(&case.messages)?;
+        world.live(&[&case.job], never)?.whole()?;
+        world.check_done(&case)?;
+        fs::remove_dir_all(world.results())?;
+        fs::create_dir(world.results())?;
+        world.send(&case.messages)?;
+        if let Some(point) = kill {
+            let killed = world.live(&[&case.job], kill_at(point, 1))?;
+            ensure!(matches!(killed, Life::Killed(at) if at == point));
+        }
+        let (summary, ends) = world.live(&[&case.job], never)?.whole()?;
+        let what = format!("{kill:?}: {summary:?}, {ends:?}");
+        ensure!(ends[0].status == Status::Done, "{what}");
+        ensure!(summary.buried == 0, "{what}");
+        world.check_done(&case).context(what)?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reducer_says_how_its_jobs_go() -> Result<()> {
+    let world = World::new(in_order(1))?;
+    let files = world.folder.path().to_owned();
+    let cases = tokio::task::spawn_blocking(move || {
+        anyhow::Ok([Case::words(&files)?, Case::sales(&files)?])
+    });
+    let [open, cancelled] = cases.await??;
+    let (registry, stop) = (Arc::new(jobs::registry()), Shutdown::new());
+    let reducing = {
+        let (broker, config, stop) = (world.broker.clone(), world.config(), stop.clone());
+        tokio::spawn(
+            async move { autoconnect_reducer::run(&broker, &registry, config, stop).await },
+        )
+    };
+    let token: JobId = "question-1".parse()?;
+    let mut answers = world
+        .broker
+        .subscribe(Queue::Events(token.clone()), 4)
+        .await?;
+    let mut ask = async |job: Option<&JobId>| {
+        let question = Question {
+            token: token.clone(),
+            job: job.cloned(),
+        };
+        world.broker.publish(question.to_message()?).await?;
+        let answer = soon("an answer", answers.next()).await?;
+        let answer = answer.context("the broker was closed")?;
+        let event = Event::from_message(&answer.message)?;
+        answer.ack();
+        match event {
+            Event::Jobs { jobs, more: 0, .. } => anyhow::Ok(jobs),
+            other => bail!("{other:?}"),
+        }
+    };
+    ensure!(ask(None).await?.is_empty());
+    for message in &open.messages[..5] {
+        world.broker.publish(message.clone()).await?;
+    }
+    let wish = Cancel {
+        job: cancelled.job.clone(),
+        reason: String::new(),
+    };
+    world.broker.publish(wish.to_message()?).await?;
+    // they come in any order
+    let settled = async {
+        loop {
+            let all = ask(None).await?;
+            if let [first, second] = all.as_slice()
+                && matches!(first.stage, Stage::Open { done: 5, .. })
+                && matches!(second.stage, Stage::Ended { .. })
+            {
+                return anyhow::Ok([first.clone(), second.clone()]);
+            }
+        }
+    };
+    let [first, second] = soon("both jobs", settled).await??;
+    ensure!(
+        first.job == open.job && second.job == cancelled.job,
+        "{first:?} {second:?}"
+    );
+    ensure!(
+        matches!(
+            first.stage,
+            Stage::Open {
+                total: None,
+                rows: 1..,
+                ..
+            }
+        ),
+        "{first:?}"
+    );
+    match &second.stage {
+        Stage::Ended {
+            status: Status::Cancelled,
+            reason: Some(reason),
+            ..
+        } => ensure!(reason == "cancelled", "{reason}"),
+        other => bail!("{other:?}"),
+    }
+    ensure!(ask(Some(&cancelled.job)).await? == std::slice::from_ref(&second));
+    ensure!(ask(Some(&"unknown".parse()?)).await?.is_empty());
+    stop.cancel();
+    let summary = soon("the reducer to stop", reducing).await???;
+    ensure!(summary.buried == 0 && summary.merged == 5, "{summary:?}");
     Ok(())
 }
 

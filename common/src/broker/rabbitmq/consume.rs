@@ -42,7 +42,7 @@ impl Consumer {
             };
             let taken = match session {
                 Ok(session) => {
-                    let taken = self.take(&session, &mut established).await;
+                    let taken = session.carry(self.take(&session, &mut established)).await;
                     taken.map_err(|failure| session.fail(failure))
                 }
                 Err(error) => {

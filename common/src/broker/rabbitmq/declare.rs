@@ -8,7 +8,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
 
 use super::Common;
-use super::session::Failure;
+use super::session::{Failure, Session};
 use super::wire::short;
 use crate::JobId;
 use crate::broker::Queue;
@@ -160,4 +160,23 @@ pub(super) async fn listener(
     let key = format!("job.{job}");
     bind(channel, common, queue.name(), Exchange::Events.name(), &key).await?;
     Ok(queue.name().clone())
+}
+
+/// How many messages wait in a queue. Asking needs no right to declare it.
+pub(super) async fn waiting(
+    session: &Session,
+    common: &Common,
+    queue: &Queue,
+) -> Result<u64, Failure> {
+    let channel = session.channel().await?;
+    let options = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let found = channel
+        .queue_declare(name(common, queue.name())?, options, FieldTable::default())
+        .await?;
+    session.prove();
+    channel.close(200, "counted".into()).await?;
+    Ok(u64::from(found.message_count()))
 }

@@ -215,6 +215,16 @@ impl Broker for RabbitMq {
         Ok(Subscription::new(stream).ending_with(self.common.closed.clone()))
     }
 
+    async fn waiting(&self, queue: Queue) -> Result<u64, BrokerError> {
+        loop {
+            let session = self.consuming.session().await?;
+            match declare::waiting(&session, &self.common, &queue).await {
+                Ok(waiting) => return Ok(waiting),
+                Err(failure) => session.fail(failure),
+            }
+        }
+    }
+
     async fn close(&self) {
         self.common.closed.cancel();
         let tasks = std::mem::take(&mut *self.tasks());

@@ -128,7 +128,7 @@ pub(super) async fn run(link: Arc<Link>, mut inbox: mpsc::Receiver<Outgoing>) {
                 held.fail(&BrokerError::Closed);
                 return;
             }
-            published = Flow::begin(&session, &mut held, &mut inbox) => published,
+            published = session.carry(Flow::begin(&session, &mut held, &mut inbox)) => published,
         };
         match published {
             Ok(()) => return,
@@ -297,9 +297,6 @@ impl<'a> Flow<'a> {
         }
         if blocked || self.on_the_wire.is_empty() {
             self.heard = Instant::now();
-        }
-        if !self.session.alive() {
-            return Err(Failure::Away("the connection was lost".to_owned()));
         }
         if self.heard.elapsed() > SILENCE {
             let seconds = SILENCE.as_secs();

@@ -9,9 +9,11 @@
 //! for one that refuses us. Every session holds a second handle of its socket, its [`Plug`], because closing a frozen
 //! connection politely takes forever.
 
+use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{Shutdown as Direction, TcpStream};
 use std::os::fd::AsFd;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -26,6 +28,8 @@ use super::address::Address;
 use super::{Common, GOODBYE, declare};
 use crate::broker::BrokerError;
 
+/// How often a session is looked at that does not say by itself that it is dead.
+const LOOK: Duration = Duration::from_millis(500);
 /// How long a TCP connection, and then TLS, may take.
 const REACH: Duration = Duration::from_secs(8);
 /// How long the broker may take to let us in.
@@ -171,6 +175,31 @@ impl Session {
 
     pub(super) fn alive(&self) -> bool {
         self.ended.get().is_none() && self.connection.status().connected()
+    }
+
+    /// Does `work` over the session, for as long as it lives. What is asked of lapin in the moment in which a connection
+    /// breaks may never be answered, so the work is not trusted to learn of it.
+    pub(super) async fn carry<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let mut work = pin!(work);
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut was_alive = true;
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                _ = look.tick() => {
+                    let alive = self.alive();
+                    if !alive && !was_alive {
+                        return Err(Failure::Away("the connection was lost".to_owned()));
+                    }
+                    was_alive = alive;
+                }
+            }
+        }
     }
 
     /// Says that the session was of use, so that the next one is not waited for as if this one had failed.

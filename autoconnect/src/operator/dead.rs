@@ -1,0 +1,437 @@
+//! `autoconnect dead`: what lies in the dead queues, and what is to become of it.
+//!
+//! Whoever looks takes every message without a verdict, keeps its headers only, and gives all of them back at the end. A
+//! message that is sent once more leaves its dead queue only after the broker has it where it belongs.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use autoconnect_common::broker::{Broker, BrokerError, Delivery, Queue};
+use autoconnect_common::message::{Message, Stage, reason, revive};
+use autoconnect_common::{Body, Chunk, Registry};
+use serde::Serialize;
+
+use super::at;
+use crate::print::{self, printable};
+use crate::trouble::Trouble;
+use crate::{Failure, cli, contact};
+
+/// How long the broker may take to hand over a message that waits.
+const NEXT: Duration = Duration::from_secs(10);
+/// Characters of a header or a line that are shown.
+const LINE: usize = 500;
+
+/// `autoconnect dead`.
+///
+/// # Errors
+/// [`Failure`]: one sentence and the exit code.
+pub(crate) fn carry_out(asked: cli::Dead) -> Result<(), Failure> {
+    let cli::Dead { place, act } = asked;
+    match act {
+        cli::DeadAct::List { json } => list(at(&place, async |rabbit| all(rabbit).await)?, json),
+        cli::DeadAct::Show { id, rows, save } => {
+            let found = at(&place, async |rabbit| find(rabbit, &id).await)?;
+            show(&found, rows, save.as_deref())
+        }
+        cli::DeadAct::Requeue {
+            selection,
+            even_if_ended,
+        } => {
+            let done = at(&place, async |rabbit| {
+                requeue(rabbit, &selection, even_if_ended).await
+            })?;
+            print::out(&done.line("requeued"))?;
+            done.verdict(&selection)
+        }
+        cli::DeadAct::Drop { selection } => {
+            let done = at(&place, async |rabbit| discard(rabbit, &selection).await)?;
+            print::out(&done.line("dropped"))?;
+            done.verdict(&selection)
+        }
+    }
+}
+
+/// A dead message, in a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Line {
+    /// Its id: of a chunk, `<job>/<chunk>`.
+    id: String,
+    /// The queue it lies in.
+    queue: &'static str,
+    /// `chunk`, `partial`, …
+    r#type: String,
+    job: Option<String>,
+    chunk: Option<String>,
+    kind: Option<String>,
+    key: Option<String>,
+    rows: Option<u64>,
+    bytes: usize,
+    reason: String,
+}
+
+impl Line {
+    fn of(queue: &Queue, message: &Message) -> Self {
+        let header = |name: &str| message.headers.get(name).cloned();
+        Self {
+            id: message.id.clone(),
+            queue: queue.name(),
+            r#type: message.kind.clone(),
+            job: header("job"),
+            chunk: header("seq"),
+            kind: header("kind"),
+            key: header("key"),
+            rows: header("rows").and_then(|rows| rows.parse().ok()),
+            bytes: message.body.len(),
+            reason: reason(message).to_owned(),
+        }
+    }
+
+    fn cells(&self) -> [String; 7] {
+        let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        [
+            self.id.clone(),
+            self.r#type.clone(),
+            or_dash(&self.kind),
+            or_dash(&self.key),
+            or_dash(&self.rows.map(|rows| rows.to_string())),
+            self.bytes.to_string(),
+            self.reason.clone(),
+        ]
+    }
+}
+
+/// Shows `look` every dead message, one after another, up to 65535 of a queue; how many there are beyond. What `look`
+/// hands back is kept, without its body, until all were seen, and then given back; what it keeps is its own to settle.
+async fn browse<B: Broker>(
+    broker: &B,
+    mut look: impl AsyncFnMut(&Queue, Delivery) -> Result<Option<Delivery>, Trouble>,
+) -> Result<u64, Trouble> {
+    let mut further = 0;
+    for queue in [Queue::DeadChunks, Queue::DeadResults] {
+        let waiting = broker.waiting(queue.clone()).await?;
+        let most = u16::try_from(waiting).unwrap_or(u16::MAX);
+        further += waiting - u64::from(most);
+        if most == 0 {
+            continue;
+        }
+        let mut dead = broker.subscribe(queue.clone(), most).await?;
+        let mut held = Vec::new();
+        for _ in 0..most {
+            // somebody else may have taken it meanwhile
+            let Ok(next) = tokio::time::timeout(NEXT, dead.next()).await else {
+                break;
+            };
+            let delivery = next.ok_or(BrokerError::Closed)?;
+            if let Some(mut seen) = look(&queue, delivery).await? {
+                seen.message.body = Body::default();
+                held.push(seen);
+            }
+        }
+    }
+    Ok(further)
+}
+
+/// Every dead message, in a line, and how many there are beyond.
+async fn all<B: Broker>(broker: &B) -> Result<(Vec<Line>, u64), Trouble> {
+    let mut lines = Vec::new();
+    let beyond = browse(broker, async |queue, delivery| {
+        lines.push(Line::of(queue, &delivery.message));
+        Ok(Some(delivery))
+    })
+    .await?;
+    Ok((lines, beyond))
+}
+
+fn list((lines, beyond): (Vec<Line>, u64), json: bool) -> Result<(), Failure> {
+    if json {
+        print::json(&lines)?;
+    } else if lines.is_empty() {
+        print::out("nothing is dead\n")?;
+    } else {
+        let rows: Vec<[String; 7]> = lines.iter().map(Line::cells).collect();
+        let titles = ["ID", "TYPE", "KIND", "KEY", "ROWS", "BYTES", "REASON"];
+        print::out(&print::table(titles, &rows))?;
+    }
+    further(beyond).map_or(Ok(()), |said| Err(Failure::failed(said)))
+}
+
+/// The dead message with this id.
+async fn find<B: Broker>(broker: &B, id: &str) -> Result<Message, Trouble> {
+    let mut found = None;
+    browse(broker, async |_, delivery| {
+        if delivery.message.id == id && found.is_none() {
+            found = Some(delivery.message.clone());
+        }
+        Ok(Some(delivery))
+    })
+    .await?;
+    found.ok_or_else(|| Trouble::Failed(missing([id])))
+}
+
+/// Says that no dead message has any of these ids.
+fn missing<'i>(ids: impl IntoIterator<Item = &'i str>) -> String {
+    let shown = ids.into_iter().map(|id| printable(id.as_bytes(), LINE));
+    let shown: Vec<String> = shown.collect();
+    format!("{}: not among the dead", shown.join(", "))
+}
+
+/// Says how many dead messages nobody looked at, if there are any.
+fn further(count: u64) -> Option<String> {
+    (count > 0).then(|| format!("{count} more dead messages were not looked at, ask again"))
+}
+
+/// Prints a dead message, or saves its body.
+fn show(message: &Message, rows: usize, save: Option<&Path>) -> Result<(), Failure> {
+    if let Some(path) = save {
+        std::fs::write(path, &**message.body).map_err(|error| {
+            Failure::failed(format!("{}: cannot be written: {error}", path.display()))
+        })?;
+        return print::out(&format!("{} bytes\n", message.body.len()));
+    }
+    let mut text = String::new();
+    let headers = message.headers.iter();
+    let headers = headers.filter(|(name, _)| *name != "reason");
+    let said = [("id", message.id.as_str()), ("type", &message.kind)]
+        .into_iter()
+        .chain(headers.map(|(name, value)| (name.as_str(), value.as_str())))
+        .chain([("reason", reason(message))]);
+    for (name, value) in said {
+        let (name, value) = (name.as_bytes(), value.as_bytes());
+        text += &format!("{}: {}\n", printable(name, LINE), printable(value, LINE));
+    }
+    text.push('\n');
+    let content = content(message, rows, &autoconnect_jobs::registry());
+    for line in content.lines() {
+        text += &printable(line.as_bytes(), LINE);
+        text.push('\n');
+    }
+    print::out(&text)
+}
+
+/// The first rows of a message's body, or why they cannot be read.
+fn content(message: &Message, rows: usize, registry: &Registry) -> String {
+    if message.kind != "chunk" {
+        let text = String::from_utf8_lossy(&message.body);
+        return text.split_inclusive('\n').take(rows).collect();
+    }
+    let unreadable = |why: String| format!("(its rows cannot be read: {why})");
+    let chunk = match Chunk::from_message(message) {
+        Ok(chunk) => chunk,
+        Err(error) => return unreadable(error.to_string()),
+    };
+    match registry.get(&chunk.kind) {
+        Some(kind) => kind
+            .show(&chunk, rows)
+            .unwrap_or_else(|error| unreadable(error.to_string())),
+        None => unreadable("its kind is not known here".to_owned()),
+    }
+}
+
+impl cli::Selection {
+    fn takes(&self, message: &Message) -> bool {
+        self.all
+            || self.ids.contains(&message.id)
+            || self.job.as_ref().is_some_and(|job| {
+                let of = message.headers.get("job");
+                of.is_some_and(|of| of == job.as_str())
+            })
+    }
+}
+
+/// What became of the dead messages that were selected.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Done {
+    /// How many are no longer dead.
+    done: u64,
+    /// Why some of them still are, each reason once.
+    left: BTreeSet<String>,
+    /// The ids that were found.
+    found: BTreeSet<String>,
+    /// How many were not looked at.
+    further: u64,
+}
+
+impl Done {
+    /// What was done, in a line.
+    fn line(&self, verb: &str) -> String {
+        let s = if self.done == 1 { "" } else { "s" };
+        format!("{verb} {} dead message{s}\n", self.done)
+    }
+
+    /// What was not done, in one sentence, if anything.
+    fn verdict(self, selection: &cli::Selection) -> Result<(), Failure> {
+        let ids = selection.ids.iter().map(String::as_str);
+        let lost: Vec<&str> = ids.filter(|&id| !self.found.contains(id)).collect();
+        let mut left: Vec<String> = self.left.into_iter().collect();
+        if !lost.is_empty() {
+            left.push(missing(lost));
+        }
+        left.extend(further(self.further));
+        if left.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::failed(left.join("; ")))
+        }
+    }
+}
+
+/// Acknowledges what is selected: it is gone.
+async fn discard<B: Broker>(broker: &B, selection: &cli::Selection) -> Result<Done, Trouble> {
+    let mut done = Done::default();
+    let further = browse(broker, async |_, delivery| {
+        if !selection.takes(&delivery.message) {
+            return Ok(Some(delivery));
+        }
+        done.found.insert(delivery.message.id.clone());
+        done.done += 1;
+        delivery.ack();
+        Ok(None)
+    })
+    .await?;
+    Ok(Done { further, ..done })
+}
+
+/// Sends what is selected once more to where it belongs, and acknowledges it after that.
+async fn requeue<B: Broker>(
+    broker: &B,
+    selection: &cli::Selection,
+    even_if_ended: bool,
+) -> Result<Done, Trouble> {
+    let open: Option<BTreeSet<String>> = match even_if_ended {
+        true => None,
+        false => Some(open_jobs(broker).await?),
+    };
+    let mut done = Done::default();
+    let further = browse(broker, async |_, delivery| {
+        let message = &delivery.message;
+        if !selection.takes(message) {
+            return Ok(Some(delivery));
+        }
+        done.found.insert(message.id.clone());
+        let of = message.headers.get("job").map_or("?", String::as_str);
+        if open.as_ref().is_some_and(|open| !open.contains(of)) {
+            done.left.insert(format!(
+                "job {} has ended, its report does not change: run it again, or add --even-if-ended",
+                printable(of.as_bytes(), LINE)
+            ));
+            return Ok(Some(delivery));
+        }
+        match revive(message.clone()) {
+            Ok(alive) => {
+                broker.publish(alive).await?;
+                delivery.ack();
+                done.done += 1;
+                Ok(None)
+            }
+            Err(error) => {
+                done.left.insert(printable(error.to_string().as_bytes(), LINE));
+                Ok(Some(delivery))
+            }
+        }
+    })
+    .await?;
+    Ok(Done { further, ..done })
+}
+
+/// The jobs that still take results.
+async fn open_jobs<B: Broker>(broker: &B) -> Result<BTreeSet<String>, Trouble> {
+    let answer = contact::ask(broker, None).await?;
+    let open = answer.jobs.into_iter();
+    let open = open.filter(|job| matches!(job.stage, Stage::Open { .. }));
+    Ok(open.map(|job| job.job.to_string()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use autoconnect_common::Seq;
+    use autoconnect_common::broker::embedded::Embedded;
+    use autoconnect_common::message::bury;
+
+    use super::*;
+
+    fn chunk(number: u32) -> Message {
+        let chunk = Chunk {
+            job: "job-1".parse().expect("valid"),
+            kind: "sales".to_owned(),
+            schema: 1,
+            seq: Seq::first_part(number),
+            key: "lyon".to_owned(),
+            rows: 1,
+            body: "rows".into(),
+        };
+        chunk.to_message()
+    }
+
+    fn selection(ids: &[&str]) -> cli::Selection {
+        cli::Selection {
+            ids: ids.iter().map(|&id| id.to_owned()).collect(),
+            job: None,
+            all: false,
+        }
+    }
+
+    async fn dead(broker: &Embedded, number: u32) {
+        let dead = bury(chunk(number), "boom");
+        broker.publish(dead).await.expect("open");
+    }
+
+    #[tokio::test]
+    async fn looking_changes_nothing_and_dropping_only_what_was_named() {
+        let broker = Embedded::new();
+        for number in 0..3 {
+            dead(&broker, number).await;
+        }
+        let ids = async || {
+            let (lines, _) = all(&broker).await.ok().expect("listed");
+            let mut ids: Vec<String> = lines.into_iter().map(|line| line.id).collect();
+            ids.sort();
+            ids
+        };
+        for _ in 0..3 {
+            assert_eq!(ids().await, ["job-1/0.0", "job-1/0.1", "job-1/0.2"]);
+        }
+        let named = selection(&["job-1/0.1", "job-1/0.9"]);
+        let done = discard(&broker, &named).await.ok().expect("dropped");
+        assert_eq!(done.line("dropped"), "dropped 1 dead message\n");
+        let failure = done.verdict(&named).expect_err("one is lost");
+        assert_eq!(failure.sentence, "job-1/0.9: not among the dead");
+        assert_eq!(ids().await, ["job-1/0.0", "job-1/0.2"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_requeued_is_what_it_was() {
+        let broker = Embedded::new();
+        dead(&broker, 0).await;
+        let named = selection(&["job-1/0.0"]);
+        let done = requeue(&broker, &named, true).await.ok().expect("requeued");
+        assert_eq!((done.done, done.left.len()), (1, 0));
+        let mut chunks = broker.subscribe(Queue::Chunks, 1).await.expect("open");
+        let alive = chunks.next().await.expect("a chunk");
+        assert_eq!(alive.message, chunk(0));
+        assert_eq!(broker.waiting(Queue::DeadChunks).await.expect("open"), 0);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_say_where_it_belongs_stays_dead() {
+        let broker = Embedded::new();
+        let mut odd = bury(chunk(0), "boom");
+        odd.headers.remove("key");
+        broker.publish(odd).await.expect("open");
+        let everything = cli::Selection {
+            all: true,
+            ..selection(&[])
+        };
+        let done = requeue(&broker, &everything, true)
+            .await
+            .ok()
+            .expect("tried");
+        assert_eq!(done.line("requeued"), "requeued 0 dead messages\n");
+        let failure = done.verdict(&everything).expect_err("it is left");
+        assert_eq!(
+            failure.sentence,
+            "message \"job-1/0.0\": header key is missing"
+        );
+        assert_eq!(broker.waiting(Queue::DeadChunks).await.expect("open"), 1);
+    }
+}

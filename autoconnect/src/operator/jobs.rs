@@ -1,0 +1,222 @@
+//! `autoconnect jobs`: what the reducer knows of its jobs, and how to cancel one.
+
+use std::time::Duration;
+
+use autoconnect_common::JobId;
+use autoconnect_common::broker::{Broker, BrokerError, Queue};
+use autoconnect_common::message::{Cancel, Event, JobStage, Stage, Status};
+use chrono::DateTime;
+use serde::Serialize;
+
+use super::at;
+use crate::contact::{self, ANSWER};
+use crate::print::{self, printable};
+use crate::trouble::Trouble;
+use crate::{Failure, cli};
+
+/// Events of a job that wait to be read.
+const EVENTS: u16 = 16;
+/// Characters of a reason that are shown.
+const REASON: usize = 500;
+
+/// `autoconnect jobs`.
+///
+/// # Errors
+/// [`Failure`]: one sentence and the exit code.
+pub(crate) fn carry_out(asked: cli::Jobs) -> Result<(), Failure> {
+    let cli::Jobs { place, act } = asked;
+    match act {
+        cli::JobsAct::List { json } => list(&place, json),
+        cli::JobsAct::Status { job, json } => status(&place, &job, json),
+        cli::JobsAct::Cancel { job, reason } => {
+            let said = at(&place, async |rabbit| cancel(rabbit, job, reason).await)?;
+            print::out(&(said + "\n"))
+        }
+    }
+}
+
+/// What `list --json` prints.
+#[derive(Serialize)]
+struct Listed {
+    jobs: Vec<JobStage>,
+    /// Jobs that ended longer ago, and are not listed.
+    more: u64,
+}
+
+fn list(place: &cli::Place, json: bool) -> Result<(), Failure> {
+    let contact::Answer { jobs, more } =
+        at(place, async |rabbit| contact::ask(rabbit, None).await)?;
+    if json {
+        return print::json(&Listed { jobs, more });
+    }
+    if jobs.is_empty() {
+        return print::out("the reducer knows no job\n");
+    }
+    let rows: Vec<[String; 3]> = jobs
+        .iter()
+        .map(|job| {
+            let (word, rest) = told(&job.stage);
+            [job.job.to_string(), word.to_owned(), rest]
+        })
+        .collect();
+    let mut text = print::table(["JOB", "STAGE", ""], &rows);
+    if more > 0 {
+        text.push_str(&format!("… and {more} that ended longer ago\n"));
+    }
+    print::out(&text)
+}
+
+fn status(place: &cli::Place, job: &JobId, json: bool) -> Result<(), Failure> {
+    let answer = at(place, async |rabbit| contact::ask(rabbit, Some(job)).await)?;
+    let [known] = answer.jobs.as_slice() else {
+        return Err(Failure::failed(format!(
+            "job {job}: the reducer does not know it: nothing of it has come yet, or it ended long ago"
+        )));
+    };
+    if json {
+        return print::json(known);
+    }
+    let (word, rest) = told(&known.stage);
+    print::out(&format!("{job}: {word}: {rest}\n"))
+}
+
+/// A stage in a word and the rest.
+fn told(stage: &Stage) -> (&'static str, String) {
+    match stage {
+        Stage::Open {
+            done,
+            total,
+            rows,
+            idle_ms,
+        } => {
+            let total = total.map_or_else(|| "?".to_owned(), |total| total.to_string());
+            let idle = Duration::from_millis(*idle_ms).as_secs();
+            let rest = format!("{done} of {total} chunks, {rows} rows, last news {idle} s ago");
+            ("open", rest)
+        }
+        Stage::Ending => ("ending", "its report is being written".to_owned()),
+        Stage::Ended {
+            status,
+            reason,
+            ended_at,
+        } => {
+            let when = i64::try_from(*ended_at)
+                .ok()
+                .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+                .map_or_else(
+                    || "?".to_owned(),
+                    |time| time.format("%Y-%m-%d %H:%M:%SZ").to_string(),
+                );
+            let rest = match reason {
+                Some(reason) => format!("{when}  {}", printable(reason.as_bytes(), REASON)),
+                None => when,
+            };
+            (status.word(), rest)
+        }
+    }
+}
+
+/// Cancels a job, known or not; what there is to say about it.
+async fn cancel<B: Broker>(broker: &B, job: JobId, reason: String) -> Result<String, Trouble> {
+    let known = contact::ask(broker, Some(&job)).await?.jobs.pop();
+    let status = match &known {
+        Some(JobStage {
+            stage: Stage::Ended { status, .. },
+            ..
+        }) => *status,
+        _ => told_to_end(broker, &job, reason).await?,
+    };
+    match (status, known) {
+        (Status::Cancelled, Some(_)) => Ok(format!("job {job} is cancelled")),
+        (Status::Cancelled, None) => Ok(format!(
+            "job {job} is cancelled: nothing of it had come yet, and whatever comes is dropped"
+        )),
+        (status, _) => Err(Trouble::Failed(format!(
+            "job {job} cannot be cancelled, it has ended: {}",
+            status.word()
+        ))),
+    }
+}
+
+/// Sends the cancellation, and waits for the job's end.
+async fn told_to_end<B: Broker>(
+    broker: &B,
+    job: &JobId,
+    reason: String,
+) -> Result<Status, Trouble> {
+    let mut events = broker.subscribe(Queue::Events(job.clone()), EVENTS).await?;
+    let cancel = Cancel {
+        job: job.clone(),
+        reason,
+    };
+    let cancel = cancel.to_message().map_err(|error| Trouble::of(&error))?;
+    let hearing = async {
+        broker.publish(cancel).await?;
+        loop {
+            let event = events.next().await.ok_or(BrokerError::Closed)?;
+            let news = Event::from_message(&event.message);
+            event.ack();
+            if let Ok(Event::Finished { status, .. }) = news {
+                return Ok(status);
+            }
+        }
+    };
+    tokio::time::timeout(ANSWER, hearing)
+        .await
+        .unwrap_or_else(|_| Err(contact::silence()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use autoconnect_common::Shutdown;
+    use autoconnect_common::broker::embedded::Embedded;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_job_is_cancelled_once_and_stays_so() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (broker, stop) = (Embedded::new(), Shutdown::new());
+        let reducing = {
+            let config = autoconnect_reducer::Config::volatile(folder.path());
+            let (broker, stop) = (broker.clone(), stop.clone());
+            let registry = Arc::new(autoconnect_jobs::registry());
+            tokio::spawn(
+                async move { autoconnect_reducer::run(&broker, &registry, config, stop).await },
+            )
+        };
+        let job: JobId = "sales-1".parse().expect("valid");
+        let cancel = async || cancel(&broker, job.clone(), "no".to_owned()).await.ok();
+        let said = cancel().await.expect("cancelled");
+        assert!(said.contains("nothing of it had come yet"), "{said}");
+        assert_eq!(cancel().await.as_deref(), Some("job sales-1 is cancelled"));
+        let answer = contact::ask(&broker, Some(&job)).await.ok().expect("asked");
+        let (word, rest) = told(&answer.jobs[0].stage);
+        assert_eq!(word, "cancelled");
+        assert!(rest.ends_with("  cancelled: no"), "{rest}");
+        stop.cancel();
+        let summary = reducing.await.expect("ended").expect("well");
+        assert_eq!((summary.cancelled, summary.late), (1, 0));
+    }
+
+    #[test]
+    fn a_stage_is_told_in_a_line_that_moves_no_cursor() {
+        let open = Stage::Open {
+            done: 3,
+            total: None,
+            rows: 12,
+            idle_ms: 61_500,
+        };
+        let rest = "3 of ? chunks, 12 rows, last news 61 s ago";
+        assert_eq!(told(&open), ("open", rest.to_owned()));
+        let ended = Stage::Ended {
+            status: Status::Failed,
+            reason: Some("a\u{1b}\nb".to_owned()),
+            ended_at: 1_700_000_000,
+        };
+        let rest = "2023-11-14 22:13:20Z  a\\u{1b}\\nb";
+        assert_eq!(told(&ended), ("failed", rest.to_owned()));
+    }
+}

@@ -1,0 +1,252 @@
+//! A cluster of real programs over the private node: a producer, workers, a reducer, each a process of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use autoconnect_common::JobId;
+use autoconnect_common::broker::Broker as _;
+use autoconnect_common::broker::rabbitmq::{Options, RabbitMq};
+use autoconnect_testkit::program;
+use serde_json::Value;
+
+use crate::node::Node;
+use crate::process::{Process, resident};
+use crate::work::Work;
+
+/// How often a folder is looked at for something new.
+const GLANCE: Duration = Duration::from_millis(20);
+/// How long a job may take, whatever is done to the cluster meanwhile.
+const JOB: Duration = Duration::from_secs(300);
+/// How long a cluster may take to go on after a fault.
+const RECOVER: Duration = Duration::from_secs(120);
+
+/// How long the queues may take to be empty after the last job.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// The programs that were built, beside this one.
+pub(crate) fn program_of(name: &str) -> Result<PathBuf> {
+    let path = std::env::current_exe()?.with_file_name(name);
+    ensure!(path.exists(), "{} is missing: make build", path.display());
+    Ok(path)
+}
+
+/// The folder of everything that is made here.
+pub(crate) fn folder() -> Result<PathBuf> {
+    Ok(std::env::current_dir()?.join("target/e2e"))
+}
+
+/// The cluster; its programs are killed with this value.
+pub(crate) struct Cluster {
+    pub(crate) node: Node,
+    folder: PathBuf,
+    programs: Vec<(String, Mutex<Process>)>,
+    client: RabbitMq,
+}
+
+/// How a job ended.
+pub(crate) struct End {
+    /// Its results.
+    pub(crate) results: PathBuf,
+    /// `execution.json`.
+    pub(crate) execution: Value,
+    /// When it was noticed.
+    pub(crate) at: Instant,
+}
+
+/// A job that was asked for.
+pub(crate) struct Asked {
+    pub(crate) job: JobId,
+    pub(crate) at: Instant,
+}
+
+impl Cluster {
+    /// Starts a producer, a reducer and so many workers in a new folder `target/e2e/<name>`; a broker of
+    /// their own.
+    pub(crate) async fn start(name: &str, workers: u32) -> Result<Self> {
+        let folder = folder()?.join(name);
+        let _none_before = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder)?;
+        let node = Node::start(folder.join("node")).await?;
+        let client = RabbitMq::connect(Options {
+            uris: vec![node.uri.clone()],
+            ca: None,
+            name: "e2e".to_owned(),
+            declare: true,
+            prefix: String::new(),
+        })?;
+        let mut cluster = Self {
+            node,
+            folder,
+            programs: Vec::new(),
+            client,
+        };
+        cluster.add("producer", "producer")?;
+        cluster.add("reducer", "reducer")?;
+        for number in 1..=workers {
+            cluster.add("worker", &format!("worker-{number}"))?;
+        }
+        Ok(cluster)
+    }
+
+    fn add(&mut self, role: &str, name: &str) -> Result<()> {
+        let mut command = program::command(program_of(role)?, &self.folder);
+        command
+            .env("AUTOCONNECT_BROKER__URI", &self.node.uri)
+            .env("NO_COLOR", "1");
+        if role == "worker" {
+            command.env("AUTOCONNECT_WORKER__NAME", name);
+        }
+        let process = Process::start(command, self.folder.join(format!("{name}.log")));
+        let process = process.with_context(|| name.to_owned())?;
+        self.programs.push((name.to_owned(), Mutex::new(process)));
+        Ok(())
+    }
+
+    /// The names of its programs.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.programs.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// One of its programs.
+    pub(crate) fn program(&self, name: &str) -> Result<MutexGuard<'_, Process>> {
+        let found = self.programs.iter().find(|(known, _)| known == name);
+        let (_, process) = found.with_context(|| format!("no program {name}"))?;
+        Ok(process.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What a program, or the `broker`, holds in memory now, in KiB; none while it is down.
+    pub(crate) fn resident(&self, name: &str) -> Option<u64> {
+        match name {
+            "broker" => resident(self.node.pid().ok()?),
+            name => resident(self.program(name).ok()?.pid()?),
+        }
+    }
+
+    /// Asks for a job of its own of `work`, told from others by `run`; returns once the broker has the request.
+    pub(crate) async fn ask(&self, work: &Work, run: &str) -> Result<Asked> {
+        let request = work.request(run)?;
+        let at = Instant::now();
+        self.client.publish(request.to_message()?).await?;
+        Ok(Asked {
+            job: request.job,
+            at,
+        })
+    }
+
+    /// Waits for the end of a job: its report, which is written last, or word that there is none.
+    pub(crate) async fn end_of(&self, job: &JobId) -> Result<End> {
+        let results = self.folder.join("results/jobs").join(job.as_str());
+        let since = Instant::now();
+        loop {
+            if let Some(execution) = ended(&results) {
+                return Ok(End {
+                    results,
+                    execution,
+                    at: Instant::now(),
+                });
+            }
+            ensure!(
+                since.elapsed() < JOB,
+                "{job} has not ended after {} s; the logs are in {}",
+                JOB.as_secs(),
+                self.folder.display()
+            );
+            for name in self.names() {
+                if let Ok(mut process) = self.program(name) {
+                    process.lives().with_context(|| name.to_owned())?;
+                }
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+
+    /// Everything durable that the reducer knows, as a value that changes with every step of a job: the names and sizes
+    /// of the files in its state folder.
+    pub(crate) fn step(&self) -> Vec<(PathBuf, u64)> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.folder.join("state")];
+        while let Some(folder) = folders.pop() {
+            let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+            for entry in entries {
+                match entry.metadata() {
+                    Ok(file) if file.is_dir() => folders.push(entry.path()),
+                    Ok(file) => found.push((entry.path(), file.len())),
+                    Err(_) => {}
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// How long each program's log is.
+    pub(crate) fn log_lengths(&self) -> Result<Vec<(String, usize)>> {
+        self.names()
+            .map(|name| Ok((name.to_owned(), self.program(name)?.log_length())))
+            .collect()
+    }
+
+    /// Waits until each of these programs takes from the broker again, by a connection made since its log had that
+    /// length, and a job has then come a step further; how long that took.
+    pub(crate) async fn recovered(&self, waiting_for: &[(String, usize)]) -> Result<Duration> {
+        let since = Instant::now();
+        for (name, log) in waiting_for {
+            while !self.program(name)?.is_connected_since(*log) {
+                ensure!(
+                    since.elapsed() < RECOVER,
+                    "{name} did not connect again within {} s",
+                    RECOVER.as_secs()
+                );
+                tokio::time::sleep(GLANCE).await;
+            }
+        }
+        let then = self.step();
+        while self.step() == then {
+            ensure!(
+                since.elapsed() < RECOVER,
+                "no job went on within {} s",
+                RECOVER.as_secs()
+            );
+            tokio::time::sleep(GLANCE).await;
+        }
+        Ok(since.elapsed())
+    }
+
+    /// Waits until no queue holds anything; what they hold, where they do not come to that soon.
+    pub(crate) async fn leftovers(&self) -> Result<Vec<String>> {
+        let since = Instant::now();
+        loop {
+            let queues = self.node.queues().await?;
+            let full = queues.iter().filter(|(_, messages, _)| *messages > 0);
+            let left: Vec<String> = full
+                .map(|(name, messages, _)| format!("{messages} messages in {name}"))
+                .collect();
+            if left.is_empty() || since.elapsed() > DRAIN {
+                return Ok(left);
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// Tells every program to stop, and removes what they wrote.
+    pub(crate) async fn stop(self) -> Result<()> {
+        for (name, process) in &self.programs {
+            let mut process = process.lock().unwrap_or_else(PoisonError::into_inner);
+            process.stop().with_context(|| name.clone())?;
+        }
+        self.client.close().await;
+        drop(self.node);
+        fs::remove_dir_all(&self.folder).context("removing what the cluster wrote")
+    }
+}
+
+/// `execution.json` of a job that ended and whose files are all there.
+fn ended(results: &Path) -> Option<Value> {
+    let bytes = fs::read(results.join("execution.json")).ok()?;
+    let execution: Value = serde_json::from_slice(&bytes).ok()?;
+    let failed = execution["status"] == "failed";
+    (failed || results.join("report.json").exists()).then_some(execution)
+}

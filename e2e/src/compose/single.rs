@@ -1,0 +1,279 @@
+//! One broker: programs and broker killed, frozen, cut off; packets lost; more and fewer workers.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::engine::{docker, iptables};
+use super::{Jobs, Project, Seen};
+
+/// What a program says when it notices that the broker is gone.
+const NOTICED: &str = "the broker session ended";
+/// What it says when it is back.
+const CONNECTED: &str = "connected";
+/// What a reducer says when it has the state folder.
+const LOCKED: &str = "state folder locked";
+
+/// The stages, in their order.
+pub(super) const NAMES: &[&str] = &[
+    "kill worker",
+    "kill reducer",
+    "kill producer",
+    "kill broker",
+    "pause broker 60 s",
+    "pause worker 60 s",
+    "worker cut off 90 s",
+    "reducer cut off 30 s, with a standby",
+    "reducer killed, with a standby",
+    "a tenth of a worker's packets dropped for 20 s",
+    "scale 1 to 6 to 2",
+];
+
+/// Runs one of them.
+pub(super) async fn stage(name: &str, project: &Project, jobs: &mut Jobs) -> Result<Seen> {
+    match name {
+        "kill worker" => kill(project, jobs, "worker").await,
+        "kill reducer" => kill(project, jobs, "reducer").await,
+        "kill producer" => kill(project, jobs, "producer").await,
+        "kill broker" => kill(project, jobs, "rabbitmq").await,
+        "pause broker 60 s" => pause_broker(project, jobs).await,
+        "pause worker 60 s" => worker_away(project, jobs, Away::Paused, 60).await,
+        "worker cut off 90 s" => worker_away(project, jobs, Away::CutOff, 90).await,
+        "reducer cut off 30 s, with a standby" => standby(project, jobs, Away::CutOff).await,
+        "reducer killed, with a standby" => standby(project, jobs, Away::Killed).await,
+        "a tenth of a worker's packets dropped for 20 s" => drops(project, jobs).await,
+        "scale 1 to 6 to 2" => scale(project, jobs).await,
+        other => bail!("no stage {other}"),
+    }
+}
+
+/// How a container is kept from the others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Away {
+    Paused,
+    CutOff,
+    Killed,
+}
+
+impl Away {
+    async fn begin(self, project: &Project, container: &str) -> Result<()> {
+        match self {
+            Self::Paused => docker(&["pause", container]).await,
+            Self::CutOff => docker(&["network", "disconnect", &project.network(), container]).await,
+            Self::Killed => docker(&["kill", container]).await,
+        }
+        .map(drop)
+    }
+
+    async fn end(self, project: &Project, container: &str) -> Result<()> {
+        match self {
+            Self::Paused => docker(&["unpause", container]).await,
+            Self::CutOff => docker(&["network", "connect", &project.network(), container]).await,
+            Self::Killed => docker(&["start", container]).await,
+        }
+        .map(drop)
+    }
+}
+
+/// A container killed in the middle of a job and started again.
+async fn kill(project: &Project, jobs: &mut Jobs, service: &str) -> Result<Seen> {
+    let work = jobs.next(3_000, 500)?;
+    let meddling = async {
+        project.under_way().await?;
+        let container = project.container(service).await?;
+        Away::Killed.begin(project, &container).await?;
+        let killed = Instant::now();
+        Away::Killed.end(project, &container).await?;
+        let restart = killed.elapsed();
+        project.gap().await?;
+        Ok((restart, killed.elapsed()))
+    };
+    let (job, (restart, gap)) = tokio::try_join!(project.job(&work), meddling)?;
+    Ok(Seen::new(job)
+        .within("started again after", restart, 10)
+        .within("the job went on after", gap, 30))
+}
+
+/// The broker frozen for a minute: everybody notices, nobody hangs.
+async fn pause_broker(project: &Project, jobs: &mut Jobs) -> Result<Seen> {
+    let work = jobs.next(3_000, 500)?;
+    let meddling = async {
+        project.under_way().await?;
+        let broker = project.container("rabbitmq").await?;
+        let mut watched = Vec::new();
+        for service in ["producer", "worker", "reducer"] {
+            let container = project.container(service).await?;
+            let length = project.log_length(&container).await?;
+            watched.push((container, length));
+        }
+        Away::Paused.begin(project, &broker).await?;
+        let since = Instant::now();
+        let mut noticed = Duration::ZERO;
+        let within = Duration::from_secs(50);
+        for (container, length) in &watched {
+            project.says(container, *length, NOTICED, within).await?;
+            noticed = since.elapsed();
+        }
+        tokio::time::sleep(Duration::from_secs(60).saturating_sub(since.elapsed())).await;
+        Away::Paused.end(project, &broker).await?;
+        let gap = project.gap().await?;
+        Ok((noticed, gap))
+    };
+    let (job, (noticed, gap)) = tokio::try_join!(project.job(&work), meddling)?;
+    Ok(Seen::new(job)
+        .within("noticed by all after", noticed, 21)
+        .within("the job went on, after it was thawed,", gap, 30))
+}
+
+/// A worker frozen or cut off: its chunks come back to the others, and what it still says is dropped.
+async fn worker_away(project: &Project, jobs: &mut Jobs, away: Away, seconds: u64) -> Result<Seen> {
+    let work = jobs.next(3_000, 500)?;
+    let begun = std::sync::OnceLock::new();
+    let meddling = async {
+        project.under_way().await?;
+        let worker = project.container("worker").await?;
+        let length = project.log_length(&worker).await?;
+        away.begin(project, &worker).await?;
+        let since = *begun.get_or_init(Instant::now);
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        away.end(project, &worker).await?;
+        // it comes back by itself
+        project
+            .says(&worker, length, NOTICED, Duration::from_secs(60))
+            .await?;
+        let back = since.elapsed().saturating_sub(Duration::from_secs(seconds));
+        Ok((worker, length, back))
+    };
+    let (job, (worker, length, back)) = tokio::try_join!(project.job(&work), meddling)?;
+    let begun = begun.get().context("the worker was never kept away")?;
+    // its last chunks came to the other worker before the job could end
+    let ended = job.at.saturating_duration_since(*begun);
+    let away_still = ended < Duration::from_secs(seconds);
+    project
+        .says(&worker, length, CONNECTED, Duration::from_secs(60))
+        .await?;
+    Ok(Seen::new(job)
+        .within("the job ended without it after", ended, 30)
+        .holds("while it was still away", away_still)
+        .within("it came back after", back, 30))
+}
+
+/// A second reducer on the same state folder: one of them writes, ever.
+async fn standby(project: &Project, jobs: &mut Jobs, away: Away) -> Result<Seen> {
+    let first = project.container("reducer").await?;
+    project
+        .compose(&[
+            "up",
+            "--detach",
+            "--no-deps",
+            "--no-recreate",
+            "--scale",
+            "reducer=2",
+            "reducer",
+        ])
+        .await?;
+    let second = project
+        .containers("reducer")
+        .await?
+        .pop()
+        .context("no second reducer")?;
+    let work = jobs.next(3_000, 500)?;
+    let meddling = async {
+        project.under_way().await?;
+        let length = project.log_length(&second).await?;
+        away.begin(project, &first).await?;
+        let took = match away {
+            // the one that is cut off keeps the folder, so nobody else may write
+            Away::CutOff => {
+                tokio::time::sleep(Duration::from_secs(30)).await;
+                let locked = project
+                    .says(&second, length, LOCKED, Duration::ZERO)
+                    .await
+                    .is_ok();
+                away.end(project, &first).await?;
+                anyhow::ensure!(
+                    !locked,
+                    "the standby took the state folder of a reducer that lives"
+                );
+                project.gap().await?
+            }
+            // the folder is free, and the standby takes it
+            _ => {
+                project
+                    .says(&second, length, LOCKED, Duration::from_secs(90))
+                    .await?
+            }
+        };
+        Ok(took)
+    };
+    let outcome = tokio::try_join!(project.job(&work), meddling);
+    if away == Away::Killed {
+        away.end(project, &first).await?;
+    }
+    docker(&[
+        "rm",
+        "-f",
+        if away == Away::Killed {
+            &first
+        } else {
+            &second
+        },
+    ])
+    .await?;
+    let (job, took) = outcome?;
+    Ok(match away {
+        Away::CutOff => Seen::new(job)
+            .holds("the standby wrote nothing", true)
+            .within("the job went on, after the cut,", took, 30),
+        _ => Seen::new(job).within("the standby took over after", took, 65),
+    })
+}
+
+/// A worker whose packets are lost now and then.
+async fn drops(project: &Project, jobs: &mut Jobs) -> Result<Seen> {
+    let work = jobs.next(3_000, 500)?;
+    let worker = project.container("worker").await?;
+    let rule = [
+        "INPUT",
+        "-p",
+        "tcp",
+        "-m",
+        "statistic",
+        "--mode",
+        "random",
+        "--probability",
+        "0.1",
+        "-j",
+        "DROP",
+    ];
+    iptables(&worker, &[&["-A"], &rule[..]].concat()).await?;
+    let meddling = async {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        iptables(&worker, &[&["-D"], &rule[..]].concat()).await
+    };
+    let (job, ()) = tokio::try_join!(project.job(&work), meddling)?;
+    Ok(Seen::new(job).holds("it finished", true))
+}
+
+/// More and fewer workers while a job is worked.
+async fn scale(project: &Project, jobs: &mut Jobs) -> Result<Seen> {
+    project.scale(1).await?;
+    let work = jobs.next(8_000, 500)?;
+    let meddling = async {
+        project.under_way().await?;
+        project.scale(6).await?;
+        project.gap().await?;
+        project.scale(2).await?;
+        let dead = project.queues().await?;
+        let dead: u64 = dead
+            .iter()
+            .filter(|(name, _)| name == "q.chunks.dead")
+            .map(|(_, n)| n)
+            .sum();
+        Ok((project.containers("worker").await?.len(), dead))
+    };
+    let (job, (left, dead)) = tokio::try_join!(project.job(&work), meddling)?;
+    Ok(Seen::new(job)
+        .holds("two workers are left", left == 2)
+        .holds("no chunk is dead", dead == 0))
+}

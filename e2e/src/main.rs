@@ -1,0 +1,65 @@
+//! `e2e`: whole clusters of real programs under faults, judged by the bytes of their reports. For developers; no release
+//! holds it.
+//!
+//! | word | what it stages | called by |
+//! |---|---|---|
+//! | `soak` | jobs back to back while workers, the reducer and the broker are killed at random | `make soak MINUTES=n` |
+//! | `kill-cost` | what a SIGKILL of each program costs a job of 10 million rows | `make kill-cost` |
+//! | `backpressure` | a file of 2 GB and one slow worker: the producer's memory and the length of the queue | `make backpressure` |
+//! | `compose` | faults that need containers: kills, pauses, cuts, lost packets, three brokers | `make test-faults` |
+//!
+//! Every word runs the programs that were built beside it over a RabbitMQ node of its own (`scripts/rabbitmq-node`), prints its figures as
+//! it would stand in a document, and ends with 0 where all was as promised, with 1 where something was not.
+
+mod backpressure;
+mod cluster;
+mod compose;
+mod cost;
+mod figures;
+mod memory;
+mod node;
+mod process;
+mod soak;
+mod work;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Whole clusters of real programs under faults.
+#[derive(Debug, Parser)]
+#[command(name = "e2e")]
+struct Cli {
+    #[command(subcommand)]
+    word: Word,
+}
+
+#[derive(Debug, Subcommand)]
+enum Word {
+    /// Jobs back to back while workers, the reducer and the broker are killed at random
+    Soak(soak::Options),
+    /// What a SIGKILL of each program costs a job of 10 million rows
+    KillCost(cost::Options),
+    /// Faults that need containers: kills, pauses, cuts, lost packets, three brokers
+    Compose(compose::Options),
+    /// A large file and one slow worker: the producer's memory and the length of the queue
+    Backpressure(backpressure::Options),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let asked = Cli::parse();
+    let judged = match &asked.word {
+        Word::Soak(options) => soak::run(options).await,
+        Word::KillCost(options) => cost::run(options).await,
+        Word::Compose(options) => compose::run(options).await,
+        Word::Backpressure(options) => backpressure::run(options).await,
+    };
+    match judged {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The soak: jobs back to back while workers, the reducer and the broker are killed at random, by a seed (`schedule`).
+//!
+//! Every job's results are compared with those of the run in one process, byte for byte; every second the memory of
+//! every program is looked at.
+
+mod schedule;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use serde_json::Value;
+
+use self::schedule::{Fault, Kind};
+use crate::cluster::{Asked, Cluster, folder, program_of};
+use crate::figures::{median, row, seconds, table};
+use crate::memory::{Growth, Memory};
+use crate::work::{Plan, Work};
+
+/// The files, in the order in which they are asked for again and again: rows, cities, dirt, rows in a chunk.
+const PLANS: [Plan; 4] = [
+    Plan::new(1_800_000, 3, 0.01, 700),
+    Plan::new(1_200_000, 40, 0.04, 300),
+    Plan::new(3_000_000, 12, 0.002, 2_000),
+    Plan::new(700_000, 400, 0.02, 200),
+];
+/// Jobs that were asked for and have not ended, so that the cluster is never idle.
+const AHEAD: usize = 2;
+/// How often memory is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// A shorter run says nothing of memory: programs are still warming up.
+const LONG_ENOUGH: Duration = Duration::from_secs(600);
+/// The most that a program's memory may grow, in percent.
+const GROWTH: f64 = 10.0;
+
+/// How long, and what is drawn.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// How long jobs are asked for, in minutes
+    #[arg(long, default_value_t = 20.0)]
+    minutes: f64,
+    /// Another seed, another schedule of faults
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many workers; the first is never killed
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..))]
+    workers: u32,
+}
+
+/// What the jobs came to.
+#[derive(Default)]
+struct Tally {
+    jobs: usize,
+    chunks: u64,
+    redeliveries: u64,
+    duplicates: u64,
+    /// How long each job took, from the end of the one before.
+    took: Vec<Duration>,
+    /// What was not the same as in one process, or did not end well.
+    other: Vec<String>,
+}
+
+/// What everybody sees.
+struct Soak {
+    cluster: Cluster,
+    works: Vec<Work>,
+    workers: u32,
+    until: Instant,
+    /// Odd while the broker is away.
+    outages: AtomicU64,
+    /// How many jobs have ended.
+    ended: AtomicUsize,
+    memory: Mutex<Memory>,
+}
+
+/// Runs the soak and prints what came of it.
+///
+/// # Errors
+/// Where anything was not as promised.
+pub(crate) async fn run(options: &Options) -> Result<()> {
+    let autoconnect = program_of("autoconnect")?;
+    let data = folder()?.join("data");
+    let works = PLANS.map(|plan| Work::make(plan, &autoconnect, &data));
+    let works = works.into_iter().collect::<Result<Vec<_>>>()?;
+    let cluster = Cluster::start("soak", options.workers).await?;
+    let version = cluster.node.version().await?;
+    println!(
+        "soak: {} minutes, seed {}, {} workers, RabbitMQ {}\n",
+        options.minutes, options.seed, options.workers, version
+    );
+    let length = Duration::from_secs_f64(options.minutes * 60.0);
+    let soak = Soak {
+        cluster,
+        works,
+        workers: options.workers,
+        until: Instant::now() + length,
+        outages: AtomicU64::new(0),
+        ended: AtomicUsize::new(0),
+        memory: Mutex::default(),
+    };
+    let (tally, faults) = tokio::select! {
+        done = async { tokio::try_join!(soak.jobs(), soak.faults(options.seed)) } => done?,
+        never = soak.look() => match never {},
+    };
+    let growth = soak
+        .memory
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .growth();
+    print(&tally, &faults, &growth);
+    let mut wrong = tally.other;
+    if length >= LONG_ENOUGH {
+        wrong.extend(growth.iter().filter_map(too_much));
+    }
+    wrong.extend(soak.cluster.leftovers().await?);
+    if !wrong.is_empty() {
+        println!("\nidentical: no");
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("; "));
+    soak.cluster.stop().await?;
+    println!("\nidentical: yes");
+    Ok(())
+}
+
+impl Soak {
+    /// Asks for jobs until the time is over, and judges each.
+    async fn jobs(&self) -> Result<Tally> {
+        let mut tally = Tally::default();
+        let mut waiting: VecDeque<(Asked, &Work)> = VecDeque::new();
+        let mut works = self.works.iter().cycle().enumerate();
+        let mut before = Instant::now();
+        loop {
+            while Instant::now() < self.until && waiting.len() < AHEAD {
+                if let Some((number, work)) = works.next() {
+                    waiting.push_back((self.cluster.ask(work, &number.to_string()).await?, work));
+                }
+            }
+            let Some((asked, work)) = waiting.pop_front() else {
+                return Ok(tally);
+            };
+            let end = self.cluster.end_of(&asked.job).await?;
+            tally.took.push(end.at - before);
+            before = end.at;
+            tally.count(&end.execution);
+            self.ended.store(tally.jobs, Ordering::Relaxed);
+            let other = work.differences(&end.results)?;
+            if end.execution["status"] != "done" || !other.is_empty() {
+                let how = &end.execution["status"];
+                tally.other.push(format!(
+                    "job {}: {how}, other bytes in {other:?}",
+                    asked.job
+                ));
+            }
+        }
+    }
+
+    /// Looks at the memory of every program, for as long as it is asked.
+    async fn look(&self) -> std::convert::Infallible {
+        let names: Vec<&str> = self.cluster.names().chain(["broker"]).collect();
+        loop {
+            let job = self.ended.load(Ordering::Relaxed);
+            for name in &names {
+                if let Some(kib) = self.cluster.resident(name) {
+                    let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+                    memory.note(name, job, kib);
+                }
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+impl Tally {
+    /// Adds what `execution.json` tells.
+    fn count(&mut self, execution: &Value) {
+        let number = |value: &Value| value.as_u64().unwrap_or(0);
+        let workers = execution["workers"].as_object().into_iter().flatten();
+        self.jobs += 1;
+        self.chunks += number(&execution["chunks"]["merged"]);
+        self.duplicates += number(&execution["duplicates_dropped"]);
+        self.redeliveries += workers
+            .map(|(_, worker)| number(&worker["redeliveries"]))
+            .sum::<u64>();
+    }
+}
+
+fn print(tally: &Tally, faults: &[Fault], growth: &[Growth]) {
+    let longest = tally.took.iter().max().copied().unwrap_or_default();
+    let usual = median(&tally.took).unwrap_or_default();
+    table(&[
+        row([
+            &"jobs",
+            &"s a job (median)",
+            &"longest",
+            &"chunks",
+            &"redeliveries",
+            &"duplicates dropped",
+            &"faults",
+        ]),
+        row([
+            &tally.jobs,
+            &seconds(usual),
+            &seconds(longest),
+            &tally.chunks,
+            &tally.redeliveries,
+            &tally.duplicates,
+            &faults.len(),
+        ]),
+    ]);
+    println!(
+        "\nRecovery: from when what was down is there again, until every program is connected and a job went on.\n"
+    );
+    let mut rows = vec![row([
+        &"fault",
+        &"times",
+        &"of them, the broker was away as well",
+        &"recovery s (median)",
+        &"longest",
+    ])];
+    for (kind, name) in Kind::ALL {
+        let these = || faults.iter().filter(|fault| fault.kind == kind);
+        let recoveries: Vec<Duration> = these().filter_map(|fault| fault.recovery).collect();
+        let shown = |recovery: Option<Duration>| recovery.map_or_else(|| "-".to_owned(), seconds);
+        rows.push(row([
+            &name,
+            &these().count(),
+            &(these().count() - recoveries.len()),
+            &shown(median(&recoveries)),
+            &shown(recoveries.iter().max().copied()),
+        ]));
+    }
+    table(&rows);
+    println!(
+        "\nMemory in MiB: the most in each tenth of the time; growth in percent, last third of the jobs against the first.\n"
+    );
+    let tenths = (1..=10).map(|tenth| tenth.to_string());
+    let head = std::iter::once("program".to_owned())
+        .chain(tenths)
+        .chain(["growth %".to_owned()]);
+    let rows = std::iter::once(head.collect()).chain(growth.iter().map(Growth::row));
+    table(&rows.collect::<Vec<_>>());
+}
+
+/// What is wrong with a program whose memory grew too much, or cannot be told.
+fn too_much(growth: &Growth) -> Option<String> {
+    match growth.percent {
+        Some(percent) if percent <= GROWTH => None,
+        Some(percent) => Some(format!(
+            "the memory of {} grew by {percent:.1} %",
+            growth.program
+        )),
+        None => Some(format!(
+            "too few jobs to judge the memory of {}",
+            growth.program
+        )),
+    }
+}
