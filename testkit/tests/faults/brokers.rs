@@ -1,5 +1,6 @@
 //! Brokers that are killed, stopped, frozen, short of memory or disk, and whose queues somebody meddles with.
 
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -71,24 +72,72 @@ async fn row_5_the_command_sees_its_job_to_the_end() -> Result<()> {
     for seed in seeds(1)? {
         let stage = Stage::at(node.uri(), test).await?;
         let line = Line::of(5, "a broker killed under autoconnect run", Some(seed));
-        let mut run = stage.run(&case, "out")?;
-        let mut run = run.args(["--workers", "2"]).spawn()?;
+        let mut run = stage.run(&case, "out", stage.uri())?;
+        let run = run.args(["--workers", "2"]).spawn()?;
         let pause = Duration::from_millis(random(seed).random_range(1_000..5_000));
         tokio::time::sleep(pause).await;
         node.signal("KILL")?;
         node.again()?;
-        let mut status = None;
-        until("autoconnect run to end", Duration::from_secs(90), || {
-            status = run.try_wait().ok().flatten();
-            status.is_some()
-        })
-        .await
-        .inspect_err(|_| drop(run.kill()))?;
-        ensure!(status.is_some_and(|status| status.success()), "{status:?}");
+        succeeds(run).await?;
         let execution = case.check(&stage.path("out"))?;
         line.saw(format!("{:.1}", pause.as_secs_f64()), "s into the job")
             .ends(&execution);
     }
+    Ok(())
+}
+
+/// Waits until `autoconnect run` ends well.
+async fn succeeds(mut run: Child) -> Result<()> {
+    let mut status = None;
+    let ended = || {
+        status = run.try_wait().ok().flatten();
+        status.is_some()
+    };
+    let waited = until("autoconnect run to end", Duration::from_secs(90), ended).await;
+    if waited.is_err() {
+        run.kill()?;
+    }
+    waited?;
+    ensure!(status.is_some_and(|status| status.success()), "{status:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_5_the_command_hears_of_an_end_that_it_missed() -> Result<()> {
+    let test = "row_5_the_command_hears_of_an_end_that_it_missed";
+    let case = Case::sales(1_000, 20).await?;
+    let Some(stage) = Stage::of(test).await? else {
+        return Ok(());
+    };
+    let proxy = Proxy::before(stage.uri()).await?;
+    let _reducer = stage.start("reducer")?;
+    let line = Line::of(5, "autoconnect run cut off while its job ends", None);
+    let run = stage.run(&case, "out", proxy.uri())?.spawn()?;
+    // with nobody to work, the manifest is the last the job hears of
+    let manifest = || {
+        let Ok(mut jobs) = stage.path("state/jobs").read_dir() else {
+            return false;
+        };
+        jobs.any(|job| {
+            let journal = job.map(|job| std::fs::read(job.path().join("journal.0")));
+            let journal = journal.and_then(|read| read).unwrap_or_default();
+            String::from_utf8_lossy(&journal).contains("{\"manifest\":")
+        })
+    };
+    until("the manifest", Duration::from_secs(60), manifest).await?;
+    proxy.refuse();
+    let _worker = stage.start("worker")?;
+    let done = stage.path("state/done");
+    let ended = || {
+        done.read_dir()
+            .is_ok_and(|mut ended| ended.next().is_some())
+    };
+    until("the job's end", Duration::from_secs(60), ended).await?;
+    proxy.resume();
+    let since = Instant::now();
+    succeeds(run).await?;
+    let execution = case.check(&stage.path("out"))?;
+    line.took(since, "until it heard").ends(&execution);
     Ok(())
 }
 

@@ -65,7 +65,7 @@ async fn one_is_lost(test: &str, harm: &str) -> Result<()> {
     };
     let _reducer = stage.start("reducer")?;
     let mut workers = [worker()?, worker()?];
-    let mut run = stage.run(&case, "out")?.spawn()?;
+    let mut run = stage.run(&case, "out", stage.uri())?.spawn()?;
     let (mut deaths, since) = (0, Instant::now());
     let status = loop {
         if let Some(status) = run.try_wait()? {

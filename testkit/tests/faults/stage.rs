@@ -130,8 +130,8 @@ impl Stage {
     }
 
     /// `autoconnect run` of a case, with everybody else elsewhere.
-    pub(crate) fn run(&self, case: &Case, out: &str) -> Result<Command> {
-        let mut run = self.command("autoconnect")?;
+    pub(crate) fn run(&self, case: &Case, out: &str, uri: &str) -> Result<Command> {
+        let mut run = self.command_by("autoconnect", uri)?;
         run.arg("run")
             .arg(&case.file)
             .args(["--out", out, "--quiet"]);
