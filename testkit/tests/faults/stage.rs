@@ -207,21 +207,6 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
-    /// Hundreds of queues would weigh on the node, where a test is played with many seeds.
-    fn drop(&mut self) {
-        let many = std::env::var_os("AUTOCONNECT_TEST_SEEDS").is_some();
-        if let Some(ctl) = Ctl::of("").filter(|_| many) {
-            let prefix = &self.node.options.prefix;
-            let ours = format!(
-                "[rabbit_amqqueue:delete(Q, false, false, <<\"test\">>) || Q <- rabbit_amqqueue:list(), \
-                 string:prefix(element(4, element(2, Q)), <<\"{prefix}\">>) =/= nomatch]."
-            );
-            let _only_tidies_up = ctl.run(&["eval", &ours]);
-        }
-    }
-}
-
 /// How many chunks are merged, as far as we were told.
 pub(crate) struct Progress(watch::Receiver<u64>);
 
