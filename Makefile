@@ -3,16 +3,20 @@
 
 .DEFAULT_GOAL := build
 MINUTES ?= 20
-.PHONY: help build test soak kill-cost backpressure bench check format lint docs deny data clean
+.PHONY: help build test test-compose soak kill-cost backpressure bench check format lint docs deny data clean
+.PHONY: up down status logs scale run-analysis client-logs password images-offline
 
 help: ## list these words
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 build: ## build every program, optimised, into target/release
 	cargo build --release --workspace --locked
 
 test: ## run every test, against a private RabbitMQ node of its own
 	scripts/test
+
+test-compose: ## start the cluster in containers, check what it writes and what it may do, leave nothing behind
+	scripts/test-compose
 
 soak: build ## jobs back to back for MINUTES=n while workers, reducer and broker are killed at random
 	target/release/e2e soak --minutes $(MINUTES)
@@ -22,6 +26,33 @@ kill-cost: build ## what a kill of each program costs a job of 10 million rows
 
 backpressure: build ## the producer's memory with a file of 2 GB and one slow worker
 	target/release/e2e backpressure
+
+up: ## start the cluster in containers: six workers, or WORKERS=2
+	@scripts/cluster up $(WORKERS)
+
+down: ## stop it; unfinished jobs go on at the next start
+	@scripts/cluster down
+
+status: ## its containers and queues
+	@scripts/cluster status
+
+logs: ## what its programs print, as they print it; of one of them: SERVICE=worker
+	@scripts/cluster logs $(SERVICE)
+
+scale: ## another number of workers, while it works: N=12
+	@scripts/cluster scale $(N)
+
+run-analysis: ## have the cluster report on a file: FILE=export.csv
+	@scripts/cluster run-analysis "$(FILE)"
+
+client-logs: ## what the last run-analysis printed
+	@scripts/cluster client-logs
+
+password: ## where RabbitMQ's pages are, and how to log in
+	@scripts/cluster password
+
+images-offline: ## build the public images from Debian's packages, where no registry answers
+	@scripts/images-offline
 
 check: format lint docs deny ## everything of the gate but the tests
 

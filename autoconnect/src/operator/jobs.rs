@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use autoconnect_common::JobId;
-use autoconnect_common::broker::{Broker, BrokerError, Queue};
+use autoconnect_common::broker::{Broker, BrokerError, Queue, Subscription};
 use autoconnect_common::message::{Cancel, Event, JobStage, Stage, Status};
 use chrono::DateTime;
 use serde::Serialize;
@@ -152,18 +152,23 @@ async fn told_to_end<B: Broker>(
     let cancel = cancel.to_message().map_err(|error| Trouble::of(&error))?;
     let hearing = async {
         broker.publish(cancel).await?;
-        loop {
-            let event = events.next().await.ok_or(BrokerError::Closed)?;
-            let news = Event::from_message(&event.message);
-            event.ack();
-            if let Ok(Event::Finished { status, .. }) = news {
-                return Ok(status);
-            }
-        }
+        ended(&mut events).await
     };
     tokio::time::timeout(ANSWER, hearing)
         .await
         .unwrap_or_else(|_| Err(contact::silence()))
+}
+
+/// Waits for the end of the job that these events are of.
+async fn ended(events: &mut Subscription) -> Result<Status, Trouble> {
+    loop {
+        let event = events.next().await.ok_or(BrokerError::Closed)?;
+        let news = Event::from_message(&event.message);
+        event.ack();
+        if let Ok(Event::Finished { status, .. }) = news {
+            return Ok(status);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -196,6 +201,15 @@ mod tests {
         let (word, rest) = told(&answer.jobs[0].stage);
         assert_eq!(word, "cancelled");
         assert!(rest.ends_with("  cancelled: no"), "{rest}");
+
+        // whoever missed the end hears of it again
+        let listening = broker.subscribe(Queue::Events(job.clone()), EVENTS);
+        let mut events = listening.await.expect("open");
+        let status = tokio::select! {
+            status = ended(&mut events) => status.ok(),
+            _ = contact::remind(&broker, &job) => None,
+        };
+        assert_eq!(status, Some(Status::Cancelled));
         stop.cancel();
         let summary = reducing.await.expect("ended").expect("well");
         assert_eq!((summary.cancelled, summary.late), (1, 0));
