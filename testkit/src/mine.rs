@@ -78,7 +78,7 @@ impl Harm {
             Self::Memory => {
                 let mut hoard = Vec::new();
                 loop {
-                    hoard.push(black_box(vec![1u8; 64 << 20]));
+                    hoard.push(black_box(vec![0u8; 64 << 20]));
                 }
             }
             Self::Sleep(long) => {

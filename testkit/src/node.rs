@@ -6,6 +6,8 @@
 //! | `AUTOCONNECT_TEST_AMQP` | the node's URI |
 //! | `AUTOCONNECT_TEST_RABBITMQCTL` | a command that runs `rabbitmqctl` against it |
 //! | `AUTOCONNECT_TEST_AMQPS`, `AUTOCONNECT_TEST_CA` | its URI with TLS, and the file of its certificate authority |
+//! | `AUTOCONNECT_TEST_NODE_VERSION` | `4`: a test's own node is RabbitMQ 4 |
+//! | `AUTOCONNECT_TEST_SEEDS` | how many seeds a test of faults plays |
 //! | `AUTOCONNECT_TEST_REQUIRE_BROKER` | `1`: a test that finds no node fails, where it would say so and pass |
 
 use std::io::Write;
@@ -82,6 +84,22 @@ impl Home for OnNode {
         Features {
             independent_connections: true,
             jobs_bytes: 64 << 20,
+        }
+    }
+}
+
+impl Drop for OnNode {
+    /// The node goes with its queues; but thousands of them would weigh on it, where tests are played with many seeds.
+    fn drop(&mut self) {
+        let many = std::env::var_os("AUTOCONNECT_TEST_SEEDS").is_some();
+        let ctl = std::env::var_os("AUTOCONNECT_TEST_RABBITMQCTL").filter(|_| many);
+        if let Some(path) = ctl {
+            let prefix = &self.options.prefix;
+            let ours = format!(
+                "[rabbit_amqqueue:delete(Q, false, false, <<\"test\">>) || Q <- rabbit_amqqueue:list(), \
+                 string:prefix(element(4, element(2, Q)), <<\"{prefix}\">>) =/= nomatch]."
+            );
+            let _only_tidies_up = Ctl(path.into()).run(&["eval", &ours]);
         }
     }
 }

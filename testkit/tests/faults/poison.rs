@@ -65,7 +65,7 @@ async fn one_is_lost(test: &str, harm: &str) -> Result<()> {
     };
     let _reducer = stage.start("reducer")?;
     let mut workers = [worker()?, worker()?];
-    let mut run = stage.run(&case, "out")?.spawn()?;
+    let mut run = stage.run(&case, "out", stage.uri())?.spawn()?;
     let (mut deaths, since) = (0, Instant::now());
     let status = loop {
         if let Some(status) = run.try_wait()? {
@@ -94,8 +94,8 @@ async fn one_is_lost(test: &str, harm: &str) -> Result<()> {
     ensure!(found == expected, "not the files of one process");
     let one = || {
         stage
-            .counts(&ctl, "q.chunks.dead", "messages")
-            .is_ok_and(|dead| dead == 1)
+            .counts(&ctl, "messages")
+            .is_ok_and(|counts| counts.get("q.chunks.dead") == Some(&1))
     };
     until("the dead chunk", Duration::from_secs(30), one).await?;
     line.saw(deaths, "workers dead")

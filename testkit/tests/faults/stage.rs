@@ -1,5 +1,6 @@
 //! Programs of a cluster, each a process of its own, around queues of their own on a RabbitMQ node.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -129,8 +130,8 @@ impl Stage {
     }
 
     /// `autoconnect run` of a case, with everybody else elsewhere.
-    pub(crate) fn run(&self, case: &Case, out: &str) -> Result<Command> {
-        let mut run = self.command("autoconnect")?;
+    pub(crate) fn run(&self, case: &Case, out: &str, uri: &str) -> Result<Command> {
+        let mut run = self.command_by("autoconnect", uri)?;
         run.arg("run")
             .arg(&case.file)
             .args(["--out", out, "--quiet"]);
@@ -166,11 +167,19 @@ impl Stage {
         Ok(Progress(done))
     }
 
-    /// Waits until the reducer says how a job ended, and whoever was told so.
-    pub(crate) async fn ended(&self, request: &JobRequest) -> Result<End> {
-        let tombstone = self
-            .path("state/done")
-            .join(format!("{}.json", request.job));
+    fn tombstone(&self, request: &JobRequest) -> PathBuf {
+        let name = format!("{}.json", request.job);
+        self.path("state/done").join(name)
+    }
+
+    /// Whether the reducer says that a case ended.
+    pub(crate) fn is_over(&self, case: &Case) -> bool {
+        self.tombstone(&case.request).exists()
+    }
+
+    /// Waits until the reducer says how a job ended: whoever listens may be cut off when it is told.
+    async fn ended(&self, request: &JobRequest) -> Result<End> {
+        let tombstone = self.tombstone(request);
         until("the job's end", LONG, || tombstone.exists()).await?;
         let Tombstone { status, reason } = serde_json::from_slice(&fs::read(tombstone)?)?;
         Ok(End { status, reason })
@@ -183,34 +192,18 @@ impl Stage {
         case.check(&self.results())
     }
 
-    /// How many messages, bytes or consumers a queue of ours has, as `rabbitmqctl list_queues` says; none while the
-    /// broker has not counted them yet.
-    pub(crate) fn counts(&self, ctl: &Ctl, queue: &str, what: &str) -> Result<u64> {
+    /// How many messages or consumers each queue of ours has, as `rabbitmqctl list_queues` says; none while the broker
+    /// has not counted them yet.
+    pub(crate) fn counts(&self, ctl: &Ctl, what: &str) -> Result<BTreeMap<String, u64>> {
         let listed = ctl.run(&["list_queues", "--quiet", "name", what])?;
-        let ours = self.named(queue);
-        let mut lines = listed.lines().filter_map(|line| line.split_once('\t'));
-        let (_, count) = lines
-            .find(|(name, _)| *name == ours)
-            .with_context(|| format!("no {ours} in {listed}"))?;
-        match count.trim() {
-            "" => Ok(0),
-            count => count.parse().with_context(|| listed.clone()),
-        }
-    }
-}
-
-impl Drop for Stage {
-    /// Hundreds of queues would weigh on the node, where a test is played with many seeds.
-    fn drop(&mut self) {
-        let many = std::env::var_os("AUTOCONNECT_TEST_SEEDS").is_some();
-        if let Some(ctl) = Ctl::of("").filter(|_| many) {
-            let prefix = &self.node.options.prefix;
-            let ours = format!(
-                "[rabbit_amqqueue:delete(Q, false, false, <<\"test\">>) || Q <- rabbit_amqqueue:list(), \
-                 string:prefix(element(4, element(2, Q)), <<\"{prefix}\">>) =/= nomatch]."
-            );
-            let _only_tidies_up = ctl.run(&["eval", &ours]);
-        }
+        let lines = listed.lines().filter_map(|line| line.split_once('\t'));
+        let prefix = &self.node.options.prefix;
+        Ok(lines
+            .filter_map(|(name, count)| {
+                let name = name.strip_prefix(prefix.as_str())?.to_owned();
+                Some((name, count.trim().parse().unwrap_or(0)))
+            })
+            .collect())
     }
 }
 
