@@ -3,8 +3,8 @@
 ARG BUILD_IMAGE=rust:1-slim-trixie
 ARG RUNTIME_IMAGE=debian:trixie-slim
 
-# What the programs run on. A named volume takes over owner and mode of the folder it is mounted on: the secrets belong to
-# the broker's user, who alone makes them; the reducer's state is writable by whoever it runs as.
+# What the programs run on. A named volume takes over owner and mode of the folder it is mounted on: the secrets belong
+# to the broker's user, who alone makes them; the reducer's state is writable by whoever it runs as.
 FROM ${RUNTIME_IMAGE} AS runtime
 RUN for name in broker producer worker reducer topology operator; do install -d -o 999 -g 999 "/secrets/$name"; done \
     && install -d -m 1777 /scratch /state
