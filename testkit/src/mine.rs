@@ -14,7 +14,7 @@ use std::time::Duration;
 use autoconnect_common::kind::{ConcludeError, Cut, Laps, ReportFile, WorkError};
 use autoconnect_common::{Chunk, CutError, Digest, JobKind, Outlet, Seq};
 
-/// The variable that lays a mine in the program `mined-worker`: `<seq>=panic`, `abort`, `memory` or a number of seconds.
+/// The variable that lays a mine in `mined-worker`: `<seq>=panic`, `abort`, `memory` or a number of seconds.
 pub const MINE: &str = "AUTOCONNECT_TEST_MINE";
 /// The variable that kills the program `mined-worker` by SIGKILL when that many of its partials were confirmed, before
 /// it acknowledges the last chunk of them.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 /// Where the page's code comes from.
 const SOURCES: [&str; 4] = [
     "testkit/src/wordcount.rs",
-    "testkit/tests/kinds/jobs.rs",
+    "testkit/src/jobs.rs",
     "testkit/tests/kinds/laws.rs",
     "testkit/tests/kinds/sameness.rs",
 ];

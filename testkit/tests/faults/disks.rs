@@ -1,5 +1,5 @@
-//! Disks that are full, and folders that cannot be written: the old report stays, and nothing is acknowledged that is not
-//! safe. A disk is a small file system in memory, which only root can mount.
+//! Disks that are full, and folders that cannot be written: the old report stays, and nothing is acknowledged that is
+//! not safe. A disk is a small file system in memory, which only root can mount.
 
 use std::fs;
 use std::io::Write as _;

@@ -1,4 +1,4 @@
-//! Results that come again, come too late or cannot be, several jobs at once, and workers that come and go: on both brokers.
+//! Results that come again, too late or cannot be, several jobs at once, workers that come and go: on both brokers.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

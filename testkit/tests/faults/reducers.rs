@@ -1,6 +1,6 @@
 //! Reducers that are killed at random moments, and two of them where there is to be one.
 //!
-//! What happens between any two steps of a reducer stands in `tests/kinds/reducer.rs`: it is killed at every point there.
+//! What happens between any two steps of a reducer stands in `tests/kinds/reducer.rs`: there it is killed at each.
 
 use std::time::{Duration, Instant};
 
