@@ -95,6 +95,7 @@ impl Cluster {
         let mut command = program::command(program_of(role)?, &self.folder);
         command
             .env("AUTOCONNECT_BROKER__URI", &self.node.uri)
+            .env("AUTOCONNECT_PRODUCER__DATA", "/")
             .env("NO_COLOR", "1");
         if role == "worker" {
             command.env("AUTOCONNECT_WORKER__NAME", name);
