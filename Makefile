@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := build
 MINUTES ?= 20
-.PHONY: help build test test-compose soak kill-cost backpressure bench check format lint docs deny data clean
+.PHONY: help build test test-compose test-faults soak kill-cost backpressure bench check format lint docs deny data clean
 .PHONY: up down status logs scale run-analysis client-logs password images-offline
 
 help: ## list these words
@@ -17,6 +17,11 @@ test: ## run every test, against a private RabbitMQ node of its own
 
 test-compose: ## start the cluster in containers, check what it writes and what it may do, leave nothing behind
 	scripts/test-compose
+
+test-faults: build ## the whole fault suite: containers first, then 20 seeds of the fast part; hours
+	target/release/e2e compose
+	AUTOCONNECT_TEST_SEEDS=20 AUTOCONNECT_TEST_REQUIRE_BROKER=1 scripts/rabbitmq-node with \
+		cargo test --locked -p autoconnect-testkit --test faults
 
 soak: build ## jobs back to back for MINUTES=n while workers, reducer and broker are killed at random
 	target/release/e2e soak --minutes $(MINUTES)

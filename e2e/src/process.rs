@@ -165,9 +165,11 @@ pub(crate) fn signal(pid: u32, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether a process lives: neither gone nor waiting for a parent that does not look after it.
+/// Whether a process lives: neither gone nor waiting for a parent that does not look after it. Its threads hold its
+/// sockets until the last one of them has ended.
 pub(crate) fn is_alive(pid: u32) -> bool {
-    status(pid, "State:").is_some_and(|state| !state.starts_with(['Z', 'X']))
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    threads > 1 || status(pid, "State:").is_some_and(|state| !state.starts_with(['Z', 'X']))
 }
 
 /// What a process holds in memory now, in KiB.

@@ -1,7 +1,7 @@
 //! A broker that does not let us in: every program says why, and ends.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -82,37 +82,24 @@ async fn row_22_a_wrong_virtual_host() -> Result<()> {
     all_refused(test, line, &uri, "no such virtual host", |_| ()).await
 }
 
-/// Makes a certificate authority, and a certificate of its for this machine, in `folder`.
-fn certificates(folder: &Path) -> Result<()> {
-    fs::create_dir(folder)?;
-    fs::write(
-        folder.join("san"),
-        "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=critical,CA:false\n",
-    )?;
-    let new = "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    let authority = "-addext basicConstraints=critical,CA:true";
-    for arguments in [
-        format!("{new} -x509 -days 2 -subj /CN=ours {authority} -keyout ca.key -out ca.pem"),
-        format!("{new} -subj /CN=localhost -keyout key.pem -out cert.csr"),
-        "x509 -req -days 2 -in cert.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile san -out cert.pem"
-            .to_owned(),
-    ] {
-        let mut openssl = Command::new("openssl");
-        openssl.args(arguments.split(' ')).current_dir(folder);
-        let made = openssl.output().context("openssl")?;
-        let said = String::from_utf8_lossy(&made.stderr);
-        ensure!(made.status.success(), "{openssl:?}: {said}");
-    }
-    Ok(())
+/// Makes a certificate authority, and a certificate of its for this machine; the folder in `folder` that holds them.
+fn certificates(folder: &Path) -> Result<PathBuf> {
+    let setup = program::sibling(env!("CARGO_BIN_EXE_mined-worker"), "setup")?;
+    let made = program::command(setup, Path::new("."))
+        .arg("secrets")
+        .arg(folder)
+        .args(["--host", "localhost"])
+        .status()?;
+    ensure!(made.success(), "setup secrets: {made}");
+    Ok(folder.join("broker"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_22_another_certificate_authority() -> Result<()> {
     let test = "row_22_another_certificate_authority";
     let folder = tempfile::tempdir()?;
-    let (ours, another) = (folder.path().join("ours"), folder.path().join("another"));
-    certificates(&ours)?;
-    certificates(&another)?;
+    let ours = certificates(&folder.path().join("ours"))?;
+    let another = certificates(&folder.path().join("another"))?;
     let Some(node) = OwnNode::of(test, Some(&ours))? else {
         return Ok(());
     };
