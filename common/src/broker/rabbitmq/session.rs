@@ -1,7 +1,7 @@
 //! Connects, waits, gives up, and notices when the broker is gone.
 //!
 //! A [`Session`] is one connection. A [`Link`] has at most one living session and builds the next one when asked: after
-//! a failure it waits a random time, longer each time up to four seconds, without limit. Only where waiting cannot help
+//! a failure it waits a random time, longer each time up to two seconds, without limit. Only where waiting cannot help
 //! (credentials, virtual host, certificate, permissions) it gives up, after five tries, and for a queue that exists
 //! with other arguments, at once.
 //!
@@ -37,7 +37,7 @@ const GREET: Duration = Duration::from_secs(15);
 /// How long it may take to answer everything we declare.
 const DECLARE: Duration = Duration::from_secs(30);
 /// The shortest and the longest wait between two tries.
-const WAIT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(4));
+const WAIT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
 /// After how many refusals in a row the answer is taken for final.
 const REFUSALS: u32 = 5;
 
@@ -455,7 +455,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_from_a_fifth_of_a_second_to_four_seconds_and_no_further() {
+    fn waits_grow_from_a_fifth_of_a_second_to_two_seconds_and_no_further() {
         for failures in 1..100 {
             let wait = jittered(failures);
             assert!(wait >= WAIT.0 && wait <= WAIT.1, "{failures}: {wait:?}");
