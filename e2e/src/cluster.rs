@@ -96,6 +96,8 @@ impl Cluster {
         command
             .env("AUTOCONNECT_BROKER__URI", &self.node.uri)
             .env("AUTOCONNECT_PRODUCER__DATA", "/")
+            // as docker-compose.yml does
+            .env("MALLOC_ARENA_MAX", "2")
             .env("NO_COLOR", "1");
         if role == "worker" {
             command.env("AUTOCONNECT_WORKER__NAME", name);

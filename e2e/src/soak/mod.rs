@@ -111,18 +111,15 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         .unwrap_or_else(PoisonError::into_inner)
         .growth();
     print(&tally, &faults, &growth);
+    let identical = if tally.other.is_empty() { "yes" } else { "no" };
+    println!("\nidentical: {identical}");
     let mut wrong = tally.other;
     if length >= LONG_ENOUGH {
         wrong.extend(growth.iter().filter_map(too_much));
     }
     wrong.extend(soak.cluster.leftovers().await?);
-    if !wrong.is_empty() {
-        println!("\nidentical: no");
-    }
     ensure!(wrong.is_empty(), "{}", wrong.join("; "));
-    soak.cluster.stop().await?;
-    println!("\nidentical: yes");
-    Ok(())
+    soak.cluster.stop().await
 }
 
 impl Soak {
