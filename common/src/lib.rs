@@ -12,16 +12,19 @@
 //! * [`chunk`]: [`Chunk`], what a worker receives, and [`Digest`]. [`body`]: bytes that remember theirs.
 //! * [`message`]: what the roles say to each other, and how hostile input is refused.
 //! * [`broker`]: [`Broker`], the transport: embedded in this process, or RabbitMQ.
+//! * [`ask`]: questions to the reducer. [`dead`]: messages that nobody could use.
 //! * [`faults`]: points at which a test kills a role.
 //! * [`files`]: files that appear whole or not at all.
 //! * [`program`]: signals, the last error, exit codes.
 //! * [`settings`]: defaults, files, environment and flags, in that order.
 //! * [`telemetry`]: where logs go.
 
+pub mod ask;
 pub mod body;
 pub mod broker;
 pub mod chunk;
 pub mod cut;
+pub mod dead;
 pub mod faults;
 pub mod files;
 mod health;

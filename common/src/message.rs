@@ -651,6 +651,19 @@ pub struct JobStage {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
+    /// A producer came a step further with its cut.
+    Cut {
+        /// The job.
+        job: JobId,
+        /// Rows read so far.
+        rows: u64,
+        /// Bytes of input read so far.
+        read: u64,
+        /// Bytes of input there are; 0 while unknown.
+        size: u64,
+    },
+    /// A worker lives.
+    Worker(Heartbeat),
     /// A job came a step further.
     Progress {
         /// The job.
@@ -686,19 +699,61 @@ pub enum Event {
     },
 }
 
+/// How a worker is, once a second.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Heartbeat {
+    /// Its name.
+    pub worker: String,
+    /// The machine, or container, it runs on.
+    pub host: String,
+    /// Its process; several workers may share one.
+    pub pid: u32,
+    /// Of its process, in percent of one core; unknown at first.
+    pub cpu_percent: Option<f32>,
+    /// Bytes of memory its process has.
+    pub memory_bytes: u64,
+    /// Chunks whose partial was confirmed, since it started.
+    pub chunks: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// Chunks buried, since it started.
+    pub buried: u64,
+    /// How long it computed, since it started, in milliseconds.
+    pub busy_ms: u64,
+    /// The chunk it computes.
+    pub current: Option<Current>,
+}
+
+/// The chunk in a worker's hands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Current {
+    /// Its job.
+    pub job: JobId,
+    /// Its number.
+    pub seq: Seq,
+    /// For how long, in milliseconds.
+    pub for_ms: u64,
+}
+
 impl Event {
-    /// The event as a message. `stamp` tells it from the other events of the same job.
+    /// The event as a message. `stamp` tells it from the other events of the same job or worker.
     ///
     /// # Errors
     /// [`serde_json::Error`] where it cannot be written as JSON.
     pub fn to_message(&self, stamp: u64) -> Result<Message, serde_json::Error> {
-        let (Self::Progress { job, .. }
-        | Self::Finished { job, .. }
-        | Self::Jobs { token: job, .. }) = self;
+        let (of, name) = match self {
+            Self::Cut { job, .. }
+            | Self::Progress { job, .. }
+            | Self::Finished { job, .. }
+            | Self::Jobs { token: job, .. } => ("job", job.as_str()),
+            Self::Worker(heartbeat) => ("worker", heartbeat.worker.as_str()),
+        };
         Ok(Message {
             exchange: Exchange::Events,
-            key: format!("job.{job}"),
-            id: format!("{job}/event/{stamp}"),
+            key: format!("{of}.{name}"),
+            id: format!("{name}/event/{stamp}"),
             kind: "event".to_owned(),
             headers: BTreeMap::new(),
             body: serde_json::to_vec(self)?.into(),

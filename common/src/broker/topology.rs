@@ -9,6 +9,7 @@
 //! x.results topic  --#-->        q.results            --(20 deliveries)--> x.dead "results"
 //! x.jobs    topic  --#-->        q.jobs
 //! x.events  topic  --job.<id>--> a queue of the listener's own, gone with it
+//!                  --#-->        the same, of one who listens to everything
 //! ```
 //!
 //! A dead chunk reaches the reducer by the same message that reaches the dead queue, so a job never waits for a chunk
@@ -36,6 +37,8 @@ pub enum Queue {
     Jobs,
     /// Events of one job, in a queue of the listener's own.
     Events(JobId),
+    /// Events of every job and worker, in a queue of the listener's own.
+    AllEvents,
 }
 
 /// The exchange that takes what no binding of `x.chunks` takes, and hands it to [`Queue::Unrouted`].
@@ -102,12 +105,12 @@ impl Queue {
             Self::DeadChunks => "q.chunks.dead",
             Self::DeadResults => "q.results.dead",
             Self::Jobs => "q.jobs",
-            Self::Events(_) => "",
+            Self::Events(_) | Self::AllEvents => "",
         }
     }
 
     /// What it is bound to: exchanges and binding keys. `Unrouted` is bound to [`UNROUTED`] only; the queue of a
-    /// listener by the job it listens to.
+    /// listener by [`Queue::listens_to`].
     pub fn bindings(&self) -> &'static [(Exchange, &'static str)] {
         match self {
             Self::Chunks => &[(Exchange::Chunks, "#")],
@@ -116,7 +119,16 @@ impl Queue {
             Self::DeadChunks => &[(Exchange::Dead, "dead")],
             Self::DeadResults => &[(Exchange::Dead, "results")],
             Self::Jobs => &[(Exchange::Jobs, "#")],
-            Self::Unrouted | Self::Events(_) => &[],
+            Self::Unrouted | Self::Events(_) | Self::AllEvents => &[],
+        }
+    }
+
+    /// The binding key of a listener's own queue; none of a durable one.
+    pub fn listens_to(&self) -> Option<String> {
+        match self {
+            Self::Events(job) => Some(format!("job.{job}")),
+            Self::AllEvents => Some("#".to_owned()),
+            _ => None,
         }
     }
 
@@ -131,7 +143,11 @@ impl Queue {
             Self::Chunks | Self::Unrouted => Some((20, "quarantine")),
             Self::Quarantine => Some((1, "dead")),
             Self::Results => Some((20, "results")),
-            Self::DeadChunks | Self::DeadResults | Self::Jobs | Self::Events(_) => None,
+            Self::DeadChunks
+            | Self::DeadResults
+            | Self::Jobs
+            | Self::Events(_)
+            | Self::AllEvents => None,
         }
     }
 
@@ -141,7 +157,7 @@ impl Queue {
             Self::Chunks | Self::Unrouted => 256 << 20,
             Self::Results => 256 << 20,
             Self::Quarantine | Self::DeadChunks | Self::DeadResults => 1 << 30,
-            Self::Jobs | Self::Events(_) => 64 << 20,
+            Self::Jobs | Self::Events(_) | Self::AllEvents => 64 << 20,
         }
     }
 
@@ -159,6 +175,7 @@ impl Queue {
             (Self::Events(job), Exchange::Events) => {
                 message.key.strip_prefix("job.") == Some(job.as_str())
             }
+            (Self::AllEvents, Exchange::Events) => true,
             _ => false,
         }
     }

@@ -20,7 +20,7 @@ use std::str::FromStr;
 use config::{Config, ConfigError, Environment, File, FileFormat, Value, ValueKind};
 
 pub use secret::Secret;
-pub use sections::{Broker, Health, KEYS, Log, Producer, Reducer, Worker};
+pub use sections::{Api, Broker, Health, KEYS, Log, Producer, Reducer, Worker, host};
 
 /// The variable that names the folder with `base.toml` and the profiles; `config` where absent.
 pub const CONFIG: &str = "AUTOCONNECT_CONFIG";

@@ -1,5 +1,6 @@
 //! The sections every program shares: how to reach the broker, how to log, and how each role behaves.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -12,6 +13,9 @@ use super::{Key, Secret, Section, Settings, SettingsError};
 /// What an address looks like.
 const ADDRESS: &str =
     "addresses like amqp://user:password@host:5672/vhost (or amqps://), separated by commas";
+
+/// What a token looks like.
+const TOKEN: &str = "16 to 256 printable ASCII characters without a blank";
 
 /// Every key of these sections; kinds add their own.
 pub const KEYS: &[Key] = &[
@@ -87,6 +91,36 @@ pub const KEYS: &[Key] = &[
         "a time from 1 second, as in 90s, 30m or 1h",
         "silence after which a job is given up",
     ),
+    Key::new(
+        "api.bind",
+        "an address and a port, as in 127.0.0.1:5000",
+        "where the API listens",
+    ),
+    Key::new(
+        "api.data",
+        "the path of a folder",
+        "the files that the API may have reported on",
+    ),
+    Key::secret(
+        "api.token",
+        TOKEN,
+        "what requests that change something must bear",
+    ),
+    Key::new(
+        "api.token_file",
+        "the path of a file that holds api.token",
+        "a file that holds api.token",
+    ),
+    Key::new(
+        "api.max_upload",
+        "bytes, as in 500m or 4g",
+        "the most bytes of an upload",
+    ),
+    Key::new(
+        "api.origin",
+        "an origin, as in https://reports.example",
+        "whose pages elsewhere may read the API",
+    ),
 ];
 
 /// `[broker]`: how to reach RabbitMQ; without an address, everything happens in one process.
@@ -118,20 +152,7 @@ impl Broker {
 
 impl Section for Broker {
     fn check(settings: &Settings) -> Result<Self, SettingsError> {
-        let uri = match settings.get::<PathBuf>("broker.uri_file")? {
-            // an address given on the way is stronger than a file named in the settings
-            Some(file) if settings.get::<Secret>("broker.uri")?.is_none() => {
-                let text = std::fs::read_to_string(&file).map_err(|error| {
-                    settings.bad_value(
-                        "broker.uri_file",
-                        &format!("{:?} ({error})", file.display().to_string()),
-                        "the path of a file that holds broker.uri",
-                    )
-                })?;
-                Some(Secret::new(text.trim()))
-            }
-            _ => settings.get::<Secret>("broker.uri")?,
-        };
+        let uri = kept_in_file(settings, "broker.uri", "broker.uri_file")?;
         if let Some(uri) = &uri
             && !each(uri.expose()).all(is_address)
         {
@@ -152,6 +173,29 @@ impl Section for Broker {
                 .unwrap_or_default(),
         })
     }
+}
+
+/// The secret `path`, or what is in the file that `path_file` names: a secret given on the way is the stronger one.
+fn kept_in_file(
+    settings: &Settings,
+    path: &str,
+    path_file: &str,
+) -> Result<Option<Secret>, SettingsError> {
+    let given = settings.get::<Secret>(path)?;
+    let Some(file) = settings
+        .get::<PathBuf>(path_file)?
+        .filter(|_| given.is_none())
+    else {
+        return Ok(given);
+    };
+    let text = std::fs::read_to_string(&file).map_err(|error| {
+        settings.bad_value(
+            path_file,
+            &format!("{:?} ({error})", file.display().to_string()),
+            &format!("the path of a file that holds {path}"),
+        )
+    })?;
+    Ok(Some(Secret::new(text.trim())))
 }
 
 /// Each address of several.
@@ -262,8 +306,9 @@ impl Section for Worker {
     }
 }
 
-/// The name of this machine, which tells containers apart: the process in each has the same id.
-fn host() -> String {
+/// The name of this machine, at most 48 letters, digits, `.`, `_` or `-`. It tells containers apart: the process in each
+/// has the same id.
+pub fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let plain: String = name
         .bytes()
@@ -276,6 +321,80 @@ fn host() -> String {
     } else {
         plain
     }
+}
+
+/// The most bytes of an upload.
+const MAX_UPLOAD: u64 = 4 << 30;
+
+/// A number of bytes as people write it: `500k`, `20m`, `4g`, or whole bytes.
+struct Bytes(u64);
+
+impl FromStr for Bytes {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let digits = text.trim_end_matches(['k', 'm', 'g']);
+        let shift = match &text[digits.len()..] {
+            "" => 0,
+            "k" => 10,
+            "m" => 20,
+            "g" => 30,
+            _ => return Err(()),
+        };
+        let count: u32 = digits.parse().map_err(|_| ())?;
+        match u64::from(count) << shift {
+            0 => Err(()),
+            bytes => Ok(Self(bytes)),
+        }
+    }
+}
+
+/// `[api]`: where the HTTP API listens, and what it lets in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Api {
+    /// The address and port it listens on.
+    pub bind: SocketAddr,
+    /// The folder of files that may be reported on; uploads go into a folder inside it.
+    pub data: PathBuf,
+    /// What every request that changes something must bear; must be set where others than this machine can reach us.
+    pub token: Option<Secret>,
+    /// The most bytes of an upload.
+    pub max_upload: u64,
+    /// The origin of pages elsewhere that may read; none where absent.
+    pub origin: Option<String>,
+}
+
+impl Section for Api {
+    fn check(settings: &Settings) -> Result<Self, SettingsError> {
+        let bind = settings.get::<SocketAddr>("api.bind")?;
+        let bind = bind.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 5000)));
+        let token = kept_in_file(settings, "api.token", "api.token_file")?;
+        if let Some(token) = &token
+            && !is_token(token.expose())
+        {
+            return Err(settings.bad_value("api.token", "something else", TOKEN));
+        }
+        Ok(Self {
+            bind,
+            data: settings
+                .get_where("api.data", |folder: &PathBuf| {
+                    !folder.as_os_str().is_empty()
+                })?
+                .unwrap_or_else(|| PathBuf::from("data")),
+            token,
+            max_upload: settings
+                .get("api.max_upload")?
+                .map_or(MAX_UPLOAD, |Bytes(bytes)| bytes),
+            origin: settings.get_where("api.origin", |origin: &String| {
+                origin.starts_with("http://") || origin.starts_with("https://")
+            })?,
+        })
+    }
+}
+
+/// Whether it can stand in a header and is hard to guess.
+fn is_token(token: &str) -> bool {
+    (16..=256).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// How long nothing may come of a job: longer than any outage of the broker that is to be survived.

@@ -77,9 +77,12 @@ impl Consumer {
         channel
             .basic_qos(self.prefetch, BasicQosOptions::default())
             .await?;
-        let queue = match &self.queue {
-            Queue::Events(job) => declare::listener(&channel, self.common(), job).await?,
-            queue => short(self.common().named(queue.name()))
+        let queue = match self.queue.listens_to() {
+            Some(key) => {
+                let max_bytes = self.queue.max_bytes();
+                declare::listener(&channel, self.common(), &key, max_bytes).await?
+            }
+            None => short(self.common().named(self.queue.name()))
                 .map_err(|error| Failure::Never(error.to_string()))?,
         };
         let tag = short("").map_err(|error| Failure::Never(error.to_string()))?;

@@ -10,7 +10,6 @@ use lapin::{Channel, ExchangeKind};
 use super::Common;
 use super::session::{Failure, Session};
 use super::wire::short;
-use crate::JobId;
 use crate::broker::Queue;
 use crate::broker::topology::{Routing, UNROUTED};
 use crate::message::Exchange;
@@ -140,25 +139,25 @@ fn arguments(common: &Common, queue: &Queue) -> Result<FieldTable, Failure> {
     Ok(arguments)
 }
 
-/// Declares a queue of our own for the events of `job`: the broker names it, and it goes when we do.
+/// Declares a queue of our own for the events with this binding key: the broker names it, and it goes when we do.
 pub(super) async fn listener(
     channel: &Channel,
     common: &Common,
-    job: &JobId,
+    key: &str,
+    max_bytes: u64,
 ) -> Result<ShortString, Failure> {
     let options = QueueDeclareOptions {
         exclusive: true,
         auto_delete: true,
         ..QueueDeclareOptions::default()
     };
-    let max_bytes = i64::try_from(Queue::Events(job.clone()).max_bytes()).unwrap_or(i64::MAX);
+    let max_bytes = i64::try_from(max_bytes).unwrap_or(i64::MAX);
     let arguments = table([("x-max-length-bytes", AMQPValue::LongLongInt(max_bytes))])?;
     let queue = channel
         .queue_declare(ShortString::default(), options, arguments)
         .await
         .map_err(|error| Failure::of(&error))?;
-    let key = format!("job.{job}");
-    bind(channel, common, queue.name(), Exchange::Events.name(), &key).await?;
+    bind(channel, common, queue.name(), Exchange::Events.name(), key).await?;
     Ok(queue.name().clone())
 }
 

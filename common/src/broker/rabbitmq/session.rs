@@ -344,33 +344,39 @@ impl Link {
         let name = format!("{} ({})", self.common.name, self.purpose);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let runtime = lapin::runtime::default_runtime()?;
-        let (trusted, held) = (self.common.trusted.clone(), Arc::clone(&plug));
+        let reached = async {
+            let AMQPUri {
+                scheme, authority, ..
+            } = &address.uri;
+            let host = (authority.host.as_str(), authority.port);
+            let addresses: Vec<_> = tokio::net::lookup_host(host).await?.collect();
+            let stream = AsyncTcpStream::connect(&runtime, addresses).await?;
+            if let AsyncTcpStream::Plain(socket) = &stream {
+                plug.hold(socket.get_ref())?;
+            }
+            if *scheme == AMQPScheme::AMQP {
+                return Ok(stream);
+            }
+            let config = TLSConfig {
+                identity: None,
+                cert_chain: self.common.trusted.as_deref(),
+            };
+            match stream.into_tls(&authority.host, config).await? {
+                AsyncTcpStream::Plain(_) => Err(no_tls()),
+                stream => Ok(stream),
+            }
+        };
+        let slow = |_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut));
+        let reached = timeout(REACH, reached).await.unwrap_or_else(slow);
+        let stream = reached.map_err(|error| Failure::of(&error.into()))?;
+        // a connection that lapin itself fails to make leaves tasks behind, for ever: it is given one that is made
+        let stream = Mutex::new(Some(stream));
         let greeting = Connection::connector(
             address.uri.clone(),
             runtime,
-            async move |uri: AMQPUri, runtime| {
-                let authority = &uri.authority;
-                let reached = async {
-                    let host = (authority.host.as_str(), authority.port);
-                    let addresses: Vec<_> = tokio::net::lookup_host(host).await?.collect();
-                    let stream = AsyncTcpStream::connect(&runtime, addresses).await?;
-                    if let AsyncTcpStream::Plain(socket) = &stream {
-                        held.hold(socket.get_ref())?;
-                    }
-                    if uri.scheme == AMQPScheme::AMQP {
-                        return Ok(stream);
-                    }
-                    let config = TLSConfig {
-                        identity: None,
-                        cert_chain: trusted.as_deref(),
-                    };
-                    match stream.into_tls(&authority.host, config).await? {
-                        AsyncTcpStream::Plain(_) => Err(no_tls()),
-                        stream => Ok(stream),
-                    }
-                };
-                let slow = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
-                Ok(timeout(REACH, reached).await.map_err(slow)??)
+            async move |_, _| {
+                let stream = stream.lock().await.take();
+                Ok(stream.ok_or_else(|| std::io::Error::other("the connection was lost"))?)
             },
             properties,
         );
@@ -453,6 +459,7 @@ pub(super) fn random() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::rabbitmq::{Options, RabbitMq};
 
     #[test]
     fn waits_grow_from_a_fifth_of_a_second_to_two_seconds_and_no_further() {
@@ -485,5 +492,28 @@ mod tests {
                 .note(&Failure::Never("other arguments".to_owned()))
                 .is_some()
         );
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_is_away_leaves_no_task_behind_however_often_it_is_tried() {
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = closed.local_addr().expect("bound").port();
+        drop(closed);
+        let rabbit = RabbitMq::connect(Options {
+            uris: vec![format!("amqp://127.0.0.1:{port}")],
+            ..Options::default()
+        })
+        .expect("an address");
+        let tasks = || {
+            tokio::runtime::Handle::current()
+                .metrics()
+                .num_alive_tasks()
+        };
+        let before = tasks();
+        for _ in 0..20 {
+            let failure = rabbit.consuming.begin().await.err();
+            assert!(matches!(failure, Some(Failure::Away(_))), "{failure:?}");
+        }
+        assert_eq!(tasks(), before);
     }
 }

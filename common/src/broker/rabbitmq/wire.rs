@@ -122,6 +122,6 @@ fn home(queue: &Queue) -> Exchange {
         Queue::Quarantine | Queue::DeadChunks | Queue::DeadResults => Exchange::Dead,
         Queue::Results => Exchange::Results,
         Queue::Jobs => Exchange::Jobs,
-        Queue::Events(_) => Exchange::Events,
+        Queue::Events(_) | Queue::AllEvents => Exchange::Events,
     }
 }

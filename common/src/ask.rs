@@ -1,0 +1,98 @@
+//! Questions to the reducer, through the broker: how its jobs go. Only it knows.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::time::{Duration, SystemTime};
+
+use crate::broker::{Broker, BrokerError, Queue};
+use crate::message::{Event, JobStage, Message, Question};
+use crate::{Digest, JobId};
+
+/// How long the reducer may take to answer.
+pub const ANSWER: Duration = Duration::from_secs(5);
+/// How often the reducer is asked how a job ended that somebody waits for.
+const REMIND: Duration = Duration::from_secs(5);
+/// Answers that wait to be read.
+const ANSWERS: u16 = 4;
+
+/// Why there is no answer. Each message is one sentence.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// The broker does not serve us.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The reducer is away, or busy.
+    #[error("the reducer did not answer within {} seconds", ANSWER.as_secs())]
+    Silence,
+}
+
+/// What the reducer says of its jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The jobs asked about that it knows: open ones first, then those that ended, the newest first.
+    pub jobs: Vec<JobStage>,
+    /// How many more there are.
+    pub more: u64,
+}
+
+/// Asks the reducer about `job`, or about all its jobs.
+///
+/// # Errors
+/// [`AskError`].
+pub async fn ask<B: Broker>(broker: &B, job: Option<&JobId>) -> Result<Answer, AskError> {
+    let asking = async {
+        let ours = token()?;
+        let listening = broker.subscribe(Queue::Events(ours.clone()), ANSWERS);
+        let mut answers = listening.await?;
+        broker.publish(question(&ours, job)?).await?;
+        loop {
+            let event = answers.next().await.ok_or(BrokerError::Closed)?;
+            let news = Event::from_message(&event.message);
+            event.ack();
+            if let Ok(Event::Jobs { token, jobs, more }) = news
+                && token == ours
+            {
+                return Ok(Answer { jobs, more });
+            }
+        }
+    };
+    tokio::time::timeout(ANSWER, asking)
+        .await
+        .unwrap_or(Err(AskError::Silence))
+}
+
+/// Asks now and then how `job` ended, so that whoever listens to it hears of its end even if the first word of it was
+/// lost with a connection. It only ends where the broker does.
+pub async fn remind<B: Broker>(broker: &B, job: &JobId) -> BrokerError {
+    loop {
+        tokio::time::sleep(REMIND).await;
+        let asked = match question(job, Some(job)) {
+            Ok(question) => broker.publish(question).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = asked {
+            return error;
+        }
+    }
+}
+
+fn question(token: &JobId, job: Option<&JobId>) -> Result<Message, BrokerError> {
+    let question = Question {
+        token: token.clone(),
+        job: job.cloned(),
+    };
+    let message = question.to_message();
+    message.map_err(|error| BrokerError::Unsendable(error.to_string()))
+}
+
+/// Text that nobody used before: it tells one run of a job from the next.
+pub fn unheard() -> String {
+    let random = RandomState::new().hash_one(0u8);
+    format!("{}-{:?}-{random}", std::process::id(), SystemTime::now())
+}
+
+fn token() -> Result<JobId, BrokerError> {
+    let name = Digest::of(unheard().as_bytes()).short(16);
+    let token = format!("question-{name}").parse::<JobId>();
+    token.map_err(|error| BrokerError::Unsendable(error.to_string()))
+}

@@ -1,0 +1,223 @@
+//! Dead messages: what lies in the dead queues, and how it is sent once more.
+//!
+//! Whoever looks takes every message without a verdict, keeps its headers only, and gives all of them back at the end. A
+//! message that is sent once more leaves its dead queue only after the broker has it where it belongs.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::ask::{self, AskError};
+use crate::broker::{BrokerError, Delivery, Queue, Subscription};
+use crate::message::{Message, Stage, reason, revive};
+use crate::{Body, Broker};
+
+/// How long the broker may take to hand over a message that waits.
+const NEXT: Duration = Duration::from_secs(10);
+
+/// A dead message, in a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// Its id: of a chunk, `<job>/<chunk>`.
+    pub id: String,
+    /// The queue it lies in.
+    pub queue: &'static str,
+    /// `chunk`, `partial`, …
+    pub r#type: String,
+    /// Its job.
+    pub job: Option<String>,
+    /// The number of the chunk, `part.number`.
+    pub chunk: Option<String>,
+    /// The kind of job.
+    pub kind: Option<String>,
+    /// What the rows of the chunk have in common.
+    pub key: Option<String>,
+    /// How many rows it has.
+    pub rows: Option<u64>,
+    /// The length of its body.
+    pub bytes: usize,
+    /// Why it is dead.
+    pub reason: String,
+}
+
+impl Line {
+    fn of(queue: &Queue, message: &Message) -> Self {
+        let header = |name: &str| message.headers.get(name).cloned();
+        Self {
+            id: message.id.clone(),
+            queue: queue.name(),
+            r#type: message.kind.clone(),
+            job: header("job"),
+            chunk: header("seq"),
+            kind: header("kind"),
+            key: header("key"),
+            rows: header("rows").and_then(|rows| rows.parse().ok()),
+            bytes: message.body.len(),
+            reason: reason(message).to_owned(),
+        }
+    }
+}
+
+/// A look at every dead message, one after another. What is [held](Look::hold) is given back once all of its queue were
+/// seen, or when the look is dropped.
+pub struct Look<'b, B> {
+    broker: &'b B,
+    most: u16,
+    queues: std::array::IntoIter<Queue, 2>,
+    // given back before its subscription leaves
+    held: Vec<Delivery>,
+    current: Option<Current>,
+    further: u64,
+}
+
+struct Current {
+    queue: Queue,
+    dead: Subscription,
+    left: u16,
+}
+
+impl<'b, B: Broker> Look<'b, B> {
+    /// A look at up to `most` messages of each dead queue.
+    pub fn at(broker: &'b B, most: u16) -> Self {
+        Self {
+            broker,
+            most,
+            queues: [Queue::DeadChunks, Queue::DeadResults].into_iter(),
+            held: Vec::new(),
+            current: None,
+            further: 0,
+        }
+    }
+
+    /// The next one, and the queue it lies in; `None` once all were seen.
+    ///
+    /// # Errors
+    /// [`BrokerError`].
+    pub async fn next(&mut self) -> Result<Option<(Queue, Delivery)>, BrokerError> {
+        loop {
+            if let Some(current) = &mut self.current
+                && current.left > 0
+            {
+                current.left -= 1;
+                // somebody else may have taken it meanwhile
+                if let Ok(next) = tokio::time::timeout(NEXT, current.dead.next()).await {
+                    let delivery = next.ok_or(BrokerError::Closed)?;
+                    return Ok(Some((current.queue.clone(), delivery)));
+                }
+            }
+            self.held.clear();
+            self.current = None;
+            let Some(queue) = self.queues.next() else {
+                return Ok(None);
+            };
+            let waiting = self.broker.waiting(queue.clone()).await?;
+            let left = u16::try_from(waiting).unwrap_or(u16::MAX).min(self.most);
+            self.further += waiting - u64::from(left);
+            if left > 0 {
+                let dead = self.broker.subscribe(queue.clone(), left).await?;
+                self.current = Some(Current { queue, dead, left });
+            }
+        }
+    }
+
+    /// Keeps a message, without its body, until it is given back.
+    pub fn hold(&mut self, mut seen: Delivery) {
+        seen.message.body = Body::default();
+        self.held.push(seen);
+    }
+
+    /// How many messages there are beyond those that are looked at.
+    pub fn further(&self) -> u64 {
+        self.further
+    }
+}
+
+/// Up to `most` dead messages of each queue, in a line each, and how many there are beyond.
+///
+/// # Errors
+/// [`BrokerError`].
+pub async fn list<B: Broker>(broker: &B, most: u16) -> Result<(Vec<Line>, u64), BrokerError> {
+    let mut lines = Vec::new();
+    let mut look = Look::at(broker, most);
+    while let Some((queue, delivery)) = look.next().await? {
+        lines.push(Line::of(&queue, &delivery.message));
+        look.hold(delivery);
+    }
+    Ok((lines, look.further()))
+}
+
+/// What became of the dead messages that were to be sent once more.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Requeued {
+    /// How many are no longer dead.
+    pub done: u64,
+    /// The ids that were found, whatever became of them.
+    pub found: BTreeSet<String>,
+    /// Those that are dead still, with why.
+    pub left: BTreeSet<(String, Left)>,
+    /// How many were not looked at.
+    pub further: u64,
+}
+
+/// Why a message is dead still.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Left {
+    /// This job of it has ended: its report does not change.
+    Ended(String),
+    /// It does not say where it belongs; one sentence.
+    Odd(String),
+}
+
+/// Sends what `takes` selects once more to where it belongs, and acknowledges it after that; of each queue up to `most`
+/// messages are looked at. What belongs to a job that has ended stays dead, unless `even_if_ended`.
+///
+/// # Errors
+/// [`AskError`].
+pub async fn requeue<B: Broker>(
+    broker: &B,
+    most: u16,
+    even_if_ended: bool,
+    takes: impl Fn(&Message) -> bool,
+) -> Result<Requeued, AskError> {
+    let open: Option<BTreeSet<String>> = match even_if_ended {
+        true => None,
+        false => Some(open_jobs(broker).await?),
+    };
+    let mut done = Requeued::default();
+    let mut look = Look::at(broker, most);
+    while let Some((_, delivery)) = look.next().await? {
+        let message = &delivery.message;
+        if !takes(message) {
+            look.hold(delivery);
+            continue;
+        }
+        done.found.insert(message.id.clone());
+        let of = message.headers.get("job").map_or("?", String::as_str);
+        let left = if open.as_ref().is_some_and(|open| !open.contains(of)) {
+            Left::Ended(of.to_owned())
+        } else {
+            match revive(message.clone()) {
+                Ok(alive) => {
+                    broker.publish(alive).await?;
+                    delivery.ack();
+                    done.done += 1;
+                    continue;
+                }
+                Err(error) => Left::Odd(error.to_string()),
+            }
+        };
+        done.left.insert((message.id.clone(), left));
+        look.hold(delivery);
+    }
+    done.further = look.further();
+    Ok(done)
+}
+
+/// The jobs that still take results.
+async fn open_jobs<B: Broker>(broker: &B) -> Result<BTreeSet<String>, AskError> {
+    let answer = ask::ask(broker, None).await?;
+    let open = answer.jobs.into_iter();
+    let open = open.filter(|job| matches!(job.stage, Stage::Open { .. }));
+    Ok(open.map(|job| job.job.to_string()).collect())
+}
