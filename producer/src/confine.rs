@@ -11,7 +11,7 @@ use autoconnect_common::CutError;
 ///
 /// # Errors
 /// [`CutError::Refused`].
-pub(crate) fn check(inputs: &[PathBuf], data: &Path) -> Result<(), CutError> {
+pub fn check(inputs: &[PathBuf], data: &Path) -> Result<(), CutError> {
     let root = data.canonicalize().map_err(|source| CutError::Failed {
         what: "the producer's data folder cannot be looked at".to_owned(),
         source,

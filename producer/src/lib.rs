@@ -2,17 +2,17 @@
 //!
 //! [`run_job`] cuts one job; [`run`] serves the queue of requests, one job at a time; [`play`] does so as a program;
 //! [`name_job`] makes a request that can be sent, [`job_id`] its job's name; [`name_unseen`] one whose input is
-//! elsewhere. `confine` keeps requests inside one folder.
+//! elsewhere. [`confine`] keeps requests inside one folder.
 //!
 //! Promises: at most [`WINDOW_MESSAGES`] messages or [`WINDOW_BYTES`] bytes are on their way to the broker; the manifest
 //! is sent only after every chunk and annex is the broker's; the same request makes the same messages, so a job that was
 //! cut short is simply cut again. It does not know what a chunk holds.
 
-mod confine;
+pub mod confine;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use autoconnect_common::broker::{BrokerError, Queue, Subscription, Window};
 use autoconnect_common::chunk::MAX_BODY;
@@ -35,6 +35,8 @@ pub const WINDOW_MESSAGES: usize = 16;
 pub const WINDOW_BYTES: usize = 4 << 20;
 /// How many items wait between `cut` and the window.
 const OUTLET_ITEMS: usize = 4;
+/// How often whoever listens is told how far a cut is.
+const TELL_EVERY: Duration = Duration::from_millis(500);
 /// Events of the job in hand that wait to be read.
 const EVENTS: u16 = 16;
 
@@ -225,11 +227,13 @@ impl<'r> Job<'r> {
         // dropped with this future, it stops the cut as well
         let stop_cut = shutdown.child_token();
         let _guard = stop_cut.clone().drop_guard();
-        let job = self.request.job.clone();
+        let request = self.request;
+        let job = request.job.clone();
+        let told = Arc::clone(&progress);
         let (outlet, items) = Outlet::new(job, OUTLET_ITEMS, threads, progress, stop_cut);
         let cut = {
             let registry = Arc::clone(registry);
-            let (kind, request) = (self.kind, self.request.request.clone());
+            let (kind, request) = (self.kind, request.request.clone());
             tokio::task::spawn_blocking(move || {
                 registry
                     .get(kind)
@@ -237,7 +241,10 @@ impl<'r> Job<'r> {
                     .unwrap_or(Err(CutError::Cancelled))
             })
         };
-        self.publish_all(broker, items).await?;
+        tokio::select! {
+            published = self.publish_all(broker, items) => published?,
+            never = tell_progress(broker, &request.job, &told) => match never {},
+        }
         cut.await
             .map_err(|death| self.broken(format!("it died: {death}")))?
             .map_err(ProducerError::from)
@@ -369,6 +376,28 @@ impl<'r> Job<'r> {
             what,
         }
     }
+}
+
+/// Tells whoever listens how far the cut of `job` is, now and then.
+async fn tell_progress<B: Broker>(
+    broker: &B,
+    job: &JobId,
+    progress: &Progress,
+) -> std::convert::Infallible {
+    for stamp in 0.. {
+        let event = Event::Cut {
+            job: job.clone(),
+            rows: progress.rows(),
+            read: progress.read(),
+            size: progress.total(),
+        };
+        // what is wrong with the broker is said by whoever publishes the chunks
+        if let Ok(message) = event.to_message(stamp) {
+            let _lost = broker.publish(message).await;
+        }
+        tokio::time::sleep(TELL_EVERY).await;
+    }
+    std::future::pending().await
 }
 
 async fn send<B: Broker>(broker: &B, manifest: &Manifest) -> Result<(), BrokerError> {

@@ -10,6 +10,7 @@
 //! it gives back what waits, finishes the chunk in hand and returns, also where the broker is away. It does not know what a chunk holds.
 
 pub mod faults;
+mod pulse;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,6 +28,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::task::{JoinError, JoinHandle};
 
 use faults::{Faults, Killed, Point};
+use pulse::Pulse;
 
 /// Why a worker gave up.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +115,20 @@ pub async fn run<B: Broker>(
     config: &Config,
     shutdown: &Shutdown,
 ) -> Result<Summary, WorkerError> {
+    let pulse = Pulse::default();
+    tokio::select! {
+        worked = run_with(&pulse, broker, registry, config, shutdown) => worked,
+        never = pulse.tell(broker, &config.name) => match never {},
+    }
+}
+
+async fn run_with<B: Broker>(
+    pulse: &Pulse,
+    broker: &B,
+    registry: &Arc<Registry>,
+    config: &Config,
+    shutdown: &Shutdown,
+) -> Result<Summary, WorkerError> {
     let mut sources = tokio::select! {
         sources = Sources::open(broker, config.prefetch) => Some(sources?),
         () = shutdown.cancelled() => None,
@@ -122,6 +138,7 @@ pub async fn run<B: Broker>(
         registry,
         name: config.name.as_str().into(),
         faults: &config.faults,
+        pulse,
         computing: None,
         confirming: FuturesUnordered::new(),
         summary: Summary::default(),
@@ -144,6 +161,7 @@ pub async fn run<B: Broker>(
             }
             worked = join(&mut worker.computing), if !free => {
                 worker.computing = None;
+                pulse.pause();
                 worker.publish(worked.map_err(WorkerError::Thread)?);
             }
             delivery = next(&mut sources), if free && sources.is_some() => match delivery {
@@ -217,6 +235,7 @@ struct Worker<'b, B> {
     registry: &'b Arc<Registry>,
     name: Arc<str>,
     faults: &'b Faults,
+    pulse: &'b Pulse,
     computing: Option<JoinHandle<Worked>>,
     confirming: FuturesUnordered<BoxFuture<'b, Result<Confirmed, WorkerError>>>,
     summary: Summary,
@@ -228,6 +247,7 @@ impl<B: Broker> Worker<'_, B> {
     }
 
     fn compute(&mut self, delivery: Delivery) {
+        self.pulse.begin(&delivery);
         let (registry, name) = (Arc::clone(self.registry), Arc::clone(&self.name));
         self.computing = Some(tokio::task::spawn_blocking(move || {
             let start = Instant::now();
@@ -251,11 +271,13 @@ impl<B: Broker> Worker<'_, B> {
     fn note(&mut self, confirmed: Confirmed) {
         match confirmed {
             Confirmed::Chunk { rows, took } => {
+                self.pulse.worked(rows, took);
                 self.summary.chunks += 1;
                 self.summary.rows += u64::from(rows);
                 self.summary.busy += took;
             }
             Confirmed::Buried { took } => {
+                self.pulse.buried(took);
                 self.summary.buried += 1;
                 self.summary.busy += took;
             }

@@ -1,0 +1,106 @@
+//! The heartbeat of a worker: once a second it tells whoever listens how it is.
+
+use std::convert::Infallible;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use autoconnect_common::broker::Delivery;
+use autoconnect_common::message::{Current, Event, Heartbeat};
+use autoconnect_common::{Broker, JobId, Seq, settings};
+use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
+
+/// How often.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// What a worker did and does, shared with whoever tells it.
+#[derive(Default)]
+pub(crate) struct Pulse(Mutex<Beats>);
+
+#[derive(Default)]
+struct Beats {
+    chunks: u64,
+    rows: u64,
+    buried: u64,
+    busy: Duration,
+    current: Option<(JobId, Seq, Instant)>,
+}
+
+impl Pulse {
+    fn beats(&self) -> MutexGuard<'_, Beats> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A chunk is computed from now on.
+    pub(crate) fn begin(&self, delivery: &Delivery) {
+        let header = |name: &str| delivery.message.headers.get(name);
+        let job = header("job").and_then(|job| job.parse().ok());
+        let seq = header("seq").and_then(|seq| seq.parse().ok());
+        self.beats().current = job.zip(seq).map(|(job, seq)| (job, seq, Instant::now()));
+    }
+
+    /// Nothing is computed any more.
+    pub(crate) fn pause(&self) {
+        self.beats().current = None;
+    }
+
+    /// A partial of so many rows was confirmed.
+    pub(crate) fn worked(&self, rows: u32, took: Duration) {
+        let mut beats = self.beats();
+        beats.chunks += 1;
+        beats.rows += u64::from(rows);
+        beats.busy += took;
+    }
+
+    /// A chunk was buried.
+    pub(crate) fn buried(&self, took: Duration) {
+        let mut beats = self.beats();
+        beats.buried += 1;
+        beats.busy += took;
+    }
+
+    /// Tells how the worker `name` is, for as long as it is asked. While the broker is away nothing is told.
+    pub(crate) async fn tell<B: Broker>(&self, broker: &B, name: &str) -> Infallible {
+        let host = settings::host();
+        let mut machine = System::new();
+        // one that lives for less is not worth a word
+        let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + EVERY, EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        for stamp in 0.. {
+            tick.tick().await;
+            let event = Event::Worker(self.heartbeat(name, &host, &mut machine, stamp == 0));
+            // what is wrong with the broker is said by whoever publishes the partials
+            if let Ok(message) = event.to_message(stamp) {
+                let _lost = broker.publish(message).await;
+            }
+        }
+        std::future::pending().await
+    }
+
+    fn heartbeat(&self, name: &str, host: &str, machine: &mut System, first: bool) -> Heartbeat {
+        let pid = std::process::id();
+        let own = Pid::from_u32(pid);
+        let what = ProcessRefreshKind::nothing().with_cpu().with_memory();
+        machine.refresh_processes_specifics(ProcessesToUpdate::Some(&[own]), false, what);
+        let process = machine.process(own);
+        let beats = self.beats();
+        Heartbeat {
+            worker: name.to_owned(),
+            host: host.to_owned(),
+            pid,
+            // it is measured from one look to the next
+            cpu_percent: process
+                .filter(|_| !first)
+                .map(|process| process.cpu_usage()),
+            memory_bytes: process.map_or(0, |process| process.memory()),
+            chunks: beats.chunks,
+            rows: beats.rows,
+            buried: beats.buried,
+            busy_ms: u64::try_from(beats.busy.as_millis()).unwrap_or(u64::MAX),
+            current: beats.current.as_ref().map(|(job, seq, since)| Current {
+                job: job.clone(),
+                seq: *seq,
+                for_ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
+            }),
+        }
+    }
+}
