@@ -116,6 +116,20 @@ impl<'de, const D: u32> Deserialize<'de> for Fixed<D> {
     }
 }
 
+#[cfg(feature = "schema")]
+impl<const D: u32> utoipa::PartialSchema for Fixed<D> {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        utoipa::schema!(f64).into()
+    }
+}
+
+#[cfg(feature = "schema")]
+impl<const D: u32> utoipa::ToSchema for Fixed<D> {
+    fn name() -> std::borrow::Cow<'static, str> {
+        format!("Decimal{D}").into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

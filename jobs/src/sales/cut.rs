@@ -27,7 +27,7 @@ use crate::table::input;
 use crate::table::turns::Turns;
 
 /// The side file of rejected rows.
-const REJETS: &str = "rejets.csv";
+pub const REJETS: &str = "rejets.csv";
 /// Bytes of a block.
 const BLOCK: usize = 256 << 10;
 

@@ -5,6 +5,7 @@ pub mod chunk;
 pub mod conclude;
 pub mod cut;
 pub mod fast;
+mod only;
 pub mod order;
 pub mod partial;
 pub mod render;
@@ -13,6 +14,10 @@ pub mod request;
 pub mod row;
 pub mod ville;
 pub mod work;
+
+#[cfg(test)]
+#[path = "../../examples/sales_report/sample.rs"]
+mod sample;
 
 use std::path::PathBuf;
 

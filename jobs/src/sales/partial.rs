@@ -43,6 +43,7 @@ pub struct Jours {
 
 /// One value for sales and one for rentals.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ParType<T> {
     /// Of sales.

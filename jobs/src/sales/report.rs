@@ -20,8 +20,10 @@ pub const GLOBAL: &str = "global";
 
 /// `report.json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Report {
     /// The format's name and version.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub schema: Schema,
     /// What was read.
     pub source: Source,
@@ -87,6 +89,7 @@ impl TryFrom<String> for Schema {
 
 /// What was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Source {
     /// Base names, in the order they were read.
     pub fichiers: Vec<String>,
@@ -102,6 +105,7 @@ pub struct Source {
 
 /// What was wrong with the source, or lost on the way.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Qualite {
     /// Rejected rows by reason.
     pub par_motif: BTreeMap<String, u64>,
@@ -110,15 +114,19 @@ pub struct Qualite {
     /// Whether every chunk was counted.
     pub complet: bool,
     /// The chunks that were not, sorted.
+    #[cfg_attr(feature = "schema", schema(value_type = Vec<String>))]
     pub chunks_perdus: Vec<Seq>,
 }
 
 /// The months a report covers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Periode {
     /// The first day with a transaction.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = Date))]
     pub debut: Option<NaiveDate>,
     /// The last.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = Date))]
     pub fin: Option<NaiveDate>,
     /// The months, in order.
     pub mois: Vec<String>,
@@ -131,6 +139,7 @@ pub struct Periode {
 
 /// CA of a month, in euros.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CaMois {
     /// Of sales.
     pub vente: Euros,
@@ -142,6 +151,7 @@ pub struct CaMois {
 
 /// The share of sales, or of rentals, in a city.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Part {
     /// Transactions.
     pub nombre: u64,
@@ -153,6 +163,7 @@ pub struct Part {
 
 /// A city among the others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Comparatif {
     /// From 1.
     pub rang: u32,
@@ -178,6 +189,7 @@ pub struct Comparatif {
 
 /// The five best models of a city, best first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Top {
     /// By number of sales.
     pub vente: Vec<TopModele>,
@@ -189,6 +201,7 @@ pub struct Top {
 
 /// A model among the five best.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TopModele {
     /// Its name.
     pub modele: String,
@@ -200,6 +213,7 @@ pub struct TopModele {
 
 /// CA of a model.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CaModele {
     /// In all cities, in euros.
     pub total: Euros,
@@ -209,15 +223,30 @@ pub struct CaModele {
 
 /// Seasonality.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Saison {
     /// Of each complete month against the month before, in percent.
+    #[cfg_attr(feature = "schema", schema(schema_with = by_month))]
     pub variations: BTreeMap<String, Option<Percent>>,
     /// By calendar month, `01` to `12`: 100 is an average month.
+    #[cfg_attr(feature = "schema", schema(schema_with = by_month))]
     pub indices: BTreeMap<String, Option<Fixed<2>>>,
+}
+
+/// A number or `null` for each month.
+#[cfg(feature = "schema")]
+fn by_month() -> utoipa::openapi::Object {
+    use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
+    let number = SchemaType::from_iter([Type::Number, Type::Null]);
+    let number = ObjectBuilder::new().schema_type(number);
+    ObjectBuilder::new()
+        .additional_properties(Some(number))
+        .build()
 }
 
 /// How long cars are rented.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Rotation {
     /// Rentals.
     pub contrats: u64,
@@ -231,6 +260,7 @@ pub struct Rotation {
 
 /// Margin of sales, or of rentals, in a city.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Marge {
     /// In percent of the CA.
     pub taux_moyen: Option<Percent>,
@@ -246,6 +276,7 @@ pub struct Marge {
 
 /// A line through the last three complete months, at x = 0, 1 and 2.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Tendance {
     /// The months.
     pub mois: [String; 3],
@@ -263,6 +294,7 @@ pub struct Tendance {
 
 /// A forecast.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Prevision {
     /// The month after the last complete one.
     pub mois: String,

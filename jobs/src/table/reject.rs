@@ -17,7 +17,7 @@ pub const MAX_EXCERPT: usize = 200;
 /// A page of `rejets.csv` is closed before it grows over so many bytes.
 const PAGE_BYTES: usize = 256 * 1024;
 /// The columns of `rejets.csv`.
-const COLUMNS: [&str; 6] = ["ligne", "motif", "champ", "valeur", "extrait", "fichier"];
+pub const COLUMNS: [&str; 6] = ["ligne", "motif", "champ", "valeur", "extrait", "fichier"];
 
 macro_rules! words {
     ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {

@@ -87,11 +87,19 @@ pub(super) fn monthly(report: &Report) -> BTreeMap<&str, CaMois> {
     months
 }
 
+/// The key that stands for the whole report: [`GLOBAL`], or the only city of a part that was made by [`Report::only`].
+pub(super) fn whole(report: &Report) -> &str {
+    match report.villes.as_slice() {
+        [ville] if !report.saisonnalite.contains_key(GLOBAL) => ville,
+        _ => GLOBAL,
+    }
+}
+
 /// The growth of the last complete month over the one before, of all cities.
 pub(super) fn last_variation(report: &Report) -> Option<(&str, Percent)> {
     let (mois, variation) = report
         .saisonnalite
-        .get(GLOBAL)?
+        .get(whole(report))?
         .variations
         .last_key_value()?;
     Some((mois, (*variation)?))
@@ -140,6 +148,19 @@ fn leader(report: &Report, lang: Lang) -> Option<String> {
     let first = report.comparatif.first().filter(|first| first.ca.0 > 0)?;
     let (ville, ca) = (cut(&first.ville, 60), number::euros_entiers(first.ca, lang));
     let part = number::percent(first.part, lang);
+    let rang = first.rang;
+    if rang > 1 {
+        return Some(match lang {
+            Lang::Fr => format!(
+                "{ville} est au rang {rang}\u{a0}: {ca} de CA, soit {part} de celui de toutes les villes."
+            ),
+            Lang::En => {
+                format!(
+                    "{ville} is number {rang} with {ca} of revenue, {part} of that of all cities."
+                )
+            }
+        });
+    }
     Some(match lang {
         Lang::Fr => format!("{ville} est en tête\u{a0}: {ca} de CA, soit {part} du total."),
         Lang::En => format!("{ville} leads with {ca} of revenue, {part} of the total."),
@@ -178,7 +199,7 @@ fn mix(report: &Report, lang: Lang) -> Option<String> {
 }
 
 fn season(report: &Report, lang: Lang) -> Option<String> {
-    let (high, low) = extremes(report.saisonnalite.get(GLOBAL)?)?;
+    let (high, low) = extremes(report.saisonnalite.get(whole(report))?)?;
     let name = |month| number::mois_nom(month, lang);
     let index = |index| number::fixed(index, 0, lang);
     let (a, b, x, y) = (name(high.0), name(low.0), index(high.1), index(low.1));
@@ -193,7 +214,7 @@ fn season(report: &Report, lang: Lang) -> Option<String> {
 }
 
 fn outlook(report: &Report, lang: Lang) -> Option<String> {
-    let tendance = report.tendance.get(GLOBAL)?;
+    let tendance = report.tendance.get(whole(report))?;
     let pente = signed_euros(tendance.pente, lang);
     let mois = number::mois(&tendance.prevision.mois, lang);
     let ca = number::euros_entiers(tendance.prevision.ca, lang);

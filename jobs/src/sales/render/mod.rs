@@ -2,15 +2,16 @@
 //! again gives the same bytes.
 
 mod figures;
-mod html;
-mod number;
-mod tables;
+pub mod html;
+pub mod number;
+pub mod tables;
 mod text;
 mod words;
 
 use autoconnect_common::kind::ReportFile;
 
 use super::Report;
+pub use words::explain;
 
 /// See [`autoconnect_common::JobKind::render`].
 pub fn render(report: &Report) -> Vec<ReportFile> {

@@ -5,12 +5,33 @@ use chrono::{Datelike, NaiveDate};
 use crate::fixed::{Euros, Fixed, Percent};
 
 /// Which language.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lang {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Lang {
     /// `1 234,56 €`, with narrow no-break spaces.
+    #[default]
     Fr,
     /// `€1,234.56`.
     En,
+}
+
+impl Lang {
+    /// What the language is called in `lang` and `hreflang`.
+    pub fn code(self) -> &'static str {
+        self.say("fr", "en")
+    }
+
+    /// What the language calls itself.
+    pub fn name(self) -> &'static str {
+        self.say("Français", "English")
+    }
+
+    /// The words in this language.
+    pub fn say<T>(self, fr: T, en: T) -> T {
+        match self {
+            Self::Fr => fr,
+            Self::En => en,
+        }
+    }
 }
 
 /// What stands where there is no value.
@@ -84,7 +105,7 @@ fn group(digits: &str, lang: Lang, text: &mut String) {
 }
 
 /// A count.
-pub(super) fn count(n: u64, lang: Lang) -> String {
+pub fn count(n: u64, lang: Lang) -> String {
     let mut text = String::new();
     group(&n.to_string(), lang, &mut text);
     text
@@ -177,7 +198,7 @@ pub(super) fn mois_abrege(number: usize, lang: Lang) -> &'static str {
 }
 
 /// `2024-03` as `mars 2024`; text that is no month stays as it is.
-pub(super) fn mois(label: &str, lang: Lang) -> String {
+pub fn mois(label: &str, lang: Lang) -> String {
     month(label, |number| mois_nom(number, lang))
 }
 

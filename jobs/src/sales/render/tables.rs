@@ -1,6 +1,6 @@
 //! The tables of the report as CSV files for a spreadsheet: comma, UTF-8, decimal point, one header line.
 //!
-//! Text is made harmless by [`cell::harmless`](crate::table::cell::harmless); numbers stay numbers; `null` is an empty cell.
+//! Text is made harmless by [`cell::harmless`]; numbers stay numbers; `null` is an empty cell.
 
 use std::fmt::Display;
 
@@ -11,7 +11,7 @@ use crate::sales::report::{Comparatif, TopModele};
 use crate::table::cell;
 
 /// All tables.
-pub(super) fn render(report: &Report) -> Vec<ReportFile> {
+pub fn render(report: &Report) -> Vec<ReportFile> {
     vec![
         ca_mensuel(report),
         repartition(report),

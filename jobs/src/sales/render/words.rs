@@ -3,7 +3,7 @@
 use super::number::Lang;
 
 /// What a reason or warning means, in a few plain words; `None` for a word that is not known here.
-pub(super) fn explain(word: &str, lang: Lang) -> Option<&'static str> {
+pub fn explain(word: &str, lang: Lang) -> Option<&'static str> {
     let (fr, en) = both(word)?;
     Some(if lang == Lang::Fr { fr } else { en })
 }

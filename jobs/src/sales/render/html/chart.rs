@@ -3,6 +3,8 @@
 //! Across, positions are percentages, so a chart fills its column on a phone as on a large screen while its text keeps its
 //! size; down, they are pixels. Both have two decimals, computed in integers: the same report gives the same bytes.
 
+use askama::Template;
+
 use crate::fixed::Fixed;
 
 /// A position or a length: percent of the width, or pixels down from the top.
@@ -19,6 +21,16 @@ pub(super) struct Chart {
     pub(super) ticks: Vec<Tick>,
     /// The rest, in the order it is drawn.
     pub(super) marks: Vec<Mark>,
+}
+
+/// A chart on a page that is not a report's.
+#[derive(Template)]
+#[template(path = "sales/chart.svg", ext = "html")]
+pub(super) struct Drawing<'a> {
+    /// What its own anchors begin with.
+    pub(super) id: &'a str,
+    pub(super) title: &'a str,
+    pub(super) chart: Chart,
 }
 
 /// A line across the chart at a round value.

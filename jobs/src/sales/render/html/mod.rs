@@ -1,11 +1,13 @@
 //! `report.html`: the report to look at and to print, in one file that needs nothing else.
 //!
 //! Both languages are in it; a link switches between them and no script runs. Names from the data are escaped by the
-//! template and made harmless by [`clean`](super::figures::clean).
+//! template and made harmless by `figures::clean`.
 
+pub mod article;
 mod bars;
 mod chart;
 mod columns;
+pub mod draw;
 mod page;
 mod section;
 mod view;
@@ -23,6 +25,7 @@ use super::figures::{self, cut};
 use super::number::{self, Lang};
 use crate::fixed::{Fixed, Percent};
 use crate::sales::Report;
+use crate::sales::report::Comparatif;
 
 /// The most files and lost chunks that are named.
 const NAMED: usize = 20;
@@ -34,6 +37,9 @@ struct Page {
     title: String,
     editions: [Edition; 2],
 }
+
+/// The style of the page: colours, type, tables, charts, paper.
+pub const STYLE: &str = include_str!("../../../../templates/sales/report.css");
 
 /// The report in one language.
 struct Edition {
@@ -49,7 +55,19 @@ struct Edition {
     highlights: Vec<String>,
     sections: Vec<Section>,
     terms: Vec<(&'static str, &'static str)>,
+    links: Links,
     words: Words,
+}
+
+/// How the file of a table is linked: its name stands in the address between `before` and `after`.
+#[derive(Debug, Clone, Default)]
+pub struct Links {
+    /// The address up to the name of the file.
+    pub before: String,
+    /// The address after it.
+    pub after: String,
+    /// The words before the name.
+    pub label: String,
 }
 
 /// A number that stands large at the top.
@@ -57,6 +75,8 @@ struct KeyFigure {
     name: &'static str,
     value: String,
     note: String,
+    /// Whether it is about the last month.
+    of_last_month: bool,
 }
 
 /// The words of the page itself.
@@ -115,6 +135,11 @@ fn edition(view: &View<'_>) -> Edition {
         highlights: figures::highlights(report, view.lang),
         sections: sections.iter().map(|section| section(view)).collect(),
         terms: terms(view),
+        links: Links {
+            before: "tables/".to_owned(),
+            label: "tables/".to_owned(),
+            after: String::new(),
+        },
         words: Words {
             switch: view.say("Langue", "Language"),
             highlights: view.say("L’essentiel", "In short"),
@@ -178,6 +203,7 @@ fn key_figures(view: &View<'_>) -> Vec<KeyFigure> {
     let leader = report.comparatif.first().filter(|first| first.ca.0 > 0);
     vec![
         KeyFigure {
+            of_last_month: false,
             name: view.say("CA total", "Total revenue"),
             value: number::euros_compact(report.ca_total, view.lang),
             note: view.say(
@@ -186,11 +212,13 @@ fn key_figures(view: &View<'_>) -> Vec<KeyFigure> {
             ),
         },
         KeyFigure {
+            of_last_month: false,
             name: "Transactions",
             value: view.count(transactions),
             note: scope(view),
         },
         KeyFigure {
+            of_last_month: false,
             name: view.say("Ventes – locations", "Sales – rentals"),
             value: shares(view, sales.nombre, transactions),
             note: view.say(
@@ -207,6 +235,7 @@ fn key_figures(view: &View<'_>) -> Vec<KeyFigure> {
             ),
         },
         KeyFigure {
+            of_last_month: true,
             name: view.say("Dernière variation", "Last change"),
             value: view.signed(variation.map(|(_, variation)| variation)),
             note: variation.map_or_else(String::new, |(mois, _)| {
@@ -217,15 +246,37 @@ fn key_figures(view: &View<'_>) -> Vec<KeyFigure> {
                 )
             }),
         },
-        KeyFigure {
-            name: view.say("En tête", "Leader"),
-            value: leader.map_or_else(|| number::NONE.to_owned(), |first| cut(&first.ville, 24)),
-            note: leader.map_or_else(String::new, |first| {
-                let part = view.percent(first.part);
-                view.say(format!("{part} du CA"), format!("{part} of revenue"))
-            }),
+        match leader {
+            Some(city) if city.rang > 1 => rank(view, city),
+            leader => best(view, leader),
         },
     ]
+}
+
+fn best(view: &View<'_>, leader: Option<&Comparatif>) -> KeyFigure {
+    KeyFigure {
+        of_last_month: false,
+        name: view.say("En tête", "Leader"),
+        value: leader.map_or_else(|| number::NONE.to_owned(), |first| cut(&first.ville, 24)),
+        note: leader.map_or_else(String::new, |first| {
+            let part = view.percent(first.part);
+            view.say(format!("{part} du CA"), format!("{part} of revenue"))
+        }),
+    }
+}
+
+/// Where a city stands among those that are not part of this report.
+fn rank(view: &View<'_>, city: &Comparatif) -> KeyFigure {
+    let part = view.percent(city.part);
+    KeyFigure {
+        of_last_month: false,
+        name: view.say("Rang", "Rank"),
+        value: view.count(city.rang.into()),
+        note: view.say(
+            format!("{part} du CA de toutes les villes"),
+            format!("{part} of the revenue of all cities"),
+        ),
+    }
 }
 
 /// Sales and rentals in percent of the transactions; the two make 100.

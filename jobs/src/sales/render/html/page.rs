@@ -22,6 +22,13 @@ pub(super) struct Section {
     pub(super) figures: Vec<Figure>,
 }
 
+impl Section {
+    /// What the anchors of its chart with this number begin with.
+    pub(super) fn chart_id(&self, language: &str, number: impl std::fmt::Display) -> String {
+        format!("{language}-{}-{number}", self.id)
+    }
+}
+
 /// A chart with its legend, and its numbers.
 #[derive(Debug, Default)]
 pub(super) struct Figure {

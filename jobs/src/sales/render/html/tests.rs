@@ -10,10 +10,7 @@ use super::render;
 use crate::sales::partial::{Jours, Partial, Ville};
 use crate::sales::report::CaMois;
 use crate::sales::request::Facts;
-use crate::sales::{Report, conclude};
-
-#[path = "../../../../examples/sales_report/sample.rs"]
-mod sample;
+use crate::sales::{Report, conclude, sample};
 
 /// An element: its tag, its attributes, and all text in it.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 use super::page::Legend;
 use crate::fixed::{Euros, Percent};
 use crate::sales::Report;
-use crate::sales::render::figures::{clean, cut};
+use crate::sales::render::figures::{self, clean, cut};
 use crate::sales::render::number::{self, Lang};
 use crate::sales::report::{Comparatif, GLOBAL};
 
@@ -21,6 +21,8 @@ const MONTHS: usize = 60;
 pub(super) struct View<'a> {
     pub(super) report: &'a Report,
     pub(super) lang: Lang,
+    /// The key of what stands for the whole report, see [`figures::whole`](figures::whole).
+    pub(super) whole: &'a str,
     /// The cities that have a colour of their own, best first.
     pub(super) coloured: Vec<&'a str>,
 }
@@ -38,16 +40,14 @@ impl<'a> View<'a> {
         Self {
             report,
             lang,
+            whole: figures::whole(report),
             coloured: coloured.collect(),
         }
     }
 
     /// The words in this language.
     pub(super) fn say<T>(&self, fr: T, en: T) -> T {
-        match self.lang {
-            Lang::Fr => fr,
-            Lang::En => en,
-        }
+        self.lang.say(fr, en)
     }
 
     /// The cities of a chart, best first.
@@ -55,10 +55,22 @@ impl<'a> View<'a> {
         self.report.comparatif.iter().take(BARS)
     }
 
-    /// All cities together, then each, best first.
+    /// The whole, then each city, best first.
     pub(super) fn all_and_each(&self) -> impl Iterator<Item = &'a str> {
+        let whole = self.whole;
         let villes = self.report.comparatif.iter();
-        std::iter::once(GLOBAL).chain(villes.map(|city| city.ville.as_str()))
+        let villes = villes.map(|city| city.ville.as_str());
+        std::iter::once(whole).chain(villes.filter(move |ville| *ville != whole))
+    }
+
+    /// What the whole is called within a sentence.
+    pub(super) fn together(&self) -> String {
+        if self.whole == GLOBAL {
+            return self
+                .say("toutes villes ensemble", "all cities together")
+                .to_owned();
+        }
+        cut(self.whole, 40)
     }
 
     /// How many cities have no colour of their own.
@@ -159,7 +171,7 @@ impl<'a> View<'a> {
     }
 
     /// A city, or all of them.
-    pub(super) fn ville(&self, ville: &'a str) -> &'a str {
+    pub(super) fn ville<'v>(&self, ville: &'v str) -> &'v str {
         if ville == GLOBAL {
             self.say("Toutes les villes", "All cities")
         } else {
@@ -195,6 +207,10 @@ impl<'a> View<'a> {
 
     pub(super) fn whole_euros(&self, value: Euros) -> String {
         number::euros_entiers(value, self.lang)
+    }
+
+    pub(super) fn euros_compact(&self, value: Euros) -> String {
+        number::euros_compact(value, self.lang)
     }
 
     pub(super) fn percent(&self, value: Percent) -> String {

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use crate::fixed::{Euros, Fixed};
 use crate::sales::render::figures::{add, cut, monthly};
+use crate::sales::render::html::bars::{self, Bar};
 use crate::sales::render::html::chart::{Chart, Mark};
 use crate::sales::render::html::columns::{Column, Piece, Plane};
 use crate::sales::render::html::page::{Figure, Section, Table, row};
-use crate::sales::render::html::view::View;
-use crate::sales::report::{CaMois, GLOBAL};
+use crate::sales::render::html::view::{BARS, View};
+use crate::sales::report::CaMois;
 
 /// CA per month and city.
 pub(in crate::sales::render::html) fn ca_mensuel(view: &View<'_>) -> Section {
@@ -57,6 +58,80 @@ pub(in crate::sales::render::html) fn ca_mensuel(view: &View<'_>) -> Section {
     }
 }
 
+/// CA of each city in one month.
+pub(in crate::sales::render::html) fn ca_du_mois(view: &View<'_>, mois: &str) -> Section {
+    let of = |ville: &str| {
+        let ca = view.report.ca_mensuel.get(ville)?.get(mois).copied();
+        Some(ca.unwrap_or_default())
+    };
+    let mut villes: Vec<(&str, CaMois)> = view
+        .report
+        .comparatif
+        .iter()
+        .filter_map(|city| Some((city.ville.as_str(), of(&city.ville)?)))
+        .collect();
+    villes.sort_by_key(|(ville, ca)| (std::cmp::Reverse(ca.total), *ville));
+    let bars = villes.iter().take(BARS).map(|(ville, ca)| {
+        let piece = |ca: Euros, class: &str, name| {
+            let tip = view.pair(name, &view.whole_euros(ca));
+            (ca.0.into(), class.to_owned(), tip)
+        };
+        Bar {
+            name: (*ville).to_owned(),
+            value: view.whole_euros(ca.total),
+            pieces: vec![
+                piece(ca.vente, "sale", view.say("Ventes", "Sales")),
+                piece(ca.location, "rent", view.say("Locations", "Rentals")),
+            ],
+        }
+    });
+    let said: Vec<String> = villes
+        .iter()
+        .take(BARS)
+        .map(|(ville, ca)| format!("{} {}", cut(ville, 40), view.whole_euros(ca.total)))
+        .collect();
+    let chart = bars::chart(said.join(", "), bars.collect());
+    let columns = [
+        view.say("Ville", "City"),
+        view.say("Ventes", "Sales"),
+        view.say("Locations", "Rentals"),
+        "Total",
+        view.say("Variation", "Change"),
+    ];
+    let rows = villes.iter().map(|(ville, ca)| {
+        let saison = view.report.saisonnalite.get(*ville);
+        let variation = saison.and_then(|saison| *saison.variations.get(mois)?);
+        let [vente, location, total] = [ca.vente, ca.location, ca.total].map(|ca| view.euros(ca));
+        row(ville, [vente, location, total, view.signed(variation)])
+    });
+    let mut notes = vec![view.best_of_cities()];
+    if view.partial(mois) {
+        let partial = view.say(
+            "Les données ne couvrent pas le mois en entier.",
+            "The data do not cover the whole month.",
+        );
+        notes.push(partial.to_owned());
+    }
+    notes.retain(|note| !note.is_empty());
+    let figure = Figure {
+        title: view.pair(
+            view.say("CA par ville", "Revenue by city"),
+            &view.mois(mois),
+        ),
+        note: notes.join(" "),
+        legend: view.types(),
+        chart: Some(chart),
+        tables: vec![Table::new("ca_mensuel.csv", 1, columns).rows(rows, view.lang)],
+        ..Figure::default()
+    };
+    Section {
+        id: "mois",
+        title: view.say("CA du mois", "Revenue of the month"),
+        text: Vec::new(),
+        figures: vec![figure],
+    }
+}
+
 /// The cities with a colour of their own, each on a line, and what their CA is made of. There is no chart where there
 /// is nothing to compare.
 fn side_by_side(view: &View<'_>, months: &[&str], totals: &BTreeMap<&str, CaMois>) -> Figure {
@@ -69,7 +144,7 @@ fn side_by_side(view: &View<'_>, months: &[&str], totals: &BTreeMap<&str, CaMois
         [_, .., last] if view.coloured.len() > 1 => Some(lines(view, &complete, last)),
         _ => None,
     };
-    let all = by_type(view, GLOBAL, months, |mois| totals.get(mois).copied());
+    let all = by_type(view, view.whole, months, |mois| totals.get(mois).copied());
     let mut tables = vec![all];
     for ville in view.coloured.iter().filter(|_| view.coloured.len() > 1) {
         let ca = view.report.ca_mensuel.get(*ville);
@@ -244,11 +319,7 @@ fn by_type(
         .saisonnalite
         .get(ville)
         .map(|saison| &saison.variations);
-    let name = if ville == GLOBAL {
-        view.say("Toutes les villes", "All cities").to_owned()
-    } else {
-        cut(ville, 40)
-    };
+    let name = cut(view.ville(ville), 40);
     let words = view.say("ventes, locations, variation", "sales, rentals, change");
     let mut table = Table::new("ca_mensuel.csv", 1, columns).folded(view.pair(&name, words));
     let rows = months.iter().filter_map(|mois| {

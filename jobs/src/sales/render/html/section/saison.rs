@@ -7,7 +7,7 @@ use crate::sales::render::html::columns::{Column, Piece, Plane};
 use crate::sales::render::html::page::{Cell, Figure, Section, Table, others, row};
 use crate::sales::render::html::view::View;
 use crate::sales::render::number::{self, or_none};
-use crate::sales::report::{GLOBAL, Saison};
+use crate::sales::report::Saison;
 
 /// An index of 100, and one percent, in hundredths.
 const AVERAGE: i128 = 10_000;
@@ -15,7 +15,7 @@ const ONE: i128 = 100;
 
 /// Indices and variations.
 pub(in crate::sales::render::html) fn saisonnalite(view: &View<'_>) -> Section {
-    let global = view.report.saisonnalite.get(GLOBAL);
+    let global = view.report.saisonnalite.get(view.whole);
     Section {
         id: "saison",
         title: view.say("Saisonnalité", "Seasonality"),
@@ -27,15 +27,17 @@ pub(in crate::sales::render::html) fn saisonnalite(view: &View<'_>) -> Section {
 fn indices(view: &View<'_>, global: Option<&Saison>) -> Figure {
     let shown = global.filter(|saison| extremes(saison).is_some());
     let note = if shown.is_some() {
+        let together = view.together();
         view.say(
-            "100 est un mois moyen\u{a0}; toutes villes ensemble.",
-            "100 is an average month; all cities together.",
+            format!("100 est un mois moyen\u{a0}; {together}."),
+            format!("100 is an average month; {together}."),
         )
     } else {
         view.say(
             "Il faut des mois complets, et différents, pour dessiner une saison.",
             "It takes complete months, and different ones, to draw a season.",
         )
+        .to_owned()
     };
     Figure {
         title: view
@@ -44,7 +46,7 @@ fn indices(view: &View<'_>, global: Option<&Saison>) -> Figure {
                 "Index of each month of the year",
             )
             .to_owned(),
-        note: note.to_owned(),
+        note,
         chart: shown.map(|saison| index_chart(view, saison)),
         tables: vec![heat(view)],
         ..Figure::default()
@@ -132,7 +134,7 @@ fn variations(view: &View<'_>, global: Option<&Saison>) -> Figure {
     };
     let known: Vec<(&str, Percent)> = months
         .iter()
-        .filter_map(|mois| Some((*mois, value(GLOBAL, mois)?)))
+        .filter_map(|mois| Some((*mois, value(view.whole, mois)?)))
         .collect();
     let title = view
         .say(
@@ -151,9 +153,10 @@ fn variations(view: &View<'_>, global: Option<&Saison>) -> Figure {
             ..Figure::default()
         };
     }
+    let together = view.together();
     let note = view.say(
-        "CA de chaque mois complet contre le mois d’avant\u{a0}; toutes villes ensemble.",
-        "Revenue of each complete month against the month before; all cities together.",
+        format!("CA de chaque mois complet contre le mois d’avant\u{a0}; {together}."),
+        format!("Revenue of each complete month against the month before; {together}."),
     );
     Figure {
         title,
@@ -205,8 +208,9 @@ fn variation_table<'v>(
     months: &[&str],
     value: impl Fn(&str, &str) -> Option<Percent>,
 ) -> Table {
-    let villes: Vec<&str> = std::iter::once(GLOBAL)
-        .chain(view.coloured.iter().copied())
+    let coloured = view.coloured.iter().copied();
+    let villes: Vec<&str> = std::iter::once(view.whole)
+        .chain(coloured.filter(|ville| *ville != view.whole))
         .collect();
     let mut columns = vec![view.say("Mois", "Month").into()];
     columns.extend(villes.iter().map(|ville| cut(view.ville(ville), 24).into()));

@@ -7,14 +7,14 @@ use crate::sales::render::html::columns::Plane;
 use crate::sales::render::html::page::{Figure, Section, Table, row};
 use crate::sales::render::html::view::View;
 use crate::sales::render::number::{self, or_none};
-use crate::sales::report::{GLOBAL, Tendance};
+use crate::sales::report::Tendance;
 
 /// The most months before the forecast.
 const MONTHS: usize = 12;
 
 /// Trend and forecast.
 pub(in crate::sales::render::html) fn tendance(view: &View<'_>) -> Section {
-    let (text, figures) = match view.report.tendance.get(GLOBAL) {
+    let (text, figures) = match view.report.tendance.get(view.whole) {
         Some(global) => (Vec::new(), vec![figure(view, global)]),
         None => (vec![no_trend(view.lang).to_owned()], Vec::new()),
     };
@@ -30,9 +30,10 @@ fn figure(view: &View<'_>, global: &Tendance) -> Figure {
     let [debut, _, fin] = &global.mois;
     let (debut, fin) = (view.mois(debut), view.mois(fin));
     let prevu = view.mois(&global.prevision.mois);
+    let whole = capital(&view.together());
     let note = view.say(
-        format!("Toutes villes ensemble\u{a0}: mois complets, et la droite des moindres carrés de {debut} à {fin}, prolongée à {prevu}."),
-        format!("All cities together: complete months, and the least squares line from {debut} to {fin}, extended to {prevu}."),
+        format!("{whole}\u{a0}: mois complets, et la droite des moindres carrés de {debut} à {fin}, prolongée à {prevu}."),
+        format!("{whole}: complete months, and the least squares line from {debut} to {fin}, extended to {prevu}."),
     );
     let columns = [
         view.say("Ville", "City"),
@@ -63,6 +64,13 @@ fn figure(view: &View<'_>, global: &Tendance) -> Figure {
         tables: vec![Table::new("tendance.csv", 1, columns).rows(rows, view.lang)],
         ..Figure::default()
     }
+}
+
+/// The same at the start of a sentence.
+fn capital(words: &str) -> String {
+    let mut letters = words.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    first.chain(letters.by_ref()).collect()
 }
 
 fn chart(view: &View<'_>, global: &Tendance) -> Chart {

@@ -1,0 +1,178 @@
+//! The charts of the report for figures that are not in one: values over time, and bars. SVG, to be styled by
+//! [`STYLE`](super::STYLE).
+
+use askama::Template;
+
+use super::bars;
+use super::chart::{Chart, Drawing, Mark, Scale, Tick, ratio, round_values, whole};
+
+/// Where values are drawn, in pixels from the top.
+const TOP: i64 = 8;
+
+/// What a chart is called.
+#[derive(Debug, Clone, Copy)]
+pub struct Caption<'a> {
+    /// What its anchors on the page begin with.
+    pub id: &'a str,
+    /// What it shows.
+    pub title: &'a str,
+    /// What a reader who cannot see it should know.
+    pub desc: &'a str,
+}
+
+/// One bar.
+#[derive(Debug)]
+pub struct Bar {
+    /// What it is about.
+    pub name: String,
+    /// Its value in words.
+    pub value: String,
+    /// Its pieces: value, class of the style sheet, words for a pointer that rests on it.
+    pub pieces: Vec<(u64, &'static str, String)>,
+}
+
+/// A line through values at equal times, the newest at the right edge, from zero up; `class` is one of the style sheet,
+/// `label` says a value on the axis, `below` are the words under both ends.
+pub fn line(
+    caption: Caption<'_>,
+    values: &[u64],
+    (height, slots): (u16, usize),
+    class: &str,
+    label: impl Fn(u64) -> String,
+    below: [String; 2],
+) -> String {
+    let bottom = i64::from(height) - 24;
+    let highest = values.iter().copied().max().unwrap_or(0);
+    let round = round_values(0, highest.into(), 1);
+    let top = round.last().copied().unwrap_or(1);
+    let scale = Scale::new((0, top), (bottom, TOP));
+    let ticks = round.iter().map(|&value| Tick {
+        y: scale.at(value),
+        label: label(u64::try_from(value).unwrap_or(0)),
+        base: value == 0,
+    });
+    let slots = slots.max(values.len()).max(2);
+    let first = slots - values.len();
+    let points: Vec<_> = (first..)
+        .zip(values)
+        .map(|(slot, &value)| {
+            let x = ratio(100 * slot as i128, slots as i128 - 1);
+            (x, scale.at(value.into()))
+        })
+        .collect();
+    let mut marks = vec![Mark::Line {
+        points,
+        class: class.to_owned(),
+        tip: String::new(),
+    }];
+    for ((x, class), text) in [(0, "s"), (100, "e")].into_iter().zip(below) {
+        marks.push(Mark::Text {
+            x: whole(x),
+            y: whole(bottom + 18),
+            class,
+            text,
+        });
+    }
+    drawn(
+        caption,
+        Chart {
+            desc: caption.desc.to_owned(),
+            height: height.into(),
+            ticks: ticks.collect(),
+            marks,
+        },
+    )
+}
+
+/// One bar below another, on one scale.
+pub fn bars(caption: Caption<'_>, bars: Vec<Bar>) -> String {
+    let bars = bars.into_iter().map(|bar| bars::Bar {
+        name: bar.name,
+        value: bar.value,
+        pieces: bar
+            .pieces
+            .into_iter()
+            .map(|(value, class, tip)| (value.into(), class.to_owned(), tip))
+            .collect(),
+    });
+    drawn(
+        caption,
+        bars::chart(caption.desc.to_owned(), bars.collect()),
+    )
+}
+
+fn drawn(caption: Caption<'_>, chart: Chart) -> String {
+    let drawing = Drawing {
+        id: caption.id,
+        title: caption.title,
+        chart,
+    };
+    // a string takes every write, so there is no error to tell
+    let drawn = drawing.render();
+    debug_assert!(drawn.is_ok(), "{drawn:?}");
+    drawn.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAPTION: Caption<'_> = Caption {
+        id: "x",
+        title: "<Title>",
+        desc: "said",
+    };
+
+    fn words() -> [String; 2] {
+        ["before", "now"].map(str::to_owned)
+    }
+
+    #[test]
+    fn the_newest_value_is_at_the_right_edge_whatever_their_number() {
+        for values in [vec![], vec![7], vec![0, 0], (0..300).collect()] {
+            let svg = line(
+                CAPTION,
+                &values,
+                (120, 300),
+                "high",
+                |n| n.to_string(),
+                words(),
+            );
+            let points = svg.split_once("points=\"").expect("a line").1;
+            let points = points.split_once('"').expect("its end").0.trim();
+            assert_eq!(points.split_whitespace().count(), values.len());
+            assert!(
+                values.is_empty()
+                    || points
+                        .rsplit(' ')
+                        .next()
+                        .is_some_and(|p| p.starts_with("100,"))
+            );
+        }
+    }
+
+    #[test]
+    fn values_beyond_all_measure_are_drawn() {
+        let svg = line(
+            CAPTION,
+            &[u64::MAX, 0],
+            (120, 2),
+            "high",
+            |n| n.to_string(),
+            words(),
+        );
+        assert!(svg.contains(">18446744073709551615<") || svg.contains("points="));
+    }
+
+    #[test]
+    fn words_are_escaped() {
+        let bar = Bar {
+            name: "<b>".to_owned(),
+            value: "1".to_owned(),
+            pieces: vec![(1, "sale", "&".to_owned())],
+        };
+        let svg = bars(CAPTION, vec![bar]);
+        assert!(svg.contains("&#60;Title&#62;") && svg.contains("&#60;b&#62;"));
+        assert!(!svg.contains("<b>"));
+    }
+}
