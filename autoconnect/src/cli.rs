@@ -1,5 +1,6 @@
 //! What may be typed: flags, their manual, and what each command does with them.
 
+use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 
@@ -12,7 +13,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
-use crate::{Failure, generate, operator, print, run};
+use crate::{Failure, generate, operator, print, run, serve};
 
 /// What `autoconnect` reads where it is not told.
 pub const DEFAULT_FILE: &str = "data/transactions_autoconnect.csv";
@@ -36,6 +37,7 @@ Examples:
   autoconnect run janvier.csv fevrier.csv.gz       several files, compressed or not
   zcat export.csv.gz | autoconnect run -           standard input
   autoconnect run export.csv --broker amqp://user:password@localhost/autoconnect --workers 2
+  autoconnect serve                                the dashboard, on http://127.0.0.1:5000
   autoconnect submit /data/export.csv              a job for a cluster, followed to its end
   autoconnect jobs list                            what the cluster's reducer does and did
   autoconnect dead list                            chunks that nobody could work, and why
@@ -87,6 +89,8 @@ enum Command {
     /// Report on files of transactions
     #[command(after_help = AFTER, after_long_help = after_long_help())]
     Run(Run),
+    /// Serve the API and the dashboard, with every role in this process
+    Serve(Serve),
     /// Let a cluster report on files that its producer sees, and follow the job
     #[command(after_help = AFTER, after_long_help = after_long_help())]
     Submit(Submit),
@@ -228,6 +232,29 @@ pub(crate) struct Submit {
 
     #[command(flatten)]
     pub(crate) print: Print,
+
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// What `serve` was asked, as typed.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Where to listen [default: 127.0.0.1:5000]; beyond this machine only with a token, see AUTOCONNECT_API__TOKEN_FILE
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) bind: Option<SocketAddr>,
+
+    /// The folder of files that may be reported on; uploads go into its folder incoming [default: data]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Where reports are written [default: results]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) results: Option<PathBuf>,
+
+    /// How many workers [default: one for each core]
+    #[arg(short, long, value_name = "N", value_parser = workers)]
+    pub(crate) workers: Option<NonZeroU16>,
 
     #[command(flatten)]
     pub(crate) place: Place,
@@ -435,6 +462,7 @@ impl Cli {
     pub fn carry_out(self) -> Result<(), Failure> {
         match self.command.unwrap_or_else(|| Command::Run(Run::default())) {
             Command::Run(run) => run::carry_out(run),
+            Command::Serve(serve) => serve::carry_out(serve),
             Command::Submit(submit) => run::submit(submit),
             Command::Jobs(jobs) => operator::jobs::carry_out(jobs),
             Command::Dead(dead) => operator::dead::carry_out(dead),
@@ -464,6 +492,20 @@ impl Submit {
     /// As there.
     pub(crate) fn settings(&self) -> Result<Settings, Failure> {
         self.place.read(self.reading.flags(self.place.sources()))
+    }
+}
+
+impl Serve {
+    /// As [`Run::settings`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn settings(&self) -> Result<Settings, Failure> {
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let sources = self.place.sources();
+        let sources = sources.flag("reducer.results", path(&self.results));
+        let sources = sources.flag("api.data", path(&self.data));
+        self.place.read(sources.flag("api.bind", self.bind))
     }
 }
 

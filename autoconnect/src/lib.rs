@@ -4,6 +4,7 @@
 //!
 //! * [`cli`]: what may be typed, and the manual behind `--help`.
 //! * [`run`]: a whole job, in this process or through RabbitMQ.
+//! * `serve`: the API, the dashboard and every role in this process.
 //! * [`generate`]: files of transactions that look real, with the truth about them.
 //! * [`summary`]: what a person reads at the end; `french`: numbers as the French write them.
 //! * `operator`: first aid to a cluster: dead messages, jobs. `contact`: reaching the cluster.
@@ -18,6 +19,7 @@ mod operator;
 mod print;
 mod progress;
 pub mod run;
+mod serve;
 mod spool;
 pub mod summary;
 mod trouble;

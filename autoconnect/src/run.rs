@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use autoconnect_common::ask;
 use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::broker::{BrokerError, Queue, Subscription};
 use autoconnect_common::message::{Event, JobRequest, Status};
@@ -33,7 +34,7 @@ use tokio::task::JoinSet;
 use crate::progress::{Bar, Gauge, Measure};
 use crate::summary::{self, Finished};
 use crate::trouble::Trouble;
-use crate::{Failure, cli, contact};
+use crate::{Failure, cli};
 
 pub use cluster::work;
 pub(crate) use submit::carry_out as submit;
@@ -140,7 +141,7 @@ fn plan(asked: cli::Run) -> Result<Plan, Failure> {
     })
 }
 
-fn load<T: settings::Section>(settings: &Settings) -> Result<T, Failure> {
+pub(crate) fn load<T: settings::Section>(settings: &Settings) -> Result<T, Failure> {
     settings.load().map_err(Failure::usage)
 }
 
@@ -165,13 +166,13 @@ fn request(
 /// Gives the request its job's name; through a broker each run is a job of its own, since a reducer elsewhere may have
 /// ended an equal one before.
 fn name_job(registry: &Registry, request: &Request, anew: bool) -> Result<JobRequest, Failure> {
-    let run = anew.then(contact::unheard);
+    let run = anew.then(ask::unheard);
     autoconnect_producer::name_job::<Sales>(registry, request, run.as_deref())
         .map_err(|error| Trouble::Producer(error).into_failure())
 }
 
 /// Finds out before the work, not after it, that the report cannot be written.
-fn check_folder(out: &Path) -> Result<(), Failure> {
+pub(crate) fn check_folder(out: &Path) -> Result<(), Failure> {
     let probe = out.join(format!(".autoconnect-{}", std::process::id()));
     std::fs::create_dir_all(out)
         .and_then(|()| std::fs::write(&probe, b""))
@@ -197,7 +198,7 @@ fn carry_out_plan(plan: &Plan, show_progress: bool) -> Result<Finished, Failure>
 }
 
 /// The roles that were started for this job; each ends when it is told to, and only then.
-type Roles = JoinSet<Result<(), Trouble>>;
+pub(crate) type Roles = JoinSet<Result<(), Trouble>>;
 
 /// All three acts in this process.
 async fn embedded(plan: &Plan, gauge: &Gauge, shutdown: &Shutdown) -> Result<Finished, Trouble> {
@@ -231,7 +232,7 @@ async fn embedded(plan: &Plan, gauge: &Gauge, shutdown: &Shutdown) -> Result<Fin
     finished
 }
 
-async fn reduce<B: Broker>(
+pub(crate) async fn reduce<B: Broker>(
     broker: B,
     registry: Arc<Registry>,
     config: autoconnect_reducer::Config,
@@ -243,7 +244,7 @@ async fn reduce<B: Broker>(
         .map_err(|error| Trouble::of(&error))
 }
 
-async fn work_here<B: Broker>(
+pub(crate) async fn work_here<B: Broker>(
     broker: B,
     registry: Arc<Registry>,
     config: worker::Config,
@@ -347,7 +348,7 @@ fn heard(event: Event, ours: &JobId, gauge: &Gauge) -> Option<Finished> {
 }
 
 /// Tells every role to stop, waits for them, and closes the broker.
-async fn leave<B: Broker>(broker: &B, mut roles: Roles, stop: &Shutdown) {
+pub(crate) async fn leave<B: Broker>(broker: &B, mut roles: Roles, stop: &Shutdown) {
     stop.cancel();
     let all = async { while roles.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(GOODBYE, all).await;

@@ -1,6 +1,7 @@
 //! Why what was asked did not come to its end, and the exit code that says whose turn it is.
 
 use autoconnect_common::CutError;
+use autoconnect_common::ask::AskError;
 use autoconnect_common::broker::BrokerError;
 use autoconnect_common::program::{Exit, sentence};
 use autoconnect_producer::ProducerError;
@@ -22,6 +23,15 @@ pub(crate) enum Trouble {
 impl From<BrokerError> for Trouble {
     fn from(error: BrokerError) -> Self {
         Self::Broker(error)
+    }
+}
+
+impl From<AskError> for Trouble {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Broker(error) => Self::Broker(error),
+            AskError::Silence => Self::of(&error),
+        }
     }
 }
 

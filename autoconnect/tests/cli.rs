@@ -72,7 +72,15 @@ struct Ran {
 
 impl Ran {
     fn of(command: &mut Command) -> Self {
-        let output = command.output().expect("started");
+        // a program that was copied a moment ago may still be open in a child that another test just forked
+        let output = loop {
+            match command.output() {
+                Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                    std::thread::yield_now();
+                }
+                output => break output.expect("started"),
+            }
+        };
         Self {
             code: output.status.code(),
             out: String::from_utf8(output.stdout).expect("UTF-8"),

@@ -136,7 +136,10 @@ async fn half_way(events: &mut Subscription, chunks: u64) -> Result<()> {
                     );
                     return Ok(());
                 }
-                Event::Progress { .. } | Event::Jobs { .. } => {}
+                Event::Progress { .. }
+                | Event::Cut { .. }
+                | Event::Worker(_)
+                | Event::Jobs { .. } => {}
                 Event::Finished { .. } => break,
             }
         }

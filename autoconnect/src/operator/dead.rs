@@ -1,24 +1,19 @@
 //! `autoconnect dead`: what lies in the dead queues, and what is to become of it.
-//!
-//! Whoever looks takes every message without a verdict, keeps its headers only, and gives all of them back at the end. A
-//! message that is sent once more leaves its dead queue only after the broker has it where it belongs.
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
 
-use autoconnect_common::broker::{Broker, BrokerError, Delivery, Queue};
-use autoconnect_common::message::{Message, Stage, reason, revive};
-use autoconnect_common::{Body, Chunk, Registry};
-use serde::Serialize;
+use autoconnect_common::dead::{self, Left, Line, Look, Requeued};
+use autoconnect_common::message::{Message, reason};
+use autoconnect_common::{Broker, Chunk, Registry};
 
 use super::at;
 use crate::print::{self, printable};
 use crate::trouble::Trouble;
-use crate::{Failure, cli, contact};
+use crate::{Failure, cli};
 
-/// How long the broker may take to hand over a message that waits.
-const NEXT: Duration = Duration::from_secs(10);
+/// The most messages of a queue that are looked at.
+const MOST: u16 = u16::MAX;
 /// Characters of a header or a line that are shown.
 const LINE: usize = 500;
 
@@ -29,7 +24,10 @@ const LINE: usize = 500;
 pub(crate) fn carry_out(asked: cli::Dead) -> Result<(), Failure> {
     let cli::Dead { place, act } = asked;
     match act {
-        cli::DeadAct::List { json } => list(at(&place, async |rabbit| all(rabbit).await)?, json),
+        cli::DeadAct::List { json } => list(
+            at(&place, async |rabbit| Ok(dead::list(rabbit, MOST).await?))?,
+            json,
+        ),
         cli::DeadAct::Show { id, rows, save } => {
             let found = at(&place, async |rabbit| find(rabbit, &id).await)?;
             show(&found, rows, save.as_deref())
@@ -52,95 +50,17 @@ pub(crate) fn carry_out(asked: cli::Dead) -> Result<(), Failure> {
     }
 }
 
-/// A dead message, in a line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Line {
-    /// Its id: of a chunk, `<job>/<chunk>`.
-    id: String,
-    /// The queue it lies in.
-    queue: &'static str,
-    /// `chunk`, `partial`, …
-    r#type: String,
-    job: Option<String>,
-    chunk: Option<String>,
-    kind: Option<String>,
-    key: Option<String>,
-    rows: Option<u64>,
-    bytes: usize,
-    reason: String,
-}
-
-impl Line {
-    fn of(queue: &Queue, message: &Message) -> Self {
-        let header = |name: &str| message.headers.get(name).cloned();
-        Self {
-            id: message.id.clone(),
-            queue: queue.name(),
-            r#type: message.kind.clone(),
-            job: header("job"),
-            chunk: header("seq"),
-            kind: header("kind"),
-            key: header("key"),
-            rows: header("rows").and_then(|rows| rows.parse().ok()),
-            bytes: message.body.len(),
-            reason: reason(message).to_owned(),
-        }
-    }
-
-    fn cells(&self) -> [String; 7] {
-        let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-        [
-            self.id.clone(),
-            self.r#type.clone(),
-            or_dash(&self.kind),
-            or_dash(&self.key),
-            or_dash(&self.rows.map(|rows| rows.to_string())),
-            self.bytes.to_string(),
-            self.reason.clone(),
-        ]
-    }
-}
-
-/// Shows `look` every dead message, one after another, up to 65535 of a queue; how many there are beyond. What `look`
-/// hands back is kept, without its body, until all were seen, and then given back; what it keeps is its own to settle.
-async fn browse<B: Broker>(
-    broker: &B,
-    mut look: impl AsyncFnMut(&Queue, Delivery) -> Result<Option<Delivery>, Trouble>,
-) -> Result<u64, Trouble> {
-    let mut further = 0;
-    for queue in [Queue::DeadChunks, Queue::DeadResults] {
-        let waiting = broker.waiting(queue.clone()).await?;
-        let most = u16::try_from(waiting).unwrap_or(u16::MAX);
-        further += waiting - u64::from(most);
-        if most == 0 {
-            continue;
-        }
-        let mut dead = broker.subscribe(queue.clone(), most).await?;
-        let mut held = Vec::new();
-        for _ in 0..most {
-            // somebody else may have taken it meanwhile
-            let Ok(next) = tokio::time::timeout(NEXT, dead.next()).await else {
-                break;
-            };
-            let delivery = next.ok_or(BrokerError::Closed)?;
-            if let Some(mut seen) = look(&queue, delivery).await? {
-                seen.message.body = Body::default();
-                held.push(seen);
-            }
-        }
-    }
-    Ok(further)
-}
-
-/// Every dead message, in a line, and how many there are beyond.
-async fn all<B: Broker>(broker: &B) -> Result<(Vec<Line>, u64), Trouble> {
-    let mut lines = Vec::new();
-    let beyond = browse(broker, async |queue, delivery| {
-        lines.push(Line::of(queue, &delivery.message));
-        Ok(Some(delivery))
-    })
-    .await?;
-    Ok((lines, beyond))
+fn cells(line: &Line) -> [String; 7] {
+    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    [
+        line.id.clone(),
+        line.r#type.clone(),
+        or_dash(&line.kind),
+        or_dash(&line.key),
+        or_dash(&line.rows.map(|rows| rows.to_string())),
+        line.bytes.to_string(),
+        line.reason.clone(),
+    ]
 }
 
 fn list((lines, beyond): (Vec<Line>, u64), json: bool) -> Result<(), Failure> {
@@ -149,7 +69,7 @@ fn list((lines, beyond): (Vec<Line>, u64), json: bool) -> Result<(), Failure> {
     } else if lines.is_empty() {
         print::out("nothing is dead\n")?;
     } else {
-        let rows: Vec<[String; 7]> = lines.iter().map(Line::cells).collect();
+        let rows: Vec<[String; 7]> = lines.iter().map(cells).collect();
         let titles = ["ID", "TYPE", "KIND", "KEY", "ROWS", "BYTES", "REASON"];
         print::out(&print::table(titles, &rows))?;
     }
@@ -159,13 +79,13 @@ fn list((lines, beyond): (Vec<Line>, u64), json: bool) -> Result<(), Failure> {
 /// The dead message with this id.
 async fn find<B: Broker>(broker: &B, id: &str) -> Result<Message, Trouble> {
     let mut found = None;
-    browse(broker, async |_, delivery| {
+    let mut look = Look::at(broker, MOST);
+    while let Some((_, delivery)) = look.next().await? {
         if delivery.message.id == id && found.is_none() {
             found = Some(delivery.message.clone());
         }
-        Ok(Some(delivery))
-    })
-    .await?;
+        look.hold(delivery);
+    }
     found.ok_or_else(|| Trouble::Failed(missing([id])))
 }
 
@@ -279,17 +199,18 @@ impl Done {
 /// Acknowledges what is selected: it is gone.
 async fn discard<B: Broker>(broker: &B, selection: &cli::Selection) -> Result<Done, Trouble> {
     let mut done = Done::default();
-    let further = browse(broker, async |_, delivery| {
+    let mut look = Look::at(broker, MOST);
+    while let Some((_, delivery)) = look.next().await? {
         if !selection.takes(&delivery.message) {
-            return Ok(Some(delivery));
+            look.hold(delivery);
+            continue;
         }
         done.found.insert(delivery.message.id.clone());
         done.done += 1;
         delivery.ack();
-        Ok(None)
-    })
-    .await?;
-    Ok(Done { further, ..done })
+    }
+    done.further = look.further();
+    Ok(done)
 }
 
 /// Sends what is selected once more to where it belongs, and acknowledges it after that.
@@ -298,53 +219,32 @@ async fn requeue<B: Broker>(
     selection: &cli::Selection,
     even_if_ended: bool,
 ) -> Result<Done, Trouble> {
-    let open: Option<BTreeSet<String>> = match even_if_ended {
-        true => None,
-        false => Some(open_jobs(broker).await?),
-    };
-    let mut done = Done::default();
-    let further = browse(broker, async |_, delivery| {
-        let message = &delivery.message;
-        if !selection.takes(message) {
-            return Ok(Some(delivery));
-        }
-        done.found.insert(message.id.clone());
-        let of = message.headers.get("job").map_or("?", String::as_str);
-        if open.as_ref().is_some_and(|open| !open.contains(of)) {
-            done.left.insert(format!(
-                "job {} has ended, its report does not change: run it again, or add --even-if-ended",
-                printable(of.as_bytes(), LINE)
-            ));
-            return Ok(Some(delivery));
-        }
-        match revive(message.clone()) {
-            Ok(alive) => {
-                broker.publish(alive).await?;
-                delivery.ack();
-                done.done += 1;
-                Ok(None)
-            }
-            Err(error) => {
-                done.left.insert(printable(error.to_string().as_bytes(), LINE));
-                Ok(Some(delivery))
-            }
-        }
+    let takes = |message: &Message| selection.takes(message);
+    let Requeued {
+        done,
+        found,
+        left,
+        further,
+    } = dead::requeue(broker, MOST, even_if_ended, takes).await?;
+    let left = left.into_iter().map(|(_, left)| match left {
+        Left::Ended(job) => format!(
+            "job {} has ended, its report does not change: run it again, or add --even-if-ended",
+            printable(job.as_bytes(), LINE)
+        ),
+        Left::Odd(why) => printable(why.as_bytes(), LINE),
+    });
+    Ok(Done {
+        done,
+        left: left.collect(),
+        found,
+        further,
     })
-    .await?;
-    Ok(Done { further, ..done })
-}
-
-/// The jobs that still take results.
-async fn open_jobs<B: Broker>(broker: &B) -> Result<BTreeSet<String>, Trouble> {
-    let answer = contact::ask(broker, None).await?;
-    let open = answer.jobs.into_iter();
-    let open = open.filter(|job| matches!(job.stage, Stage::Open { .. }));
-    Ok(open.map(|job| job.job.to_string()).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use autoconnect_common::Seq;
+    use autoconnect_common::broker::Queue;
     use autoconnect_common::broker::embedded::Embedded;
     use autoconnect_common::message::bury;
 
@@ -383,7 +283,7 @@ mod tests {
             dead(&broker, number).await;
         }
         let ids = async || {
-            let (lines, _) = all(&broker).await.ok().expect("listed");
+            let (lines, _) = dead::list(&broker, MOST).await.expect("listed");
             let mut ids: Vec<String> = lines.into_iter().map(|line| line.id).collect();
             ids.sort();
             ids

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use autoconnect_common::JobId;
+use autoconnect_common::ask::{self, ANSWER, AskError};
 use autoconnect_common::broker::{Broker, BrokerError, Queue, Subscription};
 use autoconnect_common::message::{Cancel, Event, JobStage, Stage, Status};
 use chrono::DateTime;
 use serde::Serialize;
 
 use super::at;
-use crate::contact::{self, ANSWER};
 use crate::print::{self, printable};
 use crate::trouble::Trouble;
 use crate::{Failure, cli};
@@ -44,8 +44,7 @@ struct Listed {
 }
 
 fn list(place: &cli::Place, json: bool) -> Result<(), Failure> {
-    let contact::Answer { jobs, more } =
-        at(place, async |rabbit| contact::ask(rabbit, None).await)?;
+    let ask::Answer { jobs, more } = at(place, async |rabbit| Ok(ask::ask(rabbit, None).await?))?;
     if json {
         return print::json(&Listed { jobs, more });
     }
@@ -67,7 +66,7 @@ fn list(place: &cli::Place, json: bool) -> Result<(), Failure> {
 }
 
 fn status(place: &cli::Place, job: &JobId, json: bool) -> Result<(), Failure> {
-    let answer = at(place, async |rabbit| contact::ask(rabbit, Some(job)).await)?;
+    let answer = at(place, async |rabbit| Ok(ask::ask(rabbit, Some(job)).await?))?;
     let [known] = answer.jobs.as_slice() else {
         return Err(Failure::failed(format!(
             "job {job}: the reducer does not know it: nothing of it has come yet, or it ended long ago"
@@ -118,7 +117,7 @@ fn told(stage: &Stage) -> (&'static str, String) {
 
 /// Cancels a job, known or not; what there is to say about it.
 async fn cancel<B: Broker>(broker: &B, job: JobId, reason: String) -> Result<String, Trouble> {
-    let known = contact::ask(broker, Some(&job)).await?.jobs.pop();
+    let known = ask::ask(broker, Some(&job)).await?.jobs.pop();
     let status = match &known {
         Some(JobStage {
             stage: Stage::Ended { status, .. },
@@ -156,7 +155,7 @@ async fn told_to_end<B: Broker>(
     };
     tokio::time::timeout(ANSWER, hearing)
         .await
-        .unwrap_or_else(|_| Err(contact::silence()))
+        .unwrap_or_else(|_| Err(AskError::Silence.into()))
 }
 
 /// Waits for the end of the job that these events are of.
@@ -197,7 +196,7 @@ mod tests {
         let said = cancel().await.expect("cancelled");
         assert!(said.contains("nothing of it had come yet"), "{said}");
         assert_eq!(cancel().await.as_deref(), Some("job sales-1 is cancelled"));
-        let answer = contact::ask(&broker, Some(&job)).await.ok().expect("asked");
+        let answer = ask::ask(&broker, Some(&job)).await.expect("asked");
         let (word, rest) = told(&answer.jobs[0].stage);
         assert_eq!(word, "cancelled");
         assert!(rest.ends_with("  cancelled: no"), "{rest}");
@@ -207,7 +206,7 @@ mod tests {
         let mut events = listening.await.expect("open");
         let status = tokio::select! {
             status = ended(&mut events) => status.ok(),
-            _ = contact::remind(&broker, &job) => None,
+            _ = ask::remind(&broker, &job) => None,
         };
         assert_eq!(status, Some(Status::Cancelled));
         stop.cancel();

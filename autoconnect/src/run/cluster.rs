@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 
+use autoconnect_common::ask;
 use autoconnect_common::broker::rabbitmq::RabbitMq;
 use autoconnect_common::broker::{Broker as _, Queue};
 use autoconnect_common::kind::REPORT;
@@ -49,7 +50,7 @@ pub(super) async fn run(
     }
     let finished = tokio::select! {
         finished = follow(&spool, plan, events, &mut roles, gauge, shutdown) => finished,
-        trouble = contact::remind(&rabbit, job) => Err(trouble),
+        trouble = ask::remind(&rabbit, job) => Err(trouble.into()),
     };
     leave(&rabbit, roles, &stop).await;
     if plan.workers.is_some() {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use autoconnect_common::ask;
 use autoconnect_common::broker::{Broker as _, Queue};
 use autoconnect_common::message::JobRequest;
 use autoconnect_common::program::Exit;
@@ -45,7 +46,7 @@ fn named(asked: &cli::Submit) -> Result<(Settings, JobRequest), Failure> {
         ));
     }
     let request = request(&asked.reading, asked.files.clone(), &settings)?;
-    let request = autoconnect_producer::name_unseen::<Sales>(&request, &contact::unheard());
+    let request = autoconnect_producer::name_unseen::<Sales>(&request, &ask::unheard());
     Ok((settings, request.map_err(Failure::usage)?))
 }
 
@@ -65,7 +66,7 @@ fn follow(
         contact::first(rabbit, rabbit.publish(message)).await?;
         tokio::select! {
             finished = listen(events, job, &gauge) => finished,
-            trouble = contact::remind(rabbit, job) => Err(trouble),
+            trouble = ask::remind(rabbit, job) => Err(trouble.into()),
         }
     });
     followed.map_err(|failure| match failure.exit {

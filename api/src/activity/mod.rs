@@ -1,0 +1,112 @@
+//! What the cluster does: jobs, workers, queues and rates, as events tell it.
+//!
+//! Nothing is decided here: only the reducer knows how jobs go, and this is what it was heard to say. What nobody told
+//! (a job that ended before we listened) is asked of the reducer. Memory is bounded: [`JOBS`] jobs, [`WORKERS`] workers,
+//! [`POINTS`] seconds.
+
+mod job;
+mod state;
+mod view;
+mod watch;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use autoconnect_common::JobId;
+use axum::Json;
+use axum::extract::State;
+use tokio::sync::{broadcast, watch as latest};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Shared;
+pub use job::{Acts, JobState, JobView, Progress};
+use state::Cluster;
+pub use view::{BrokerView, Chunk, Point, Queues, Snapshot, WorkerView};
+pub(crate) use watch::watch;
+
+/// The most jobs that are remembered; of those that ended the oldest are forgotten first.
+pub const JOBS: usize = 1000;
+/// The most workers that are remembered.
+pub const WORKERS: usize = 1024;
+/// Seconds of history.
+pub const POINTS: usize = 300;
+/// Changes of jobs that wait for a slow listener; beyond them it is told the newest state only.
+const CHANGES: usize = 256;
+
+/// What the cluster does. Clones of its views are handed out; nobody holds its lock for long.
+pub struct Activity {
+    cluster: Mutex<Cluster>,
+    snapshot: latest::Sender<Arc<Snapshot>>,
+    changes: broadcast::Sender<JobView>,
+    results: PathBuf,
+}
+
+impl Activity {
+    /// What is known of a cluster that was not listened to yet; `results` is where its reducer writes.
+    pub fn new(results: &Path) -> Self {
+        Self {
+            cluster: Mutex::default(),
+            snapshot: latest::channel(Arc::default()).0,
+            changes: broadcast::channel(CHANGES).0,
+            results: results.to_owned(),
+        }
+    }
+
+    fn cluster(&self) -> MutexGuard<'_, Cluster> {
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of a job that was just asked for; `fichier` is the base name of its file.
+    pub fn asked(&self, job: JobId, fichier: &str) {
+        let view = self.cluster().asked(job, fichier);
+        let _nobody_listens = self.changes.send(view);
+    }
+
+    /// What is known of a job.
+    pub fn job(&self, job: &JobId) -> Option<JobView> {
+        self.cluster().job(job)
+    }
+
+    /// The jobs that are known, the newest first.
+    pub fn jobs(&self) -> Vec<JobView> {
+        self.cluster().jobs()
+    }
+
+    /// The workers that are known, by name.
+    pub fn workers(&self) -> Vec<WorkerView> {
+        self.cluster().workers()
+    }
+
+    /// Every change of every job from now on.
+    pub fn changes(&self) -> broadcast::Receiver<JobView> {
+        self.changes.subscribe()
+    }
+
+    /// Everything, as of the last second; a new one comes every second.
+    pub fn snapshots(&self) -> latest::Receiver<Arc<Snapshot>> {
+        self.snapshot.subscribe()
+    }
+}
+
+/// The routes of this module.
+pub(crate) fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(workers))
+        .routes(routes!(activity))
+}
+
+/// The workers that were heard of.
+#[utoipa::path(get, path = "/api/workers", tag = "activité",
+    responses((status = 200, description = "Les workers, par nom", body = Vec<WorkerView>)))]
+async fn workers(State(app): State<Shared>) -> Json<Vec<WorkerView>> {
+    Json(app.activity.workers())
+}
+
+/// Everything the dashboard shows of the cluster, as of the last second.
+#[utoipa::path(get, path = "/api/activity", tag = "activité",
+    responses((status = 200, description = "L’activité de la grappe", body = Snapshot)))]
+async fn activity(State(app): State<Shared>) -> Json<Snapshot> {
+    let snapshot = app.activity.snapshots().borrow().clone();
+    Json(Snapshot::clone(&snapshot))
+}

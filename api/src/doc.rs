@@ -1,0 +1,120 @@
+//! The OpenAPI document, made from the handlers themselves, and a page to read and try it.
+
+use std::sync::Arc;
+
+use autoconnect_jobs::sales::report::{Marge, Part};
+use axum::Router;
+use axum::extract::Path;
+use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_swagger_ui::Config;
+
+use crate::Shared;
+use crate::problem::Problem;
+
+/// Where the document is.
+const DOCUMENT: &str = "/api/openapi.json";
+/// What the page to read and try it may load: nothing from elsewhere; its script styles elements one by one.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+                      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// What the document says before any route is added.
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "AutoConnect",
+        description = "Ce que fait la grappe, ce qu’ont donné les ventes et les locations. Toute erreur a la même forme, `Problem`.",
+    ),
+    servers((url = "/", description = "Ce serveur")),
+    tags(
+        (name = "lecture", description = "Le dernier rapport"),
+        (name = "analyses", description = "Demander une analyse, la suivre, l’annuler"),
+        (name = "activité", description = "Ce que fait la grappe"),
+        (name = "santé", description = "Pour qui surveille"),
+    ),
+    // what stands in a generic type is not found by itself
+    components(schemas(Marge, Part)),
+)]
+struct Start;
+
+/// The start of the document.
+pub(crate) fn router() -> OpenApiRouter<Shared> {
+    OpenApiRouter::with_openapi(Start::openapi())
+}
+
+/// The document itself, and a page to read and try it.
+pub(crate) fn routes(document: OpenApi) -> Router<Shared> {
+    let json = Bytes::from(serde_json::to_vec(&document).unwrap_or_default());
+    let config = Config::new([DOCUMENT])
+        .validator_url("none")
+        .try_it_out_enabled(true);
+    let config = Arc::new(config);
+    let page = {
+        let config = Arc::clone(&config);
+        move || asset("index.html", &config)
+    };
+    Router::new()
+        .route(
+            DOCUMENT,
+            get(|| async move {
+                let headers = [
+                    (CONTENT_TYPE, "application/json"),
+                    (CACHE_CONTROL, "no-cache"),
+                ];
+                (headers, json).into_response()
+            }),
+        )
+        .route(
+            "/api/docs",
+            get(|| async { Redirect::permanent("/api/docs/") }),
+        )
+        .route("/api/docs/", get(|| async move { page() }))
+        .route(
+            "/api/docs/{file}",
+            get(|Path(file): Path<String>| async move { asset(&file, &config) }),
+        )
+}
+
+/// A file of the page.
+fn asset(file: &str, config: &Arc<Config<'static>>) -> Result<Response, Problem> {
+    let found = utoipa_swagger_ui::serve(file, Arc::clone(config))
+        .ok()
+        .flatten();
+    let found = found.ok_or_else(|| Problem::not_found("cette page n’a pas de tel fichier"))?;
+    let headers = [
+        (CONTENT_TYPE, found.content_type.as_str()),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (CACHE_CONTROL, "no-cache"),
+    ];
+    let mut response = (headers, found.bytes.into_owned()).into_response();
+    if found.gzpipped {
+        let gzip = axum::http::HeaderValue::from_static("gzip");
+        response.headers_mut().insert(CONTENT_ENCODING, gzip);
+    }
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_is_openapi_3_1_and_names_our_version() {
+        let document = serde_json::to_value(Start::openapi()).expect("JSON");
+        assert_eq!(document["openapi"], "3.1.0");
+        assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    }
+
+    #[test]
+    fn the_page_loads_nothing_from_elsewhere() {
+        let config = Arc::new(Config::new([DOCUMENT]));
+        let page = utoipa_swagger_ui::serve("swagger-initializer.js", config).expect("served");
+        let text = String::from_utf8(page.expect("a file").bytes.into_owned()).expect("UTF-8");
+        assert!(text.contains(DOCUMENT) && !text.contains("http"), "{text}");
+    }
+}

@@ -1,0 +1,318 @@
+//! Who may, how much, how long: stands before every route.
+//!
+//! * Without a token only this machine reaches us (see [`Config::load`](crate::Config::load)): a `Host` that is not its own
+//!   is refused, since a page elsewhere may have pointed its own name at us, and so is a write that another site's page
+//!   asked a browser for.
+//! * With a token, every request that changes something must bear it.
+//! * No request takes longer than [`ORDINARY`], but for an upload, which must only make progress, and a stream of events.
+
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use autoconnect_common::settings;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::header::{self, HeaderName, HeaderValue};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
+use subtle::ConstantTimeEq as _;
+use utoipa::PartialSchema as _;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, ResponseBuilder};
+
+use crate::problem::Problem;
+use crate::{Shared, body, uploads};
+
+/// How long a request may take, but for an upload.
+pub const ORDINARY: Duration = Duration::from_secs(30);
+/// The header that says what site's page sent a request.
+const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// What every answer bears that does not say otherwise.
+const ALWAYS: [(HeaderName, &str); 7] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+         form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "same-origin"),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    ),
+    (header::CACHE_CONTROL, "no-store"),
+];
+
+/// The same routes behind every guard.
+pub(crate) fn around(routes: Router, app: &Shared) -> Router {
+    routes
+        .fallback(crate::pages::nowhere)
+        .method_not_allowed_fallback(async || {
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "Méthode non autorisée",
+                "cette adresse attend une autre méthode\u{a0}: voyez l’en-tête Allow",
+            )
+        })
+        .layer(DefaultBodyLimit::max(body::SMALL))
+        .layer(from_fn_with_state(Arc::clone(app), stand))
+}
+
+async fn stand(State(app): State<Shared>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let may_read = app.config.api.origin.as_deref();
+    let reads_from_there = is_read(&method)
+        && may_read.is_some()
+        && text(request.headers(), header::ORIGIN) == may_read;
+    let mut response = match preflight(&request, may_read) {
+        Some(response) => response,
+        None => match check(&app.config.api, &request) {
+            Ok(()) => pass(route.as_ref(), request, next).await,
+            Err(problem) => problem.into_response(),
+        },
+    };
+    let status = response.status();
+    let headers = response.headers_mut();
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    for (name, value) in ALWAYS {
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
+    }
+    if may_read.is_some() {
+        headers.append(header::VARY, HeaderValue::from_static("origin"));
+    }
+    if reads_from_there && let Some(origin) = may_read.and_then(|origin| origin.parse().ok()) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("etag"),
+        );
+    }
+    let route = route.as_ref().map_or("other", MatchedPath::as_str);
+    app.metrics
+        .answered(route, &method, status, begun.elapsed());
+    response
+}
+
+/// Lets a request through, within its time; what goes wrong on the way is a [`Problem`] as well.
+async fn pass(route: Option<&MatchedPath>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let (body, rest) = body::patient(&parts.headers, body);
+    let is_upload = route.is_some_and(|route| route.as_str() == uploads::PROCESS);
+    let answering = AssertUnwindSafe(next.run(Request::from_parts(parts, body))).catch_unwind();
+    let answered = if is_upload {
+        Ok(answering.await)
+    } else {
+        tokio::time::timeout(ORDINARY, answering).await
+    };
+    let response = match answered {
+        Ok(Ok(response)) => response,
+        Ok(Err(_panic)) => {
+            tracing::error!(route = route.map(MatchedPath::as_str), "a handler panicked");
+            Problem::broken().into_response()
+        }
+        Err(_) => body::slow().into_response(),
+    };
+    if response.status().is_client_error() {
+        rest.ignore().await;
+    }
+    response
+}
+
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// The answer to a browser that asks what pages of the configured origin may do: read.
+fn preflight(request: &Request, may_read: Option<&str>) -> Option<Response> {
+    let headers = request.headers();
+    let asks = request.method() == Method::OPTIONS
+        && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let origin =
+        may_read.filter(|&origin| asks && text(headers, header::ORIGIN) == Some(origin))?;
+    let allowed = [
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, origin),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "if-none-match"),
+        (header::ACCESS_CONTROL_MAX_AGE, "600"),
+    ];
+    Some((StatusCode::NO_CONTENT, allowed).into_response())
+}
+
+/// Whether a request may be served at all.
+fn check(api: &settings::Api, request: &Request) -> Result<(), Problem> {
+    let headers = request.headers();
+    let writes = !is_read(request.method()) && request.method() != Method::OPTIONS;
+    if let Some(token) = &api.token {
+        return match bearer(headers) {
+            _ if !writes => Ok(()),
+            Some(found) if bool::from(found.as_bytes().ct_eq(token.expose().as_bytes())) => Ok(()),
+            _ => Err(Problem::unauthorized()),
+        };
+    }
+    // whoever names no host is no browser
+    let host = request.uri().authority().map(Authority::as_str);
+    let host = host.or_else(|| text(headers, header::HOST));
+    let is_ours = host.is_none_or(|host| is_of_this_machine(host, api.bind.ip()));
+    if headers
+        .get(header::HOST)
+        .is_some_and(|host| host.to_str().is_err())
+        || !is_ours
+    {
+        return Err(Problem::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "Hôte inconnu",
+            "l’en-tête Host ne nomme pas cette machine\u{a0}; utilisez localhost, ou configurez un jeton",
+        )
+        .about("Host"));
+    }
+    if writes && comes_from_elsewhere(headers, host) {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "Origine refusée",
+            "une page d’un autre site ne peut rien modifier ici",
+        )
+        .about("Origin"));
+    }
+    Ok(())
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = text(headers, header::AUTHORIZATION)?.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then_some(token.trim())
+}
+
+/// Whether `host`, with or without a port, is a name of this machine for itself, or the address that we are bound to.
+fn is_of_this_machine(host: &str, bound: IpAddr) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else {
+        return false;
+    };
+    if authority.as_str().contains('@') {
+        return false;
+    }
+    let host = authority.host().trim_end_matches('.').to_ascii_lowercase();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    match bare.parse::<IpAddr>() {
+        Ok(address) => address.is_loopback() || address == bound,
+        Err(_) => host == "localhost" || host.ends_with(".localhost"),
+    }
+}
+
+/// Whether a browser says that a page of another site, or of none, sent this.
+fn comes_from_elsewhere(headers: &HeaderMap, host: Option<&str>) -> bool {
+    let site = headers.get(SITE).map(HeaderValue::as_bytes);
+    if site.is_some_and(|site| site != b"same-origin" && site != b"none") {
+        return true;
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return false;
+    };
+    let origin = origin.to_str().ok().and_then(|origin| {
+        let (_scheme, authority) = origin.split_once("://")?;
+        Some(authority)
+    });
+    match (origin, host) {
+        (Some(origin), Some(host)) => !origin.eq_ignore_ascii_case(host),
+        _ => true,
+    }
+}
+
+impl Problem {
+    fn unauthorized() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "Jeton requis",
+            "cette requête doit porter l’en-tête Authorization: Bearer suivi du jeton configuré",
+        )
+        .about("Authorization")
+    }
+
+    pub(crate) fn broken() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Erreur interne",
+            "une erreur est survenue\u{a0}; elle est notée dans le journal du serveur",
+        )
+    }
+}
+
+/// Says in the document what stands before every route.
+pub(crate) fn in_document(mut document: OpenApi) -> OpenApi {
+    for item in document.paths.paths.values_mut() {
+        if let Some(read) = &mut item.get {
+            answers(read, &BEFORE_ALL);
+        }
+        for write in [&mut item.post, &mut item.delete].into_iter().flatten() {
+            answers(write, &BEFORE_ALL);
+            answers(write, &BEFORE_WRITES);
+            // where no token is configured, none is asked for
+            write.security = Some(vec![
+                SecurityRequirement::default(),
+                SecurityRequirement::new::<_, _, String>(TOKEN, []),
+            ]);
+        }
+    }
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme(
+        TOKEN,
+        SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)),
+    );
+    components
+        .schemas
+        .entry("Problem".to_owned())
+        .or_insert_with(Problem::schema);
+    document
+}
+
+/// The name of the token in the document.
+const TOKEN: &str = "jeton";
+
+const BEFORE_ALL: [(u16, &str); 3] = [
+    (408, "La requête n’est pas arrivée à temps"),
+    (421, "L’en-tête Host ne nomme pas cette machine"),
+    (500, "Une erreur interne, notée dans le journal"),
+];
+
+const BEFORE_WRITES: [(u16, &str); 2] = [
+    (401, "Le jeton configuré manque, ou c’en est un autre"),
+    (403, "La requête vient de la page d’un autre site"),
+];
+
+fn answers(operation: &mut Operation, statuses: &[(u16, &str)]) {
+    for (status, meaning) in statuses {
+        let problem = ContentBuilder::new()
+            .schema(Some(Ref::from_schema_name("Problem")))
+            .build();
+        let response = ResponseBuilder::new()
+            .description(*meaning)
+            .content("application/json", problem);
+        operation
+            .responses
+            .responses
+            .entry(status.to_string())
+            .or_insert_with(|| response.build().into());
+    }
+}

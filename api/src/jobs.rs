@@ -1,0 +1,291 @@
+//! Jobs: how they go, told once or as it happens, and how one is cancelled.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use autoconnect_common::message::Cancel;
+use autoconnect_common::{Broker as _, JobId, Shutdown};
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures_util::{Stream, StreamExt as _, stream};
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::activity::{JobState, JobView, Snapshot};
+use crate::params::{Nothing, Page, Paging, Params, PerPage};
+use crate::problem::Problem;
+use crate::{Shared, uploads};
+
+/// The most streams of events at a time.
+pub const STREAMS: usize = 256;
+/// How long the broker may take to take a cancellation.
+const PUBLISH: Duration = Duration::from_secs(5);
+/// How often a stream shows that it lives.
+const ALIVE: Duration = Duration::from_secs(15);
+/// After how long a browser comes back that lost its stream.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The routes of this module.
+pub(crate) fn routes() -> OpenApiRouter<Shared> {
+    uploads::routes()
+        .routes(routes!(status))
+        .routes(routes!(list))
+        .routes(routes!(cancel))
+        .routes(routes!(job_events))
+        .routes(routes!(activity_events))
+}
+
+/// The streams of events that are open.
+pub(crate) struct Streams {
+    places: Arc<Semaphore>,
+    stop: Shutdown,
+}
+
+impl Streams {
+    /// None yet; all of them end when `stop` is told.
+    pub(crate) fn new(stop: &Shutdown) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(STREAMS)),
+            stop: stop.clone(),
+        }
+    }
+
+    /// How many are open.
+    pub(crate) fn open(&self) -> usize {
+        STREAMS - self.places.available_permits()
+    }
+
+    fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        place.map_err(|_| {
+            Problem::unavailable(format!(
+                "{STREAMS} flux d’événements sont déjà ouverts\u{a0}; fermez-en un, ou réessayez plus tard"
+            ))
+        })
+    }
+
+    /// A stream of events that keeps its place for as long as it is read.
+    fn serve<S: Stream<Item = Event> + Send + 'static>(
+        &self,
+        place: OwnedSemaphorePermit,
+        events: S,
+    ) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<S>> {
+        let events = stream::once(async { Event::default().retry(RETRY) })
+            .chain(events)
+            .take_until(self.stop.clone().cancelled_owned())
+            .map(move |event| {
+                let _held = &place;
+                Ok(event)
+            });
+        Sse::new(events).keep_alive(KeepAlive::new().interval(ALIVE))
+    }
+}
+
+/// An event whose data is JSON.
+fn event(name: &str, data: &impl Serialize) -> Event {
+    let event = Event::default().event(name);
+    event
+        .clone()
+        .json_data(data)
+        .unwrap_or_else(|_| event.data("null"))
+}
+
+type Named = Result<Path<String>, PathRejection>;
+
+/// The job with the name in the path.
+fn known(app: &Shared, id: Named) -> Result<JobView, Problem> {
+    let id: Option<JobId> = id.ok().and_then(|Path(id)| id.parse().ok());
+    id.and_then(|id| app.activity.job(&id))
+        .ok_or_else(|| Problem::not_found("aucun job n’a cet identifiant").about("id"))
+}
+
+/// How a job goes.
+#[utoipa::path(get, path = "/api/job/{id}/status", tag = "analyses",
+    params(("id" = String, Path, description = "L’identifiant du job")),
+    responses(
+        (status = 200, description = "L’état du job", body = JobView),
+        (status = 400, description = "Un paramètre inconnu", body = Problem),
+        (status = 404, description = "Aucun job n’a cet identifiant", body = Problem),
+    ))]
+async fn status(
+    State(app): State<Shared>,
+    id: Named,
+    _: Params<Nothing>,
+) -> Result<Json<JobView>, Problem> {
+    known(&app, id).map(Json)
+}
+
+/// The query of `GET /api/jobs`.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Asked {
+    /// Les seuls jobs dans cet état.
+    #[param(inline)]
+    status: Option<JobState>,
+    /// Numéro de la page.
+    #[serde(default)]
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 1_000_000_000, default = 1)]
+    page: Page,
+    /// Nombre d’entrées par page.
+    #[serde(default)]
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 500, default = 50)]
+    par_page: PerPage,
+}
+
+/// A page of the jobs that are known.
+#[derive(Debug, Serialize, ToSchema)]
+struct Jobs {
+    /// Les jobs, du plus récent au plus ancien.
+    jobs: Vec<JobView>,
+    /// Numéro de la page.
+    page: u64,
+    /// Nombre d’entrées par page.
+    par_page: u64,
+    /// Nombre de jobs sur toutes les pages.
+    total: u64,
+}
+
+/// The jobs that are known, the newest first.
+#[utoipa::path(get, path = "/api/jobs", tag = "analyses", params(Asked),
+    responses(
+        (status = 200, description = "Les jobs, du plus récent au plus ancien", body = Jobs),
+        (status = 400, description = "Un paramètre inconnu, ou hors de ses bornes", body = Problem),
+    ))]
+async fn list(
+    State(app): State<Shared>,
+    Params(Asked {
+        status,
+        page,
+        par_page,
+    }): Params<Asked>,
+) -> Json<Jobs> {
+    let mut jobs = app.activity.jobs();
+    jobs.retain(|job| status.is_none_or(|status| job.status == status));
+    Json(Jobs {
+        total: jobs.len() as u64,
+        jobs: Paging { page, par_page }.of(jobs),
+        page: page.get(),
+        par_page: par_page.get(),
+    })
+}
+
+/// Asks for a job to end without a report.
+#[utoipa::path(delete, path = "/api/jobs/{id}", tag = "analyses",
+    params(("id" = String, Path, description = "L’identifiant du job")),
+    responses(
+        (status = 202, description = "L’annulation est demandée", body = JobView),
+        (status = 400, description = "Un paramètre inconnu", body = Problem),
+        (status = 404, description = "Aucun job n’a cet identifiant", body = Problem),
+        (status = 409, description = "Le job est déjà terminé", body = Problem),
+        (status = 503, description = "Le courtier de messages ne répond pas", body = Problem),
+    ))]
+async fn cancel(
+    State(app): State<Shared>,
+    id: Named,
+    _: Params<Nothing>,
+) -> Result<(StatusCode, Json<JobView>), Problem> {
+    let job = known(&app, id)?;
+    if job.status.has_ended() {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "Job terminé",
+            "ce job est déjà terminé\u{a0}; il ne peut plus être annulé",
+        )
+        .about("id"));
+    }
+    let cancel = Cancel {
+        job: job.job_id.clone(),
+        reason: "annulé par l’API".to_owned(),
+    };
+    let away = || Problem::unavailable("le courtier de messages ne répond pas\u{a0}; réessayez");
+    let message = cancel.to_message().map_err(|_| away())?;
+    let sent = tokio::time::timeout(PUBLISH, app.link.publish(message)).await;
+    match sent {
+        Ok(Ok(())) => Ok((StatusCode::ACCEPTED, Json(job))),
+        _ => Err(away()),
+    }
+}
+
+/// How a job goes, as it happens, until it ends.
+///
+/// Événements `progress`, puis `finished` (il y a un rapport) ou `failed`, dont les données sont l’état du job en JSON.
+#[utoipa::path(get, path = "/api/jobs/{id}/events", tag = "analyses",
+    params(("id" = String, Path, description = "L’identifiant du job")),
+    responses(
+        (status = 200, description = "Un flux d’événements", body = String, content_type = "text/event-stream"),
+        (status = 400, description = "Un paramètre inconnu", body = Problem),
+        (status = 404, description = "Aucun job n’a cet identifiant", body = Problem),
+        (status = 503, description = "Trop de flux sont ouverts", body = Problem),
+    ))]
+async fn job_events(
+    State(app): State<Shared>,
+    id: Named,
+    _: Params<Nothing>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    // whatever changes from here on is heard
+    let changes = app.activity.changes();
+    let job = known(&app, id)?;
+    let place = app.streams.place()?;
+    let (id, first) = (job.job_id.clone(), Some(job));
+    let start = Some((Arc::clone(&app), changes, first));
+    let events = stream::unfold(start, move |following| {
+        let id = id.clone();
+        async move {
+            let (app, mut changes, first) = following?;
+            let view = match first {
+                Some(view) => view,
+                None => loop {
+                    match changes.recv().await {
+                        Ok(view) if view.job_id == id => break view,
+                        Ok(_) => {}
+                        // too much happened to hear all of it: how it is now says as much
+                        Err(RecvError::Lagged(_)) => break app.activity.job(&id)?,
+                        Err(RecvError::Closed) => return None,
+                    }
+                },
+            };
+            let name = match view.status {
+                state if !state.has_ended() => "progress",
+                state if state.has_report() => "finished",
+                _ => "failed",
+            };
+            let ended = view.status.has_ended();
+            let next = (!ended).then_some((app, changes, None));
+            Some((event(name, &view), next))
+        }
+    });
+    Ok(app.streams.serve(place, events))
+}
+
+/// What the cluster does, every second.
+///
+/// Événements `activity`, dont les données sont celles de `GET /api/activity`.
+#[utoipa::path(get, path = "/api/activity/events", tag = "activité",
+    responses(
+        (status = 200, description = "Un flux d’événements", body = String, content_type = "text/event-stream"),
+        (status = 400, description = "Un paramètre inconnu", body = Problem),
+        (status = 503, description = "Trop de flux sont ouverts", body = Problem),
+    ))]
+async fn activity_events(
+    State(app): State<Shared>,
+    _: Params<Nothing>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    let place = app.streams.place()?;
+    let mut snapshots = app.activity.snapshots();
+    snapshots.mark_changed();
+    let events = stream::unfold(snapshots, |mut snapshots| async move {
+        snapshots.changed().await.ok()?;
+        let snapshot: Arc<Snapshot> = Arc::clone(&snapshots.borrow_and_update());
+        Some((event("activity", &*snapshot), snapshots))
+    });
+    Ok(app.streams.serve(place, events))
+}

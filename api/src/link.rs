@@ -1,0 +1,55 @@
+//! The broker that the API speaks to: RabbitMQ, or the queues of its own process.
+
+use autoconnect_common::broker::embedded::Embedded;
+use autoconnect_common::broker::rabbitmq::RabbitMq;
+use autoconnect_common::broker::{Broker, BrokerError, Queue, Subscription};
+use autoconnect_common::message::Message;
+
+/// One of the two brokers.
+#[derive(Clone)]
+pub enum Link {
+    /// Queues inside this process.
+    Embedded(Embedded),
+    /// A cluster's.
+    RabbitMq(RabbitMq),
+}
+
+impl Link {
+    /// Whether the broker serves us at this moment.
+    pub fn is_up(&self) -> bool {
+        match self {
+            Self::Embedded(_) => true,
+            Self::RabbitMq(rabbit) => rabbit.is_up(),
+        }
+    }
+}
+
+impl Broker for Link {
+    async fn publish(&self, message: Message) -> Result<(), BrokerError> {
+        match self {
+            Self::Embedded(broker) => broker.publish(message).await,
+            Self::RabbitMq(broker) => broker.publish(message).await,
+        }
+    }
+
+    async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Subscription, BrokerError> {
+        match self {
+            Self::Embedded(broker) => broker.subscribe(queue, prefetch).await,
+            Self::RabbitMq(broker) => broker.subscribe(queue, prefetch).await,
+        }
+    }
+
+    async fn waiting(&self, queue: Queue) -> Result<u64, BrokerError> {
+        match self {
+            Self::Embedded(broker) => broker.waiting(queue).await,
+            Self::RabbitMq(broker) => broker.waiting(queue).await,
+        }
+    }
+
+    async fn close(&self) {
+        match self {
+            Self::Embedded(broker) => broker.close().await,
+            Self::RabbitMq(broker) => broker.close().await,
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! `api`: the HTTP API and the dashboard of a cluster, until it is told to stop. See `api --help`.
+
+use std::process::ExitCode;
+
+use autoconnect_common::program::{Role, role};
+
+const API: Role = Role {
+    name: "api",
+    about: "AutoConnect's HTTP API and dashboard: what the cluster does now, what the business did",
+    kinds: autoconnect_jobs::settings::KEYS,
+};
+
+fn main() -> ExitCode {
+    role(&API, async |settings, shutdown| {
+        autoconnect_api::play(&settings, &shutdown).await
+    })
+}

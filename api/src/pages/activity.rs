@@ -1,0 +1,483 @@
+//! What the cluster does, as of this second.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use askama::Template;
+use autoconnect_jobs::sales::render::html::draw::{self, Bar, Caption};
+use autoconnect_jobs::sales::render::number::Lang;
+use axum::extract::State;
+use axum::response::Response;
+use futures_util::stream;
+
+use super::frame::{Frame, Here, Visitor, rendered};
+use super::job::{self, Row};
+use super::live::{self, News};
+use super::words;
+use crate::Shared;
+use crate::activity::{JobView, POINTS, Point, Snapshot, WorkerView};
+
+/// The jobs whose acts are shown.
+const TIMED: usize = 5;
+/// The most workers of the chart; the table has all.
+const BARS: usize = 16;
+/// The height of a chart over time, in pixels.
+const HEIGHT: u16 = 132;
+
+/// Everything on the page that changes.
+#[derive(Template)]
+#[template(path = "board.html")]
+struct Board {
+    lang: Lang,
+    /// For how long the broker has been away; empty where it is not.
+    alarm: String,
+    tiles: Vec<Tile>,
+    charts: Vec<Series>,
+    jobs: Vec<Row>,
+    workers: Vec<Worker>,
+    spread: String,
+    acts: String,
+    timed: Vec<Row>,
+    dead: u64,
+}
+
+/// A number that stands large at the top.
+struct Tile {
+    key: &'static str,
+    name: &'static str,
+    value: String,
+    note: String,
+    is_bad: bool,
+}
+
+/// A chart over time.
+struct Series {
+    key: &'static str,
+    name: &'static str,
+    svg: String,
+}
+
+/// A worker, in words.
+struct Worker {
+    name: String,
+    host: String,
+    pid: u32,
+    alive: bool,
+    state: &'static str,
+    cpu: String,
+    /// Of one core, for the small bar.
+    load: u64,
+    memory: String,
+    chunks: String,
+    rows_per_second: String,
+    buried: u64,
+    current: String,
+    current_job: String,
+    seen: String,
+}
+
+impl Board {
+    fn say(&self, fr: &'static str, en: &'static str) -> &'static str {
+        self.lang.say(fr, en)
+    }
+
+    /// The acts and their colours.
+    fn act_names(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let names = self.timed.first().map(|job| &job.acts);
+        let names = names.into_iter().flatten().map(|(name, _)| *name);
+        CLASSES.into_iter().zip(names)
+    }
+
+    fn new(snapshot: &Snapshot, lang: Lang) -> Self {
+        let timed = snapshot
+            .jobs
+            .iter()
+            .filter(|job| job.acts_ms.is_some())
+            .take(TIMED);
+        let timed: Vec<&JobView> = timed.collect();
+        let jobs = snapshot.jobs.iter().map(|job| Row::new(job, lang));
+        let workers = snapshot.workers.iter();
+        Self {
+            lang,
+            alarm: alarm(snapshot, lang),
+            tiles: tiles(snapshot, lang),
+            charts: charts(snapshot, lang),
+            jobs: jobs.collect(),
+            workers: workers.map(|worker| Worker::new(worker, lang)).collect(),
+            spread: spread(&snapshot.workers, lang),
+            acts: acts(&timed, lang),
+            timed: timed.into_iter().map(|job| Row::new(job, lang)).collect(),
+            dead: snapshot.queues.map_or(0, |queues| queues.dead),
+        }
+    }
+}
+
+fn alarm(snapshot: &Snapshot, lang: Lang) -> String {
+    let broker = &snapshot.broker;
+    // before the first second is over nothing is known
+    if broker.up || broker.since_ms == 0 {
+        return String::new();
+    }
+    let away = snapshot.at_ms.saturating_sub(broker.since_ms);
+    let away = words::lasting(Duration::from_millis(away));
+    lang.say(format!("Depuis {away}."), format!("For {away}."))
+}
+
+fn tiles(snapshot: &Snapshot, lang: Lang) -> Vec<Tile> {
+    let count = |n: usize| words::count(n as u64, lang);
+    let alive = snapshot.workers.iter().filter(|worker| worker.alive);
+    let alive = alive.count();
+    let gone = snapshot.workers.len() - alive;
+    let running = snapshot.jobs.iter().filter(|job| !job.status.has_ended());
+    let queues = snapshot.queues;
+    let waiting = |n: Option<u64>| n.map_or_else(|| "–".to_owned(), |n| words::count(n, lang));
+    let dead = queues.map(|queues| queues.dead);
+    let tile = |key, name, value, note| Tile {
+        key,
+        name,
+        value,
+        note,
+        is_bad: false,
+    };
+    vec![
+        Tile {
+            is_bad: alive == 0 || gone > 0,
+            ..tile(
+                "workers",
+                lang.say("Workers actifs", "Workers alive"),
+                count(alive),
+                match gone {
+                    0 => String::new(),
+                    gone => format!(
+                        "{} {}",
+                        count(gone),
+                        lang.say("sans nouvelles", "not heard of")
+                    ),
+                },
+            )
+        },
+        tile(
+            "jobs",
+            lang.say("Analyses en cours", "Analyses running"),
+            count(running.count()),
+            String::new(),
+        ),
+        tile(
+            "waiting",
+            lang.say("Chunks en attente", "Chunks waiting"),
+            waiting(queues.map(|queues| queues.chunks)),
+            queues.map_or_else(String::new, |queues| {
+                let results = words::count(queues.results, lang);
+                lang.say(
+                    format!("{results} résultats à fusionner"),
+                    format!("{results} results to merge"),
+                )
+            }),
+        ),
+        tile(
+            "chunks",
+            lang.say("Chunks par seconde", "Chunks a second"),
+            words::count(snapshot.chunks_per_second, lang),
+            String::new(),
+        ),
+        tile(
+            "rows",
+            lang.say("Lignes par seconde", "Rows a second"),
+            words::short(snapshot.rows_per_second, lang),
+            String::new(),
+        ),
+        Tile {
+            is_bad: dead.is_some_and(|dead| dead > 0),
+            ..tile(
+                "dead",
+                lang.say("Messages morts", "Dead messages"),
+                waiting(dead),
+                String::new(),
+            )
+        },
+    ]
+}
+
+fn charts(snapshot: &Snapshot, lang: Lang) -> Vec<Series> {
+    let series =
+        |key: &'static str, name: &'static str, class, now: String, of: fn(&Point) -> u64| {
+            let values: Vec<u64> = snapshot.history.iter().map(of).collect();
+            let highest = words::count(values.iter().copied().max().unwrap_or(0), lang);
+            let desc = lang.say(
+                format!("{now} maintenant, {highest} au plus pendant ces cinq minutes."),
+                format!("{now} now, {highest} at most during these five minutes."),
+            );
+            let caption = Caption {
+                id: &format!("chart-{key}"),
+                title: name,
+                desc: &desc,
+            };
+            let below = [
+                lang.say("il y a 5 min", "5 min ago"),
+                lang.say("maintenant", "now"),
+            ];
+            let svg = draw::line(
+                caption,
+                &values,
+                (HEIGHT, POINTS),
+                class,
+                |value| words::short(value, lang),
+                below.map(str::to_owned),
+            );
+            Series { key, name, svg }
+        };
+    let waiting = snapshot.queues.map(|queues| queues.chunks);
+    vec![
+        series(
+            "waiting",
+            lang.say("Chunks en attente", "Chunks waiting"),
+            "low",
+            waiting.map_or_else(|| "–".to_owned(), |n| words::count(n, lang)),
+            |point| point.waiting,
+        ),
+        series(
+            "chunks",
+            lang.say("Chunks par seconde", "Chunks a second"),
+            "high",
+            words::count(snapshot.chunks_per_second, lang),
+            |point| point.chunks,
+        ),
+        series(
+            "rows",
+            lang.say("Lignes par seconde", "Rows a second"),
+            "sale",
+            words::short(snapshot.rows_per_second, lang),
+            |point| point.rows,
+        ),
+    ]
+}
+
+impl Worker {
+    fn new(worker: &WorkerView, lang: Lang) -> Self {
+        let cpu = worker.cpu_percent.map(f64::from);
+        let current = worker.current.as_ref();
+        Self {
+            name: worker.name.clone(),
+            host: worker.host.clone(),
+            pid: worker.pid,
+            alive: worker.alive,
+            state: match (worker.alive, current) {
+                (true, Some(_)) => lang.say("au travail", "working"),
+                (true, None) => lang.say("prêt", "ready"),
+                (false, _) => lang.say("absent", "away"),
+            },
+            cpu: cpu.map_or_else(|| "–".to_owned(), |cpu| percent(cpu, lang)),
+            load: cpu.map_or(0, |cpu| cpu.clamp(0.0, 100.0).round() as u64),
+            memory: words::bytes(worker.memory_bytes, lang),
+            chunks: words::count(worker.chunks, lang),
+            rows_per_second: words::short(worker.rows_per_second, lang),
+            buried: worker.buried,
+            current: current.map_or_else(String::new, |chunk| chunk.seq.to_string()),
+            current_job: current.map_or_else(String::new, |chunk| chunk.job_id.to_string()),
+            seen: words::lasting(Duration::from_millis(worker.seen_ms_ago)),
+        }
+    }
+}
+
+/// Of one core; more than 100 where there are several.
+fn percent(value: f64, lang: Lang) -> String {
+    let value = words::count(value.max(0.0).round() as u64, lang);
+    lang.say(format!("{value}\u{202f}%"), format!("{value}%"))
+}
+
+fn spread(workers: &[WorkerView], lang: Lang) -> String {
+    let mut most: Vec<&WorkerView> = workers.iter().filter(|worker| worker.chunks > 0).collect();
+    most.sort_by(|a, b| b.alive.cmp(&a.alive).then_with(|| a.name.cmp(&b.name)));
+    most.truncate(BARS);
+    if most.is_empty() {
+        return String::new();
+    }
+    let title = lang.say("Chunks traités par worker", "Chunks worked by worker");
+    let bars = most.iter().map(|worker| Bar {
+        name: worker.name.clone(),
+        value: words::count(worker.chunks, lang),
+        pieces: vec![(
+            worker.chunks,
+            if worker.alive { "high" } else { "c0" },
+            format!("{} {}", worker.name, words::count(worker.rows, lang)),
+        )],
+    });
+    let said: Vec<String> = most
+        .iter()
+        .map(|worker| format!("{} {}", worker.name, words::count(worker.chunks, lang)))
+        .collect();
+    let caption = Caption {
+        id: "chart-spread",
+        title,
+        desc: &said.join(", "),
+    };
+    draw::bars(caption, bars.collect())
+}
+
+/// The acts of the jobs that ended last, each on a bar.
+fn acts(jobs: &[&JobView], lang: Lang) -> String {
+    if jobs.is_empty() {
+        return String::new();
+    }
+    let mut said = Vec::new();
+    let bars = jobs.iter().filter_map(|job| {
+        let acts = job.acts_ms?;
+        let names = job::acts(job, lang);
+        let values = [
+            acts.cut.unwrap_or(0.0),
+            acts.work,
+            acts.merge,
+            acts.conclude,
+            acts.publish,
+        ];
+        // in microseconds, as charts are drawn in integers
+        let micros = values.map(|ms| (ms.clamp(0.0, 1e12) * 1e3) as u64);
+        let pieces = micros.into_iter().zip(CLASSES).zip(&names);
+        let row = Row::new(job, lang);
+        let value = words::millis(acts.elapsed, lang);
+        said.push(format!("{} {value}", row.name));
+        Some(Bar {
+            name: row.name,
+            value,
+            pieces: pieces
+                .map(|((micros, class), (name, words))| (micros, class, format!("{name} {words}")))
+                .collect(),
+        })
+    });
+    let bars = bars.collect();
+    let caption = Caption {
+        id: "chart-acts",
+        title: lang.say("Durée de chaque acte", "Duration of each act"),
+        desc: &said.join(", "),
+    };
+    draw::bars(caption, bars)
+}
+
+/// The colours of the acts, in their order.
+const CLASSES: [&str; 5] = ["c1", "c3", "c2", "c4", "c5"];
+
+#[derive(Template)]
+#[template(path = "activity.html")]
+struct Page {
+    t: Frame,
+    board: String,
+}
+
+/// The page.
+pub(super) async fn page(State(app): State<Shared>, visitor: Visitor) -> Response {
+    let snapshot = Arc::clone(&app.activity.snapshots().borrow());
+    let title = visitor.lang.say("Activité", "Activity");
+    let page = Page {
+        t: visitor.frame(Here::Activity, title),
+        board: rendered(&Board::new(&snapshot, visitor.lang)),
+    };
+    visitor.show(&page)
+}
+
+/// The same every second.
+pub(super) async fn stream(State(app): State<Shared>, visitor: Visitor) -> Response {
+    let lang = visitor.lang;
+    let mut snapshots = app.activity.snapshots();
+    snapshots.mark_changed();
+    live::stream(stream::unfold(snapshots, move |mut snapshots| async move {
+        snapshots.changed().await.ok()?;
+        let snapshot = Arc::clone(&snapshots.borrow_and_update());
+        let board = rendered(&Board::new(&snapshot, lang));
+        Some((News::View(board), snapshots))
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::activity::{Acts, BrokerView, Chunk, JobState, Progress, Queues};
+
+    const HOSTILE: &str = "<script>&\"'\r\n\u{0}</td>";
+
+    fn snapshot() -> Snapshot {
+        let job = JobView {
+            job_id: "j-1".parse().expect("a job id"),
+            status: JobState::Failed,
+            progress: Progress {
+                completed_tasks: u64::MAX,
+                total_tasks: 1,
+                percentage: f64::NAN,
+            },
+            fichier: Some(HOSTILE.to_owned()),
+            rows: u64::MAX,
+            asked_at_ms: u64::MAX,
+            started_at_ms: Some(u64::MAX),
+            ended_at_ms: Some(0),
+            eta_seconds: Some(u64::MAX),
+            reason: Some(HOSTILE.to_owned()),
+            acts_ms: Some(Acts {
+                cut: None,
+                work: f64::INFINITY,
+                merge: -1.0,
+                conclude: f64::MAX,
+                publish: 0.0,
+                elapsed: f64::NAN,
+            }),
+            workers: BTreeMap::new(),
+            duplicates_dropped: 0,
+        };
+        let worker = WorkerView {
+            name: HOSTILE.to_owned(),
+            host: HOSTILE.to_owned(),
+            pid: 1,
+            alive: true,
+            seen_ms_ago: u64::MAX,
+            cpu_percent: Some(f32::NAN),
+            memory_bytes: u64::MAX,
+            chunks: u64::MAX,
+            rows: u64::MAX,
+            buried: 1,
+            busy_ms: 0,
+            rows_per_second: u64::MAX,
+            current: Some(Chunk {
+                job_id: "j-1".parse().expect("a job id"),
+                seq: "0.7".parse().expect("a chunk's number"),
+                for_ms: 0,
+            }),
+        };
+        Snapshot {
+            at_ms: 61_000,
+            broker: BrokerView {
+                up: false,
+                since_ms: 1_000,
+                embedded: false,
+            },
+            queues: Some(Queues {
+                dead: 3,
+                ..Queues::default()
+            }),
+            history: vec![Point::default(); POINTS],
+            jobs: vec![job],
+            workers: vec![worker],
+            ..Snapshot::default()
+        }
+    }
+
+    #[test]
+    fn whatever_is_heard_does_no_harm() {
+        for lang in [Lang::Fr, Lang::En] {
+            let board = rendered(&Board::new(&snapshot(), lang));
+            assert!(board.contains("&#60;script&#62;"), "{board}");
+            assert!(!board.contains("<script"));
+            assert_eq!(board.matches("<td").count(), board.matches("</td>").count());
+        }
+    }
+
+    #[test]
+    fn a_broker_that_is_away_is_told_with_its_duration() {
+        let mut snapshot = snapshot();
+        let board = |snapshot: &Snapshot| rendered(&Board::new(snapshot, Lang::En));
+        assert!(board(&snapshot).contains("The broker is away"));
+        assert!(board(&snapshot).contains("For 1\u{a0}min\u{a0}00\u{a0}s."));
+        snapshot.broker.up = true;
+        assert!(!board(&snapshot).contains("The broker is away"));
+        assert!(!board(&Snapshot::default()).contains("The broker is away"));
+    }
+}

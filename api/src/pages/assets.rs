@@ -1,0 +1,65 @@
+//! Style, script and icon, from memory. Their names carry the digest of their bytes, so browsers keep them for good.
+
+use std::sync::LazyLock;
+
+use autoconnect_common::Digest;
+use autoconnect_jobs::sales::render::html::STYLE;
+use axum::extract::Path;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
+use axum::response::{IntoResponse, Response};
+
+use super::frame::{Visitor, lost};
+
+/// How long a browser may keep a file whose name changes with its bytes.
+const FOR_GOOD: &str = "public, max-age=31536000, immutable";
+
+/// A file that pages are made of.
+pub(super) struct Asset {
+    /// Its name in addresses.
+    pub(super) name: String,
+    kind: &'static str,
+    bytes: String,
+}
+
+impl Asset {
+    fn new(stem: &str, extension: &str, kind: &'static str, bytes: String) -> Self {
+        let digest = Digest::of(bytes.as_bytes()).short(12);
+        Self {
+            name: format!("{stem}-{digest}.{extension}"),
+            kind,
+            bytes,
+        }
+    }
+}
+
+/// The style of reports, and what the dashboard adds to it.
+pub(super) static STYLES: LazyLock<Asset> = LazyLock::new(|| {
+    let bytes = format!("{STYLE}\n{}", include_str!("../../static/dashboard.css"));
+    Asset::new("style", "css", "text/css; charset=utf-8", bytes)
+});
+
+/// The script.
+pub(super) static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
+    let bytes = include_str!("../../static/dashboard.js").to_owned();
+    Asset::new("script", "js", "text/javascript; charset=utf-8", bytes)
+});
+
+/// The icon.
+pub(super) static ICON: LazyLock<Asset> = LazyLock::new(|| {
+    let bytes = include_str!("../../static/icon.svg").to_owned();
+    Asset::new("icon", "svg", "image/svg+xml", bytes)
+});
+
+/// One of them.
+pub(super) async fn file(visitor: Visitor, Path(file): Path<String>) -> Response {
+    let all = [&STYLES, &SCRIPT, &ICON];
+    let Some(asset) = all.into_iter().find(|asset| asset.name == file) else {
+        return lost(&visitor);
+    };
+    let headers = [
+        (CONTENT_TYPE, asset.kind.to_owned()),
+        (CACHE_CONTROL, FOR_GOOD.to_owned()),
+        (ETAG, format!("\"{}\"", asset.name)),
+    ];
+    (headers, asset.bytes.as_str()).into_response()
+}

@@ -1,0 +1,252 @@
+//! What stands around every page: who asks for it, in which language, and where else one can go from it.
+
+use std::convert::Infallible;
+
+use askama::Template;
+use autoconnect_jobs::sales::render::number::Lang;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::response::{Html, IntoResponse, Response};
+use form_urlencoded::Serializer;
+
+use super::assets::{ICON, SCRIPT, STYLES};
+use crate::problem::Problem;
+
+/// The parameter and the cookie that name the language.
+const LANG: &str = "lang";
+/// How long a browser remembers it, in seconds.
+const REMEMBERED: u32 = 31_536_000;
+
+/// Who asks for a page: what stands in its address, and the language.
+pub(crate) struct Visitor {
+    pub(super) lang: Lang,
+    /// Whether the address names the language.
+    chosen: bool,
+    path: String,
+    query: Vec<(String, String)>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Visitor {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let cookies = parts.headers.get_all(header::COOKIE).iter();
+        let cookies = cookies.filter_map(|cookie| cookie.to_str().ok());
+        Ok(Self::new(&parts.uri, cookies))
+    }
+}
+
+impl Visitor {
+    fn new<'c>(uri: &Uri, cookies: impl Iterator<Item = &'c str>) -> Self {
+        let query = uri.query().unwrap_or_default();
+        let query: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes())
+            .into_owned()
+            .collect();
+        let asked = query.iter().rev().find(|(name, _)| name == LANG);
+        let asked = asked.and_then(|(_, code)| language(code));
+        let remembered = || {
+            cookies
+                .flat_map(|cookie| cookie.split(';'))
+                .filter_map(|pair| pair.trim().split_once('='))
+                .find_map(|(name, code)| (name == LANG).then(|| language(code))?)
+        };
+        Self {
+            lang: asked.or_else(remembered).unwrap_or_default(),
+            chosen: asked.is_some(),
+            path: uri.path().to_owned(),
+            query,
+        }
+    }
+
+    /// A parameter of the address; `None` where it is empty.
+    pub(super) fn asked(&self, name: &str) -> Option<&str> {
+        let found = self.query.iter().find(|(found, _)| found == name);
+        found
+            .map(|(_, value)| value.trim())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// The address of this page in the other language.
+    fn switch(&self, to: Lang) -> String {
+        let others = self.query.iter().filter(|(name, _)| name != LANG);
+        let mut query = Serializer::new(String::new());
+        query.extend_pairs(others);
+        query.append_pair(LANG, to.code());
+        format!("{}?{}", self.path, query.finish())
+    }
+
+    /// The frame of a page.
+    pub(super) fn frame(&self, here: Here, title: impl Into<String>) -> Frame {
+        let other = self.lang.say(Lang::En, Lang::Fr);
+        Frame {
+            lang: self.lang,
+            title: title.into(),
+            here,
+            other,
+            switch: self.switch(other),
+            style: &STYLES.name,
+            script: &SCRIPT.name,
+            icon: &ICON.name,
+        }
+    }
+
+    /// The answer that is this page.
+    pub(super) fn show(&self, page: &impl Template) -> Response {
+        self.show_as(StatusCode::OK, page)
+    }
+
+    /// The same with another status.
+    pub(super) fn show_as(&self, status: StatusCode, page: &impl Template) -> Response {
+        let mut response = (status, Html(rendered(page))).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_LANGUAGE,
+            HeaderValue::from_static(self.lang.code()),
+        );
+        headers.insert(header::VARY, HeaderValue::from_static("cookie"));
+        if self.chosen {
+            let code = self.lang.code();
+            let cookie =
+                format!("{LANG}={code}; Path=/; Max-Age={REMEMBERED}; SameSite=Lax; HttpOnly");
+            if let Ok(cookie) = cookie.parse() {
+                headers.insert(header::SET_COOKIE, cookie);
+            }
+        }
+        response
+    }
+}
+
+fn language(code: &str) -> Option<Lang> {
+    [Lang::Fr, Lang::En]
+        .into_iter()
+        .find(|lang| lang.code() == code)
+}
+
+/// A template as text. A string takes every write, so there is no error to tell.
+pub(super) fn rendered(template: &impl Template) -> String {
+    let rendered = template.render();
+    debug_assert!(rendered.is_ok(), "{rendered:?}");
+    rendered.unwrap_or_default()
+}
+
+/// Which of the pages in the menu it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Here {
+    Activity,
+    Results,
+    Analysis,
+    /// None of them.
+    Elsewhere,
+}
+
+/// What stands around a page.
+pub(super) struct Frame {
+    pub(super) lang: Lang,
+    pub(super) title: String,
+    pub(super) here: Here,
+    pub(super) other: Lang,
+    pub(super) switch: String,
+    pub(super) style: &'static str,
+    pub(super) script: &'static str,
+    pub(super) icon: &'static str,
+}
+
+impl Frame {
+    /// The words in the page's language.
+    pub(super) fn say(&self, fr: &'static str, en: &'static str) -> &'static str {
+        self.lang.say(fr, en)
+    }
+
+    pub(super) fn is(&self, here: Here) -> bool {
+        self.here == here
+    }
+}
+
+#[derive(Template)]
+#[template(path = "message.html")]
+struct Message {
+    t: Frame,
+    heading: String,
+    detail: String,
+    /// Where to go from here: address and words.
+    way: (&'static str, &'static str),
+}
+
+/// A page that says one thing, and where to go from it.
+pub(super) fn message(
+    visitor: &Visitor,
+    status: StatusCode,
+    here: Here,
+    (heading, detail): (&str, String),
+    way: (&'static str, &'static str),
+) -> Response {
+    let page = Message {
+        t: visitor.frame(here, heading),
+        heading: heading.to_owned(),
+        detail,
+        way,
+    };
+    visitor.show_as(status, &page)
+}
+
+/// The page where there is none.
+pub(super) fn lost(visitor: &Visitor) -> Response {
+    let lang = visitor.lang;
+    let detail = lang.say(
+        "Il n’y a rien à cette adresse.",
+        "There is nothing at this address.",
+    );
+    message(
+        visitor,
+        StatusCode::NOT_FOUND,
+        Here::Elsewhere,
+        (
+            lang.say("Page introuvable", "Page not found"),
+            detail.to_owned(),
+        ),
+        ("/", lang.say("Retour à l’activité", "Back to activity")),
+    )
+}
+
+/// The answer where no route leads: a page for people, the shape of every error below `/api`.
+pub(crate) async fn nowhere(visitor: Visitor) -> Response {
+    if visitor.path == "/api" || visitor.path.starts_with("/api/") {
+        return Problem::not_found("il n’y a rien à cette adresse").into_response();
+    }
+    lost(&visitor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn visitor(uri: &str, cookie: &str) -> Visitor {
+        Visitor::new(&uri.parse().expect("an address"), [cookie].into_iter())
+    }
+
+    #[test]
+    fn french_comes_first_the_address_wins_and_a_cookie_remembers() {
+        for (uri, cookie, lang) in [
+            ("/", "", Lang::Fr),
+            ("/?lang=en", "lang=fr", Lang::En),
+            ("/?lang=xx", "a=b; lang=en", Lang::En),
+            ("/", "lang=en; a=b", Lang::En),
+            ("/", "lang=", Lang::Fr),
+            ("/?lang=en&lang=fr", "", Lang::Fr),
+        ] {
+            assert_eq!(visitor(uri, cookie).lang, lang, "{uri} {cookie}");
+        }
+    }
+
+    #[test]
+    fn the_switch_keeps_what_was_asked() {
+        let visitor = visitor("/resultats?ville=A%26B&lang=en&mois=2024-01", "");
+        assert_eq!(
+            visitor.switch(Lang::Fr),
+            "/resultats?ville=A%26B&mois=2024-01&lang=fr"
+        );
+        assert_eq!(visitor.asked("ville"), Some("A&B"));
+        assert_eq!(visitor.asked("x"), None);
+    }
+}

@@ -1,0 +1,241 @@
+//! One job: how far it is, live; where its report is, once there is one.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use askama::Template;
+use autoconnect_common::JobId;
+use autoconnect_jobs::sales::render::number::Lang;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use futures_util::stream;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::frame::{Frame, Here, Visitor, lost, rendered};
+use super::live::{self, News};
+use super::words;
+use crate::Shared;
+use crate::activity::{JobState, JobView};
+
+/// How often a job that is shown is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+/// How long its page waits for the report of a job that has ended to be the one that is shown.
+const LANDING: Duration = Duration::from_secs(5);
+/// Where reports are shown.
+const RESULTS: &str = "/resultats";
+
+/// A job, in words.
+pub(super) struct Row {
+    pub(super) id: String,
+    /// What people call it: its file, or else its name.
+    pub(super) name: String,
+    pub(super) state: &'static str,
+    /// The state's class in the style sheet.
+    pub(super) class: &'static str,
+    pub(super) value: f64,
+    pub(super) percent: String,
+    pub(super) chunks: String,
+    pub(super) rows: String,
+    /// How much longer, or how long it took.
+    pub(super) time: String,
+    pub(super) when: String,
+    pub(super) reason: String,
+    pub(super) has_ended: bool,
+    pub(super) has_report: bool,
+    /// Acts and how long they took.
+    pub(super) acts: Vec<(&'static str, String)>,
+    pub(super) duplicates: String,
+}
+
+impl Row {
+    pub(super) fn new(job: &JobView, lang: Lang) -> Self {
+        let now = words::now_ms();
+        let id = job.job_id.to_string();
+        let progress = &job.progress;
+        let (state, class) = match job.status {
+            JobState::Queued => (lang.say("en attente", "queued"), "queued"),
+            JobState::Processing => (lang.say("en cours", "running"), "running"),
+            JobState::Done => (lang.say("terminé", "done"), "done"),
+            JobState::Incomplete => (lang.say("incomplet", "incomplete"), "incomplete"),
+            JobState::Failed => (lang.say("échoué", "failed"), "failed"),
+            JobState::Cancelled => (lang.say("annulé", "cancelled"), "cancelled"),
+        };
+        let count = |n| words::count(n, lang);
+        let chunks = match (progress.completed_tasks, progress.total_tasks) {
+            (0, 0) => String::new(),
+            (done, 0) => count(done),
+            (done, all) => format!("{}\u{202f}/\u{202f}{}", count(done), count(all)),
+        };
+        let has_ended = job.status.has_ended();
+        Self {
+            name: job.fichier.clone().unwrap_or_else(|| short(&id)),
+            state,
+            class,
+            value: progress.percentage,
+            percent: words::percent(progress.percentage, lang),
+            chunks,
+            rows: if job.rows > 0 {
+                count(job.rows)
+            } else {
+                String::new()
+            },
+            time: time(job, lang),
+            when: words::ago(job.ended_at_ms.unwrap_or(job.asked_at_ms), now, lang),
+            reason: job.reason.clone().unwrap_or_default(),
+            has_ended,
+            has_report: job.status.has_report(),
+            acts: acts(job, lang),
+            duplicates: count(job.duplicates_dropped),
+            id,
+        }
+    }
+}
+
+/// The first characters of a name that is made of hexadecimal digits.
+fn short(id: &str) -> String {
+    if id.chars().count() <= 12 {
+        return id.to_owned();
+    }
+    id.chars().take(8).chain(['…']).collect()
+}
+
+fn time(job: &JobView, lang: Lang) -> String {
+    if let (Some(started), Some(ended)) = (job.started_at_ms, job.ended_at_ms) {
+        return words::millis(ended.saturating_sub(started) as f64, lang);
+    }
+    match job.eta_seconds {
+        Some(seconds) if !job.status.has_ended() => {
+            let left = words::lasting(Duration::from_secs(seconds));
+            lang.say(format!("encore {left}"), format!("{left} left"))
+        }
+        _ => String::new(),
+    }
+}
+
+/// What the acts are called, in their order.
+pub(super) fn acts(job: &JobView, lang: Lang) -> Vec<(&'static str, String)> {
+    let Some(acts) = &job.acts_ms else {
+        return Vec::new();
+    };
+    let named = [
+        (lang.say("découpe", "cut"), acts.cut),
+        (lang.say("calcul", "work"), Some(acts.work)),
+        (lang.say("fusion", "merge"), Some(acts.merge)),
+        (lang.say("conclusion", "conclude"), Some(acts.conclude)),
+        (lang.say("écriture", "write"), Some(acts.publish)),
+        (lang.say("en tout", "in all"), Some(acts.elapsed)),
+    ];
+    named
+        .into_iter()
+        .map(|(name, ms)| {
+            let words = ms.map_or_else(|| "–".to_owned(), |ms| words::millis(ms, lang));
+            (name, words)
+        })
+        .collect()
+}
+
+#[derive(Template)]
+#[template(path = "job.html")]
+struct Page {
+    t: Frame,
+    job: Row,
+}
+
+#[derive(Template)]
+#[template(path = "job_view.html")]
+struct View<'a> {
+    t: &'a Frame,
+    job: Row,
+}
+
+fn find(app: &Shared, id: &str) -> Option<JobView> {
+    app.activity.job(&id.parse::<JobId>().ok()?)
+}
+
+/// The page.
+pub(super) async fn page(
+    State(app): State<Shared>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+) -> Response {
+    let Some(job) = find(&app, &id) else {
+        return lost(&visitor);
+    };
+    let job = Row::new(&job, visitor.lang);
+    let title = visitor.lang.say("Analyse", "Analysis");
+    let t = visitor.frame(Here::Elsewhere, format!("{title} {}", job.name));
+    visitor.show(&Page { t, job })
+}
+
+/// What its page shows, whenever that is something else; once there is a report, where it is.
+pub(super) async fn stream(
+    State(app): State<Shared>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+) -> Response {
+    if find(&app, &id).is_none() {
+        return lost(&visitor);
+    }
+    let mut tick = tokio::time::interval(LOOK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let watched = Watched {
+        app,
+        t: visitor.frame(Here::Elsewhere, ""),
+        id,
+        tick,
+        shown: String::new(),
+        ended: None,
+        is_over: false,
+    };
+    live::stream(stream::unfold(watched, async |mut watched| {
+        let news = watched.next().await?;
+        Some((news, watched))
+    }))
+}
+
+/// A job that somebody looks at.
+struct Watched {
+    app: Shared,
+    t: Frame,
+    id: String,
+    tick: tokio::time::Interval,
+    shown: String,
+    /// When it was first seen at its end.
+    ended: Option<Instant>,
+    is_over: bool,
+}
+
+impl Watched {
+    async fn next(&mut self) -> Option<News> {
+        if self.is_over {
+            // the page leaves, or shows why it stays; a stream that ends would be opened again
+            return std::future::pending().await;
+        }
+        loop {
+            self.tick.tick().await;
+            let job = find(&self.app, &self.id)?;
+            let view = rendered(&View {
+                t: &self.t,
+                job: Row::new(&job, self.t.lang),
+            });
+            if view != self.shown {
+                self.shown.clone_from(&view);
+                return Some(News::View(view));
+            }
+            if job.status.has_report() {
+                let ended = *self.ended.get_or_insert_with(Instant::now);
+                if self.is_published(&job) || ended.elapsed() > LANDING {
+                    self.is_over = true;
+                    return Some(News::Elsewhere(RESULTS));
+                }
+            }
+        }
+    }
+
+    /// Whether the report that is shown is not older than the job.
+    fn is_published(&self, job: &JobView) -> bool {
+        let begun = job.started_at_ms.unwrap_or(job.asked_at_ms);
+        let begun = UNIX_EPOCH + Duration::from_millis(begun);
+        let edition = self.app.newest.get();
+        edition.is_ok_and(|edition| edition.written >= begun)
+    }
+}

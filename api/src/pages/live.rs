@@ -1,0 +1,34 @@
+//! Pages that change while they are looked at: the same piece of HTML again whenever it is another one.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, StreamExt as _};
+
+/// How often something is said while nothing changes: the page tells a silent stream from a lost one.
+const ALIVE: Duration = Duration::from_secs(2);
+
+/// What is sent to a page.
+pub(super) enum News {
+    /// The piece of HTML that takes the place of the one that is shown.
+    View(String),
+    /// The address where the page goes on.
+    Elsewhere(&'static str),
+}
+
+/// The stream of these news.
+pub(super) fn stream(news: impl Stream<Item = News> + Send + 'static) -> Response {
+    let events = news.map(|news| {
+        Ok::<_, Infallible>(match news {
+            // a carriage return would end a line of the stream
+            News::View(html) => Event::default().event("vue").data(html.replace('\r', " ")),
+            News::Elsewhere(address) => Event::default().event("fin").data(address),
+        })
+    });
+    let alive = KeepAlive::new()
+        .interval(ALIVE)
+        .event(Event::default().event("vie").data(""));
+    Sse::new(events).keep_alive(alive).into_response()
+}

@@ -1,0 +1,37 @@
+//! The dashboard: pages made here, kept up to date by one small script, without a build step or another host.
+//!
+//! * `activity`: what the cluster does, live. `job`: one job, live.
+//! * `results`: the newest report, by city and month. `analysis`: asks for another one.
+//! * `frame`: what stands around every page; the language. `assets`: style, script, icon. `words`: figures as people
+//!   write them. `live`: the streams.
+//!
+//! What is live is made by the server each time, by the same templates as the page, and sent as a piece of HTML; the script
+//! puts what changed into place. So there is one rendering, in both languages, and a page without script is whole.
+
+mod activity;
+mod analysis;
+mod assets;
+mod frame;
+mod job;
+mod live;
+mod results;
+mod words;
+
+use axum::Router;
+use axum::routing::get;
+
+use crate::Shared;
+pub(crate) use frame::nowhere;
+
+/// The pages, and what they are made of.
+pub(crate) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/", get(activity::page))
+        .route("/flux", get(activity::stream))
+        .route("/resultats", get(results::page))
+        .route("/resultats/tables/{file}", get(results::table))
+        .route("/analyse", get(analysis::page))
+        .route("/jobs/{id}", get(job::page))
+        .route("/jobs/{id}/flux", get(job::stream))
+        .route("/static/{file}", get(assets::file))
+}

@@ -1,0 +1,294 @@
+//! The newest report, or its part about a city or a month; its tables as CSV.
+
+use std::io;
+use std::sync::Arc;
+
+use askama::Template;
+use autoconnect_jobs::sales::Report;
+use autoconnect_jobs::sales::cut::REJETS;
+use autoconnect_jobs::sales::render::html::Links;
+use autoconnect_jobs::sales::render::html::article::{Article, Part, article};
+use autoconnect_jobs::sales::render::number::{self, Lang};
+use autoconnect_jobs::sales::render::{explain, tables};
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use form_urlencoded::Serializer;
+use futures_util::stream;
+use tokio::io::AsyncReadExt as _;
+
+use super::frame::{Frame, Here, Visitor, lost, message};
+use crate::newest::Edition;
+use crate::params::PerPage;
+use crate::{Shared, rejects};
+
+/// Rejected rows that the page shows.
+const REJECTS: u64 = 10;
+/// How much of a file is read at once.
+const PIECE: usize = 64 << 10;
+
+/// What a visitor asks of the report.
+#[derive(Debug, Clone, Default)]
+struct Asked {
+    ville: Option<String>,
+    mois: Option<String>,
+}
+
+impl Asked {
+    /// A part of this report.
+    ///
+    /// # Errors
+    /// The name of the city or the month that it does not know.
+    fn of(visitor: &Visitor, report: &Report) -> Result<Self, String> {
+        let ville = visitor
+            .asked("ville")
+            .map(|name| report.ville(name).ok_or_else(|| name.to_owned()))
+            .transpose()?;
+        let mois = visitor.asked("mois");
+        let unknown = mois.filter(|mois| !report.periode.mois.iter().any(|known| known == mois));
+        if let Some(mois) = unknown {
+            return Err(mois.to_owned());
+        }
+        Ok(Self {
+            ville: ville.map(str::to_owned),
+            mois: mois.map(str::to_owned),
+        })
+    }
+
+    fn part(&self) -> Part<'_> {
+        Part {
+            ville: self.ville.as_deref(),
+            mois: self.mois.as_deref(),
+        }
+    }
+
+    /// The same as the end of an address.
+    fn query(&self) -> String {
+        let mut query = Serializer::new(String::new());
+        for (name, value) in [("ville", &self.ville), ("mois", &self.mois)] {
+            if let Some(value) = value {
+                query.append_pair(name, value);
+            }
+        }
+        match query.finish() {
+            none if none.is_empty() => none,
+            query => format!("?{query}"),
+        }
+    }
+}
+
+/// An entry of a filter.
+struct Choice {
+    value: String,
+    label: String,
+    is_chosen: bool,
+}
+
+/// A rejected row.
+struct Row {
+    ligne: u64,
+    /// Why, in words.
+    motif: &'static str,
+    champ: String,
+    valeur: String,
+    extrait: String,
+}
+
+#[derive(Template)]
+#[template(path = "results.html")]
+struct Page {
+    t: Frame,
+    article: Article,
+    villes: Vec<Choice>,
+    mois: Vec<Choice>,
+    /// What is chosen, in words; empty where nothing is.
+    chosen: String,
+    month_chosen: bool,
+    city_chosen: bool,
+    rejects: Vec<Row>,
+    rejected: String,
+}
+
+/// The page.
+pub(super) async fn page(State(app): State<Shared>, visitor: Visitor) -> Response {
+    let Ok(edition) = app.newest.get() else {
+        return no_report(&visitor);
+    };
+    let asked = match Asked::of(&visitor, &edition.report) {
+        Ok(asked) => asked,
+        Err(unknown) => return not_in_report(&visitor, &unknown),
+    };
+    // a report of many cities takes a while to render
+    let made = tokio::task::spawn_blocking(move || make(&visitor, &edition, &asked)).await;
+    made.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+}
+
+fn make(visitor: &Visitor, edition: &Edition, asked: &Asked) -> Response {
+    let lang = visitor.lang;
+    let report = &edition.report;
+    let links = Links {
+        before: "/resultats/tables/".to_owned(),
+        after: asked.query(),
+        label: lang.say("Télécharger ", "Download ").to_owned(),
+    };
+    let article = article(report, asked.part(), lang, links);
+    let chosen: Vec<String> = asked
+        .ville
+        .iter()
+        .cloned()
+        .chain(asked.mois.iter().map(|mois| number::mois(mois, lang)))
+        .collect();
+    let title = match chosen.as_slice() {
+        [] => lang.say("Résultats", "Results").to_owned(),
+        some => format!("{} – {}", lang.say("Résultats", "Results"), some.join(", ")),
+    };
+    let choice = |chosen: &Option<String>, value: &String, label: String| Choice {
+        is_chosen: chosen.as_ref() == Some(value),
+        value: value.clone(),
+        label,
+    };
+    let villes = report.villes.iter();
+    let mois = report.periode.mois.iter().rev();
+    let rejected = report.source.rejetees;
+    visitor.show(&Page {
+        t: visitor.frame(Here::Results, title),
+        villes: villes
+            .map(|ville| choice(&asked.ville, ville, ville.clone()))
+            .collect(),
+        mois: mois
+            .map(|mois| choice(&asked.mois, mois, number::mois(mois, lang)))
+            .collect(),
+        chosen: chosen.join(", "),
+        month_chosen: asked.mois.is_some(),
+        city_chosen: asked.ville.is_some(),
+        rejects: first_rejects(edition, lang),
+        rejected: number::count(rejected, lang),
+        article,
+    })
+}
+
+/// The first rejected rows; none where their file is not there any more.
+fn first_rejects(edition: &Edition, lang: Lang) -> Vec<Row> {
+    let rejects = rejects::first(edition, PerPage::of::<REJECTS>());
+    let rows = rejects.unwrap_or_default().into_iter();
+    rows.map(|reject| {
+        let motif = reject.motif.as_str();
+        Row {
+            ligne: reject.ligne,
+            motif: explain(motif, lang).unwrap_or(motif),
+            champ: reject.champ,
+            valeur: reject.valeur,
+            extrait: reject.extrait,
+        }
+    })
+    .collect()
+}
+
+fn no_report(visitor: &Visitor) -> Response {
+    let lang = visitor.lang;
+    let detail = lang.say(
+        "Choisissez un fichier de transactions\u{a0}: son rapport apparaîtra ici.",
+        "Choose a file of transactions: its report will appear here.",
+    );
+    message(
+        visitor,
+        StatusCode::OK,
+        Here::Results,
+        (
+            lang.say("Pas encore de résultats", "No results yet"),
+            detail.to_owned(),
+        ),
+        (
+            "/analyse",
+            lang.say("Lancer une première analyse", "Start a first analysis"),
+        ),
+    )
+}
+
+fn not_in_report(visitor: &Visitor, unknown: &str) -> Response {
+    let lang = visitor.lang;
+    let unknown: String = unknown.chars().take(80).collect();
+    message(
+        visitor,
+        StatusCode::NOT_FOUND,
+        Here::Results,
+        (
+            lang.say(
+                "Rien de tel dans ce rapport",
+                "Nothing of the kind in this report",
+            ),
+            lang.say(
+                format!("Le rapport ne connaît pas «\u{a0}{unknown}\u{a0}»."),
+                format!("The report does not know “{unknown}”."),
+            ),
+        ),
+        (
+            "/resultats",
+            lang.say("Voir tout le rapport", "See the whole report"),
+        ),
+    )
+}
+
+/// A table of the report, or of its part, as a spreadsheet wants it; all rejected rows.
+pub(super) async fn table(
+    State(app): State<Shared>,
+    visitor: Visitor,
+    Path(file): Path<String>,
+) -> Response {
+    let Ok(edition) = app.newest.get() else {
+        return no_report(&visitor);
+    };
+    if file == REJETS {
+        return all_rejects(&edition, &visitor).await;
+    }
+    let asked = match Asked::of(&visitor, &edition.report) {
+        Ok(asked) => asked,
+        Err(unknown) => return not_in_report(&visitor, &unknown),
+    };
+    let wanted = format!("tables/{file}");
+    let made = tokio::task::spawn_blocking(move || csv_of(&edition, &asked, &wanted)).await;
+    match made {
+        Ok(Some(bytes)) => download(&file, Body::from(bytes)),
+        _ => lost(&visitor),
+    }
+}
+
+fn csv_of(edition: &Arc<Edition>, asked: &Asked, wanted: &str) -> Option<Vec<u8>> {
+    let Part { ville, mois } = asked.part();
+    let files = match (ville, mois) {
+        (None, None) => tables::render(&edition.report),
+        _ => tables::render(&edition.report.only(ville, mois)),
+    };
+    let file = files.into_iter().find(|file| file.path == wanted)?;
+    Some(file.bytes)
+}
+
+fn download(name: &str, body: Body) -> Response {
+    let headers = [
+        (CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
+        (
+            CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{name}\""),
+        ),
+    ];
+    (headers, body).into_response()
+}
+
+async fn all_rejects(edition: &Arc<Edition>, visitor: &Visitor) -> Response {
+    let file = match rejects::file(edition).await {
+        Ok(file) => tokio::fs::File::open(file).await.ok(),
+        Err(_) => None,
+    };
+    let Some(file) = file else {
+        return lost(visitor);
+    };
+    let pieces = stream::try_unfold(file, async |mut file| {
+        let mut piece = Vec::with_capacity(PIECE);
+        let read = file.read_buf(&mut piece).await?;
+        Ok::<_, io::Error>((read > 0).then(|| (Bytes::from(piece), file)))
+    });
+    download(REJETS, Body::from_stream(pieces))
+}

@@ -1,0 +1,136 @@
+//! Figures as people write them: durations, sizes, shares.
+
+use std::time::{Duration, SystemTime};
+
+use autoconnect_jobs::sales::render::number::{self, Lang};
+
+/// Milliseconds since 1970.
+pub(super) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
+/// `12,3`: with one decimal where the number is small.
+pub(super) fn decimal(value: f64, lang: Lang) -> String {
+    let value = if value.is_finite() {
+        value.max(0.0)
+    } else {
+        0.0
+    };
+    if value >= 100.0 {
+        return number::count(value.round() as u64, lang);
+    }
+    let text = format!("{value:.1}");
+    lang.say(text.replace('.', ","), text)
+}
+
+/// `42 %`, in whole percent; never 100 before it is all.
+pub(super) fn percent(value: f64, lang: Lang) -> String {
+    let whole = value.clamp(0.0, 100.0).floor() as u64;
+    lang.say(format!("{whole}\u{202f}%"), format!("{whole}%"))
+}
+
+/// A count.
+pub(super) fn count(n: u64, lang: Lang) -> String {
+    number::count(n, lang)
+}
+
+/// A count in few characters: `12,3 k`.
+pub(super) fn short(n: u64, lang: Lang) -> String {
+    let (value, unit) = match n {
+        0..10_000 => return number::count(n, lang),
+        10_000..1_000_000 => (n as f64 / 1e3, "k"),
+        1_000_000..1_000_000_000 => (n as f64 / 1e6, "M"),
+        _ => (n as f64 / 1e9, "G"),
+    };
+    let value = decimal(value, lang);
+    let value = value.trim_end_matches(",0").trim_end_matches(".0");
+    format!("{value}\u{202f}{unit}")
+}
+
+/// Bytes: `12,3 Mo`.
+pub(super) fn bytes(n: u64, lang: Lang) -> String {
+    let (size, unit) = match n {
+        0..1_000 => return format!("{n}\u{a0}{}", lang.say("o", "B")),
+        1_000..1_000_000 => (1e3, lang.say("ko", "kB")),
+        1_000_000..1_000_000_000 => (1e6, lang.say("Mo", "MB")),
+        _ => (1e9, lang.say("Go", "GB")),
+    };
+    format!("{}\u{a0}{unit}", decimal(n as f64 / size, lang))
+}
+
+/// Milliseconds: `850 ms`, `12,3 s`, `4 min 05 s`.
+pub(super) fn millis(ms: f64, lang: Lang) -> String {
+    if ms < 999.5 {
+        return format!("{}\u{a0}ms", decimal_or_whole(ms, lang));
+    }
+    if ms < 99_950.0 {
+        return format!("{}\u{a0}s", decimal(ms / 1000.0, lang));
+    }
+    lasting(Duration::from_millis(ms.min(1e15) as u64))
+}
+
+fn decimal_or_whole(ms: f64, lang: Lang) -> String {
+    if ms < 10.0 {
+        decimal(ms, lang)
+    } else {
+        number::count(ms.round() as u64, lang)
+    }
+}
+
+/// A duration in whole units, the largest two: `12 s`, `4 min 05 s`, `3 h 20 min`, `2 j`.
+pub(super) fn lasting(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..60 => format!("{seconds}\u{a0}s"),
+        60..3_600 => format!("{}\u{a0}min\u{a0}{:02}\u{a0}s", seconds / 60, seconds % 60),
+        _ => format!(
+            "{}\u{a0}h\u{a0}{:02}\u{a0}min",
+            seconds / 3_600,
+            seconds % 3_600 / 60
+        ),
+    }
+}
+
+/// How long ago: `il y a 12 s`.
+pub(super) fn ago(at_ms: u64, now_ms: u64, lang: Lang) -> String {
+    let ms = now_ms.saturating_sub(at_ms);
+    if ms < 1_500 {
+        return lang.say("à l’instant", "just now").to_owned();
+    }
+    if ms >= 48 * 3_600_000 {
+        let days = count(ms / 86_400_000, lang);
+        return lang.say(format!("il y a {days} jours"), format!("{days} days ago"));
+    }
+    let lasting = lasting(Duration::from_millis(ms));
+    lang.say(format!("il y a {lasting}"), format!("{lasting} ago"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_short_and_in_the_language() {
+        let plain = |text: String| text.replace(['\u{a0}', '\u{202f}'], " ");
+        let (fr, en) = (Lang::Fr, Lang::En);
+        assert_eq!(plain(bytes(999, fr)), "999 o");
+        assert_eq!(plain(bytes(12_345_678, fr)), "12,3 Mo");
+        assert_eq!(plain(bytes(1_500_000_000, en)), "1.5 GB");
+        assert_eq!(plain(short(9_999, fr)), "9 999");
+        assert_eq!(plain(short(20_000, en)), "20 k");
+        assert_eq!(plain(short(1_250_000, fr)), "1,2 M");
+        assert_eq!(plain(millis(0.68, fr)), "0,7 ms");
+        assert_eq!(plain(millis(850.2, fr)), "850 ms");
+        assert_eq!(plain(millis(12_340.0, en)), "12.3 s");
+        assert_eq!(plain(millis(245_000.0, en)), "4 min 05 s");
+        assert_eq!(plain(ago(0, 1_000, fr)), "à l’instant");
+        assert_eq!(plain(ago(0, 12_000, fr)), "il y a 12 s");
+        assert_eq!(plain(ago(0, 7_260_000, en)), "2 h 01 min ago");
+        assert_eq!(plain(ago(0, 3 * 86_400_000, en)), "3 days ago");
+        assert_eq!(plain(percent(99.97, fr)), "99 %");
+        assert_eq!(plain(decimal(f64::NAN, fr)), "0,0");
+    }
+}

@@ -1,0 +1,298 @@
+//! What is asked of the newest report: the public contract of 2025, and each part of the report under its own name.
+//!
+//! Every number is that of `report.json`. A city is called as in the report, or else differs by case, accents or
+//! surrounding blanks only; a city or month that the report does not know has an empty answer.
+
+mod answers;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use autoconnect_jobs::sales::Report;
+use autoconnect_jobs::sales::partial::ParType;
+use autoconnect_jobs::sales::report::{Comparatif, Marge, Rotation, Saison, Tendance};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, response};
+use utoipa::{IntoParams, IntoResponses, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Shared;
+use crate::params::{Nothing, Params};
+use crate::problem::Problem;
+pub(crate) use reader::{Answers, Reader, json};
+
+/// The routes of this module.
+pub(crate) fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(villes))
+        .routes(routes!(ca_mensuel))
+        .routes(routes!(repartition))
+        .routes(routes!(top_modeles))
+        .routes(routes!(report))
+        .routes(routes!(comparatif))
+        .routes(routes!(saisonnalite))
+        .routes(routes!(tendance))
+        .routes(routes!(marge))
+        .routes(routes!(rotation))
+}
+
+/// Which city.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct OfCity {
+    /// Une ville ; toutes sans ce paramètre.
+    ville: Option<String>,
+}
+
+/// Which city and which month.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct OfCityAndMonth {
+    /// Une ville ; toutes sans ce paramètre.
+    ville: Option<String>,
+    /// Un mois, `AAAA-MM` ; tous sans ce paramètre.
+    #[param(example = "2024-03")]
+    mois: Option<String>,
+}
+
+/// Which city, and in numbers of what.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct AsFormat {
+    /// Une ville ; toutes sans ce paramètre.
+    ville: Option<String>,
+    /// `percentage` : en pour cent des transactions de la ville ; en nombre de transactions sans ce paramètre.
+    #[param(inline)]
+    format: Option<Format>,
+}
+
+/// In numbers of what.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Format {
+    /// In percent.
+    Percentage,
+}
+
+/// The cities.
+#[derive(Serialize, ToSchema)]
+struct Villes<'r> {
+    /// In the order of the report.
+    villes: &'r [String],
+}
+
+/// Numbers of sales and of rentals by city; the document tells the two generic answers apart by these names.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes an answer")]
+struct Numbers(BTreeMap<String, ParType<f64>>);
+
+/// Margins of sales and of rentals by city.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes an answer")]
+struct Margins(BTreeMap<String, ParType<Marge>>);
+
+/// What a read answers where it does not answer the question.
+pub(crate) struct Otherwise;
+
+impl IntoResponses for Otherwise {
+    fn responses() -> BTreeMap<String, RefOr<response::Response>> {
+        let problem = || {
+            let schema = Ref::from_schema_name("Problem");
+            ContentBuilder::new().schema(Some(schema)).build()
+        };
+        let empty = |about: &str| ResponseBuilder::new().description(about).build();
+        let told = |about: &str| {
+            let response = ResponseBuilder::new().description(about);
+            response.content("application/json", problem()).build()
+        };
+        [
+            (
+                "304",
+                empty("La réponse est celle que nomme `If-None-Match`"),
+            ),
+            ("400", told("Un paramètre inconnu, en double ou mal formé")),
+            ("404", told("Aucun rapport n’est encore disponible")),
+        ]
+        .map(|(status, response)| (status.to_owned(), response.into()))
+        .into()
+    }
+}
+
+/// The cities of the newest report.
+#[utoipa::path(get, path = "/api/villes", tag = "lecture",
+    responses((status = 200, description = "Les villes, triées", body = Villes<'_>), Otherwise))]
+async fn villes(_: Params<Nothing>, reader: Reader) -> Result<Response, Problem> {
+    let make = |report: &Report| {
+        json(&Villes {
+            villes: &report.villes,
+        })
+    };
+    reader.answer(move |edition| make(&edition.report)).await
+}
+
+/// CA by city and month, in euros: of sales and rentals together.
+#[utoipa::path(get, path = "/api/ca-mensuel", tag = "lecture", params(OfCityAndMonth),
+    responses((status = 200, description = "Le CA par ville et par mois, en euros",
+        body = BTreeMap<String, BTreeMap<String, f64>>), Otherwise))]
+async fn ca_mensuel(
+    Params(asked): Params<OfCityAndMonth>,
+    reader: Reader,
+) -> Result<Response, Problem> {
+    reader
+        .answer(move |edition| {
+            let OfCityAndMonth { ville, mois } = &asked;
+            json(&answers::ca_mensuel(
+                &edition.report,
+                ville.as_deref(),
+                mois.as_deref(),
+            ))
+        })
+        .await
+}
+
+/// Sales and rentals of each city, as numbers or percentages of its transactions.
+#[utoipa::path(get, path = "/api/repartition", tag = "lecture", params(AsFormat),
+    responses((status = 200, description = "Les ventes et les locations par ville",
+        body = Numbers), Otherwise))]
+async fn repartition(Params(asked): Params<AsFormat>, reader: Reader) -> Result<Response, Problem> {
+    reader
+        .answer(move |edition| {
+            let parts = answers::by_city(
+                &edition.report,
+                &edition.report.repartition,
+                asked.ville.as_deref(),
+            );
+            match asked.format {
+                None => json(&answers::each(parts, |part| part.nombre)),
+                Some(Format::Percentage) => json(&answers::each(parts, |part| part.pourcentage)),
+            }
+        })
+        .await
+}
+
+/// The five models with most transactions in each city, sales and rentals together, best first.
+#[utoipa::path(get, path = "/api/top-modeles", tag = "lecture", params(OfCity),
+    responses((status = 200, description = "Les cinq premiers modèles par ville, du premier au dernier",
+        body = BTreeMap<String, BTreeMap<String, u64>>), Otherwise))]
+async fn top_modeles(Params(asked): Params<OfCity>, reader: Reader) -> Result<Response, Problem> {
+    reader
+        .answer(move |edition| {
+            json(&answers::top_modeles(
+                &edition.report,
+                asked.ville.as_deref(),
+            ))
+        })
+        .await
+}
+
+/// The whole report, byte for byte as `report.json`; or the part of it about a city or a month, where what cannot be told
+/// by city or month stays whole.
+#[utoipa::path(get, path = "/api/report", tag = "lecture", params(OfCityAndMonth),
+    responses((status = 200, description = "Le rapport", body = Report), Otherwise))]
+async fn report(
+    Params(asked): Params<OfCityAndMonth>,
+    reader: Reader,
+) -> Result<Response, Problem> {
+    if asked.ville.is_none() && asked.mois.is_none() {
+        return Ok(reader.whole());
+    }
+    reader
+        .answer(move |edition| {
+            let ville = asked.ville.as_deref();
+            let ville = ville.map(|name| answers::named(&edition.report, name));
+            json(&edition.report.only(ville, asked.mois.as_deref()))
+        })
+        .await
+}
+
+/// The cities, ranked by CA.
+#[utoipa::path(get, path = "/api/comparatif", tag = "lecture", params(OfCity),
+    responses((status = 200, description = "Les villes, par rang", body = Vec<Comparatif>), Otherwise))]
+async fn comparatif(Params(asked): Params<OfCity>, reader: Reader) -> Result<Response, Problem> {
+    reader
+        .answer(move |edition| {
+            json(&answers::comparatif(
+                &edition.report,
+                asked.ville.as_deref(),
+            ))
+        })
+        .await
+}
+
+/// Seasonality of each city and, as `global`, of all together: change from month to month, index of each calendar month.
+#[utoipa::path(get, path = "/api/saisonnalite", tag = "lecture", params(OfCityAndMonth),
+    responses((status = 200, description = "La saisonnalité par ville, et `global`",
+        body = BTreeMap<String, Saison>), Otherwise))]
+async fn saisonnalite(
+    Params(asked): Params<OfCityAndMonth>,
+    reader: Reader,
+) -> Result<Response, Problem> {
+    reader
+        .answer(move |edition| {
+            let OfCityAndMonth { ville, mois } = &asked;
+            json(&answers::saisonnalite(
+                &edition.report,
+                ville.as_deref(),
+                mois.as_deref(),
+            ))
+        })
+        .await
+}
+
+/// The trend of each city and, as `global`, of all together, with a forecast.
+#[utoipa::path(get, path = "/api/tendance", tag = "lecture", params(OfCity),
+    responses((status = 200, description = "La tendance par ville, et `global`",
+        body = BTreeMap<String, Tendance>), Otherwise))]
+async fn tendance(Params(asked): Params<OfCity>, reader: Reader) -> Result<Response, Problem> {
+    reader
+        .answer(move |edition| {
+            let report = &edition.report;
+            json(&answers::by_city(
+                report,
+                &report.tendance,
+                asked.ville.as_deref(),
+            ))
+        })
+        .await
+}
+
+/// Margins of each city, and whether their rate is assumed.
+#[utoipa::path(get, path = "/api/marge", tag = "lecture", params(OfCity),
+    responses((status = 200, description = "Les marges par ville",
+        body = Margins), Otherwise))]
+async fn marge(Params(asked): Params<OfCity>, reader: Reader) -> Result<Response, Problem> {
+    reader
+        .answer(move |edition| {
+            let report = &edition.report;
+            json(&answers::by_city(
+                report,
+                &report.marge,
+                asked.ville.as_deref(),
+            ))
+        })
+        .await
+}
+
+/// How long cars are rented in each city.
+#[utoipa::path(get, path = "/api/rotation", tag = "lecture", params(OfCity),
+    responses((status = 200, description = "Les durées de location par ville",
+        body = BTreeMap<String, Rotation>), Otherwise))]
+async fn rotation(Params(asked): Params<OfCity>, reader: Reader) -> Result<Response, Problem> {
+    reader
+        .answer(move |edition| {
+            let report = &edition.report;
+            json(&answers::by_city(
+                report,
+                &report.rotation,
+                asked.ville.as_deref(),
+            ))
+        })
+        .await
+}

@@ -1,0 +1,540 @@
+//! The rows that the newest report refused, page by page.
+//!
+//! They are in `rejets.csv`, which may be much larger than memory: it is read through once, when somebody first asks, to
+//! learn where its rows begin; a page is then read from where it begins. The file is that of the report, whatever later
+//! jobs leave in the folder of results: one whose counts are not the report's is not taken.
+
+use std::collections::BTreeMap;
+use std::fs::{File, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use autoconnect_common::kind::REPORT;
+use autoconnect_jobs::sales::Report;
+use autoconnect_jobs::sales::cut::REJETS;
+use autoconnect_jobs::table::reject::{COLUMNS, Reason};
+use axum::response::Response;
+use csv::{Position, StringRecord};
+use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Shared;
+use crate::newest::{Edition, Seen, told};
+use crate::params::{Page, Paging, Params, PerPage};
+use crate::problem::Problem;
+use crate::reads::{Otherwise, Reader, json};
+
+/// The most places that are remembered of a list; an even number.
+const MARKS: usize = 1 << 14;
+
+/// The routes of this module.
+pub(crate) fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().routes(routes!(rejets))
+}
+
+/// A row that was refused, cell for cell as in `rejets.csv`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Reject {
+    /// The line of the file on which the row begins, from 1.
+    pub ligne: u64,
+    /// Why.
+    pub motif: Motif,
+    /// The column at fault; empty where it is the whole row.
+    pub champ: String,
+    /// What stood there.
+    pub valeur: String,
+    /// The first line of the row.
+    pub extrait: String,
+    /// The base name of the file.
+    pub fichier: String,
+}
+
+/// Why a row was refused, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Motif(Reason);
+
+impl Motif {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        self.0.as_str()
+    }
+}
+
+impl TryFrom<String> for Motif {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let words = || Reason::ALL.iter().copied();
+        let known = words().find(|reason| reason.as_str() == text).map(Self);
+        known.ok_or_else(|| {
+            let words: Vec<&str> = words().map(Reason::as_str).collect();
+            format!("motif inconnu\u{a0}; attendu\u{a0}: {}", words.join(", "))
+        })
+    }
+}
+
+impl Serialize for Motif {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.as_str())
+    }
+}
+
+impl PartialSchema for Motif {
+    fn schema() -> RefOr<Schema> {
+        let words = Reason::ALL.iter().map(|reason| reason.as_str());
+        ObjectBuilder::new()
+            .schema_type(utoipa::openapi::Type::String)
+            .enum_values(Some(words))
+            .into()
+    }
+}
+
+impl ToSchema for Motif {}
+
+/// Which page of which rejects.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Asked {
+    /// Un motif ; tous sans ce paramètre.
+    #[param(inline)]
+    motif: Option<Motif>,
+    /// Numéro de la page.
+    #[serde(default)]
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 1_000_000_000, default = 1)]
+    page: Page,
+    /// Nombre d’entrées par page.
+    #[serde(default)]
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 500, default = 50)]
+    par_page: PerPage,
+}
+
+/// A page of rejects.
+#[derive(Serialize, ToSchema)]
+struct Rejets<'r> {
+    /// In the order of the files and their lines.
+    rejets: Vec<Reject>,
+    /// The number of this page, from 1.
+    page: u64,
+    /// How many rejects a page has.
+    par_page: u64,
+    /// How many there are on all pages.
+    total: u64,
+    /// How many there are for each reason, whichever was asked for.
+    par_motif: &'r BTreeMap<String, u64>,
+}
+
+/// The rows that the newest report refused, in the order of the file.
+#[utoipa::path(get, path = "/api/rejets", tag = "lecture", params(Asked),
+    responses((status = 200, description = "Une page de lignes rejetées", body = Rejets<'_>),
+        (status = 503, description = "Les lignes rejetées n’ont pas pu être lues", body = Problem), Otherwise))]
+async fn rejets(Params(asked): Params<Asked>, reader: Reader) -> Result<Response, Problem> {
+    let answer = move |edition: &Edition| {
+        let Asked {
+            motif,
+            page,
+            par_page,
+        } = asked;
+        let paging = Paging { page, par_page };
+        let par_motif = &edition.report.qualite.par_motif;
+        let total = match motif {
+            Some(motif) => par_motif.get(motif.0.as_str()).copied().unwrap_or(0),
+            None => edition.report.source.rejetees,
+        };
+        json(&Rejets {
+            rejets: edition.rejects.page(&edition.report, motif, paging)?,
+            page: page.get(),
+            par_page: par_page.get(),
+            total,
+            par_motif,
+        })
+    };
+    reader.answer(answer).await
+}
+
+/// The first rejects of a report. Blocks.
+///
+/// # Errors
+/// [`Problem`], where its file of rejects is not there any more.
+pub fn first(edition: &Edition, most: PerPage) -> Result<Vec<Reject>, Problem> {
+    let paging = Paging {
+        page: Page::default(),
+        par_page: most,
+    };
+    edition.rejects.page(&edition.report, None, paging)
+}
+
+/// The file with all rejects of a report.
+///
+/// # Errors
+/// [`Problem`], where it is not there any more.
+pub async fn file(edition: &Arc<Edition>) -> Result<PathBuf, Problem> {
+    let edition = Arc::clone(edition);
+    spawn_blocking(move || Ok(edition.rejects.rejects(&edition.report)?.file.clone()))
+        .await
+        .unwrap_or_else(|error| Err(unreadable(&error)))
+}
+
+/// Where the rejects of a report are.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// The folder of results.
+    results: PathBuf,
+    /// What the report's file was told by.
+    report: Seen,
+    /// The rejects, once somebody asked for them.
+    found: Mutex<Option<Arc<Rejects>>>,
+}
+
+impl Source {
+    /// Those of the report in this file.
+    pub(crate) fn of(file: &Path, metadata: &Metadata) -> Self {
+        Self {
+            results: file.parent().unwrap_or(Path::new("")).to_owned(),
+            report: told(metadata),
+            found: Mutex::default(),
+        }
+    }
+
+    /// A page. Blocks.
+    fn page(
+        &self,
+        report: &Report,
+        motif: Option<Motif>,
+        paging: Paging,
+    ) -> Result<Vec<Reject>, Problem> {
+        if report.source.rejetees == 0 {
+            return Ok(Vec::new());
+        }
+        let page = self.rejects(report)?.page(motif, paging);
+        page.map_err(|error| unreadable(&error))
+    }
+
+    fn rejects(&self, report: &Report) -> Result<Arc<Rejects>, Problem> {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rejects) = &*found {
+            return Ok(Arc::clone(rejects));
+        }
+        // a job that failed replaces the newest rejects, not the newest report
+        let own = self.own_folder();
+        let own = own.and_then(|folder| Rejects::read_of(report, &folder));
+        let newest = || Rejects::read_of(report, &self.results);
+        let rejects = own.or_else(newest).map(Arc::new).ok_or_else(|| {
+            Problem::not_found(
+                "les lignes rejetées de ce rapport ne sont plus dans le dossier des résultats",
+            )
+        })?;
+        *found = Some(Arc::clone(&rejects));
+        Ok(rejects)
+    }
+
+    /// The folder of the job whose report it is: the newest report is a second name of the file there.
+    fn own_folder(&self) -> Option<PathBuf> {
+        let folders = std::fs::read_dir(self.results.join("jobs")).ok()?;
+        let folders = folders.filter_map(|entry| Some(entry.ok()?.path()));
+        folders.into_iter().find(|folder| {
+            let report = std::fs::metadata(folder.join(REPORT));
+            report.is_ok_and(|report| told(&report) == self.report)
+        })
+    }
+}
+
+fn unreadable(error: &dyn std::error::Error) -> Problem {
+    tracing::error!(%error, "rejects not read");
+    Problem::unavailable(
+        "les lignes rejetées n’ont pas pu être lues\u{a0}; le journal du serveur dit pourquoi",
+    )
+}
+
+/// A file of rejects, and where its rows begin.
+#[derive(Debug)]
+struct Rejects {
+    file: PathBuf,
+    reader: Mutex<csv::Reader<File>>,
+    all: Marks,
+    by_motif: BTreeMap<Motif, Marks>,
+}
+
+impl Rejects {
+    /// Those in this folder, if they are of that report.
+    fn read_of(report: &Report, folder: &Path) -> Option<Self> {
+        match Self::read(&folder.join(REJETS)) {
+            Ok(rejects) => Some(rejects).filter(|rejects| rejects.are_of(report)),
+            Err(error) => {
+                tracing::warn!(folder = %folder.display(), %error, "rejects not read");
+                None
+            }
+        }
+    }
+
+    fn read(file: &Path) -> io::Result<Self> {
+        let mut reader = csv::ReaderBuilder::new()
+            .buffer_capacity(1 << 16)
+            .from_reader(File::open(file)?);
+        if reader.headers()? != COLUMNS[..] {
+            return Err(invalid("its columns are not those of rejects"));
+        }
+        let (mut all, mut by_motif) = (Marks::default(), BTreeMap::<Motif, Marks>::new());
+        let mut row = StringRecord::new();
+        while reader.read_record(&mut row)? {
+            let at = row.position().map_or(0, Position::byte);
+            all.push(at);
+            by_motif.entry(motif(&row)?).or_default().push(at);
+        }
+        Ok(Self {
+            file: file.to_owned(),
+            reader: Mutex::new(reader),
+            all,
+            by_motif,
+        })
+    }
+
+    /// Whether these are the rejects of that report, as far as counts tell.
+    fn are_of(&self, report: &Report) -> bool {
+        let counts = self.by_motif.iter();
+        let counts = counts.map(|(motif, marks)| (motif.0.as_str(), marks.count));
+        let expected = report.qualite.par_motif.iter();
+        let expected: BTreeMap<&str, u64> = expected
+            .map(|(motif, count)| (motif.as_str(), *count))
+            .collect();
+        self.all.count == report.source.rejetees && counts.collect::<BTreeMap<_, _>>() == expected
+    }
+
+    fn page(&self, asked: Option<Motif>, paging: Paging) -> io::Result<Vec<Reject>> {
+        let marks = match asked {
+            None => Some(&self.all),
+            Some(motif) => self.by_motif.get(&motif),
+        };
+        let Some(marks) = marks else {
+            return Ok(Vec::new());
+        };
+        let start = paging.skipped().min(marks.count);
+        let end = (start + paging.par_page.get()).min(marks.count);
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut row, mut page) = (StringRecord::new(), Vec::new());
+        for number in marks.before(start)..end {
+            if let Some(at) = marks.at(number) {
+                let mut position = Position::new();
+                position.set_byte(at);
+                reader.seek(position)?;
+            }
+            loop {
+                if !reader.read_record(&mut row)? {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                if asked.is_none_or(|asked| row.get(1) == Some(asked.0.as_str())) {
+                    break;
+                }
+            }
+            if number >= start {
+                page.push(reject(&row)?);
+            }
+        }
+        Ok(page)
+    }
+}
+
+fn motif(row: &StringRecord) -> io::Result<Motif> {
+    let word = row.get(1).unwrap_or_default().to_owned();
+    Motif::try_from(word).map_err(|_| invalid("a reason that is none"))
+}
+
+fn reject(row: &StringRecord) -> io::Result<Reject> {
+    let cell = |index: usize| row.get(index).unwrap_or_default().to_owned();
+    Ok(Reject {
+        ligne: cell(0)
+            .parse()
+            .map_err(|_| invalid("a line that is no number"))?,
+        motif: motif(row)?,
+        champ: cell(2),
+        valeur: cell(3),
+        extrait: cell(4),
+        fichier: cell(5),
+    })
+}
+
+fn invalid(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+/// Where some entries of a list begin in a file: each `stride`-th, the fewer the longer the list.
+#[derive(Debug)]
+struct Marks {
+    stride: u64,
+    places: Vec<u64>,
+    count: u64,
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self {
+            stride: 1,
+            places: Vec::new(),
+            count: 0,
+        }
+    }
+}
+
+impl Marks {
+    /// Adds the next entry.
+    fn push(&mut self, at: u64) {
+        if self.places.len() == MARKS && self.count.is_multiple_of(self.stride) {
+            let mut keep = false;
+            self.places.retain(|_| {
+                keep = !keep;
+                keep
+            });
+            self.stride *= 2;
+        }
+        if self.count.is_multiple_of(self.stride) {
+            self.places.push(at);
+        }
+        self.count += 1;
+    }
+
+    /// The last entry up to this one whose place is remembered.
+    fn before(&self, number: u64) -> u64 {
+        number - number % self.stride
+    }
+
+    /// The place of an entry, if it is remembered.
+    fn at(&self, number: u64) -> Option<u64> {
+        let index = usize::try_from(number / self.stride).ok()?;
+        self.places
+            .get(index)
+            .filter(|_| number.is_multiple_of(self.stride))
+            .copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use autoconnect_jobs::table::reject::{self, RejectLog};
+
+    use super::*;
+
+    fn paging(page: u64, par_page: u64) -> Paging {
+        Paging {
+            page: page.to_string().try_into().expect("a page"),
+            par_page: par_page.to_string().try_into().expect("a size"),
+        }
+    }
+
+    /// A file of rejects in which every hundredth row has another reason, and what a report says of it.
+    fn written(folder: &Path, rows: u64) -> Report {
+        let mut log = RejectLog::new();
+        let mut bytes = Vec::new();
+        for line in 0..rows {
+            let reason = match line % 100 {
+                7 => Reason::VilleVide,
+                _ => Reason::PrixInvalide,
+            };
+            let text = "a \"quoted\", long\r\nline";
+            let row =
+                reject::Reject::new(line, reason, "prix", "=1,\"2\"".to_owned(), text.as_bytes());
+            log.push("ventes.csv", &row);
+        }
+        let (pages, _, par_motif) = log.finish();
+        for (_, page) in pages {
+            bytes.extend_from_slice(&page);
+        }
+        std::fs::create_dir_all(folder).expect("a folder");
+        std::fs::write(folder.join(REJETS), bytes).expect("written");
+        let mut report = Report::default();
+        report.source.rejetees = rows;
+        report.qualite.par_motif = par_motif;
+        report
+    }
+
+    fn source(results: &Path) -> Source {
+        let file = results.join(REPORT);
+        let metadata = std::fs::metadata(&file).expect("a file");
+        Source::of(&file, &metadata)
+    }
+
+    #[test]
+    fn any_page_of_any_reason_holds_the_rows_it_should() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let rows = 40_000;
+        let report = written(folder.path(), rows);
+        let rejects = Rejects::read(&folder.path().join(REJETS)).expect("read");
+        assert!(rejects.are_of(&report));
+        assert!(rejects.all.stride > 1 && rejects.all.places.len() <= MARKS);
+        let ville_vide = Some(Motif(Reason::VilleVide));
+        for (asked, all) in [
+            (None, (0..rows).collect::<Vec<_>>()),
+            (
+                ville_vide,
+                (0..rows).filter(|line| line % 100 == 7).collect(),
+            ),
+            (Some(Motif(Reason::IdVide)), Vec::new()),
+        ] {
+            for (page, par_page) in [
+                (1, 50),
+                (2, 50),
+                (1, 500),
+                (8, 50),
+                (9, 50),
+                (37, 499),
+                (80, 500),
+                (81, 500),
+                (1_000_000_000, 500),
+            ] {
+                let paging = paging(page, par_page);
+                let found = rejects.page(asked, paging).expect("read");
+                let found: Vec<u64> = found.iter().map(|reject| reject.ligne).collect();
+                assert_eq!(
+                    found,
+                    paging.of(all.iter().copied()),
+                    "{asked:?} {page} {par_page}"
+                );
+            }
+        }
+        let first = &rejects.page(ville_vide, paging(1, 1)).expect("read")[0];
+        assert_eq!((first.ligne, first.valeur.as_str()), (7, "'=1,\"2\""));
+        assert_eq!(first.extrait, "a \"quoted\", long");
+        assert_eq!(first.fichier, "ventes.csv");
+    }
+
+    #[test]
+    fn rejects_are_those_of_the_report_though_a_later_job_left_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let results = folder.path();
+        let own = results.join("jobs/one");
+        let report = written(&own, 30);
+        std::fs::write(own.join(REPORT), "{}").expect("written");
+        std::fs::hard_link(own.join(REPORT), results.join(REPORT)).expect("linked");
+        written(results, 31);
+        let page = source(results)
+            .page(&report, None, paging(1, 500))
+            .expect("a page");
+        assert_eq!(page.len(), 30);
+        let source = source(results);
+        std::fs::remove_dir_all(own).expect("removed");
+        let lost = source
+            .page(&report, None, paging(1, 500))
+            .expect_err("lost");
+        assert!(
+            serde_json::to_string(&lost)
+                .expect("JSON")
+                .contains("Introuvable")
+        );
+        written(results, 30);
+        let page = source.page(&report, None, paging(1, 500)).expect("a page");
+        assert_eq!(page.len(), 30);
+    }
+
+    #[test]
+    fn a_report_without_rejects_needs_no_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join(REPORT), "{}").expect("written");
+        let page = source(folder.path()).page(&Report::default(), None, Paging::default());
+        assert_eq!(page, Ok(Vec::new()));
+    }
+}

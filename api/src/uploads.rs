@@ -1,0 +1,640 @@
+//! `POST /api/process`: asks for a report on the usual file, on a file of the data folder, or on one that comes with the
+//! request, which is written to disk as it comes.
+//!
+//! An upload lies in `<data>/incoming/<job>/` until its job has ended.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use autoconnect_common::message::JobRequest;
+use autoconnect_common::{Broker as _, JobId, JobKind as _};
+use autoconnect_jobs::sales::Sales;
+use autoconnect_jobs::settings::today;
+use autoconnect_jobs::table::reject::printable;
+use autoconnect_producer::confine;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, FromRequest as _, Multipart, Request, State};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, LOCATION};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, stream};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncWriteExt as _, BufWriter};
+use tokio::sync::broadcast::error::RecvError;
+use utoipa::openapi::{Content, RefOr, Required};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::activity::JobState;
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::{App, Shared, body};
+
+/// The route that takes uploads, and may take hours.
+pub(crate) const PROCESS: &str = "/api/process";
+/// The folder of uploads, in the data folder.
+const UPLOADS: &str = "incoming";
+/// The field of a form that is the file.
+const FIELD: &str = "fichier";
+/// What the name of a file ends with that is not at its end yet.
+const UNFINISHED: &str = "part";
+/// The types of a body that is the file itself.
+const RAW: [&str; 2] = ["text/csv", "application/octet-stream"];
+/// The header with the name of a file that comes as the body itself.
+const NAME: HeaderName = HeaderName::from_static("x-fichier");
+/// The longest name of a file, in bytes.
+const MAX_NAME: usize = 80;
+/// What the name of a table may end with; anything else is given the first.
+const ENDINGS: [&str; 5] = [".csv", ".csv.gz", ".csv.zst", ".txt", ".tsv"];
+/// What an upload without a name is called.
+const UNNAMED: &str = "envoi.csv";
+/// Bytes that are written at once.
+const WRITE: usize = 1 << 20;
+/// The longest piece of a form that is looked at, and the most bytes of it that are not the file.
+const PIECE: usize = 64 << 10;
+const FORM: u64 = 1 << 20;
+/// How long the broker may take to take a request for a job.
+const PUBLISH: Duration = Duration::from_secs(5);
+/// How often folders of uploads are looked at, beside when a job ends.
+const LOOK: Duration = Duration::from_secs(60);
+/// How old an upload may become whose job nobody knows.
+const STALE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long nothing may come of an upload that is not at its end.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+/// Characters of a path that an error repeats.
+const SHOWN: usize = 100;
+
+/// The routes of this module.
+pub(crate) fn routes() -> OpenApiRouter<Shared> {
+    let mut routes = OpenApiRouter::new()
+        .routes(routes!(process))
+        // the limit of the settings is kept while the file is written
+        .layer(DefaultBodyLimit::disable());
+    // a request without a body is one as well, and a file as the body itself is of no schema
+    let documented = routes.get_openapi_mut().paths.paths.get_mut(PROCESS);
+    let body = documented.and_then(|path| path.post.as_mut()?.request_body.as_mut());
+    if let Some(RefOr::T(body)) = body {
+        body.required = Some(Required::False);
+        for raw in RAW {
+            body.content
+                .insert(raw.to_owned(), Content::default().into());
+        }
+    }
+    routes
+}
+
+/// What `POST /api/process` answers.
+#[derive(Debug, Serialize, ToSchema)]
+struct Started {
+    /// Toujours `processing_started`.
+    status: &'static str,
+    /// L’identifiant du job.
+    #[schema(value_type = String)]
+    job_id: JobId,
+}
+
+/// Which file of the data folder is reported on.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = FileOfData)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    /// Le chemin d’un fichier dans le dossier des données, relatif à ce dossier\u{a0}; absent, le fichier par défaut.
+    #[serde(default)]
+    fichier: Option<String>,
+}
+
+/// A form with a file.
+#[derive(ToSchema)]
+#[schema(as = FileForm)]
+#[expect(dead_code, reason = "it describes a form, which is read as it comes")]
+struct Form {
+    /// Le fichier CSV, éventuellement compressé (`.gz`, `.zst`).
+    #[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream")]
+    fichier: Vec<u8>,
+}
+
+/// The query of `POST /api/process`.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Named {
+    /// Le nom du fichier, quand il est le corps même de la requête.
+    nom: Option<String>,
+}
+
+/// Asks for a report.
+///
+/// Sans corps\u{a0}: sur le fichier par défaut. JSON\u{a0}: sur un fichier du dossier des données. Formulaire ou corps brut\u{a0}: sur le
+/// fichier envoyé, écrit sur le disque au fur et à mesure.
+#[utoipa::path(post, path = PROCESS, tag = "analyses",
+    params(
+        Named,
+        ("X-Fichier" = Option<String>, Header, description = "Le nom du fichier, quand il est le corps même de la requête\u{a0}; `nom` l’emporte"),
+    ),
+    request_body(
+        content(
+            (Asked = "application/json"),
+            (Form = "multipart/form-data"),
+        ),
+        description = "Rien, le nom d’un fichier, ou un fichier",
+    ),
+    responses(
+        (status = 202, description = "Le job est demandé", body = Started,
+            headers(("Location" = String, description = "L’adresse de son état"))),
+        (status = 400, description = "Le corps, le nom ou le chemin ne peut pas être utilisé", body = Problem),
+        (status = 404, description = "Le dossier des données n’a pas ce fichier", body = Problem),
+        (status = 413, description = "Le fichier dépasse la taille permise", body = Problem),
+        (status = 415, description = "Le corps n’est ni JSON, ni un formulaire, ni un fichier", body = Problem),
+        (status = 503, description = "Le courtier de messages ne répond pas", body = Problem),
+        (status = 507, description = "Le disque est plein", body = Problem),
+    ))]
+async fn process(
+    State(app): State<Shared>,
+    Params(Named { nom }): Params<Named>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let job = new_job()?;
+    let (parts, body) = request.into_parts();
+    let headers = &parts.headers;
+    if headers
+        .get(CONTENT_ENCODING)
+        .is_some_and(|encoding| encoding != "identity")
+    {
+        let detail = "Content-Encoding n’est pas pris en charge\u{a0}; envoyez le fichier compressé tel quel (.gz, .zst)";
+        return Err(body::unsupported(detail).about("Content-Encoding"));
+    }
+    match body::content_type(headers).as_deref() {
+        None => {
+            if !body::small(body).await?.is_empty() {
+                return Err(unsupported());
+            }
+            on_file(&app, job, usual(&app).await?).await
+        }
+        Some("application/json") => {
+            let body = body::small(body).await?;
+            let asked = match &*body {
+                [] => Asked::default(),
+                body => body::object(body, "{\"fichier\": \"…\"}")?,
+            };
+            let file = match asked.fichier {
+                None => usual(&app).await?,
+                Some(fichier) => inside(&app, &fichier).await?,
+            };
+            on_file(&app, job, file).await
+        }
+        Some("multipart/form-data") => {
+            check_length(&app, headers, FORM)?;
+            let upload = from_form(&app, &job, Request::from_parts(parts, body)).await?;
+            on_upload(&app, job, upload).await
+        }
+        Some(raw) if RAW.contains(&raw) => {
+            check_length(&app, headers, 0)?;
+            let name = nom.or_else(|| {
+                let header = headers.get(NAME)?;
+                Some(String::from_utf8_lossy(header.as_bytes()).into_owned())
+            });
+            let name = clean(name.as_deref().unwrap_or_default());
+            let upload = receive(&app, &job, &name, body.into_data_stream(), |_| ()).await?;
+            on_upload(&app, job, upload).await
+        }
+        Some(_) => Err(unsupported()),
+    }
+}
+
+fn unsupported() -> Problem {
+    body::unsupported(
+        "attendu\u{a0}: application/json, multipart/form-data, text/csv ou application/octet-stream",
+    )
+}
+
+/// The name of a job that nobody asked for before: a random UUID.
+fn new_job() -> Result<JobId, Problem> {
+    let mut bytes = [0; 16];
+    let random = getrandom::fill(&mut bytes);
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let mut digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    for dash in [20, 16, 12, 8] {
+        digits.insert(dash, '-');
+    }
+    let named = digits.parse().ok().filter(|_| random.is_ok());
+    named.ok_or_else(|| Problem::unavailable("le système ne donne pas de nombres aléatoires"))
+}
+
+/// The file that is reported on where nobody names one.
+async fn usual(app: &App) -> Result<PathBuf, Problem> {
+    let file = app.config.input.clone();
+    match tokio::fs::metadata(&file).await {
+        Ok(_) => Ok(file),
+        Err(_) => Err(Problem::not_found(
+            "le fichier par défaut n’existe pas\u{a0}; envoyez un fichier, ou nommez-en un",
+        )),
+    }
+}
+
+/// The file of the data folder with this path, wherever links lead.
+async fn inside(app: &App, fichier: &str) -> Result<PathBuf, Problem> {
+    let is_plain = |part: Component<'_>| matches!(part, Component::Normal(_));
+    let path = Path::new(fichier);
+    if fichier.is_empty() || fichier.contains('\0') || !path.components().all(is_plain) {
+        return Err(Problem::bad(
+            FIELD,
+            "un chemin relatif au dossier des données est attendu, sans «\u{a0}..\u{a0}»",
+        ));
+    }
+    let data = app.config.api.data.clone();
+    let file = data.join(path);
+    let looked = {
+        let file = file.clone();
+        tokio::task::spawn_blocking(move || {
+            file.is_file() && confine::check(&[file], &data).is_ok()
+        })
+    };
+    if looked.await.unwrap_or(false) {
+        Ok(file)
+    } else {
+        let shown = printable(fichier.as_bytes(), SHOWN);
+        let detail = format!("le dossier des données n’a pas de fichier «\u{a0}{shown}\u{a0}»");
+        Err(Problem::not_found(detail).about(FIELD))
+    }
+}
+
+/// Asks for a job on a file.
+async fn on_file(app: &App, job: JobId, file: PathBuf) -> Result<Response, Problem> {
+    let name = file.file_name().unwrap_or(file.as_os_str());
+    let fichier = name.to_string_lossy().into_owned();
+    let request = app.config.sales.request(vec![file], today());
+    let unsendable = |_| Problem::bad(FIELD, "le chemin du fichier n’est pas de l’UTF-8");
+    let request = JobRequest {
+        job: job.clone(),
+        kind: Sales::NAME.to_owned(),
+        request: serde_json::value::to_raw_value(&request).map_err(unsendable)?,
+    };
+    let message = request.to_message().map_err(unsendable)?;
+    match tokio::time::timeout(PUBLISH, app.link.publish(message)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::error!(job_id = %job, %error, "job not asked for");
+            return Err(Problem::unavailable(
+                "le courtier de messages ne prend pas la demande",
+            ));
+        }
+        Err(_) => {
+            return Err(Problem::unavailable(
+                "le courtier de messages ne répond pas\u{a0}; rien n’est lancé, réessayez plus tard",
+            ));
+        }
+    }
+    app.activity.asked(job.clone(), &fichier);
+    tracing::info!(job_id = %job, fichier, "job asked for");
+    let location = [(LOCATION, format!("/api/job/{job}/status"))];
+    let started = Started {
+        status: "processing_started",
+        job_id: job,
+    };
+    Ok((StatusCode::ACCEPTED, location, Json(started)).into_response())
+}
+
+/// Asks for a job on an upload, which stays for it.
+async fn on_upload(app: &App, job: JobId, upload: Upload) -> Result<Response, Problem> {
+    let started = on_file(app, job, upload.file.clone()).await?;
+    upload.keep();
+    Ok(started)
+}
+
+/// Refuses what says of itself that it is too large, before it comes.
+fn check_length(app: &App, headers: &HeaderMap, beside: u64) -> Result<(), Problem> {
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| {
+        let length = length.to_str().ok()?;
+        length.parse::<u64>().ok()
+    });
+    if length.is_some_and(|length| length > app.config.api.max_upload.saturating_add(beside)) {
+        return Err(over_limit(app));
+    }
+    Ok(())
+}
+
+fn over_limit(app: &App) -> Problem {
+    let most = app.config.api.max_upload;
+    body::too_large(format!("un fichier de {most} octets au plus est accepté"))
+}
+
+/// A file that came, removed with its folder unless it is kept.
+struct Upload {
+    folder: PathBuf,
+    file: PathBuf,
+}
+
+impl Upload {
+    fn keep(mut self) {
+        self.folder.clear();
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if !self.folder.as_os_str().is_empty() {
+            remove(&self.folder);
+        }
+    }
+}
+
+fn remove(folder: &Path) {
+    match fs::remove_dir_all(folder) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => {
+            tracing::warn!(folder = %folder.display(), %error, "upload not removed");
+        }
+    }
+}
+
+/// Writes the field [`FIELD`] of a form to disk.
+async fn from_form(app: &App, job: &JobId, request: Request) -> Result<Upload, Problem> {
+    let allowed = Arc::new(AtomicU64::new(FORM));
+    let (parts, body) = request.into_parts();
+    let body = in_pieces(body, Arc::clone(&allowed));
+    let form = Multipart::from_request(Request::from_parts(parts, body), &()).await;
+    let mut form = form.map_err(|_| {
+        Problem::bad(
+            "Content-Type",
+            "le formulaire ne dit pas ce qui sépare ses parties (boundary)",
+        )
+    })?;
+    let mut upload = None;
+    while let Some(field) = form.next_field().await.map_err(|e| body::unreadable(&e))? {
+        if upload.is_some() || field.name() != Some(FIELD) {
+            continue;
+        }
+        let name = clean(field.file_name().unwrap_or_default());
+        let taken = |bytes: &Bytes| {
+            allowed.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        };
+        upload = Some(receive(app, job, &name, field, taken).await?);
+    }
+    let missing = || {
+        Problem::bad(
+            FIELD,
+            "le formulaire n’a pas de champ «\u{a0}fichier\u{a0}»",
+        )
+    };
+    upload.ok_or_else(missing)
+}
+
+/// The same body, in pieces that come one at a time, failing where more of it comes than is `allowed`: whoever looks for
+/// the end of a part keeps all that comes until then.
+fn in_pieces(body: Body, allowed: Arc<AtomicU64>) -> Body {
+    let start = (body.into_data_stream(), Bytes::new(), 0);
+    Body::from_stream(stream::try_unfold(
+        start,
+        move |(mut frames, mut rest, seen)| {
+            let allowed = Arc::clone(&allowed);
+            async move {
+                // so that the last piece is dealt with before the next one comes
+                tokio::task::yield_now().await;
+                while rest.is_empty() {
+                    match frames.next().await {
+                        Some(frame) => rest = frame?,
+                        None => return Ok(None),
+                    }
+                }
+                let piece = rest.split_to(rest.len().min(PIECE));
+                let seen = seen + piece.len() as u64;
+                if seen > allowed.load(Ordering::Relaxed) {
+                    return Err(axum::Error::new(body::TooLong));
+                }
+                Ok(Some((piece, (frames, rest, seen))))
+            }
+        },
+    ))
+}
+
+/// Writes a file of that name to disk as it comes; `taken` is told of every part.
+async fn receive<E: Error + 'static>(
+    app: &App,
+    job: &JobId,
+    name: &str,
+    parts: impl Stream<Item = Result<Bytes, E>>,
+    taken: impl Fn(&Bytes),
+) -> Result<Upload, Problem> {
+    let folder = app.config.api.data.join(UPLOADS).join(job.as_str());
+    tokio::fs::create_dir_all(&folder)
+        .await
+        .map_err(unwritten)?;
+    let upload = Upload {
+        file: folder.join(name),
+        folder,
+    };
+    let unfinished = upload.folder.join(format!("{name}.{UNFINISHED}"));
+    let file = tokio::fs::File::create_new(&unfinished).await;
+    let mut file = BufWriter::with_capacity(WRITE, file.map_err(unwritten)?);
+    let mut parts = std::pin::pin!(parts);
+    let mut length = 0;
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(|error| body::unreadable(&error))?;
+        taken(&part);
+        length += part.len() as u64;
+        if length > app.config.api.max_upload {
+            return Err(over_limit(app));
+        }
+        app.metrics.uploaded(part.len() as u64);
+        file.write_all(&part).await.map_err(unwritten)?;
+    }
+    if length == 0 {
+        return Err(Problem::bad(FIELD, "le fichier est vide"));
+    }
+    file.flush().await.map_err(unwritten)?;
+    tokio::fs::rename(&unfinished, &upload.file)
+        .await
+        .map_err(unwritten)?;
+    Ok(upload)
+}
+
+/// Why a file could not be written.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is what map_err hands over"
+)]
+fn unwritten(error: io::Error) -> Problem {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    tracing::error!(%error, "upload not written");
+    match error.kind() {
+        StorageFull | QuotaExceeded | FileTooLarge => Problem::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "Disque plein",
+            "le serveur n’a plus de place pour ce fichier",
+        ),
+        _ => Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Écriture impossible",
+            "le serveur ne peut pas écrire ce fichier\u{a0}; la cause est dans son journal",
+        ),
+    }
+}
+
+/// A name for a file, as near to the one it came with as is safe: its last part, of letters, digits, `.`, `_` and `-`, at
+/// most [`MAX_NAME`] bytes, with an ending that tables have.
+fn clean(name: &str) -> String {
+    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let plain: String = last
+        .chars()
+        .map(|c| {
+            if c.is_alphanumeric() || "._-".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    let lower = plain.to_ascii_lowercase();
+    let known = ENDINGS.iter().filter(|&&ending| lower.ends_with(ending));
+    let ending = known.max_by_key(|ending| ending.len());
+    let (stem, ending) = match ending {
+        Some(ending) => (&plain[..plain.len() - ending.len()], *ending),
+        None => (plain.as_str(), ENDINGS[0]),
+    };
+    let stem = stem.trim_start_matches(['.', '-']);
+    let mut most = stem.len().min(MAX_NAME - ending.len());
+    while !stem.is_char_boundary(most) {
+        most -= 1;
+    }
+    match &stem[..most] {
+        "" => UNNAMED.to_owned(),
+        stem => format!("{stem}{ending}"),
+    }
+}
+
+/// Removes uploads whose job has ended, and those that nobody needs any more, for as long as it is asked.
+pub(crate) async fn sweep(app: &Shared) -> Infallible {
+    let mut changes = app.activity.changes();
+    let mut tick = tokio::time::interval(LOOK);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => sweep_all(app).await,
+            change = changes.recv() => match change {
+                Ok(job) if job.status.has_ended() => {
+                    let folder = app.config.api.data.join(UPLOADS).join(job.job_id.as_str());
+                    let _died = tokio::task::spawn_blocking(move || remove(&folder)).await;
+                }
+                Ok(_) => {}
+                Err(RecvError::Lagged(_)) => sweep_all(app).await,
+                Err(RecvError::Closed) => std::future::pending().await,
+            },
+        }
+    }
+}
+
+async fn sweep_all(app: &Shared) {
+    let app = Arc::clone(app);
+    let sweeping = tokio::task::spawn_blocking(move || {
+        let Ok(folders) = fs::read_dir(app.config.api.data.join(UPLOADS)) else {
+            return;
+        };
+        for folder in folders.flatten() {
+            let is_folder = folder.file_type().is_ok_and(|file| file.is_dir());
+            let name = folder.file_name();
+            let Some(Ok(job)) = name.to_str().map(str::parse::<JobId>) else {
+                continue;
+            };
+            let state = app.activity.job(&job).map(|job| job.status);
+            if is_folder && is_done_with(&folder.path(), state) {
+                remove(&folder.path());
+            }
+        }
+    });
+    let _died = sweeping.await;
+}
+
+/// Whether nobody needs an upload any more.
+fn is_done_with(folder: &Path, state: Option<JobState>) -> bool {
+    match state {
+        Some(state) => state.has_ended(),
+        None => {
+            let files = fs::read_dir(folder).into_iter().flatten().flatten();
+            let unfinished = files
+                .map(|file| file.path())
+                .find(|path| path.extension().is_some_and(|ending| ending == UNFINISHED));
+            match unfinished {
+                Some(file) => is_older(&file, ABANDONED),
+                None => is_older(folder, STALE),
+            }
+        }
+    }
+}
+
+fn is_older(path: &Path, age: Duration) -> bool {
+    let modified = fs::metadata(path).and_then(|file| file.modified());
+    let since = modified.map(|then| SystemTime::now().duration_since(then).unwrap_or_default());
+    since.is_ok_and(|since| since > age)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stays_what_it_was_as_far_as_it_is_safe() {
+        for (name, expected) in [
+            ("ventes.csv", "ventes.csv"),
+            ("Ventes été 2024 (1).CSV", "Ventes_été_2024__1_.csv"),
+            ("a.csv.gz", "a.csv.gz"),
+            ("a.tsv", "a.tsv"),
+            ("a.zip", "a.zip.csv"),
+            ("../../etc/passwd", "passwd.csv"),
+            ("C:\\Users\\moi\\x.txt", "x.txt"),
+            ("..", UNNAMED),
+            (".csv", UNNAMED),
+            ("", UNNAMED),
+            ("-", UNNAMED),
+            ("a\0b\n.csv", "a_b_.csv"),
+        ] {
+            assert_eq!(clean(name), expected, "{name:?}");
+        }
+        let long = clean(&"é".repeat(500));
+        assert!(long.len() <= MAX_NAME && long.ends_with("é.csv"), "{long}");
+    }
+
+    #[test]
+    fn a_job_s_name_is_a_random_uuid() {
+        let name = |_| new_job().expect("random").to_string();
+        let names: std::collections::BTreeSet<String> = (0..100).map(name).collect();
+        assert_eq!(names.len(), 100);
+        for name in names {
+            let lengths: Vec<usize> = name.split('-').map(str::len).collect();
+            assert_eq!(lengths, [8, 4, 4, 4, 12], "{name}");
+            assert!(
+                name[14..].starts_with('4') && "89ab".contains(&name[19..20]),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_has_become_old_is_done_with() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("a.csv.part");
+        let at = |age: Duration| {
+            let modified = SystemTime::now() - age;
+            fs::File::create(&file)?.set_modified(modified)
+        };
+        let done = |state| is_done_with(folder.path(), state);
+        at(ABANDONED / 2)?;
+        assert!(!done(None));
+        at(ABANDONED * 2)?;
+        assert!(done(None));
+        assert!(!done(Some(JobState::Processing)));
+        fs::rename(&file, folder.path().join("a.csv"))?;
+        assert!(!done(None));
+        assert!(done(Some(JobState::Cancelled)));
+        Ok(())
+    }
+}

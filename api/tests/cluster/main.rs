@@ -1,0 +1,5 @@
+//! The API over a whole cluster in this process, asked over a socket.
+
+mod hostile;
+mod site;
+mod writes;

@@ -1,0 +1,154 @@
+//! `autoconnect serve`: the API, the dashboard and all three roles in this process, over the embedded queue.
+//!
+//! ```text
+//! browser --> api --> q.jobs --> producer --> q.chunks --> worker x N --> q.results --> reducer --> --results
+//! ```
+//!
+//! What jobs came to outlives the process, in the reducer's state; the queues do not. So a job that was not at its end
+//! when the process ended is cancelled when it starts again, and says so.
+
+use std::num::NonZeroU16;
+use std::path::Path;
+use std::sync::Arc;
+
+use autoconnect_api as api;
+use autoconnect_common::ask::{self, Answer};
+use autoconnect_common::broker::embedded::Embedded;
+use autoconnect_common::message::{Cancel, JobStage, Stage};
+use autoconnect_common::settings::{self, Settings};
+use autoconnect_common::{Broker as _, Registry, Shutdown, program, telemetry};
+use autoconnect_producer as producer;
+use autoconnect_reducer as reducer;
+use autoconnect_worker as worker;
+
+use crate::run::{Roles, check_folder, leave, load, reduce, work_here};
+use crate::trouble::Trouble;
+use crate::{Failure, cli, print};
+
+/// `autoconnect serve`.
+///
+/// # Errors
+/// [`Failure`]: one sentence and the exit code.
+pub(crate) fn carry_out(asked: cli::Serve) -> Result<(), Failure> {
+    let settings = asked.settings()?;
+    if load::<settings::Broker>(&settings)?.uri.is_some() {
+        return Err(Failure::usage(
+            "serve plays every role in this process: it wants no broker; the API of a cluster is the program `api`",
+        ));
+    }
+    let config = api::Config::load(&settings)?;
+    check_folder(&config.results)?;
+    let log: settings::Log = load(&settings)?;
+    telemetry::start(&log.filter, log.json);
+    program::run(|shutdown| serve(settings, config, asked.workers, shutdown))
+}
+
+async fn serve(
+    settings: Settings,
+    config: api::Config,
+    workers: Option<NonZeroU16>,
+    shutdown: Shutdown,
+) -> Result<(), Failure> {
+    let listener = api::bind(&config).await?;
+    let address = listener.local_addr().map_err(|error| Failure::of(&error))?;
+    let (broker, stop) = (Embedded::new(), shutdown.child_token());
+    let mut roles = start(&broker, &settings, &config, workers, &stop)?;
+    let link = api::link::Link::Embedded(broker.clone());
+    let serving = async {
+        let forgotten = forget_unfinished(&broker).await;
+        forgotten.map_err(Trouble::into_failure)?;
+        print::out(&format!("http://{address}\n"))?;
+        api::serve(config, link, listener, &stop).await
+    };
+    let served = tokio::select! {
+        biased;
+        served = serving => served,
+        Some(ended) = roles.join_next() => match ended {
+            Ok(Ok(())) if stop.is_cancelled() => Ok(()),
+            Ok(Ok(())) => Err(Failure::failed("a role ended by itself")),
+            Ok(Err(trouble)) => Err(trouble.into_failure()),
+            Err(death) => Err(Failure::failed(format!("a role died: {death}"))),
+        },
+    };
+    leave(&broker, roles, &stop).await;
+    served
+}
+
+/// Every role, until `stop`.
+fn start(
+    broker: &Embedded,
+    settings: &Settings,
+    config: &api::Config,
+    workers: Option<NonZeroU16>,
+    stop: &Shutdown,
+) -> Result<Roles, Failure> {
+    let registry = Arc::new(autoconnect_jobs::registry());
+    let threads = load::<settings::Producer>(settings)?.threads;
+    let prefetch = load::<settings::Worker>(settings)?.prefetch;
+    let abandon_after = load::<settings::Reducer>(settings)?.abandon_after;
+    let mut roles = Roles::new();
+    let durable = reducer::Config {
+        abandon_after,
+        ..reducer::Config::durable(&config.results, state(&config.results))
+    };
+    roles.spawn(reduce(
+        broker.clone(),
+        Arc::clone(&registry),
+        durable,
+        stop.clone(),
+    ));
+    roles.spawn(produce(
+        broker.clone(),
+        Arc::clone(&registry),
+        producer::Config {
+            threads,
+            data: Some(config.api.data.clone()),
+        },
+        stop.clone(),
+    ));
+    for number in 1..=workers.map_or(threads, |workers| usize::from(workers.get())) {
+        let config = worker::Config {
+            prefetch,
+            ..worker::Config::named(format!("worker-{number}"))
+        };
+        roles.spawn(work_here(
+            broker.clone(),
+            Arc::clone(&registry),
+            config,
+            stop.clone(),
+        ));
+    }
+    Ok(roles)
+}
+
+/// Where the reducer keeps what jobs came to.
+fn state(results: &Path) -> std::path::PathBuf {
+    results.join(".reducer")
+}
+
+async fn produce(
+    broker: Embedded,
+    registry: Arc<Registry>,
+    config: producer::Config,
+    stop: Shutdown,
+) -> Result<(), Trouble> {
+    producer::run(&broker, &registry, &config, &stop)
+        .await
+        .map(|_| ())
+        .map_err(Trouble::Producer)
+}
+
+/// Cancels the jobs that the last process left unfinished: their chunks were lost with its queues.
+async fn forget_unfinished(broker: &Embedded) -> Result<(), Trouble> {
+    let Answer { jobs, .. } = ask::ask(broker, None).await?;
+    let open = |told: &JobStage| !matches!(told.stage, Stage::Ended { .. });
+    for JobStage { job, .. } in jobs.into_iter().filter(open) {
+        let cancel = Cancel {
+            job,
+            reason: "the server was stopped before the job was at its end".to_owned(),
+        };
+        let cancel = cancel.to_message().map_err(|error| Trouble::of(&error))?;
+        broker.publish(cancel).await?;
+    }
+    Ok(())
+}
