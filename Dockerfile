@@ -1,4 +1,4 @@
-# The programs of a cluster in one small image: producer, worker, reducer, autoconnect and setup.
+# The programs of a cluster in one small image: producer, worker, reducer, api, autoconnect and setup.
 # Both public images can be named by others: `make images-offline` builds them where no registry answers.
 ARG BUILD_IMAGE=rust:1-slim-trixie
 ARG RUNTIME_IMAGE=debian:trixie-slim
@@ -6,7 +6,7 @@ ARG RUNTIME_IMAGE=debian:trixie-slim
 # What the programs run on. A named volume takes over owner and mode of the folder it is mounted on: the secrets belong
 # to the broker's user, who alone makes them; the reducer's state is writable by whoever it runs as.
 FROM ${RUNTIME_IMAGE} AS runtime
-RUN for name in broker producer worker reducer topology operator; do install -d -o 999 -g 999 "/secrets/$name"; done \
+RUN for name in broker producer worker reducer api topology operator; do install -d -o 999 -g 999 "/secrets/$name"; done \
     && install -d -m 1777 /scratch /state
 USER 1000:1000
 
@@ -21,7 +21,7 @@ RUN find . -path '*/src/*.rs' ! -name lib.rs ! -name main.rs ! -path '*/bin/*' !
 FROM ${BUILD_IMAGE} AS build
 WORKDIR /src
 ENV CARGO_TERM_COLOR=never BUILD="cargo build --release --locked -p autoconnect -p autoconnect-producer \
--p autoconnect-worker -p autoconnect-reducer -p autoconnect-setup"
+-p autoconnect-worker -p autoconnect-reducer -p autoconnect-api -p autoconnect-setup"
 # The dependencies, in a layer of their own.
 COPY --from=manifests /src /src
 RUN $BUILD
@@ -31,7 +31,7 @@ RUN find . -name '*.rs' -exec touch {} + \
     && $BUILD \
     && mkdir /programs \
     && cd target/release \
-    && cp producer worker reducer autoconnect setup /programs/ \
+    && cp producer worker reducer api autoconnect setup /programs/ \
     && strip /programs/*
 
 FROM runtime

@@ -36,8 +36,16 @@ const NOBODY: User = User {
     looks: false,
 };
 
+/// One who asks for jobs, follows and cancels them, and sends dead messages once more.
+const FIRST_AID: User = User {
+    writes: &[Exchange::Jobs, Exchange::Chunks, Exchange::Results],
+    reads: &[Queue::DeadChunks, Queue::DeadResults],
+    listens: true,
+    ..NOBODY
+};
+
 /// Every user of a cluster. There is no `guest`.
-pub(crate) const USERS: [User; 5] = [
+pub(crate) const USERS: [User; 6] = [
     User {
         name: "topology",
         declares: true,
@@ -68,12 +76,13 @@ pub(crate) const USERS: [User; 5] = [
         ..NOBODY
     },
     User {
+        name: "api",
+        ..FIRST_AID
+    },
+    User {
         name: "operator",
-        writes: &[Exchange::Jobs, Exchange::Chunks, Exchange::Results],
-        reads: &[Queue::DeadChunks, Queue::DeadResults],
-        listens: true,
         looks: true,
-        ..NOBODY
+        ..FIRST_AID
     },
 ];
 

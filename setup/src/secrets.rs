@@ -3,9 +3,10 @@
 //! ```text
 //! DIR/broker/    definitions.json  ca.pem  cert.pem  key.pem  hosts  .erlang.cookie
 //! DIR/<user>/    password  uri  ca.pem
+//! DIR/api/       the same, and token
 //! ```
 //!
-//! Passwords, the cookie and the certificate are made where they are missing, and kept where they are not; the certificate is
+//! Passwords, the cookie, the token and the certificate are made where they are missing, and kept where they are not; the certificate is
 //! made anew for hosts that it does not hold. Everything else follows from them and is written each time. A folder is a
 //! volume that is mounted in its owner's container only, so files are readable there by whatever user it runs as; the
 //! broker's key and cookie by their owner alone.
@@ -62,6 +63,7 @@ pub(crate) fn write(folder: &Path, hosts: &[String], port: u16) -> Result<(), Er
         put(&own.join("ca.pem"), &ca, ALL)?;
         passwords.push((password, random()?));
     }
+    keep_or_make(&folder.join("api").join("token"), ALL)?;
     put(
         &broker.join("definitions.json"),
         &definitions(&passwords).to_string(),

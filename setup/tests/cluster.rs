@@ -167,11 +167,15 @@ async fn every_role_does_its_part_and_nothing_else() -> Result<()> {
     let node = Node::start()?;
     // roles that may not declare wait for the queues
     let mut roles = Vec::new();
-    for role in ["producer", "worker", "reducer"] {
-        roles.push(Running::start(
-            node.program(role, role),
-            &format!("{role} started"),
-        )?);
+    for (role, says) in [
+        ("producer", "producer started"),
+        ("worker", "worker started"),
+        ("reducer", "reducer started"),
+        ("api", "serving"),
+    ] {
+        let mut program = node.program(role, role);
+        program.env("AUTOCONNECT_API__BIND", "127.0.0.1:0");
+        roles.push(Running::start(program, says)?);
     }
     let mut topology = node.program("setup", "topology");
     topology.arg("topology");
@@ -187,7 +191,7 @@ async fn every_role_does_its_part_and_nothing_else() -> Result<()> {
     let end = finished(&mut events, &job.job).await?;
     ensure!(end.status == Status::Done, "{end:?}");
     ensure!(node.path("results/report.json").exists(), "no report");
-    for role in ["producer", "worker", "reducer"] {
+    for role in ["producer", "worker", "reducer", "api"] {
         soon(role, node.becomes_well(role)).await??;
     }
     operator.close().await;
