@@ -475,7 +475,7 @@ pub async fn a_dropped_subscription_gives_back_what_nobody_saw<H: Home>(home: &H
     nothing(&mut subscription).await
 }
 
-/// Events reach whoever listens to their job, from the moment it listens, and are lost where nobody does.
+/// Events reach whoever listens to their job or to all, from the moment it listens, and are lost where nobody does.
 ///
 /// # Errors
 /// Where the promise is broken.
@@ -487,13 +487,21 @@ pub async fn events_reach_those_who_listen<H: Home>(home: &H) -> Result<()> {
     let mut first = hearer.subscribe(Queue::Events(job("a")?), 8).await?;
     let mut second = teller.subscribe(Queue::Events(job("a")?), 8).await?;
     let mut other = hearer.subscribe(Queue::Events(job("b")?), 8).await?;
+    let mut all = hearer.subscribe(Queue::AllEvents, 8).await?;
     publish(&teller, event("a", "1")).await?;
-    publish(&teller, event("c", "for nobody")).await?;
+    publish(&teller, event("c", "2")).await?;
+    let worker = message(Exchange::Events, "worker.w", "3", "e");
+    publish(&teller, worker.clone()).await?;
     for listener in [&mut first, &mut second] {
         let heard = next(listener).await?;
         ensure!(heard.message == event("a", "1"), "{:?}", heard.message);
         heard.ack();
         nothing(listener).await?;
+    }
+    for expected in [event("a", "1"), event("c", "2"), worker] {
+        let heard = next(&mut all).await?;
+        ensure!(heard.message == expected, "{:?}", heard.message);
+        heard.ack();
     }
     nothing(&mut other).await
 }

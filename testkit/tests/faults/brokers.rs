@@ -9,20 +9,20 @@ use autoconnect_testkit::proxy::Proxy;
 use rand::RngExt as _;
 
 use crate::case::{Case, Line, random, seeds};
-use crate::stage::{Stage, until};
+use crate::stage::{Stage, at_most, until};
 
 /// How long everybody may take to be back after the broker is.
 const BACK: Duration = Duration::from_secs(15);
 
 /// Waits until every role of the stage takes from its queue again.
-async fn all_back(stage: &Stage, ctl: &Ctl, workers: u64, at_most: Duration) -> Result<()> {
+async fn all_back(stage: &Stage, ctl: &Ctl, workers: u64) -> Result<()> {
     let back = || {
         let all = [("q.chunks", workers), ("q.results", 1), ("q.jobs", 1)];
         let counts = stage.counts(ctl, "consumers").unwrap_or_default();
         all.iter()
             .all(|(queue, count)| counts.get(*queue) == Some(count))
     };
-    until("all to be back", at_most, back).await
+    until("all to be back", at_most(BACK), back).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,11 +47,10 @@ async fn row_5_a_broker_killed_and_stopped_three_times_in_a_job() -> Result<()> 
             node.signal(signal)?;
             node.again()?;
             let since = Instant::now();
-            all_back(&stage, &node.ctl(), 2, BACK).await?;
+            all_back(&stage, &node.ctl(), 2).await?;
             slowest = slowest.max(since.elapsed());
             line = line.saw(signal, "");
         }
-        ensure!(slowest < BACK, "all back after {slowest:?}");
         let execution = stage.done(&case).await?;
         line.saw(
             format!("{:.1}", slowest.as_secs_f64()),
@@ -158,11 +157,12 @@ async fn row_6_a_frozen_broker() -> Result<()> {
     node.signal("STOP")?;
     let since = Instant::now();
     let noticed = || proxy.given_up(since.into());
-    until("everybody to notice", Duration::from_secs(21), noticed).await?;
+    let figure = at_most(Duration::from_secs(21));
+    until("everybody to notice", figure, noticed).await?;
     let line = line.took(since, "until everybody noticed");
     node.signal("CONT")?;
     let since = Instant::now();
-    all_back(&stage, &node.ctl(), 1, BACK).await?;
+    all_back(&stage, &node.ctl(), 1).await?;
     let line = line.took(since, "until all were back");
     let execution = stage.done(&case).await?;
     line.ends(&execution);
@@ -295,7 +295,7 @@ async fn row_16_queues_deleted_under_their_consumers() -> Result<()> {
         ctl.run(&["delete_queue", &stage.named(queue)])?;
     }
     let since = Instant::now();
-    all_back(&stage, &ctl, 1, BACK).await?;
+    all_back(&stage, &ctl, 1).await?;
     let line = line.took(since, "until all were back");
     let before = progress.now();
     proxy.resume();

@@ -10,7 +10,7 @@ use autoconnect_testkit::proxy::Proxy;
 use rand::RngExt as _;
 
 use crate::case::{Case, Line, random, seeds};
-use crate::stage::{Stage, until, whole};
+use crate::stage::{Stage, at_most, until, whole};
 
 /// What an old job left where the newest report is.
 const OLD: &[u8] = b"the report of the job before";
@@ -51,7 +51,7 @@ async fn row_3_a_reducer_killed_at_random_moments() -> Result<()> {
                 }
                 slowest = slowest.max(since.elapsed());
                 ensure!(
-                    slowest < Duration::from_secs(5),
+                    slowest < at_most(Duration::from_secs(5)),
                     "resumed after {slowest:?}"
                 );
             }
@@ -117,7 +117,8 @@ async fn row_8_a_reducer_cut_off_and_back() -> Result<()> {
     proxy.freeze();
     let since = Instant::now();
     let noticed = || proxy.given_up(since.into());
-    until("the reducer to notice", Duration::from_secs(21), noticed).await?;
+    let figure = at_most(Duration::from_secs(21));
+    until("the reducer to notice", figure, noticed).await?;
     let line = line.took(since, "until it noticed");
     proxy.resume();
     let execution = stage.done(&case).await?;
