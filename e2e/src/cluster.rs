@@ -98,6 +98,8 @@ impl Cluster {
             .env("AUTOCONNECT_PRODUCER__DATA", "/")
             // as docker-compose.yml does
             .env("MALLOC_ARENA_MAX", "2")
+            .env("MALLOC_MMAP_THRESHOLD_", "65536")
+            .env("MALLOC_TRIM_THRESHOLD_", "131072")
             .env("NO_COLOR", "1");
         if role == "worker" {
             command.env("AUTOCONNECT_WORKER__NAME", name);

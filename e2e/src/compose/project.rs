@@ -14,7 +14,14 @@ use crate::cluster::{folder, program_of};
 use crate::work::Work;
 
 /// The programs that the image holds.
-const PROGRAMS: [&str; 5] = ["producer", "worker", "reducer", "autoconnect", "setup"];
+const PROGRAMS: [&str; 6] = [
+    "producer",
+    "worker",
+    "reducer",
+    "api",
+    "autoconnect",
+    "setup",
+];
 /// How often something is looked at that is waited for.
 const GLANCE: Duration = Duration::from_millis(250);
 /// How long a cluster may take to be there.
@@ -67,7 +74,7 @@ impl Project {
         }
         // any port of this machine that is free
         project
-            .script("scripts/dotenv", &["MANAGEMENT_PORT=0"])
+            .script("scripts/dotenv", &["MANAGEMENT_PORT=0", "API_PORT=0"])
             .await?;
         project.build().await?;
         Ok(project)
@@ -287,6 +294,13 @@ impl Project {
     pub(super) async fn ctl(&self, service: &str, arguments: &[&str]) -> Result<String> {
         let broker = self.container(service).await?;
         docker(&[&["exec", &broker, "rabbitmqctl", "--quiet"], arguments].concat()).await
+    }
+
+    /// How many consumers a queue has.
+    pub(super) async fn consumers(&self, queue: &str) -> Result<usize> {
+        let asked = ["list_consumers", "-p", "autoconnect", "queue_name"];
+        let said = self.ctl("rabbitmq", &asked).await?;
+        Ok(said.lines().filter(|line| line.trim() == queue).count())
     }
 
     /// How many messages each queue holds.
