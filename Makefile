@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := build
 MINUTES ?= 20
-.PHONY: help build test test-compose test-faults soak kill-cost backpressure bench check format lint docs deny data clean
+.PHONY: help build test test-compose test-faults soak kill-cost backpressure bench bench-api bench-upload check format lint docs deny data clean
 .PHONY: up down status logs scale run-analysis client-logs password images-offline
 
 help: ## list these words
@@ -20,7 +20,7 @@ test-compose: ## start the cluster in containers, check what it writes and what 
 
 test-faults: build ## the whole fault suite: containers first, then 20 seeds of the fast part; hours
 	target/release/e2e compose
-	AUTOCONNECT_TEST_SEEDS=20 AUTOCONNECT_TEST_REQUIRE_BROKER=1 scripts/rabbitmq-node with \
+	AUTOCONNECT_TEST_SEEDS=20 AUTOCONNECT_TEST_FIGURES=1 AUTOCONNECT_TEST_REQUIRE_BROKER=1 scripts/rabbitmq-node with \
 		cargo test --locked -p autoconnect-testkit --test faults
 
 soak: build ## jobs back to back for MINUTES=n while workers, reducer and broker are killed at random
@@ -53,7 +53,7 @@ run-analysis: ## have the cluster report on a file: FILE=export.csv
 client-logs: ## what the last run-analysis printed
 	@scripts/cluster client-logs
 
-password: ## where RabbitMQ's pages are, and how to log in
+password: ## where the dashboard and RabbitMQ's pages are, and how to log in
 	@scripts/cluster password
 
 images-offline: ## build the public images from Debian's packages, where no registry answers
@@ -75,6 +75,12 @@ deny: ## check licences, duplicates and, where they can be fetched, advisories
 
 bench: ## compare with Polars, DuckDB and Dask on 10 million rows, all answers checked equal
 	scripts/bench
+
+bench-upload: build ## the memory of an API that takes a file of 1 GB
+	python3 bench/api/upload.py target/release/autoconnect
+
+bench-api: ## compare reads over 2,000 connections with Flask and Redis, in one run
+	scripts/bench-api
 
 data: build ## make the shipped data again
 	target/release/autoconnect generate --rows 10000 --cities 3 --seed 42 data/transactions_autoconnect.csv
