@@ -8,6 +8,7 @@
 //! | `AUTOCONNECT_TEST_AMQPS`, `AUTOCONNECT_TEST_CA` | its URI with TLS, and the file of its certificate authority |
 //! | `AUTOCONNECT_TEST_NODE_VERSION` | `4`: a test's own node is RabbitMQ 4 |
 //! | `AUTOCONNECT_TEST_SEEDS` | how many seeds a test of faults plays |
+//! | `AUTOCONNECT_TEST_FIGURES` | `1`: a test of faults fails where something took longer than the table allows |
 //! | `AUTOCONNECT_TEST_REQUIRE_BROKER` | `1`: a test that finds no node fails, where it would say so and pass |
 
 use std::io::Write;

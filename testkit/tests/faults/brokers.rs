@@ -15,12 +15,10 @@ use crate::stage::{Stage, at_most, until};
 const BACK: Duration = Duration::from_secs(15);
 
 /// Waits until every role of the stage takes from its queue again.
-async fn all_back(stage: &Stage, ctl: &Ctl, workers: u64) -> Result<()> {
-    let back = || {
-        let all = [("q.chunks", workers), ("q.results", 1), ("q.jobs", 1)];
-        let counts = stage.counts(ctl, "consumers").unwrap_or_default();
-        all.iter()
-            .all(|(queue, count)| counts.get(*queue) == Some(count))
+async fn all_back(stage: &Stage, workers: u32) -> Result<()> {
+    let back = async || {
+        let found = stage.consumers(["q.chunks", "q.results", "q.jobs"]).await;
+        found.is_ok_and(|found| found == [workers, 1, 1])
     };
     until("all to be back", at_most(BACK), back).await
 }
@@ -47,7 +45,7 @@ async fn row_5_a_broker_killed_and_stopped_three_times_in_a_job() -> Result<()> 
             node.signal(signal)?;
             node.again()?;
             let since = Instant::now();
-            all_back(&stage, &node.ctl(), 2).await?;
+            all_back(&stage, 2).await?;
             slowest = slowest.max(since.elapsed());
             line = line.saw(signal, "");
         }
@@ -88,7 +86,7 @@ async fn row_5_the_command_sees_its_job_to_the_end() -> Result<()> {
 /// Waits until `autoconnect run` ends well.
 async fn succeeds(mut run: Child) -> Result<()> {
     let mut status = None;
-    let ended = || {
+    let ended = async || {
         status = run.try_wait().ok().flatten();
         status.is_some()
     };
@@ -113,7 +111,7 @@ async fn row_5_the_command_hears_of_an_end_that_it_missed() -> Result<()> {
     let line = Line::of(5, "autoconnect run cut off while its job ends", None);
     let run = stage.run(&case, "out", proxy.uri())?.spawn()?;
     // with nobody to work, the manifest is the last the job hears of
-    let manifest = || {
+    let manifest = async || {
         let Ok(mut jobs) = stage.path("state/jobs").read_dir() else {
             return false;
         };
@@ -127,7 +125,7 @@ async fn row_5_the_command_hears_of_an_end_that_it_missed() -> Result<()> {
     proxy.refuse();
     let _worker = stage.start("worker")?;
     let done = stage.path("state/done");
-    let ended = || {
+    let ended = async || {
         done.read_dir()
             .is_ok_and(|mut ended| ended.next().is_some())
     };
@@ -156,13 +154,13 @@ async fn row_6_a_frozen_broker() -> Result<()> {
     progress.moves().await?;
     node.signal("STOP")?;
     let since = Instant::now();
-    let noticed = || proxy.given_up(since.into());
+    let noticed = async || proxy.given_up(since.into());
     let figure = at_most(Duration::from_secs(21));
     until("everybody to notice", figure, noticed).await?;
     let line = line.took(since, "until everybody noticed");
     node.signal("CONT")?;
     let since = Instant::now();
-    all_back(&stage, &node.ctl(), 1).await?;
+    all_back(&stage, 1).await?;
     let line = line.took(since, "until all were back");
     let execution = stage.done(&case).await?;
     line.ends(&execution);
@@ -295,7 +293,7 @@ async fn row_16_queues_deleted_under_their_consumers() -> Result<()> {
         ctl.run(&["delete_queue", &stage.named(queue)])?;
     }
     let since = Instant::now();
-    all_back(&stage, &ctl, 1).await?;
+    all_back(&stage, 1).await?;
     let line = line.took(since, "until all were back");
     let before = progress.now();
     proxy.resume();

@@ -137,9 +137,9 @@ async fn row_23_a_full_disk_for_the_journal() -> Result<()> {
     reducer.logs("state not written; nothing is acknowledged")?;
     // in the end the broker has all there ever was
     let all = results_of(jobs::registry(), &case.request).await?.len() as u64;
-    let waiting = || {
+    let waiting = async || {
         stage
-            .counts(&ctl, "messages")
+            .messages(&ctl)
             .is_ok_and(|counts| counts.get("q.results") == Some(&all))
     };
     until("all results to wait", Duration::from_secs(60), waiting).await?;

@@ -92,9 +92,9 @@ async fn one_is_lost(test: &str, harm: &str) -> Result<()> {
         "others are missing: {execution:?}"
     );
     ensure!(found == expected, "not the files of one process");
-    let one = || {
+    let one = async || {
         stage
-            .counts(&ctl, "messages")
+            .messages(&ctl)
             .is_ok_and(|counts| counts.get("q.chunks.dead") == Some(&1))
     };
     until("the dead chunk", Duration::from_secs(30), one).await?;

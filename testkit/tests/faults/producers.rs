@@ -125,7 +125,7 @@ async fn row_14_a_slow_worker_and_a_full_queue() -> Result<()> {
     let mut fullest = 0;
     while fullest * largest < cap {
         ensure!(!stage.is_over(&case), "{fullest} chunks in the queue");
-        let counts = stage.counts(&ctl, "messages")?;
+        let counts = stage.messages(&ctl)?;
         fullest = fullest.max(counts["q.chunks"]);
     }
     let window = producer::WINDOW_BYTES as u64;

@@ -116,7 +116,7 @@ async fn row_8_a_reducer_cut_off_and_back() -> Result<()> {
     progress.moves().await?;
     proxy.freeze();
     let since = Instant::now();
-    let noticed = || proxy.given_up(since.into());
+    let noticed = async || proxy.given_up(since.into());
     let figure = at_most(Duration::from_secs(21));
     until("the reducer to notice", figure, noticed).await?;
     let line = line.took(since, "until it noticed");

@@ -15,6 +15,9 @@ use autoconnect_testkit::cluster::End;
 use autoconnect_testkit::jobs::TODAY;
 use autoconnect_testkit::node::{Ctl, OnNode};
 use autoconnect_testkit::program::{self, Running};
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use lapin::{Connection, ConnectionProperties};
 use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -182,7 +185,7 @@ impl Stage {
     /// Waits until the reducer says how a job ended: whoever listens may be cut off when it is told.
     async fn ended(&self, request: &JobRequest) -> Result<End> {
         let tombstone = self.tombstone(request);
-        until("the job's end", LONG, || tombstone.exists()).await?;
+        until("the job's end", LONG, async || tombstone.exists()).await?;
         let Tombstone { status, reason } = serde_json::from_slice(&fs::read(tombstone)?)?;
         Ok(End { status, reason })
     }
@@ -194,10 +197,29 @@ impl Stage {
         case.check(&self.results())
     }
 
-    /// How many messages or consumers each queue of ours has, as `rabbitmqctl list_queues` says; none while the broker
+    /// How many consumers queues of ours have, over a connection of its own.
+    pub(crate) async fn consumers<const N: usize>(&self, queues: [&str; N]) -> Result<[u32; N]> {
+        let look = ConnectionProperties::default();
+        let connection = Connection::connect(self.uri(), look).await?;
+        let channel = connection.create_channel().await?;
+        let there = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let mut found = [0; N];
+        for (count, name) in found.iter_mut().zip(queues) {
+            let name = self.named(name).into();
+            let queue = channel.queue_declare(name, there, FieldTable::default());
+            *count = queue.await?.consumer_count();
+        }
+        connection.close(200, "counted".into()).await?;
+        Ok(found)
+    }
+
+    /// How many messages each queue of ours has, in hands or not, as `rabbitmqctl list_queues` says; none while the broker
     /// has not counted them yet.
-    pub(crate) fn counts(&self, ctl: &Ctl, what: &str) -> Result<BTreeMap<String, u64>> {
-        let listed = ctl.run(&["list_queues", "--quiet", "name", what])?;
+    pub(crate) fn messages(&self, ctl: &Ctl) -> Result<BTreeMap<String, u64>> {
+        let listed = ctl.run(&["list_queues", "--quiet", "name", "messages"])?;
         let lines = listed.lines().filter_map(|line| line.split_once('\t'));
         let prefix = &self.node.options.prefix;
         Ok(lines
@@ -236,10 +258,10 @@ impl Progress {
 pub(crate) async fn until(
     what: &str,
     at_most: Duration,
-    mut so: impl FnMut() -> bool,
+    mut so: impl AsyncFnMut() -> bool,
 ) -> Result<()> {
     let since = Instant::now();
-    while !so() {
+    while !so().await {
         if since.elapsed() > at_most {
             bail!("waited {} s for {what}", at_most.as_secs());
         }
