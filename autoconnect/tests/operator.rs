@@ -290,7 +290,10 @@ async fn a_dead_chunk_is_requeued_while_its_job_still_waits_for_it() -> Result<(
     let said = site.says(&["dead", "requeue", "--job", "ended-1", "--even-if-ended"])?;
     ensure!(said == "requeued 1 dead message\n", "{said}");
     let mut chunks = site.broker.subscribe(Queue::Chunks, 2).await?;
-    for expected in sent {
+    for mut expected in sent {
+        expected
+            .headers
+            .insert("revived".to_owned(), "1".to_owned());
         let alive = next(&mut chunks).await?;
         ensure!(alive.message == expected, "{:?}", alive.message);
         alive.ack();

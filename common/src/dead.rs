@@ -1,7 +1,8 @@
 //! Dead messages: what lies in the dead queues, and how it is sent once more.
 //!
 //! Whoever looks takes every message without a verdict, keeps its headers only, and gives all of them back at the end. A
-//! message that is sent once more leaves its dead queue only after the broker has it where it belongs.
+//! message that is sent once more leaves its dead queue only after the broker has it where it belongs, and the reducer is
+//! told of a chunk before that, so that its job waits for it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use serde::Serialize;
 
 use crate::ask::{self, AskError};
 use crate::broker::{BrokerError, Delivery, Queue, Subscription};
-use crate::message::{Message, Stage, reason, revive};
+use crate::message::{Message, MessageError, Revived, Stage, reason, revive};
 use crate::{Body, Broker};
 
 /// How long the broker may take to hand over a message that waits.
@@ -18,6 +19,7 @@ const NEXT: Duration = Duration::from_secs(10);
 
 /// A dead message, in a line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = DeadMessage))]
 pub struct Line {
     /// Its id: of a chunk, `<job>/<chunk>`.
     pub id: String,
@@ -197,8 +199,12 @@ pub async fn requeue<B: Broker>(
         let left = if open.as_ref().is_some_and(|open| !open.contains(of)) {
             Left::Ended(of.to_owned())
         } else {
-            match revive(message.clone()) {
-                Ok(alive) => {
+            match alive(message) {
+                Ok((word, alive)) => {
+                    // in this order: a job does not end while the reducer waits for a chunk
+                    if let Some(word) = word {
+                        broker.publish(word.to_message()).await?;
+                    }
                     broker.publish(alive).await?;
                     delivery.ack();
                     done.done += 1;
@@ -212,6 +218,11 @@ pub async fn requeue<B: Broker>(
     }
     done.further = look.further();
     Ok(done)
+}
+
+/// What becomes of a dead message: word of it to the reducer, if it needs any, and the message as it was.
+fn alive(dead: &Message) -> Result<(Option<Revived>, Message), MessageError> {
+    Ok((Revived::of(dead)?, revive(dead.clone())?))
 }
 
 /// The jobs that still take results.

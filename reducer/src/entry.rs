@@ -23,6 +23,16 @@ pub(crate) enum Entry<'a> {
         seq: Seq,
         /// Why, in one sentence.
         reason: Cow<'a, str>,
+        /// How often it had been sent once more before.
+        #[serde(default)]
+        revived: u32,
+    },
+    /// A dead chunk that is on its way once more.
+    Revived {
+        /// Its number.
+        seq: Seq,
+        /// For which time, from 1.
+        time: u32,
     },
     /// There can be no report any more.
     Failed {
@@ -86,9 +96,19 @@ impl<'a> From<&'a Outcome> for Entry<'a> {
             Outcome::Cancel(cancel) => Self::Cancelled {
                 reason: Cow::Borrowed(&cancel.reason),
             },
-            Outcome::Dead { seq, reason, .. } => Self::Dead {
+            Outcome::Dead {
+                job: _,
+                seq,
+                reason,
+                revived,
+            } => Self::Dead {
                 seq: *seq,
                 reason: Cow::Borrowed(reason),
+                revived: *revived,
+            },
+            Outcome::Revived(revived) => Self::Revived {
+                seq: revived.seq,
+                time: revived.time,
             },
         }
     }

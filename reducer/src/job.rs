@@ -6,9 +6,9 @@
 //! ```text
 //!            partial                       dead notice
 //!   unseen ----------> merged     unseen ------------> dead ---(a partial after all)---> merged
-//!                        |                               |
-//!     same digests: duplicate                  dead notice: duplicate
-//!     others: the job fails
+//!                        |           ^                   |
+//!     same digests: duplicate        '----(revived)------|
+//!     others: the job fails                    dead notice, of this death or an earlier one: duplicate
 //!     dead notice: duplicate (the chunk was worked, and that counts)
 //! ```
 //!
@@ -49,9 +49,12 @@ pub(crate) enum Absorbed {
 impl PartialEq for Entry<'_> {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Dead { seq, reason }, Self::Dead { seq: s, reason: r }) => {
-                seq == s && reason == r
-            }
+            (
+                Self::Dead { seq, reason, .. },
+                Self::Dead {
+                    seq: s, reason: r, ..
+                },
+            ) => seq == s && reason == r,
             (Self::Failed { reason }, Self::Failed { reason: r }) => reason == r,
             _ => false,
         }
@@ -123,6 +126,8 @@ pub(crate) struct Job {
     tally: Option<Box<dyn Tally>>,
     merged: HashMap<Seq, Merged>,
     dead: BTreeMap<Seq, String>,
+    /// How often each chunk was sent once more after its death.
+    revived: BTreeMap<Seq, u32>,
     pages: BTreeMap<String, BTreeMap<u32, Digest>>,
     manifest: Option<Manifest>,
     without: Option<Without>,
@@ -140,6 +145,8 @@ pub(crate) struct Snapshot {
     tally: Option<Box<RawValue>>,
     merged: Vec<(Seq, Merged)>,
     dead: BTreeMap<Seq, String>,
+    #[serde(default)]
+    revived: BTreeMap<Seq, u32>,
     pages: BTreeMap<String, BTreeMap<u32, Digest>>,
     manifest: Option<Manifest>,
     without: Option<Without>,
@@ -169,6 +176,7 @@ impl Job {
             tally: None,
             merged: HashMap::new(),
             dead: BTreeMap::new(),
+            revived: BTreeMap::new(),
             pages: BTreeMap::new(),
             manifest: None,
             without: None,
@@ -183,7 +191,7 @@ impl Job {
         // of a job without a report only the side files still matter, and the manifest says which there are
         let refused = self.manifest.as_ref().and_then(refusal).is_some();
         let beside = match entry {
-            Entry::Partial(_) | Entry::Dead { .. } => refused,
+            Entry::Partial(_) | Entry::Dead { .. } | Entry::Revived { .. } => refused,
             Entry::Page(page) => refused && !self.expects_page(&page.name, page.page),
             Entry::Manifest(_) | Entry::Failed { .. } | Entry::Cancelled { .. } => false,
         };
@@ -194,7 +202,12 @@ impl Job {
             Entry::Partial(partial) => self.absorb_partial(partial, registry),
             Entry::Manifest(manifest) => self.absorb_manifest(manifest, registry),
             Entry::Page(page) => self.absorb_page(page),
-            Entry::Dead { seq, reason } => self.absorb_dead(*seq, reason),
+            Entry::Dead {
+                seq,
+                reason,
+                revived,
+            } => self.absorb_dead(*seq, reason, *revived),
+            Entry::Revived { seq, time } => self.absorb_revived(*seq, *time),
             Entry::Failed { reason } => {
                 self.without = Some(Without::failed(reason.clone()));
                 Absorbed::News
@@ -251,6 +264,7 @@ impl Job {
                 Absorbed::Harmful(Entry::Dead {
                     seq,
                     reason: Cow::Owned(reason),
+                    revived: self.times_revived(seq),
                 })
             }
             Err(AddError::Overflow(overflow)) => {
@@ -375,8 +389,9 @@ impl Job {
         }
     }
 
-    fn absorb_dead(&mut self, seq: Seq, reason: &str) -> Absorbed {
-        if self.merged.contains_key(&seq) || self.dead.contains_key(&seq) {
+    fn absorb_dead(&mut self, seq: Seq, reason: &str, revived: u32) -> Absorbed {
+        let is_known = self.merged.contains_key(&seq) || self.dead.contains_key(&seq);
+        if is_known || revived < self.times_revived(seq) {
             return Absorbed::Duplicate;
         }
         if self.manifest.as_ref().is_some_and(|m| !has_chunk(m, seq)) {
@@ -384,6 +399,22 @@ impl Job {
         }
         self.dead.insert(seq, reason.to_owned());
         Absorbed::News
+    }
+
+    fn absorb_revived(&mut self, seq: Seq, time: u32) -> Absorbed {
+        if self.merged.contains_key(&seq) || time <= self.times_revived(seq) {
+            return Absorbed::Duplicate;
+        }
+        if self.manifest.as_ref().is_some_and(|m| !has_chunk(m, seq)) {
+            return Absorbed::Refused(format!("chunk {seq} is not in the job's manifest"));
+        }
+        self.dead.remove(&seq);
+        self.revived.insert(seq, time);
+        Absorbed::News
+    }
+
+    fn times_revived(&self, seq: Seq) -> u32 {
+        self.revived.get(&seq).copied().unwrap_or(0)
     }
 
     fn fail(&mut self, reason: String) -> Absorbed {
@@ -500,6 +531,7 @@ impl Job {
     pub(crate) fn is_blank(&self) -> bool {
         self.merged.is_empty()
             && self.dead.is_empty()
+            && self.revived.is_empty()
             && self.pages.is_empty()
             && self.manifest.is_none()
             && self.without.is_none()
@@ -532,6 +564,7 @@ impl Job {
             tally: tally.transpose().map_err(|error| error.to_string())?,
             merged: self.merged.iter().map(|(&s, &m)| (s, m)).collect(),
             dead: self.dead.clone(),
+            revived: self.revived.clone(),
             pages: self.pages.clone(),
             manifest: self.manifest.clone(),
             without: self.without.clone(),
@@ -559,6 +592,7 @@ impl Job {
         job.format = snapshot.format;
         job.merged = snapshot.merged.into_iter().collect();
         job.dead = snapshot.dead;
+        job.revived = snapshot.revived;
         job.pages = snapshot.pages;
         job.manifest = snapshot.manifest;
         job.without = snapshot.without;
@@ -642,5 +676,65 @@ fn check_name(name: &str) -> Result<(), String> {
             "side file {:?}: expected a name of a-z, 0-9, '.', '_' and '-' that is not one of ours",
             name.chars().take(80).collect::<String>()
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEQ: Seq = Seq { part: 0, number: 3 };
+
+    fn dead(revived: u32) -> Entry<'static> {
+        Entry::Dead {
+            seq: SEQ,
+            reason: "boom".into(),
+            revived,
+        }
+    }
+
+    fn revived(time: u32) -> Entry<'static> {
+        Entry::Revived { seq: SEQ, time }
+    }
+
+    /// A job that took `entries` in, and how many of its chunks are accounted for after each.
+    fn after(entries: &[Entry<'_>]) -> (Job, Vec<u64>) {
+        let mut job = Job::new("sales-1".parse().expect("a name"));
+        let registry = Registry::default();
+        let counted = entries.iter().map(|entry| {
+            assert!(!matches!(
+                job.absorb(entry, &registry),
+                Absorbed::Refused(_)
+            ));
+            job.counts().0
+        });
+        let counted = counted.collect();
+        (job, counted)
+    }
+
+    #[test]
+    fn a_dead_chunk_that_is_sent_once_more_is_waited_for_until_it_dies_again() {
+        let story = [dead(0), revived(1), dead(1), revived(2)];
+        let (_, counted) = after(&story);
+        assert_eq!(counted, [1, 0, 1, 0]);
+    }
+
+    #[test]
+    fn word_of_a_chunk_counts_once_in_whatever_order_it_comes() {
+        let (_, counted) = after(&[revived(1), dead(0), dead(0), revived(1)]);
+        assert_eq!(counted, [0, 0, 0, 0]);
+        let (_, counted) = after(&[dead(1), revived(1), dead(0), revived(2), dead(1)]);
+        assert_eq!(counted.last(), Some(&0));
+    }
+
+    #[test]
+    fn a_job_that_is_made_again_from_its_snapshot_waits_for_the_same_chunks() {
+        let (job, _) = after(&[dead(0), revived(1)]);
+        let json = serde_json::to_string(&job.snapshot().expect("made")).expect("JSON");
+        let snapshot = serde_json::from_str(&json).expect("a snapshot");
+        let mut job = Job::restore(job.id, snapshot, &Registry::default()).expect("restored");
+        let registry = Registry::default();
+        assert_eq!(job.absorb(&dead(0), &registry), Absorbed::Duplicate);
+        assert_eq!(job.absorb(&dead(1), &registry), Absorbed::News);
     }
 }

@@ -317,7 +317,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
         let there = job_folder(&self.place.results, id)
             .try_exists()
             .unwrap_or(true);
-        if there || matches!(outcome, Outcome::Cancel(_)) {
+        if there || matches!(outcome, Outcome::Cancel(_) | Outcome::Revived(_)) {
             return false;
         }
         tracing::info!(job_id = %id, "its results were removed: the job begins anew");

@@ -7,6 +7,7 @@
 //! | `manifest` | producer -> reducer | `x.results`, `<kind>.<job>` | JSON of [`Manifest`] |
 //! | `annex` | producer -> reducer | `x.results`, `<kind>.<job>` | a page of a side file |
 //! | `cancel` | anyone -> reducer | `x.results`, `cancel.<job>` | JSON of [`Cancel`] |
+//! | `revived` | anyone -> reducer | `x.results`, `revived.<job>` | none, see [`Revived`] |
 //! | `question` | anyone -> reducer | `x.results`, `question.<token>` | JSON of [`Question`] |
 //! | `chunk`, dead | worker or broker -> reducer and dead queue | `x.dead`, `dead` | as the chunk, with a `reason` |
 //! | `job` | anyone -> producer | `x.jobs`, `<kind>` | JSON of [`JobRequest`] |
@@ -26,6 +27,8 @@ use crate::{Body, JobId, Seq};
 pub const MAX_JSON: usize = 8 << 20;
 /// The longest message id and routing key, in bytes: AMQP's short strings.
 pub const MAX_NAME: usize = 255;
+/// The header that says how often a chunk was dead and sent once more.
+const REVIVED: &str = "revived";
 
 /// Where a message is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,7 +54,7 @@ pub struct Message {
     pub key: String,
     /// Tells it from every other; the same for every copy; at most [`MAX_NAME`] bytes.
     pub id: String,
-    /// `chunk`, `partial`, `manifest`, `annex`, `cancel`, `question`, `job` or `event`.
+    /// `chunk`, `partial`, `manifest`, `annex`, `cancel`, `revived`, `question`, `job` or `event`.
     pub kind: String,
     /// What is said about the body.
     pub headers: BTreeMap<String, String>,
@@ -185,7 +188,16 @@ pub fn reason(message: &Message) -> &str {
         .map_or(NO_REASON, String::as_str)
 }
 
-/// Turns a dead message into what it was before, to be sent once more: the opposite of [`bury`].
+/// How often a chunk was dead and sent once more.
+fn times_revived(message: &Message) -> Result<u32, MessageError> {
+    match message.headers.contains_key(REVIVED) {
+        true => message.header(REVIVED),
+        false => Ok(0),
+    }
+}
+
+/// Turns a dead message into what it was before, to be sent once more: the opposite of [`bury`]. A chunk says from then
+/// on how often that was done.
 ///
 /// # Errors
 /// [`MessageError`] for one whose headers do not say where it belongs.
@@ -197,6 +209,10 @@ pub fn revive(mut message: Message) -> Result<Message, MessageError> {
     };
     let kind: String = message.header("kind")?;
     let last: String = message.header(of)?;
+    if message.kind == "chunk" {
+        let time = times_revived(&message)?.saturating_add(1);
+        message.headers.insert(REVIVED.to_owned(), time.to_string());
+    }
     message.key = format!("{kind}.{last}");
     message.exchange = match message.kind.as_str() {
         "chunk" => Exchange::Chunks,
@@ -434,6 +450,57 @@ impl Cancel {
     }
 }
 
+/// Word that a dead chunk is on its way to the workers once more: it is to be waited for again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revived {
+    /// Its job.
+    pub job: JobId,
+    /// Its number.
+    pub seq: Seq,
+    /// For which time, from 1: so that word of an earlier death, come again, is known as such.
+    pub time: u32,
+}
+
+impl Revived {
+    /// What a dead message that is to be sent once more has the reducer know, if anything; before it is sent.
+    ///
+    /// # Errors
+    /// [`MessageError`] for a chunk that does not say which one it is.
+    pub fn of(dead: &Message) -> Result<Option<Self>, MessageError> {
+        if dead.kind != "chunk" {
+            return Ok(None);
+        }
+        let (job, seq) = (dead.header("job")?, dead.header("seq")?);
+        let time = times_revived(dead)?.saturating_add(1);
+        Ok(Some(Self { job, seq, time }))
+    }
+
+    /// The word as a message to the reducer.
+    pub fn to_message(&self) -> Message {
+        let Self { job, seq, time } = self;
+        Message {
+            exchange: Exchange::Results,
+            key: format!("revived.{job}"),
+            id: format!("{job}/{seq}/revived/{time}"),
+            kind: "revived".to_owned(),
+            headers: headers([
+                ("job", job.to_string()),
+                ("seq", seq.to_string()),
+                (REVIVED, time.to_string()),
+            ]),
+            body: Body::default(),
+        }
+    }
+
+    fn from_message(message: &Message) -> Result<Self, MessageError> {
+        Ok(Self {
+            job: message.header("job")?,
+            seq: message.header("seq")?,
+            time: message.header(REVIVED)?,
+        })
+    }
+}
+
 /// What somebody asks the reducer: how its jobs go. It answers with [`Event::Jobs`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -481,7 +548,11 @@ pub enum Outcome {
         seq: Seq,
         /// Why, in one sentence.
         reason: String,
+        /// How often it had been sent once more before.
+        revived: u32,
     },
+    /// A dead chunk that is on its way once more.
+    Revived(Revived),
 }
 
 impl Outcome {
@@ -495,13 +566,15 @@ impl Outcome {
             "manifest" => message.json().map(Self::Manifest),
             "annex" => Annex::from_message(message).map(Self::Annex),
             "cancel" => Cancel::from_message(message).map(Self::Cancel),
+            "revived" => Revived::from_message(message).map(Self::Revived),
             "chunk" => Ok(Self::Dead {
                 job: message.header("job")?,
                 seq: message.header("seq")?,
                 reason: reason(message).to_owned(),
+                revived: times_revived(message)?,
             }),
             other => Err(message.refuse(format!(
-                "type {:?}, expected partial, manifest, annex, cancel, question or chunk",
+                "type {:?}, expected partial, manifest, annex, cancel, revived, question or chunk",
                 other.chars().take(40).collect::<String>()
             ))),
         }
@@ -515,6 +588,7 @@ impl Outcome {
             Self::Annex(annex) => &annex.job,
             Self::Cancel(cancel) => &cancel.job,
             Self::Dead { job, .. } => job,
+            Self::Revived(revived) => &revived.job,
         }
     }
 }
@@ -770,108 +844,4 @@ impl Event {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn chunk() -> Chunk {
-        Chunk {
-            job: "sales-1".parse().expect("valid"),
-            kind: "sales".to_owned(),
-            schema: 1,
-            seq: Seq::first_part(3),
-            key: "lyon".to_owned(),
-            rows: 2,
-            body: "rows".into(),
-        }
-    }
-
-    #[test]
-    fn what_is_revived_is_what_was_buried() {
-        let alive = chunk().to_message();
-        let dead = bury(alive.clone(), "boom");
-        assert_eq!(reason(&dead), "boom");
-        assert_eq!(revive(dead).expect("revived"), alive);
-
-        let json = serde_json::value::to_raw_value(&1).expect("JSON");
-        let alive = Partial::of(&chunk(), json, Made::default()).to_message();
-        let mut dead = alive.clone();
-        dead.exchange = Exchange::Dead;
-        dead.key = "results".to_owned();
-        assert_eq!(reason(&dead), NO_REASON);
-        assert_eq!(revive(dead).expect("revived"), alive);
-
-        let mut odd = chunk().to_message();
-        odd.headers.remove("kind");
-        let refused = revive(odd).expect_err("nobody knows its kind").to_string();
-        assert_eq!(refused, "message \"sales-1/0.3\": header kind is missing");
-    }
-
-    #[test]
-    fn a_cancellation_and_a_question_are_told_from_results() {
-        let job = chunk().job;
-        let cancel = Cancel {
-            job: job.clone(),
-            reason: "x".repeat(1000),
-        };
-        let told = Told::from_message(&cancel.to_message().expect("JSON"));
-        match told.expect("readable") {
-            Told::Outcome(Outcome::Cancel(found)) => {
-                assert_eq!((found.job, found.reason.len()), (job.clone(), 500));
-            }
-            other => panic!("{other:?}"),
-        }
-        let question = Question {
-            token: "question-1".parse().expect("valid"),
-            job: Some(job.clone()),
-        };
-        let mut message = question.to_message().expect("JSON");
-        match Told::from_message(&message).expect("readable") {
-            Told::Question(found) => assert_eq!(found.job, Some(job)),
-            other => panic!("{other:?}"),
-        }
-        message.body = r#"{"token": "../x", "job": null}"#.into();
-        assert!(Told::from_message(&message).is_err());
-    }
-
-    #[test]
-    fn an_answer_says_the_stage_of_each_job_beside_its_name() {
-        let job = |stage| JobStage {
-            job: chunk().job,
-            stage,
-        };
-        let jobs = vec![
-            job(Stage::Open {
-                done: 1,
-                total: None,
-                rows: 2,
-                idle_ms: 3,
-            }),
-            job(Stage::Ending),
-            job(Stage::Ended {
-                status: Status::Cancelled,
-                reason: None,
-                ended_at: 4,
-            }),
-        ];
-        let event = Event::Jobs {
-            token: "question-1".parse().expect("valid"),
-            jobs: jobs.clone(),
-            more: 0,
-        };
-        let message = event.to_message(1).expect("JSON");
-        assert_eq!(message.key, "job.question-1");
-        let told: serde_json::Value = serde_json::from_slice(&message.body).expect("JSON");
-        assert_eq!(
-            told,
-            serde_json::json!({"event": "jobs", "token": "question-1", "more": 0, "jobs": [
-                {"job": "sales-1", "stage": "open", "done": 1, "total": null, "rows": 2, "idle_ms": 3},
-                {"job": "sales-1", "stage": "ending"},
-                {"job": "sales-1", "stage": "ended", "status": "cancelled", "reason": null, "ended_at": 4},
-            ]})
-        );
-        match Event::from_message(&message).expect("readable") {
-            Event::Jobs { jobs: found, .. } => assert_eq!(found, jobs),
-            other => panic!("{other:?}"),
-        }
-    }
-}
+mod tests;
