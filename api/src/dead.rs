@@ -45,73 +45,18 @@ pub(crate) struct Seen(Mutex<Option<(Instant, Listed)>>);
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
 #[schema(as = Dead)]
 struct Listed {
-    /// Les premiers, avec la raison de chacun.
-    dead: Vec<Message>,
-    /// Combien il y en a au-delà.
+    /// The first of them, with the reason of each.
+    dead: Vec<Line>,
+    /// How many there are beyond.
     beyond: u64,
 }
 
-/// A dead message.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-#[schema(as = DeadMessage)]
-struct Message {
-    /// Its id: of a chunk, `<job>/<chunk>`.
-    id: String,
-    /// The queue it lies in.
-    queue: &'static str,
-    /// `chunk`, `partial`, …
-    r#type: String,
-    /// Its job.
-    job: Option<String>,
-    /// The number of the chunk, `part.number`.
-    chunk: Option<String>,
-    /// The kind of job.
-    kind: Option<String>,
-    /// What its rows have in common.
-    key: Option<String>,
-    /// How many rows it has.
-    rows: Option<u64>,
-    /// The length of its body.
-    bytes: usize,
-    /// Why it is dead.
-    reason: String,
-}
-
-impl From<Line> for Message {
-    fn from(line: Line) -> Self {
-        let Line {
-            id,
-            queue,
-            r#type,
-            job,
-            chunk,
-            kind,
-            key,
-            rows,
-            bytes,
-            reason,
-        } = line;
-        Self {
-            id,
-            queue,
-            r#type,
-            job,
-            chunk,
-            kind,
-            key,
-            rows,
-            bytes,
-            reason,
-        }
-    }
-}
-
 /// What nobody could use, and why.
-#[utoipa::path(get, path = "/api/dead", tag = "activité",
+#[utoipa::path(get, path = "/api/dead", tag = "activity",
     responses(
-        (status = 200, description = "Les premiers messages morts", body = Listed),
-        (status = 400, description = "Un paramètre inconnu", body = Problem),
-        (status = 503, description = "Le courtier de messages ne répond pas", body = Problem),
+        (status = 200, description = "The first dead messages", body = Listed),
+        (status = 400, description = "An unknown parameter", body = Problem),
+        (status = 503, description = "The message broker does not answer", body = Problem),
     ))]
 async fn list(State(app): State<Shared>, _: Params<Nothing>) -> Result<Json<Listed>, Problem> {
     let queues = app.activity.snapshots().borrow().queues;
@@ -128,11 +73,8 @@ async fn list(State(app): State<Shared>, _: Params<Nothing>) -> Result<Json<List
         }
     }
     let looked = tokio::time::timeout(ANSWERS, dead::list(&app.link, MOST)).await;
-    let (lines, beyond) = looked.map_err(|_| away())?.map_err(refused)?;
-    let listed = Listed {
-        dead: lines.into_iter().map(Message::from).collect(),
-        beyond,
-    };
+    let (dead, beyond) = looked.map_err(|_| away())?.map_err(refused)?;
+    let listed = Listed { dead, beyond };
     *seen = Some((Instant::now(), listed.clone()));
     Ok(Json(listed))
 }
@@ -155,7 +97,7 @@ fn refused(error: BrokerError) -> Problem {
 #[schema(as = DeadIds)]
 #[serde(deny_unknown_fields)]
 struct Asked {
-    /// Leurs identifiants.
+    /// Their ids.
     #[schema(min_items = 1, max_items = 400)]
     ids: Vec<String>,
 }
@@ -164,25 +106,25 @@ struct Asked {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Requeued)]
 struct Done {
-    /// Combien sont repartis.
+    /// How many are no longer dead.
     requeued: u64,
-    /// Ceux qui ne sont pas parmi les messages morts.
+    /// Those that are not among the dead messages.
     not_found: Vec<String>,
-    /// Ceux dont le job est terminé\u{a0}: son rapport ne change plus.
+    /// Those whose job has ended: its report does not change.
     ended: Vec<String>,
-    /// Ceux qui ne disent pas d’où ils viennent.
+    /// Those that do not say where they belong.
     refused: Vec<String>,
 }
 
 /// Sends dead messages once more to where they belong.
-#[utoipa::path(post, path = "/api/dead/requeue", tag = "activité",
-    request_body(content = Asked, description = "Les messages à renvoyer"),
+#[utoipa::path(post, path = "/api/dead/requeue", tag = "activity",
+    request_body(content = Asked, description = "The messages to send once more"),
     responses(
-        (status = 200, description = "Ce qu’ils sont devenus", body = Done),
-        (status = 400, description = "Le corps ne peut pas être utilisé", body = Problem),
-        (status = 413, description = "Le corps est trop long", body = Problem),
-        (status = 415, description = "Le corps n’est pas du JSON", body = Problem),
-        (status = 503, description = "Le courtier de messages ou le réducteur ne répond pas", body = Problem),
+        (status = 200, description = "What became of them", body = Done),
+        (status = 400, description = "The body cannot be used", body = Problem),
+        (status = 413, description = "The body is too long", body = Problem),
+        (status = 415, description = "The body is not JSON", body = Problem),
+        (status = 503, description = "The message broker or the reducer does not answer", body = Problem),
     ))]
 async fn requeue(
     State(app): State<Shared>,

@@ -28,14 +28,14 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
 #[openapi(
     info(
         title = "AutoConnect",
-        description = "Ce que fait la grappe, ce qu’ont donné les ventes et les locations. Toute erreur a la même forme, `Problem`.",
+        description = "What the cluster does, and what came of the sales and the rentals. Every error has one shape, `Problem`, in French.",
     ),
-    servers((url = "/", description = "Ce serveur")),
+    servers((url = "/", description = "This server")),
     tags(
-        (name = "lecture", description = "Le dernier rapport"),
-        (name = "analyses", description = "Demander une analyse, la suivre, l’annuler"),
-        (name = "activité", description = "Ce que fait la grappe"),
-        (name = "santé", description = "Pour qui surveille"),
+        (name = "report", description = "The newest report"),
+        (name = "jobs", description = "Ask for a report, follow its job, cancel it"),
+        (name = "activity", description = "What the cluster does"),
+        (name = "health", description = "For whoever watches over it"),
     ),
     // what stands in a generic type is not found by itself
     components(schemas(Marge, Part)),

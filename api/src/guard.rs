@@ -1,9 +1,9 @@
 //! Who may, how much, how long: stands before every route.
 //!
-//! * Without a token only this machine reaches us (see [`Config::load`](crate::Config::load)): a `Host` that is not its own
-//!   is refused, since a page elsewhere may have pointed its own name at us, and so is a write that another site's page
-//!   asked a browser for.
-//! * With a token, every request that changes something must bear it.
+//! * A `Host` that is neither an address nor a name that we know is refused: a page elsewhere may have pointed its own
+//!   name at us, to read what we answer.
+//! * With a token, every request that changes something must bear it. Without one only this machine reaches us (see
+//!   [`Config::load`](crate::Config::load)), and a write that another site's page asked a browser for is refused.
 //! * No request takes longer than [`ORDINARY`], but for an upload, which must only make progress, and a stream of events.
 
 use std::net::IpAddr;
@@ -164,38 +164,38 @@ fn preflight(request: &Request, may_read: Option<&str>) -> Option<Response> {
 fn check(api: &settings::Api, request: &Request) -> Result<(), Problem> {
     let headers = request.headers();
     let writes = !is_read(request.method()) && request.method() != Method::OPTIONS;
-    if let Some(token) = &api.token {
-        return match bearer(headers) {
-            _ if !writes => Ok(()),
-            Some(found) if bool::from(found.as_bytes().ct_eq(token.expose().as_bytes())) => Ok(()),
-            _ => Err(Problem::unauthorized()),
-        };
-    }
     // whoever names no host is no browser
     let host = request.uri().authority().map(Authority::as_str);
     let host = host.or_else(|| text(headers, header::HOST));
-    let is_ours = host.is_none_or(|host| is_of_this_machine(host, api.bind.ip()));
-    if headers
-        .get(header::HOST)
-        .is_some_and(|host| host.to_str().is_err())
-        || !is_ours
+    let is_told = |host: &HeaderValue| host.to_str().is_ok();
+    if !headers.get(header::HOST).is_none_or(is_told)
+        || !host.is_none_or(|host| is_known(host, &api.hosts))
     {
         return Err(Problem::new(
             StatusCode::MISDIRECTED_REQUEST,
             "Hôte inconnu",
-            "l’en-tête Host ne nomme pas cette machine\u{a0}; utilisez localhost, ou configurez un jeton",
+            "l’en-tête Host porte un nom inconnu\u{a0}; utilisez localhost ou une adresse IP, ou configurez api.hosts",
         )
         .about("Host"));
     }
-    if writes && comes_from_elsewhere(headers, host) {
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "Origine refusée",
-            "une page d’un autre site ne peut rien modifier ici",
-        )
-        .about("Origin"));
+    if !writes {
+        return Ok(());
     }
-    Ok(())
+    let Some(token) = &api.token else {
+        if comes_from_elsewhere(headers, host) {
+            return Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "Origine refusée",
+                "une page d’un autre site ne peut rien modifier ici",
+            )
+            .about("Origin"));
+        }
+        return Ok(());
+    };
+    match bearer(headers) {
+        Some(found) if bool::from(found.as_bytes().ct_eq(token.expose().as_bytes())) => Ok(()),
+        _ => Err(Problem::unauthorized()),
+    }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -205,8 +205,8 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         .then_some(token.trim())
 }
 
-/// Whether `host`, with or without a port, is a name of this machine for itself, or the address that we are bound to.
-fn is_of_this_machine(host: &str, bound: IpAddr) -> bool {
+/// Whether `host`, with or without a port, is an address, a name of every machine for itself, or one of `known`.
+fn is_known(host: &str, known: &[String]) -> bool {
     let Ok(authority) = host.parse::<Authority>() else {
         return false;
     };
@@ -215,10 +215,10 @@ fn is_of_this_machine(host: &str, bound: IpAddr) -> bool {
     }
     let host = authority.host().trim_end_matches('.').to_ascii_lowercase();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    match bare.parse::<IpAddr>() {
-        Ok(address) => address.is_loopback() || address == bound,
-        Err(_) => host == "localhost" || host.ends_with(".localhost"),
-    }
+    bare.parse::<IpAddr>().is_ok()
+        || host == "localhost"
+        || host.ends_with(".localhost")
+        || known.contains(&host)
 }
 
 /// Whether a browser says that a page of another site, or of none, sent this.
@@ -288,17 +288,17 @@ pub(crate) fn in_document(mut document: OpenApi) -> OpenApi {
 }
 
 /// The name of the token in the document.
-const TOKEN: &str = "jeton";
+const TOKEN: &str = "token";
 
 const BEFORE_ALL: [(u16, &str); 3] = [
-    (408, "La requête n’est pas arrivée à temps"),
-    (421, "L’en-tête Host ne nomme pas cette machine"),
-    (500, "Une erreur interne, notée dans le journal"),
+    (408, "The request did not arrive in time"),
+    (421, "The `Host` header bears an unknown name"),
+    (500, "An internal error; the log tells more"),
 ];
 
 const BEFORE_WRITES: [(u16, &str); 2] = [
-    (401, "Le jeton configuré manque, ou c’en est un autre"),
-    (403, "La requête vient de la page d’un autre site"),
+    (401, "The configured token is missing, or it is another one"),
+    (403, "The request comes from the page of another site"),
 ];
 
 fn answers(operation: &mut Operation, statuses: &[(u16, &str)]) {

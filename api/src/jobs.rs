@@ -108,12 +108,12 @@ fn known(app: &Shared, id: Named) -> Result<JobView, Problem> {
 }
 
 /// How a job goes.
-#[utoipa::path(get, path = "/api/job/{id}/status", tag = "analyses",
-    params(("id" = String, Path, description = "L’identifiant du job")),
+#[utoipa::path(get, path = "/api/job/{id}/status", tag = "jobs",
+    params(("id" = String, Path, description = "The id of the job")),
     responses(
-        (status = 200, description = "L’état du job", body = JobView),
-        (status = 400, description = "Un paramètre inconnu", body = Problem),
-        (status = 404, description = "Aucun job n’a cet identifiant", body = Problem),
+        (status = 200, description = "How the job goes", body = JobView),
+        (status = 400, description = "An unknown parameter", body = Problem),
+        (status = 404, description = "No job has this id", body = Problem),
     ))]
 async fn status(
     State(app): State<Shared>,
@@ -128,14 +128,14 @@ async fn status(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Asked {
-    /// Les seuls jobs dans cet état.
+    /// Jobs in this state only.
     #[param(inline)]
     status: Option<JobState>,
-    /// Numéro de la page.
+    /// The number of the page.
     #[serde(default)]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 1_000_000_000, default = 1)]
     page: Page,
-    /// Nombre d’entrées par page.
+    /// How many entries a page has.
     #[serde(default)]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 500, default = 50)]
     par_page: PerPage,
@@ -144,21 +144,21 @@ struct Asked {
 /// A page of the jobs that are known.
 #[derive(Debug, Serialize, ToSchema)]
 struct Jobs {
-    /// Les jobs, du plus récent au plus ancien.
+    /// The jobs, the newest first.
     jobs: Vec<JobView>,
-    /// Numéro de la page.
+    /// The number of the page.
     page: u64,
-    /// Nombre d’entrées par page.
+    /// How many entries a page has.
     par_page: u64,
-    /// Nombre de jobs sur toutes les pages.
+    /// How many jobs all pages have.
     total: u64,
 }
 
 /// The jobs that are known, the newest first.
-#[utoipa::path(get, path = "/api/jobs", tag = "analyses", params(Asked),
+#[utoipa::path(get, path = "/api/jobs", tag = "jobs", params(Asked),
     responses(
-        (status = 200, description = "Les jobs, du plus récent au plus ancien", body = Jobs),
-        (status = 400, description = "Un paramètre inconnu, ou hors de ses bornes", body = Problem),
+        (status = 200, description = "The jobs, the newest first", body = Jobs),
+        (status = 400, description = "An unknown parameter, or one out of its bounds", body = Problem),
     ))]
 async fn list(
     State(app): State<Shared>,
@@ -179,14 +179,14 @@ async fn list(
 }
 
 /// Asks for a job to end without a report.
-#[utoipa::path(delete, path = "/api/jobs/{id}", tag = "analyses",
-    params(("id" = String, Path, description = "L’identifiant du job")),
+#[utoipa::path(delete, path = "/api/jobs/{id}", tag = "jobs",
+    params(("id" = String, Path, description = "The id of the job")),
     responses(
-        (status = 202, description = "L’annulation est demandée", body = JobView),
-        (status = 400, description = "Un paramètre inconnu", body = Problem),
-        (status = 404, description = "Aucun job n’a cet identifiant", body = Problem),
-        (status = 409, description = "Le job est déjà terminé", body = Problem),
-        (status = 503, description = "Le courtier de messages ne répond pas", body = Problem),
+        (status = 202, description = "It is asked to end", body = JobView),
+        (status = 400, description = "An unknown parameter", body = Problem),
+        (status = 404, description = "No job has this id", body = Problem),
+        (status = 409, description = "The job has ended already", body = Problem),
+        (status = 503, description = "The message broker does not answer", body = Problem),
     ))]
 async fn cancel(
     State(app): State<Shared>,
@@ -217,14 +217,14 @@ async fn cancel(
 
 /// How a job goes, as it happens, until it ends.
 ///
-/// Événements `progress`, puis `finished` (il y a un rapport) ou `failed`, dont les données sont l’état du job en JSON.
-#[utoipa::path(get, path = "/api/jobs/{id}/events", tag = "analyses",
-    params(("id" = String, Path, description = "L’identifiant du job")),
+/// Events `progress`, then `finished` (there is a report) or `failed`, whose data are the state of the job in JSON.
+#[utoipa::path(get, path = "/api/jobs/{id}/events", tag = "jobs",
+    params(("id" = String, Path, description = "The id of the job")),
     responses(
-        (status = 200, description = "Un flux d’événements", body = String, content_type = "text/event-stream"),
-        (status = 400, description = "Un paramètre inconnu", body = Problem),
-        (status = 404, description = "Aucun job n’a cet identifiant", body = Problem),
-        (status = 503, description = "Trop de flux sont ouverts", body = Problem),
+        (status = 200, description = "A stream of events", body = String, content_type = "text/event-stream"),
+        (status = 400, description = "An unknown parameter", body = Problem),
+        (status = 404, description = "No job has this id", body = Problem),
+        (status = 503, description = "Too many streams are open", body = Problem),
     ))]
 async fn job_events(
     State(app): State<Shared>,
@@ -268,12 +268,12 @@ async fn job_events(
 
 /// What the cluster does, every second.
 ///
-/// Événements `activity`, dont les données sont celles de `GET /api/activity`.
-#[utoipa::path(get, path = "/api/activity/events", tag = "activité",
+/// Events `activity`, whose data are those of `GET /api/activity`.
+#[utoipa::path(get, path = "/api/activity/events", tag = "activity",
     responses(
-        (status = 200, description = "Un flux d’événements", body = String, content_type = "text/event-stream"),
-        (status = 400, description = "Un paramètre inconnu", body = Problem),
-        (status = 503, description = "Trop de flux sont ouverts", body = Problem),
+        (status = 200, description = "A stream of events", body = String, content_type = "text/event-stream"),
+        (status = 400, description = "An unknown parameter", body = Problem),
+        (status = 503, description = "Too many streams are open", body = Problem),
     ))]
 async fn activity_events(
     State(app): State<Shared>,

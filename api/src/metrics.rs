@@ -99,21 +99,21 @@ struct Health {
 }
 
 /// Whether the process lives.
-#[utoipa::path(get, path = "/healthz", tag = "santé",
+#[utoipa::path(get, path = "/healthz", tag = "health",
     responses(
-        (status = 200, description = "Le processus répond", body = Health),
-        (status = 400, description = "Un paramètre inconnu", body = Problem),
+        (status = 200, description = "The process answers", body = Health),
+        (status = 400, description = "An unknown parameter", body = Problem),
     ))]
 async fn health(_: Params<Nothing>) -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
 /// Whether requests can be served: the broker is up, and results can be read.
-#[utoipa::path(get, path = "/readyz", tag = "santé",
+#[utoipa::path(get, path = "/readyz", tag = "health",
     responses(
-        (status = 200, description = "Tout est là", body = Health),
-        (status = 400, description = "Un paramètre inconnu", body = Problem),
-        (status = 503, description = "Le courtier ou le dossier des résultats manque", body = Problem),
+        (status = 200, description = "Everything is there", body = Health),
+        (status = 400, description = "An unknown parameter", body = Problem),
+        (status = 503, description = "The broker or the folder of results is missing", body = Problem),
     ))]
 async fn ready(State(app): State<Shared>, _: Params<Nothing>) -> Result<Json<Health>, Problem> {
     if !app.activity.snapshots().borrow().broker.up {
@@ -127,10 +127,10 @@ async fn ready(State(app): State<Shared>, _: Params<Nothing>) -> Result<Json<Hea
 }
 
 /// Everything that is measured, as Prometheus reads it.
-#[utoipa::path(get, path = "/metrics", tag = "santé",
+#[utoipa::path(get, path = "/metrics", tag = "health",
     responses(
-        (status = 200, description = "Les mesures, en texte", body = String, content_type = "text/plain"),
-        (status = 400, description = "Un paramètre inconnu", body = Problem),
+        (status = 200, description = "The metrics, as text", body = String, content_type = "text/plain"),
+        (status = 400, description = "An unknown parameter", body = Problem),
     ))]
 async fn metrics(State(app): State<Shared>, _: Params<Nothing>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, TEXT)], exposition(&app))

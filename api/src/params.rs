@@ -105,11 +105,11 @@ impl Default for PerPage {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Paging {
-    /// Numéro de la page.
+    /// The number of the page.
     #[serde(default)]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 1_000_000_000, default = 1)]
     pub page: Page,
-    /// Nombre d’entrées par page.
+    /// How many entries a page has.
     #[serde(default)]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 500, default = 50)]
     pub par_page: PerPage,

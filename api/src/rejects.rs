@@ -102,14 +102,14 @@ impl ToSchema for Motif {}
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Asked {
-    /// Un motif ; tous sans ce paramètre.
+    /// A reason; all without it.
     #[param(inline)]
     motif: Option<Motif>,
-    /// Numéro de la page.
+    /// The number of the page.
     #[serde(default)]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 1_000_000_000, default = 1)]
     page: Page,
-    /// Nombre d’entrées par page.
+    /// How many entries a page has.
     #[serde(default)]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 500, default = 50)]
     par_page: PerPage,
@@ -131,9 +131,9 @@ struct Rejets<'r> {
 }
 
 /// The rows that the newest report refused, in the order of the file.
-#[utoipa::path(get, path = "/api/rejets", tag = "lecture", params(Asked),
-    responses((status = 200, description = "Une page de lignes rejetées", body = Rejets<'_>),
-        (status = 503, description = "Les lignes rejetées n’ont pas pu être lues", body = Problem), Otherwise))]
+#[utoipa::path(get, path = "/api/rejets", tag = "report", params(Asked),
+    responses((status = 200, description = "A page of rejected rows", body = Rejets<'_>),
+        (status = 503, description = "The rejected rows could not be read", body = Problem), Otherwise))]
 async fn rejets(Params(asked): Params<Asked>, reader: Reader) -> Result<Response, Problem> {
     let answer = move |edition: &Edition| {
         let Asked {

@@ -95,9 +95,9 @@ pub(crate) fn routes() -> OpenApiRouter<Shared> {
 /// What `POST /api/process` answers.
 #[derive(Debug, Serialize, ToSchema)]
 struct Started {
-    /// Toujours `processing_started`.
+    /// `processing_started`, always.
     status: &'static str,
-    /// L’identifiant du job.
+    /// The id of the job.
     #[schema(value_type = String)]
     job_id: JobId,
 }
@@ -107,7 +107,7 @@ struct Started {
 #[schema(as = FileOfData)]
 #[serde(deny_unknown_fields)]
 struct Asked {
-    /// Le chemin d’un fichier dans le dossier des données, relatif à ce dossier\u{a0}; absent, le fichier par défaut.
+    /// The path of a file in the data folder, relative to it; the usual file where absent.
     #[serde(default)]
     fichier: Option<String>,
 }
@@ -117,7 +117,7 @@ struct Asked {
 #[schema(as = FileForm)]
 #[expect(dead_code, reason = "it describes a form, which is read as it comes")]
 struct Form {
-    /// Le fichier CSV, éventuellement compressé (`.gz`, `.zst`).
+    /// The CSV file, compressed (`.gz`, `.zst`) or not.
     #[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream")]
     fichier: Vec<u8>,
 }
@@ -127,35 +127,35 @@ struct Form {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Named {
-    /// Le nom du fichier, quand il est le corps même de la requête.
+    /// The name of the file, where it is the body itself.
     nom: Option<String>,
 }
 
 /// Asks for a report.
 ///
-/// Sans corps\u{a0}: sur le fichier par défaut. JSON\u{a0}: sur un fichier du dossier des données. Formulaire ou corps brut\u{a0}: sur le
-/// fichier envoyé, écrit sur le disque au fur et à mesure.
-#[utoipa::path(post, path = PROCESS, tag = "analyses",
+/// Without a body: on the usual file. JSON: on a file of the data folder. A form or a raw body: on the file that is sent, which is
+/// written to disk as it comes.
+#[utoipa::path(post, path = PROCESS, tag = "jobs",
     params(
         Named,
-        ("X-Fichier" = Option<String>, Header, description = "Le nom du fichier, quand il est le corps même de la requête\u{a0}; `nom` l’emporte"),
+        ("X-Fichier" = Option<String>, Header, description = "The name of the file, where it is the body itself; `nom` goes first"),
     ),
     request_body(
         content(
             (Asked = "application/json"),
             (Form = "multipart/form-data"),
         ),
-        description = "Rien, le nom d’un fichier, ou un fichier",
+        description = "Nothing, the name of a file, or a file",
     ),
     responses(
-        (status = 202, description = "Le job est demandé", body = Started,
-            headers(("Location" = String, description = "L’adresse de son état"))),
-        (status = 400, description = "Le corps, le nom ou le chemin ne peut pas être utilisé", body = Problem),
-        (status = 404, description = "Le dossier des données n’a pas ce fichier", body = Problem),
-        (status = 413, description = "Le fichier dépasse la taille permise", body = Problem),
-        (status = 415, description = "Le corps n’est ni JSON, ni un formulaire, ni un fichier", body = Problem),
-        (status = 503, description = "Le courtier de messages ne répond pas", body = Problem),
-        (status = 507, description = "Le disque est plein", body = Problem),
+        (status = 202, description = "The job is asked for", body = Started,
+            headers(("Location" = String, description = "Where its state is"))),
+        (status = 400, description = "The body, the name or the path cannot be used", body = Problem),
+        (status = 404, description = "The data folder has no such file", body = Problem),
+        (status = 413, description = "The file is larger than allowed", body = Problem),
+        (status = 415, description = "The body is neither JSON, nor a form, nor a file", body = Problem),
+        (status = 503, description = "The message broker does not answer", body = Problem),
+        (status = 507, description = "The disk is full", body = Problem),
     ))]
 async fn process(
     State(app): State<Shared>,

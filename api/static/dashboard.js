@@ -199,7 +199,8 @@ async function showDead() {
   const table = find("dead-table").content.cloneNode(true);
   const rows = answer.dead.map((one) => {
     const row = find("dead-row").content.cloneNode(true);
-    const words = { job: one.job, chunk: one.chunk ?? one.key, reason: one.reason, rows: one.rows };
+    const job = find(`job-${one.job}`)?.querySelector("bdi").textContent ?? one.job?.slice(0, 8);
+    const words = { job, chunk: one.chunk ?? one.key, reason: one.reason };
     for (const cell of row.querySelectorAll("[data-f]")) cell.textContent = words[cell.dataset.f] ?? "–";
     row.querySelector("button").dataset.requeue = one.id;
     return row;
@@ -290,7 +291,8 @@ const place = find("live");
 if (place?.dataset.stream) follow(place);
 if (find("panel-dead")) {
   place.addEventListener("seen", () => {
-    if (find("panel-dead").dataset.dead !== deadShown) showDead();
+    const { dead } = find("panel-dead").dataset;
+    if (dead !== "" && dead !== deadShown) showDead();
   });
 }
 const form = find("upload");

@@ -97,15 +97,15 @@ pub(crate) fn routes() -> OpenApiRouter<Shared> {
 }
 
 /// The workers that were heard of.
-#[utoipa::path(get, path = "/api/workers", tag = "activité",
-    responses((status = 200, description = "Les workers, par nom", body = Vec<WorkerView>)))]
+#[utoipa::path(get, path = "/api/workers", tag = "activity",
+    responses((status = 200, description = "The workers, by name", body = Vec<WorkerView>)))]
 async fn workers(State(app): State<Shared>) -> Json<Vec<WorkerView>> {
     Json(app.activity.workers())
 }
 
 /// Everything the dashboard shows of the cluster, as of the last second.
-#[utoipa::path(get, path = "/api/activity", tag = "activité",
-    responses((status = 200, description = "L’activité de la grappe", body = Snapshot)))]
+#[utoipa::path(get, path = "/api/activity", tag = "activity",
+    responses((status = 200, description = "What the cluster does", body = Snapshot)))]
 async fn activity(State(app): State<Shared>) -> Json<Snapshot> {
     let snapshot = app.activity.snapshots().borrow().clone();
     Json(Snapshot::clone(&snapshot))

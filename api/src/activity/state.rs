@@ -143,7 +143,9 @@ impl Job {
     }
 
     fn estimate(&mut self) {
-        let part = self.part().clamp(0.0, 0.99);
+        // a better estimate, and a producer that begins again, would take back what was shown
+        let shown = self.view.progress.percentage / 100.0;
+        let part = self.part().max(shown).clamp(0.0, 0.99);
         let progress = &mut self.view.progress;
         progress.percentage = (part * 1000.0).round() / 10.0;
         progress.total_tasks = match self.total {
@@ -502,6 +504,16 @@ mod tests {
         let view = cluster.hear(progress(1, None, 10)).expect("changed");
         assert_eq!(view.progress.percentage, 25.0);
         assert_eq!(view.progress.total_tasks, 4);
+        // its producer was killed and begins again; then the file is longer than it seemed
+        for (rows, read) in [(0, 0), (20, 250)] {
+            let view = cluster.hear(Event::Cut {
+                job: job("a"),
+                rows,
+                read,
+                size: 1000,
+            });
+            assert_eq!(view.expect("changed").progress.percentage, 25.0);
+        }
         let view = cluster.hear(progress(3, Some(4), 30)).expect("changed");
         assert_eq!(view.progress.percentage, 75.0);
         // a reducer that was started again may say less for a moment

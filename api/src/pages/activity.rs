@@ -38,7 +38,7 @@ struct Board {
     spread: String,
     acts: String,
     timed: Vec<Row>,
-    dead: u64,
+    dead: Option<u64>,
 }
 
 /// A number that stands large at the top.
@@ -107,7 +107,7 @@ impl Board {
             spread: spread(&snapshot.workers, lang),
             acts: acts(&timed, lang),
             timed: timed.into_iter().map(|job| Row::new(job, lang)).collect(),
-            dead: snapshot.queues.map_or(0, |queues| queues.dead),
+            dead: snapshot.queues.map(|queues| queues.dead),
         }
     }
 }

@@ -80,7 +80,7 @@ impl Row {
             },
             time: time(job, lang),
             when: words::ago(job.ended_at_ms.unwrap_or(job.asked_at_ms), now, lang),
-            reason: job.reason.clone().unwrap_or_default(),
+            reason: reason(job),
             has_ended,
             has_report: job.status.has_report(),
             acts: acts(job, lang),
@@ -96,6 +96,13 @@ fn short(id: &str) -> String {
         return id.to_owned();
     }
     id.chars().take(8).chain(['…']).collect()
+}
+
+/// Why it ended as it did; that it was cancelled says its state.
+fn reason(job: &JobView) -> String {
+    let reason = job.reason.as_deref().unwrap_or_default();
+    let reason = reason.strip_prefix("cancelled: ").unwrap_or(reason);
+    reason.to_owned()
 }
 
 fn time(job: &JobView, lang: Lang) -> String {

@@ -45,7 +45,7 @@ pub(crate) fn routes() -> OpenApiRouter<Shared> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct OfCity {
-    /// Une ville ; toutes sans ce paramètre.
+    /// A city; all without it.
     ville: Option<String>,
 }
 
@@ -54,9 +54,9 @@ pub(crate) struct OfCity {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct OfCityAndMonth {
-    /// Une ville ; toutes sans ce paramètre.
+    /// A city; all without it.
     ville: Option<String>,
-    /// Un mois, `AAAA-MM` ; tous sans ce paramètre.
+    /// A month, `YYYY-MM`; all without it.
     #[param(example = "2024-03")]
     mois: Option<String>,
 }
@@ -66,9 +66,9 @@ pub(crate) struct OfCityAndMonth {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct AsFormat {
-    /// Une ville ; toutes sans ce paramètre.
+    /// A city; all without it.
     ville: Option<String>,
-    /// `percentage` : en pour cent des transactions de la ville ; en nombre de transactions sans ce paramètre.
+    /// `percentage`: in percent of the city's transactions; the number of transactions without it.
     #[param(inline)]
     format: Option<Format>,
 }
@@ -115,10 +115,13 @@ impl IntoResponses for Otherwise {
         [
             (
                 "304",
-                empty("La réponse est celle que nomme `If-None-Match`"),
+                empty("The answer is the one that `If-None-Match` names"),
             ),
-            ("400", told("Un paramètre inconnu, en double ou mal formé")),
-            ("404", told("Aucun rapport n’est encore disponible")),
+            (
+                "400",
+                told("A parameter that is unknown, given twice or malformed"),
+            ),
+            ("404", told("There is no report yet")),
         ]
         .map(|(status, response)| (status.to_owned(), response.into()))
         .into()
@@ -126,8 +129,8 @@ impl IntoResponses for Otherwise {
 }
 
 /// The cities of the newest report.
-#[utoipa::path(get, path = "/api/villes", tag = "lecture",
-    responses((status = 200, description = "Les villes, triées", body = Villes<'_>), Otherwise))]
+#[utoipa::path(get, path = "/api/villes", tag = "report",
+    responses((status = 200, description = "The cities, sorted", body = Villes<'_>), Otherwise))]
 async fn villes(_: Params<Nothing>, reader: Reader) -> Result<Response, Problem> {
     let make = |report: &Report| {
         json(&Villes {
@@ -138,8 +141,8 @@ async fn villes(_: Params<Nothing>, reader: Reader) -> Result<Response, Problem>
 }
 
 /// CA by city and month, in euros: of sales and rentals together.
-#[utoipa::path(get, path = "/api/ca-mensuel", tag = "lecture", params(OfCityAndMonth),
-    responses((status = 200, description = "Le CA par ville et par mois, en euros",
+#[utoipa::path(get, path = "/api/ca-mensuel", tag = "report", params(OfCityAndMonth),
+    responses((status = 200, description = "CA by city and month, in euros",
         body = BTreeMap<String, BTreeMap<String, f64>>), Otherwise))]
 async fn ca_mensuel(
     Params(asked): Params<OfCityAndMonth>,
@@ -158,8 +161,8 @@ async fn ca_mensuel(
 }
 
 /// Sales and rentals of each city, as numbers or percentages of its transactions.
-#[utoipa::path(get, path = "/api/repartition", tag = "lecture", params(AsFormat),
-    responses((status = 200, description = "Les ventes et les locations par ville",
+#[utoipa::path(get, path = "/api/repartition", tag = "report", params(AsFormat),
+    responses((status = 200, description = "Sales and rentals by city",
         body = Numbers), Otherwise))]
 async fn repartition(Params(asked): Params<AsFormat>, reader: Reader) -> Result<Response, Problem> {
     reader
@@ -178,8 +181,8 @@ async fn repartition(Params(asked): Params<AsFormat>, reader: Reader) -> Result<
 }
 
 /// The five models with most transactions in each city, sales and rentals together, best first.
-#[utoipa::path(get, path = "/api/top-modeles", tag = "lecture", params(OfCity),
-    responses((status = 200, description = "Les cinq premiers modèles par ville, du premier au dernier",
+#[utoipa::path(get, path = "/api/top-modeles", tag = "report", params(OfCity),
+    responses((status = 200, description = "The first five models by city, the best first",
         body = BTreeMap<String, BTreeMap<String, u64>>), Otherwise))]
 async fn top_modeles(Params(asked): Params<OfCity>, reader: Reader) -> Result<Response, Problem> {
     reader
@@ -194,8 +197,8 @@ async fn top_modeles(Params(asked): Params<OfCity>, reader: Reader) -> Result<Re
 
 /// The whole report, byte for byte as `report.json`; or the part of it about a city or a month, where what cannot be told
 /// by city or month stays whole.
-#[utoipa::path(get, path = "/api/report", tag = "lecture", params(OfCityAndMonth),
-    responses((status = 200, description = "Le rapport", body = Report), Otherwise))]
+#[utoipa::path(get, path = "/api/report", tag = "report", params(OfCityAndMonth),
+    responses((status = 200, description = "The report", body = Report), Otherwise))]
 async fn report(
     Params(asked): Params<OfCityAndMonth>,
     reader: Reader,
@@ -213,8 +216,8 @@ async fn report(
 }
 
 /// The cities, ranked by CA.
-#[utoipa::path(get, path = "/api/comparatif", tag = "lecture", params(OfCity),
-    responses((status = 200, description = "Les villes, par rang", body = Vec<Comparatif>), Otherwise))]
+#[utoipa::path(get, path = "/api/comparatif", tag = "report", params(OfCity),
+    responses((status = 200, description = "The cities, by rank", body = Vec<Comparatif>), Otherwise))]
 async fn comparatif(Params(asked): Params<OfCity>, reader: Reader) -> Result<Response, Problem> {
     reader
         .answer(move |edition| {
@@ -227,8 +230,8 @@ async fn comparatif(Params(asked): Params<OfCity>, reader: Reader) -> Result<Res
 }
 
 /// Seasonality of each city and, as `global`, of all together: change from month to month, index of each calendar month.
-#[utoipa::path(get, path = "/api/saisonnalite", tag = "lecture", params(OfCityAndMonth),
-    responses((status = 200, description = "La saisonnalité par ville, et `global`",
+#[utoipa::path(get, path = "/api/saisonnalite", tag = "report", params(OfCityAndMonth),
+    responses((status = 200, description = "Seasonality by city, and `global`",
         body = BTreeMap<String, Saison>), Otherwise))]
 async fn saisonnalite(
     Params(asked): Params<OfCityAndMonth>,
@@ -247,8 +250,8 @@ async fn saisonnalite(
 }
 
 /// The trend of each city and, as `global`, of all together, with a forecast.
-#[utoipa::path(get, path = "/api/tendance", tag = "lecture", params(OfCity),
-    responses((status = 200, description = "La tendance par ville, et `global`",
+#[utoipa::path(get, path = "/api/tendance", tag = "report", params(OfCity),
+    responses((status = 200, description = "The trend by city, and `global`",
         body = BTreeMap<String, Tendance>), Otherwise))]
 async fn tendance(Params(asked): Params<OfCity>, reader: Reader) -> Result<Response, Problem> {
     reader
@@ -264,8 +267,8 @@ async fn tendance(Params(asked): Params<OfCity>, reader: Reader) -> Result<Respo
 }
 
 /// Margins of each city, and whether their rate is assumed.
-#[utoipa::path(get, path = "/api/marge", tag = "lecture", params(OfCity),
-    responses((status = 200, description = "Les marges par ville",
+#[utoipa::path(get, path = "/api/marge", tag = "report", params(OfCity),
+    responses((status = 200, description = "Margins by city",
         body = Margins), Otherwise))]
 async fn marge(Params(asked): Params<OfCity>, reader: Reader) -> Result<Response, Problem> {
     reader
@@ -281,8 +284,8 @@ async fn marge(Params(asked): Params<OfCity>, reader: Reader) -> Result<Response
 }
 
 /// How long cars are rented in each city.
-#[utoipa::path(get, path = "/api/rotation", tag = "lecture", params(OfCity),
-    responses((status = 200, description = "Les durées de location par ville",
+#[utoipa::path(get, path = "/api/rotation", tag = "report", params(OfCity),
+    responses((status = 200, description = "How long cars are rented, by city",
         body = BTreeMap<String, Rotation>), Otherwise))]
 async fn rotation(Params(asked): Params<OfCity>, reader: Reader) -> Result<Response, Problem> {
     reader

@@ -72,6 +72,7 @@ impl Site {
                 data: data.clone(),
                 token: None,
                 max_upload: 64 << 20,
+                hosts: Vec::new(),
                 origin: None,
             },
             results: place.path().join("results"),

@@ -117,6 +117,11 @@ pub const KEYS: &[Key] = &[
         "the most bytes of an upload",
     ),
     Key::new(
+        "api.hosts",
+        "names with commas between them, as in reports.example, reports",
+        "the names, besides localhost and addresses, under which the API may be asked",
+    ),
+    Key::new(
         "api.origin",
         "an origin, as in https://reports.example",
         "whose pages elsewhere may read the API",
@@ -198,9 +203,9 @@ fn kept_in_file(
     Ok(Some(Secret::new(text.trim())))
 }
 
-/// Each address of several.
-fn each(uris: &str) -> impl Iterator<Item = &str> {
-    uris.split(',').map(str::trim)
+/// Each of several, with commas between them.
+fn each(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim)
 }
 
 /// Letters, digits, `.`, `_` and `-`.
@@ -360,6 +365,8 @@ pub struct Api {
     pub token: Option<Secret>,
     /// The most bytes of an upload.
     pub max_upload: u64,
+    /// The names, besides `localhost` and addresses, under which it may be asked; in lower case.
+    pub hosts: Vec<String>,
     /// The origin of pages elsewhere that may read; none where absent.
     pub origin: Option<String>,
 }
@@ -385,6 +392,13 @@ impl Section for Api {
             max_upload: settings
                 .get("api.max_upload")?
                 .map_or(MAX_UPLOAD, |Bytes(bytes)| bytes),
+            hosts: settings
+                .get_where("api.hosts", |hosts: &String| {
+                    each(hosts).all(|host| !host.is_empty() && host.bytes().all(is_plain))
+                })?
+                .map_or_else(Vec::new, |hosts| {
+                    each(&hosts).map(str::to_ascii_lowercase).collect()
+                }),
             origin: settings.get_where("api.origin", |origin: &String| {
                 origin.starts_with("http://") || origin.starts_with("https://")
             })?,

@@ -41,7 +41,8 @@ fn refusal(sources: &Sources) -> String {
         settings.load::<Log>()?;
         settings.load::<Producer>()?;
         settings.load::<Worker>()?;
-        settings.load::<Reducer>().map(|_| ())
+        settings.load::<Reducer>()?;
+        settings.load::<Api>().map(|_| ())
     });
     read.expect_err("refused").to_string()
 }
@@ -148,6 +149,11 @@ fn a_bad_value_is_refused_by_name_source_and_what_was_expected() {
             "AUTOCONNECT_REDUCER__ABANDON_AFTER",
             "1 hour",
             "found \"1 hour\", expected a time from 1 second, as in 90s, 30m or 1h",
+        ),
+        (
+            "AUTOCONNECT_API__HOSTS",
+            "reports.example,",
+            "found \"reports.example,\", expected names with commas between them",
         ),
         (
             "AUTOCONNECT_BROKER__URI_FILE",
