@@ -9,7 +9,10 @@ import base64
 import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
+import urllib.request
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,6 +28,19 @@ SHIPPED = ROOT / "data" / "transactions_autoconnect.csv"
 SCREENSHOTS = ROOT / "target" / "screenshots"
 PATIENCE = 60  # seconds, on a busy machine
 TOKEN = "un-jeton-de-plus-de-seize-signes"
+# remembers every value that the progress of a job had, over the change of pages
+REMEMBER = """
+addEventListener("DOMContentLoaded", () => {
+  const seen = () => {
+    const bar = document.getElementById("progress");
+    if (!bar) return;
+    const all = JSON.parse(sessionStorage.getItem("seen") || "[]");
+    if (all.at(-1) !== bar.value) sessionStorage.setItem("seen", JSON.stringify([...all, bar.value]));
+  };
+  seen();
+  new MutationObserver(seen).observe(document.body, {subtree: true, childList: true, attributes: true});
+});
+"""
 
 
 def program():
@@ -94,6 +110,64 @@ def generate(tmp_path_factory):
     return generate
 
 
+class Cluster:
+    """Every role a program of its own, around a RabbitMQ node of its own; workers come when they are asked for."""
+
+    def __init__(self, folder):
+        self.folder, self.running = folder, []
+        self.node("start", os.getpid())
+        self.uri = self.node("uri").strip()
+        for name in ["data", "data/incoming", "results"]:
+            (folder / name).mkdir()
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            bind = "127.0.0.1:%d" % free.getsockname()[1]
+        self.settings = environment(
+            AUTOCONNECT_API__BIND=bind, AUTOCONNECT_API__DATA="data", AUTOCONNECT_BROKER__URI=self.uri,
+            AUTOCONNECT_PRODUCER__DATA="data", AUTOCONNECT_REDUCER__RESULTS="results", AUTOCONNECT_SALES__CHUNK_ROWS="100",
+        )
+        for role in ["producer", "reducer", "api"]:
+            self.start(role)
+        self.address = f"http://{bind}"
+
+    def node(self, *arguments):
+        command = [str(part) for part in [ROOT / "scripts" / "rabbitmq-node", *arguments]]
+        told = {**os.environ, "AUTOCONNECT_TEST_NODE_DIR": str(self.folder / "node")}
+        return subprocess.run(command, env=told, check=True, stdout=subprocess.PIPE, text=True, timeout=120).stdout
+
+    def kill_broker(self):
+        os.kill(int((self.folder / "node" / "server.pid").read_text()), signal.SIGKILL)
+
+    def start(self, role):
+        with open(self.folder / f"{role}.log", "ab") as log:
+            command = program().with_name(role)
+            self.running.append(subprocess.Popen([command], cwd=self.folder, env=self.settings, stdout=log, stderr=log))
+        return self.running[-1]
+
+    def ask(self, file):
+        """Has the cluster report on a file; the id of the job."""
+        shutil.copy(file, self.folder / "data")
+        body = json.dumps({"fichier": file.name}).encode()
+        request = urllib.request.Request(f"{self.address}/api/process", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return json.load(answer)["job_id"]
+
+    def stop(self):
+        for program in self.running:
+            program.terminate()
+        codes = {program.args[0].name: program.wait(PATIENCE) for program in self.running}
+        self.node("stop")
+        return codes
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield cluster
+    codes = cluster.stop()
+    assert set(codes.values()) == {0}, codes
+
+
 class Browser:
     """Chromium, and what we ask of every page: no error in its console, no request to another host."""
 
@@ -139,6 +213,13 @@ class Browser:
     def path(self):
         address = urlsplit(self.driver.current_url)
         return address.path
+
+    def remembers_progress(self):
+        """From now on every value is kept that the progress of a job has, over the change of pages."""
+        self.do("Page.addScriptToEvaluateOnNewDocument", source=REMEMBER)
+
+    def progress(self):
+        return self.script("return JSON.parse(sessionStorage.getItem('seen') || '[]')")
 
     def shoot(self, name):
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)

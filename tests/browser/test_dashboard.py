@@ -13,19 +13,6 @@ from selenium.webdriver.support.ui import Select
 
 LIGHT = 100_000  # bytes of a first page, all in all
 WIDTHS = (360, 1280, 1920)
-# remembers every value that the progress of a job had, over the change of pages
-REMEMBER = """
-addEventListener("DOMContentLoaded", () => {
-  const seen = () => {
-    const bar = document.getElementById("progress");
-    if (!bar) return;
-    const all = JSON.parse(sessionStorage.getItem("seen") || "[]");
-    if (all.at(-1) !== bar.value) sessionStorage.setItem("seen", JSON.stringify([...all, bar.value]));
-  };
-  seen();
-  new MutationObserver(seen).observe(document.body, {subtree: true, childList: true, attributes: true});
-});
-"""
 
 
 def test_an_empty_server_says_what_to_do(server, browser):
@@ -57,7 +44,7 @@ def test_the_first_page_is_light(server, browser):
 
 def test_a_file_is_brought_watched_and_read(server, browser, generate):
     file = generate("ventes-2024.csv", 400_000)
-    browser.do("Page.addScriptToEvaluateOnNewDocument", source=REMEMBER)
+    browser.remembers_progress()
     browser.driver.get(server.address + "/analyse")
     browser.shoot("analysis")
     browser.find("#file").send_keys(str(file))
@@ -65,7 +52,7 @@ def test_a_file_is_brought_watched_and_read(server, browser, generate):
     browser.until(lambda: browser.path().startswith("/jobs/") or browser.path() == "/resultats", "the page of the job")
     browser.shoot("job")
     browser.until(lambda: browser.path() == "/resultats", "the report")
-    seen = browser.script("return JSON.parse(sessionStorage.getItem('seen'))")
+    seen = browser.progress()
     print("progress:", seen)
     assert seen[-1] == 100
     assert seen == sorted(seen)
