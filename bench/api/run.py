@@ -120,7 +120,7 @@ def theirs(programs, answer):
 
 def load(url, asked):
     """One round of wrk: requests a second, the 99th percentile, errors."""
-    command = ["wrk", "-t", "2", "-c", str(asked.connections), "-d", f"{asked.seconds}s", "--timeout", "30s", "--latency", url]
+    command = ["wrk", "-t", "2", "-c", str(asked.connections), "-d", f"{asked.seconds}s", "--timeout", "5s", "--latency", url]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"bench-api: wrk: {done.stderr or done.stdout}")
