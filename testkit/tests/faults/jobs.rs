@@ -339,7 +339,7 @@ async fn row_21_eight_jobs_at_once_one_abandoned<H: Home<Broker: Clone>>(
             Some(seed),
         );
         let (broker, mischief) = (home.connect().await?, in_any_order(seed, 0));
-        let tasks = Tasks::start(broker, jobs::registry(), mischief, Duration::from_secs(12))?;
+        let tasks = Tasks::start(broker, jobs::registry(), mischief, Duration::from_secs(20))?;
         let mut listening = Vec::new();
         for request in &requests {
             listening.push((request, tasks.listen(&request.job).await?));
