@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use autoconnect_common::kind::REPORT;
 use autoconnect_jobs::sales::Report;
 use autoconnect_jobs::sales::cut::REJETS;
+use autoconnect_jobs::sales::ville;
 use autoconnect_jobs::table::reject::{COLUMNS, Reason};
 use axum::response::Response;
 use csv::{Position, StringRecord};
@@ -105,6 +106,10 @@ struct Asked {
     /// A reason; all without it.
     #[param(inline)]
     motif: Option<Motif>,
+    /// A city: the rows whose line names it.
+    ville: Option<String>,
+    /// A month, `YYYY-MM`: the rows whose line has a date in it.
+    mois: Option<String>,
     /// The number of the page.
     #[serde(default)]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 1_000_000_000, default = 1)]
@@ -138,21 +143,24 @@ async fn rejets(Params(asked): Params<Asked>, reader: Reader) -> Result<Response
     let answer = move |edition: &Edition| {
         let Asked {
             motif,
+            ref ville,
+            ref mois,
             page,
             par_page,
         } = asked;
-        let paging = Paging { page, par_page };
-        let par_motif = &edition.report.qualite.par_motif;
-        let total = match motif {
-            Some(motif) => par_motif.get(motif.0.as_str()).copied().unwrap_or(0),
-            None => edition.report.source.rejetees,
+        let sought = Sought {
+            motif,
+            ville: ville.as_deref().map(ville::key),
+            mois: mois.clone(),
         };
+        let paging = Paging { page, par_page };
+        let (rejets, total) = edition.rejects.page(&edition.report, &sought, paging)?;
         json(&Rejets {
-            rejets: edition.rejects.page(&edition.report, motif, paging)?,
+            rejets,
             page: page.get(),
             par_page: par_page.get(),
             total,
-            par_motif,
+            par_motif: &edition.report.qualite.par_motif,
         })
     };
     reader.answer(answer).await
@@ -167,7 +175,39 @@ pub fn first(edition: &Edition, most: PerPage) -> Result<Vec<Reject>, Problem> {
         page: Page::default(),
         par_page: most,
     };
-    edition.rejects.page(&edition.report, None, paging)
+    let (first, _) = edition
+        .rejects
+        .page(&edition.report, &Sought::default(), paging)?;
+    Ok(first)
+}
+
+/// Which rejects are asked for; all of them by default.
+#[derive(Debug, Default)]
+struct Sought {
+    motif: Option<Motif>,
+    /// The key of a city that the line names.
+    ville: Option<String>,
+    /// The month of a date that the line has.
+    mois: Option<String>,
+}
+
+impl Sought {
+    /// Whether a row of `rejets.csv` is one of them.
+    fn has(&self, row: &StringRecord) -> bool {
+        let cells = || {
+            let line = row.get(4).unwrap_or_default();
+            let cells = line.split([',', ';', '\t', '|']);
+            cells.map(|cell| cell.trim_matches(|c: char| c == '"' || c.is_whitespace()))
+        };
+        let in_month = |cell: &str, mois: &str| {
+            let day = cell.strip_prefix(mois);
+            day.is_some_and(|day| day.starts_with('-'))
+        };
+        self.motif
+            .is_none_or(|motif| row.get(1) == Some(motif.as_str()))
+            && (self.ville.as_ref()).is_none_or(|key| cells().any(|cell| ville::key(cell) == *key))
+            && (self.mois.as_ref()).is_none_or(|mois| cells().any(|cell| in_month(cell, mois)))
+    }
 }
 
 /// The file with all rejects of a report.
@@ -202,17 +242,17 @@ impl Source {
         }
     }
 
-    /// A page. Blocks.
+    /// A page, and how many rejects all pages have. Blocks.
     fn page(
         &self,
         report: &Report,
-        motif: Option<Motif>,
+        sought: &Sought,
         paging: Paging,
-    ) -> Result<Vec<Reject>, Problem> {
+    ) -> Result<(Vec<Reject>, u64), Problem> {
         if report.source.rejetees == 0 {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), 0));
         }
-        let page = self.rejects(report)?.page(motif, paging);
+        let page = self.rejects(report)?.page(sought, paging);
         page.map_err(|error| unreadable(&error))
     }
 
@@ -306,13 +346,16 @@ impl Rejects {
         self.all.count == report.source.rejetees && counts.collect::<BTreeMap<_, _>>() == expected
     }
 
-    fn page(&self, asked: Option<Motif>, paging: Paging) -> io::Result<Vec<Reject>> {
-        let marks = match asked {
+    fn page(&self, sought: &Sought, paging: Paging) -> io::Result<(Vec<Reject>, u64)> {
+        if sought.ville.is_some() || sought.mois.is_some() {
+            return self.page_of_lines(sought, paging);
+        }
+        let marks = match sought.motif {
             None => Some(&self.all),
             Some(motif) => self.by_motif.get(&motif),
         };
         let Some(marks) = marks else {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), 0));
         };
         let start = paging.skipped().min(marks.count);
         let end = (start + paging.par_page.get()).min(marks.count);
@@ -328,7 +371,7 @@ impl Rejects {
                 if !reader.read_record(&mut row)? {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
-                if asked.is_none_or(|asked| row.get(1) == Some(asked.0.as_str())) {
+                if sought.has(&row) {
                     break;
                 }
             }
@@ -336,7 +379,29 @@ impl Rejects {
                 page.push(reject(&row)?);
             }
         }
-        Ok(page)
+        Ok((page, marks.count))
+    }
+
+    /// A page of those whose line says something: where they begin is not remembered, so all are read through.
+    fn page_of_lines(&self, sought: &Sought, paging: Paging) -> io::Result<(Vec<Reject>, u64)> {
+        let Some(first) = self.all.at(0) else {
+            return Ok((Vec::new(), 0));
+        };
+        let start = paging.skipped();
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut position = Position::new();
+        position.set_byte(first);
+        reader.seek(position)?;
+        let (mut row, mut page, mut total) = (StringRecord::new(), Vec::new(), 0);
+        while reader.read_record(&mut row)? {
+            if sought.has(&row) {
+                if (start..start + paging.par_page.get()).contains(&total) {
+                    page.push(reject(&row)?);
+                }
+                total += 1;
+            }
+        }
+        Ok((page, total))
     }
 }
 
@@ -426,7 +491,8 @@ mod tests {
         }
     }
 
-    /// A file of rejects in which every hundredth row has another reason, and what a report says of it.
+    /// A file of rejects in which every hundredth row has another reason and every tenth another line, and what a report says
+    /// of it.
     fn written(folder: &Path, rows: u64) -> Report {
         let mut log = RejectLog::new();
         let mut bytes = Vec::new();
@@ -435,7 +501,10 @@ mod tests {
                 7 => Reason::VilleVide,
                 _ => Reason::PrixInvalide,
             };
-            let text = "a \"quoted\", long\r\nline";
+            let text = match line % 10 {
+                3 => "TX1;2024-02-31;\"LYON\" ;vente",
+                _ => "a \"quoted\", long\r\nline",
+            };
             let row =
                 reject::Reject::new(line, reason, "prix", "=1,\"2\"".to_owned(), text.as_bytes());
             log.push("ventes.csv", &row);
@@ -466,14 +535,23 @@ mod tests {
         let rejects = Rejects::read(&folder.path().join(REJETS)).expect("read");
         assert!(rejects.are_of(&report));
         assert!(rejects.all.stride > 1 && rejects.all.places.len() <= MARKS);
-        let ville_vide = Some(Motif(Reason::VilleVide));
+        let of = |reason, ville: Option<&str>, mois: Option<&str>| Sought {
+            motif: reason,
+            ville: ville.map(ville::key),
+            mois: mois.map(str::to_owned),
+        };
+        let of_reason = |reason| of(Some(Motif(reason)), None, None);
+        let every = |most: u64, which: u64| (0..rows).filter(move |line| line % most == which);
+        let prix = Some(Motif(Reason::PrixInvalide));
         for (asked, all) in [
-            (None, (0..rows).collect::<Vec<_>>()),
-            (
-                ville_vide,
-                (0..rows).filter(|line| line % 100 == 7).collect(),
-            ),
-            (Some(Motif(Reason::IdVide)), Vec::new()),
+            (Sought::default(), (0..rows).collect::<Vec<_>>()),
+            (of_reason(Reason::VilleVide), every(100, 7).collect()),
+            (of_reason(Reason::IdVide), Vec::new()),
+            (of(None, Some("lyon"), None), every(10, 3).collect()),
+            (of(prix, None, Some("2024-02")), every(10, 3).collect()),
+            (of(None, Some("Lyon"), Some("2024-03")), Vec::new()),
+            (of(None, Some("Lyo"), None), Vec::new()),
+            (of(None, None, Some("2024-0")), Vec::new()),
         ] {
             for (page, par_page) in [
                 (1, 50),
@@ -487,7 +565,8 @@ mod tests {
                 (1_000_000_000, 500),
             ] {
                 let paging = paging(page, par_page);
-                let found = rejects.page(asked, paging).expect("read");
+                let (found, total) = rejects.page(&asked, paging).expect("read");
+                assert_eq!(total, all.len() as u64, "{asked:?}");
                 let found: Vec<u64> = found.iter().map(|reject| reject.ligne).collect();
                 assert_eq!(
                     found,
@@ -496,7 +575,9 @@ mod tests {
                 );
             }
         }
-        let first = &rejects.page(ville_vide, paging(1, 1)).expect("read")[0];
+        let ville_vide = of_reason(Reason::VilleVide);
+        let (page, _) = rejects.page(&ville_vide, paging(1, 1)).expect("read");
+        let first = &page[0];
         assert_eq!((first.ligne, first.valeur.as_str()), (7, "'=1,\"2\""));
         assert_eq!(first.extrait, "a \"quoted\", long");
         assert_eq!(first.fichier, "ventes.csv");
@@ -511,14 +592,15 @@ mod tests {
         std::fs::write(own.join(REPORT), "{}").expect("written");
         std::fs::hard_link(own.join(REPORT), results.join(REPORT)).expect("linked");
         written(results, 31);
-        let page = source(results)
-            .page(&report, None, paging(1, 500))
+        let all = Sought::default();
+        let (page, _) = source(results)
+            .page(&report, &all, paging(1, 500))
             .expect("a page");
         assert_eq!(page.len(), 30);
         let source = source(results);
         std::fs::remove_dir_all(own).expect("removed");
         let lost = source
-            .page(&report, None, paging(1, 500))
+            .page(&report, &all, paging(1, 500))
             .expect_err("lost");
         assert!(
             serde_json::to_string(&lost)
@@ -526,7 +608,7 @@ mod tests {
                 .contains("Introuvable")
         );
         written(results, 30);
-        let page = source.page(&report, None, paging(1, 500)).expect("a page");
+        let (page, _) = source.page(&report, &all, paging(1, 500)).expect("a page");
         assert_eq!(page.len(), 30);
     }
 
@@ -534,7 +616,8 @@ mod tests {
     fn a_report_without_rejects_needs_no_file() {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join(REPORT), "{}").expect("written");
-        let page = source(folder.path()).page(&Report::default(), None, Paging::default());
-        assert_eq!(page, Ok(Vec::new()));
+        let page =
+            source(folder.path()).page(&Report::default(), &Sought::default(), Paging::default());
+        assert_eq!(page, Ok((Vec::new(), 0)));
     }
 }

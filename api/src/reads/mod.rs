@@ -216,9 +216,14 @@ async fn report(
 }
 
 /// The cities, ranked by CA.
-#[utoipa::path(get, path = "/api/comparatif", tag = "report", params(OfCity),
+///
+/// As in `/api/report` with the same parameters: the report tells this of the whole period only, and it stays so with a `mois`.
+#[utoipa::path(get, path = "/api/comparatif", tag = "report", params(OfCityAndMonth),
     responses((status = 200, description = "The cities, by rank", body = Vec<Comparatif>), Otherwise))]
-async fn comparatif(Params(asked): Params<OfCity>, reader: Reader) -> Result<Response, Problem> {
+async fn comparatif(
+    Params(asked): Params<OfCityAndMonth>,
+    reader: Reader,
+) -> Result<Response, Problem> {
     reader
         .answer(move |edition| {
             json(&answers::comparatif(
@@ -250,10 +255,15 @@ async fn saisonnalite(
 }
 
 /// The trend of each city and, as `global`, of all together, with a forecast.
-#[utoipa::path(get, path = "/api/tendance", tag = "report", params(OfCity),
+///
+/// As in `/api/report` with the same parameters: the report tells this of the whole period only, and it stays so with a `mois`.
+#[utoipa::path(get, path = "/api/tendance", tag = "report", params(OfCityAndMonth),
     responses((status = 200, description = "The trend by city, and `global`",
         body = BTreeMap<String, Tendance>), Otherwise))]
-async fn tendance(Params(asked): Params<OfCity>, reader: Reader) -> Result<Response, Problem> {
+async fn tendance(
+    Params(asked): Params<OfCityAndMonth>,
+    reader: Reader,
+) -> Result<Response, Problem> {
     reader
         .answer(move |edition| {
             let report = &edition.report;
@@ -267,10 +277,12 @@ async fn tendance(Params(asked): Params<OfCity>, reader: Reader) -> Result<Respo
 }
 
 /// Margins of each city, and whether their rate is assumed.
-#[utoipa::path(get, path = "/api/marge", tag = "report", params(OfCity),
+///
+/// As in `/api/report` with the same parameters: the report tells this of the whole period only, and it stays so with a `mois`.
+#[utoipa::path(get, path = "/api/marge", tag = "report", params(OfCityAndMonth),
     responses((status = 200, description = "Margins by city",
         body = Margins), Otherwise))]
-async fn marge(Params(asked): Params<OfCity>, reader: Reader) -> Result<Response, Problem> {
+async fn marge(Params(asked): Params<OfCityAndMonth>, reader: Reader) -> Result<Response, Problem> {
     reader
         .answer(move |edition| {
             let report = &edition.report;
@@ -284,10 +296,15 @@ async fn marge(Params(asked): Params<OfCity>, reader: Reader) -> Result<Response
 }
 
 /// How long cars are rented in each city.
-#[utoipa::path(get, path = "/api/rotation", tag = "report", params(OfCity),
+///
+/// As in `/api/report` with the same parameters: the report tells this of the whole period only, and it stays so with a `mois`.
+#[utoipa::path(get, path = "/api/rotation", tag = "report", params(OfCityAndMonth),
     responses((status = 200, description = "How long cars are rented, by city",
         body = BTreeMap<String, Rotation>), Otherwise))]
-async fn rotation(Params(asked): Params<OfCity>, reader: Reader) -> Result<Response, Problem> {
+async fn rotation(
+    Params(asked): Params<OfCityAndMonth>,
+    reader: Reader,
+) -> Result<Response, Problem> {
     reader
         .answer(move |edition| {
             let report = &edition.report;
