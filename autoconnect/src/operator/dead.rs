@@ -308,7 +308,18 @@ mod tests {
         assert_eq!((done.done, done.left.len()), (1, 0));
         let mut chunks = broker.subscribe(Queue::Chunks, 1).await.expect("open");
         let alive = chunks.next().await.expect("a chunk");
-        assert_eq!(alive.message, chunk(0));
+        let mut expected = chunk(0);
+        let revived = ("revived".to_owned(), "1".to_owned());
+        expected.headers.extend([revived]);
+        assert_eq!(alive.message, expected);
+        // what the reducer heard first: of its death, then that it is to be waited for
+        let mut told = broker.subscribe(Queue::Results, 2).await.expect("open");
+        let first = told.next().await.expect("word of its death");
+        let second = told.next().await.expect("word of its revival");
+        assert_eq!(
+            (first.message.kind.as_str(), second.message.kind.as_str()),
+            ("chunk", "revived")
+        );
         assert_eq!(broker.waiting(Queue::DeadChunks).await.expect("open"), 0);
     }
 
