@@ -190,15 +190,14 @@ async fn dead_chunks_are_listed_shown_dropped_and_given_back() -> Result<()> {
         site.waits(Queue::DeadChunks, 3).await?;
         site.waits(Queue::DeadResults, 1).await?;
         let told = site.tells(&["dead", "list", "--json"])?;
-        ensure!(
-            told[1]
-                == json!({
-                    "id": "a-1/0.1", "queue": "q.chunks.dead", "type": "chunk", "job": "a-1", "chunk": "0.1",
-                    "kind": "sales", "key": "lyon", "rows": 3, "bytes": 13, "reason": "boom \u{1b}[2J",
-                }),
-            "{told}"
-        );
-        ensure!(told.as_array().is_some_and(|dead| dead.len() == 4));
+        let told = told.as_array().context("a list")?;
+        // what was given back may stand elsewhere
+        let expected = json!({
+            "id": "a-1/0.1", "queue": "q.chunks.dead", "type": "chunk", "job": "a-1", "chunk": "0.1",
+            "kind": "sales", "key": "lyon", "rows": 3, "bytes": 13, "reason": "boom \u{1b}[2J",
+        });
+        ensure!(told.contains(&expected), "{told:?}");
+        ensure!(told.len() == 4, "{told:?}");
         ensure!(told[3]["type"] == "partial" && told[3]["queue"] == "q.results.dead");
     }
     site.waits(Queue::DeadChunks, 3).await?;
