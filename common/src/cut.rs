@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
-use crate::{JobId, Seq, Shutdown};
+use crate::{JobId, Seq, Shutdown, machine};
 
 /// One thing `cut` made.
 #[derive(Debug)]
@@ -79,6 +79,8 @@ pub struct Outlet {
     progress: Arc<Progress>,
     shutdown: Shutdown,
     threads: usize,
+    /// Whether the cut shares its thread with whoever takes the items.
+    one_thread: bool,
 }
 
 impl Outlet {
@@ -91,7 +93,13 @@ impl Outlet {
         progress: Arc<Progress>,
         shutdown: Shutdown,
     ) -> (Self, mpsc::Receiver<Item>) {
-        let (items, outcome) = mpsc::channel(capacity.max(1));
+        let one_thread = machine::is_simulated();
+        let capacity = if one_thread {
+            Semaphore::MAX_PERMITS
+        } else {
+            capacity.max(1)
+        };
+        let (items, outcome) = mpsc::channel(capacity);
         (
             Self {
                 job,
@@ -99,6 +107,7 @@ impl Outlet {
                 progress,
                 shutdown,
                 threads: threads.max(1),
+                one_thread,
             },
             outcome,
         )
@@ -110,9 +119,13 @@ impl Outlet {
     /// [`CutError::Cancelled`] once nobody takes items any more or the process is told to stop.
     pub fn put(&self, item: Item) -> Result<(), CutError> {
         self.check()?;
-        self.items
-            .blocking_send(item)
-            .map_err(|_| CutError::Cancelled)
+        let put = if self.one_thread {
+            // nobody could make room meanwhile, so there is always room
+            self.items.try_send(item).is_ok()
+        } else {
+            self.items.blocking_send(item).is_ok()
+        };
+        put.then_some(()).ok_or(CutError::Cancelled)
     }
 
     /// Returns an error once the process is told to stop; a long loop without items asks now and then.

@@ -15,6 +15,7 @@
 //! * [`ask`]: questions to the reducer. [`dead`]: messages that nobody could use.
 //! * [`faults`]: points at which a test kills a role.
 //! * [`files`]: files that appear whole or not at all.
+//! * [`machine`]: the time of day, threads that block, randomness; a simulation plays it.
 //! * [`program`]: signals, the last error, exit codes.
 //! * [`settings`]: defaults, files, environment and flags, in that order.
 //! * [`telemetry`]: where logs go.
@@ -30,6 +31,7 @@ pub mod files;
 mod health;
 pub mod job;
 pub mod kind;
+pub mod machine;
 pub mod message;
 pub mod program;
 pub mod settings;

@@ -12,7 +12,7 @@ pub mod confine;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use autoconnect_common::broker::{BrokerError, Queue, Subscription, Window};
 use autoconnect_common::chunk::MAX_BODY;
@@ -24,10 +24,11 @@ use autoconnect_common::message::{
 use autoconnect_common::program::{self, Failure};
 use autoconnect_common::settings::{self, Settings};
 use autoconnect_common::{
-    Broker, Chunk, CutError, Digest, Fate, JobId, JobKind, Outlet, Registry, Shutdown,
+    Broker, Chunk, CutError, Digest, Fate, JobId, JobKind, Outlet, Registry, Shutdown, machine,
 };
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// The most messages on their way to the broker.
 pub const WINDOW_MESSAGES: usize = 16;
@@ -166,6 +167,7 @@ pub async fn run_job<B: Broker>(
 ) -> Result<Manifest, ProducerError> {
     let mut job = Job::new(registry, request)?;
     tokio::select! {
+        biased;
         manifest = job.run(broker, registry, threads, progress, shutdown) => manifest,
         () = shutdown.cancelled() => Err(CutError::Cancelled.into()),
     }
@@ -234,7 +236,7 @@ impl<'r> Job<'r> {
         let cut = {
             let registry = Arc::clone(registry);
             let (kind, request) = (self.kind, request.request.clone());
-            tokio::task::spawn_blocking(move || {
+            machine::block(move || {
                 registry
                     .get(kind)
                     .map(|kind| kind.cut(&request, &outlet))
@@ -242,6 +244,7 @@ impl<'r> Job<'r> {
             })
         };
         tokio::select! {
+            biased;
             published = self.publish_all(broker, items) => published?,
             never = tell_progress(broker, &request.job, &told) => match never {},
         }
@@ -448,6 +451,7 @@ pub async fn play(
             let first = broker.publish(written(request.to_message())?);
             // the broker may be away
             tokio::select! {
+                biased;
                 sent = first => sent?,
                 () = shutdown.cancelled() => {}
             }
@@ -475,6 +479,7 @@ pub async fn run<B: Broker>(
 ) -> Result<Summary, ProducerError> {
     let mut summary = Summary::default();
     let mut requests = tokio::select! {
+        biased;
         requests = broker.subscribe(Queue::Jobs, 1) => requests?,
         () = shutdown.cancelled() => return Ok(summary),
     };
@@ -527,6 +532,7 @@ async fn serve<B: Broker>(
     let request = JobRequest::from_message(message).map_err(Served::Unreadable)?;
     tracing::info!(job_id = %request.job, kind = name(&request.kind), "cutting a job");
     let mut events = tokio::select! {
+        biased;
         events = broker.subscribe(Queue::Events(request.job.clone()), EVENTS) => events?,
         () = shutdown.cancelled() => return Err(CutError::Cancelled.into()),
     };
@@ -564,7 +570,7 @@ async fn cut_inside<B: Broker>(
 ) -> Result<Manifest, ProducerError> {
     if let Some(data) = config.data.clone() {
         let inputs = known(registry, &request.kind)?.inputs(&request.request)?;
-        tokio::task::spawn_blocking(move || confine::check(&inputs, &data))
+        machine::block(move || confine::check(&inputs, &data))
             .await
             .unwrap_or(Err(CutError::Cancelled))?;
     }

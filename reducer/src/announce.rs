@@ -5,11 +5,11 @@
 //! is away for hours costs no memory.
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use autoconnect_common::kind::REPORT;
 use autoconnect_common::message::{Event, MAX_JSON, Message, Status};
-use autoconnect_common::{Broker, JobId};
+use autoconnect_common::{Broker, JobId, machine};
 use tokio::sync::mpsc;
 
 use crate::ending::job_folder;
@@ -44,7 +44,7 @@ pub(crate) struct Announcements {
 pub(crate) fn announcer(results: &Path) -> (Announcer, Announcements) {
     let (news, news_out) = mpsc::channel(WAITING);
     let (ends, ends_out) = mpsc::unbounded_channel();
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let since = machine::now().duration_since(UNIX_EPOCH);
     let announcements = Announcements {
         news: news_out,
         ends: ends_out,

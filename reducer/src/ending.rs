@@ -17,11 +17,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use autoconnect_common::kind::{Laps, REPORT, ReportFile};
 use autoconnect_common::message::Status;
-use autoconnect_common::{JobId, files};
+use autoconnect_common::{JobId, files, machine};
+use tokio::time::Instant;
 
 use crate::execution::{Acts, Chunks, EXECUTION, Execution, ms};
 use crate::faults::{Faults, Point};
@@ -246,12 +247,16 @@ fn write_together(folder: &Path, files: &[Written], faults: &Faults) -> Result<(
             }
         }
     };
-    std::thread::scope(|threads| {
-        for _ in 1..files.len().min(FLUSHING) {
-            threads.spawn(write_on);
-        }
+    if machine::is_simulated() {
         write_on();
-    });
+    } else {
+        std::thread::scope(|threads| {
+            for _ in 1..files.len().min(FLUSHING) {
+                threads.spawn(write_on);
+            }
+            write_on();
+        });
+    }
     let trouble = trouble
         .into_inner()
         .unwrap_or_else(|poisoned| poisoned.into_inner());

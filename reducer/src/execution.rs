@@ -12,12 +12,13 @@
 //! | `workers` | name -> `chunks`, `rows`, `ms`, `redeliveries` |
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use autoconnect_common::kind::Lap;
 use autoconnect_common::message::Status;
-use autoconnect_common::{JobId, Seq};
+use autoconnect_common::{JobId, Seq, machine};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::entry::PartialEntry;
 
@@ -59,7 +60,7 @@ impl Default for Figures {
             duplicates: 0,
             merge: Duration::ZERO,
             workers: BTreeMap::new(),
-            first_news: SystemTime::now(),
+            first_news: machine::now(),
         }
     }
 }
@@ -132,7 +133,9 @@ impl Execution {
     ) -> serde_json::Result<Vec<u8>> {
         self.acts_ms.publish = ms(publishing.elapsed());
         // a clock set back must not make a time negative
-        self.acts_ms.elapsed = ms(first_news.elapsed().unwrap_or_default());
+        self.acts_ms.elapsed = ms(machine::now()
+            .duration_since(first_news)
+            .unwrap_or_default());
         let mut bytes = serde_json::to_vec_pretty(self)?;
         bytes.push(b'\n');
         Ok(bytes)

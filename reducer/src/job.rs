@@ -15,15 +15,16 @@
 //! Whatever says that there is to be no report (an inconsistency, a cancellation) is the last thing a job takes in.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use autoconnect_common::kind::{AddError, Kind, REPORT, Tally};
 use autoconnect_common::message::{Manifest, Status};
 use autoconnect_common::{Digest, JobId, Registry, Seq};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use crate::entry::{Entry, PageEntry, PartialEntry};
 use crate::execution::{EXECUTION, Figures};
@@ -124,7 +125,7 @@ pub(crate) struct Job {
     id: JobId,
     format: Option<Format>,
     tally: Option<Box<dyn Tally>>,
-    merged: HashMap<Seq, Merged>,
+    merged: BTreeMap<Seq, Merged>,
     dead: BTreeMap<Seq, String>,
     /// How often each chunk was sent once more after its death.
     revived: BTreeMap<Seq, u32>,
@@ -174,7 +175,7 @@ impl Job {
             id,
             format: None,
             tally: None,
-            merged: HashMap::new(),
+            merged: BTreeMap::new(),
             dead: BTreeMap::new(),
             revived: BTreeMap::new(),
             pages: BTreeMap::new(),

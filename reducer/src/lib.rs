@@ -241,6 +241,7 @@ pub async fn run<B: Broker>(
     let reducing = async {
         let reducer = Reducer::start(broker, registry, config, announcer).await?;
         let results = tokio::select! {
+            biased;
             results = broker.subscribe(Queue::Results, prefetch) => results?,
             () = shutdown.cancelled() => return Ok(Summary::default()),
         };
@@ -248,6 +249,7 @@ pub async fn run<B: Broker>(
     };
     let mut announcing = std::pin::pin!(announcements.publish(broker));
     let summary = tokio::select! {
+        biased;
         reduced = reducing => reduced?,
         // it lives as long as the announcer, which the reducer holds
         () = &mut announcing => return Err(Error::Internal("announcements ended".to_owned())),

@@ -1,17 +1,18 @@
 //! The reducer's loop: takes results, merges them, makes them durable, acknowledges them, ends jobs.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use autoconnect_common::broker::{Delivery, Subscription};
 use autoconnect_common::message::{
     Event, Exchange, JobStage, Message, Outcome, Question, Stage, Status, Told,
 };
-use autoconnect_common::{Broker, JobId, Registry, Shutdown};
+use autoconnect_common::{Broker, JobId, Registry, Shutdown, machine};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::announce::{self, Announcer};
 use crate::ending::{Ending, PAGES, Place, job_folder, kept};
@@ -85,17 +86,17 @@ pub(crate) struct Reducer<'r, B> {
     /// Absent while a thread commits, and always in a volatile reducer.
     store: Option<Store>,
     volatile_pages: VolatilePages,
-    jobs: HashMap<JobId, Phase>,
+    jobs: BTreeMap<JobId, Phase>,
     ended: BTreeMap<JobId, Tombstone>,
     /// Jobs without a report of which something came late: whoever still makes it is to hear of their end.
-    pointless: HashSet<JobId>,
+    pointless: BTreeSet<JobId>,
     /// Deliveries whose outcome is not durable yet.
     unsettled: Vec<Delivery>,
     commit_at: Option<Instant>,
     /// Commits that failed in a row; nothing is taken meanwhile.
     failed_commits: u32,
     /// Jobs that may be at their end, once everything is committed.
-    ripe: HashSet<JobId>,
+    ripe: BTreeSet<JobId>,
     burials: FuturesUnordered<BoxFuture<'r, Delivery>>,
     endings: JoinSet<Attempt>,
     summary: Summary,
@@ -130,13 +131,13 @@ impl<'r, B: Broker> Reducer<'r, B> {
             announcer,
             store,
             volatile_pages: VolatilePages::default(),
-            jobs: HashMap::new(),
+            jobs: BTreeMap::new(),
             ended: BTreeMap::new(),
-            pointless: HashSet::new(),
+            pointless: BTreeSet::new(),
             unsettled: Vec::new(),
             commit_at: None,
             failed_commits: 0,
-            ripe: HashSet::new(),
+            ripe: BTreeSet::new(),
             burials: FuturesUnordered::new(),
             endings: JoinSet::new(),
             summary: Summary::default(),
@@ -397,7 +398,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
     async fn commit(&mut self) -> Result<(), Error> {
         self.commit_at = None;
         if let Some(mut store) = self.store.take_if(|store| store.is_dirty()) {
-            let (store, committed) = tokio::task::spawn_blocking(move || {
+            let (store, committed) = machine::block(move || {
                 let committed = store.commit();
                 (store, committed)
             })
@@ -448,7 +449,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 continue;
             };
             let name = id.clone();
-            let (store, replaced) = tokio::task::spawn_blocking(move || {
+            let (store, replaced) = machine::block(move || {
                 let replaced = store.replace_journal(&name, snapshot);
                 (store, replaced)
             })
@@ -488,7 +489,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
         let stored = self.store.as_ref().map(|store| store.job_folder(id));
         let volatile = kept(self.volatile_pages.take(id));
         let job = id.clone();
-        self.endings.spawn_blocking(move || {
+        machine::block_in(&mut self.endings, move || {
             let concluded = match stored {
                 Some(folder) => Ending::conclude(
                     ended,
@@ -537,7 +538,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
         self.announce(&job);
         self.config.faults.at(Point::Announced)?;
         if let Some(mut store) = self.store.take() {
-            let forgotten = tokio::task::spawn_blocking(move || {
+            let forgotten = machine::block(move || {
                 store.forget(&job);
                 store
             });
@@ -614,7 +615,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
                         continue;
                     };
                     let (job, place) = (id.clone(), self.place.clone());
-                    self.endings.spawn_blocking(move || Attempt {
+                    machine::block_in(&mut self.endings, move || Attempt {
                         job,
                         number,
                         result: publish(*ending, &place),
@@ -662,7 +663,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// Waits until that time; forever where there is none.
 async fn until(at: Option<Instant>) {
     match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
+        Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
 }

@@ -9,14 +9,14 @@
 //!                                   long as its results are there
 //! ```
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use autoconnect_common::message::Status;
-use autoconnect_common::{Digest, JobId, Registry, files};
+use autoconnect_common::{Digest, JobId, Registry, files, machine};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +46,7 @@ pub(crate) struct Tombstone {
 impl Tombstone {
     /// A tombstone of now.
     pub(crate) fn new(job: JobId, status: Status, reason: Option<String>) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = machine::now().duration_since(UNIX_EPOCH);
         Self {
             job,
             status,
@@ -75,7 +75,7 @@ fn tombstone_path(state: &Path, job: &JobId) -> PathBuf {
 pub(crate) struct Store {
     folder: PathBuf,
     _lock: File,
-    journals: HashMap<JobId, Numbered>,
+    journals: BTreeMap<JobId, Numbered>,
     dirty: BTreeSet<JobId>,
     /// Jobs whose tombstones are to go.
     reopened: BTreeSet<JobId>,
@@ -122,7 +122,7 @@ impl Store {
         let mut store = Self {
             folder: folder.to_owned(),
             _lock: lock,
-            journals: HashMap::new(),
+            journals: BTreeMap::new(),
             dirty: BTreeSet::new(),
             reopened: BTreeSet::new(),
             pages: Vec::new(),

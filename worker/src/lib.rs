@@ -15,17 +15,18 @@ mod pulse;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use autoconnect_common::broker::{BrokerError, Delivery, Queue, Subscription};
 use autoconnect_common::message::{self, MAX_JSON, Made, Message, Partial};
 use autoconnect_common::program::{self, Failure};
 use autoconnect_common::settings::{self, Settings};
-use autoconnect_common::{Broker, Chunk, Registry, Shutdown};
+use autoconnect_common::{Broker, Chunk, Registry, Shutdown, machine};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::task::{JoinError, JoinHandle};
+use tokio::time::Instant;
 
 use faults::{Faults, Killed, Point};
 use pulse::Pulse;
@@ -117,6 +118,7 @@ pub async fn run<B: Broker>(
 ) -> Result<Summary, WorkerError> {
     let pulse = Pulse::default();
     tokio::select! {
+        biased;
         worked = run_with(&pulse, broker, registry, config, shutdown) => worked,
         never = pulse.tell(broker, &config.name) => match never {},
     }
@@ -130,6 +132,7 @@ async fn run_with<B: Broker>(
     shutdown: &Shutdown,
 ) -> Result<Summary, WorkerError> {
     let mut sources = tokio::select! {
+        biased;
         sources = Sources::open(broker, config.prefetch) => Some(sources?),
         () = shutdown.cancelled() => None,
     };
@@ -190,10 +193,12 @@ impl Sources {
     }
 
     async fn next(&mut self) -> Option<Delivery> {
+        // what is rare comes first: a stream of chunks must not keep it waiting
         tokio::select! {
-            delivery = self.chunks.next() => delivery,
-            delivery = self.unrouted.next() => delivery,
+            biased;
             delivery = self.quarantine.next() => delivery,
+            delivery = self.unrouted.next() => delivery,
+            delivery = self.chunks.next() => delivery,
         }
     }
 }
@@ -249,7 +254,7 @@ impl<B: Broker> Worker<'_, B> {
     fn compute(&mut self, delivery: Delivery) {
         self.pulse.begin(&delivery);
         let (registry, name) = (Arc::clone(self.registry), Arc::clone(&self.name));
-        self.computing = Some(tokio::task::spawn_blocking(move || {
+        self.computing = Some(machine::block(move || {
             let start = Instant::now();
             let outcome = work(&registry, &name, &delivery)
                 .map_or_else(Outcome::Buried, |(partial, rows)| {

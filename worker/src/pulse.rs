@@ -2,12 +2,13 @@
 
 use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use autoconnect_common::broker::Delivery;
 use autoconnect_common::message::{Current, Event, Heartbeat};
-use autoconnect_common::{Broker, JobId, Seq, settings};
+use autoconnect_common::{Broker, JobId, Seq, machine, settings};
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
+use tokio::time::Instant;
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(1);
@@ -61,13 +62,13 @@ impl Pulse {
     /// Tells how the worker `name` is, for as long as it is asked. While the broker is away nothing is told.
     pub(crate) async fn tell<B: Broker>(&self, broker: &B, name: &str) -> Infallible {
         let host = settings::host();
-        let mut machine = System::new();
+        let mut system = System::new();
         // one that lives for less is not worth a word
-        let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + EVERY, EVERY);
+        let mut tick = tokio::time::interval_at(Instant::now() + EVERY, EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         for stamp in 0.. {
             tick.tick().await;
-            let event = Event::Worker(self.heartbeat(name, &host, &mut machine, stamp == 0));
+            let event = Event::Worker(self.heartbeat(name, &host, &mut system, stamp == 0));
             // what is wrong with the broker is said by whoever publishes the partials
             if let Ok(message) = event.to_message(stamp) {
                 let _lost = broker.publish(message).await;
@@ -76,12 +77,15 @@ impl Pulse {
         std::future::pending().await
     }
 
-    fn heartbeat(&self, name: &str, host: &str, machine: &mut System, first: bool) -> Heartbeat {
+    fn heartbeat(&self, name: &str, host: &str, system: &mut System, first: bool) -> Heartbeat {
         let pid = std::process::id();
         let own = Pid::from_u32(pid);
         let what = ProcessRefreshKind::nothing().with_cpu().with_memory();
-        machine.refresh_processes_specifics(ProcessesToUpdate::Some(&[own]), false, what);
-        let process = machine.process(own);
+        // in a simulation the process is the simulator's
+        if !machine::is_simulated() {
+            system.refresh_processes_specifics(ProcessesToUpdate::Some(&[own]), false, what);
+        }
+        let process = system.process(own);
         let beats = self.beats();
         Heartbeat {
             worker: name.to_owned(),
