@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use autoconnect_common::broker::{Broker, BrokerError, Queue, Subscription};
 use autoconnect_common::kind::{ConcludeError, Kind, REPORT};
 use autoconnect_common::message::Message;
-use autoconnect_common::{Body, JobId, files};
+use autoconnect_common::{Body, JobId, disk};
 
 use crate::summary::Finished;
 
@@ -97,10 +97,12 @@ impl<B> Spool<B> {
         out: &Path,
         finished: &Finished,
     ) -> Result<(), SpoolError> {
+        let disk = disk::real();
         let own = out.join("jobs").join(finished.job.as_str());
         let mut written: Vec<String> = Vec::new();
         let mut put = |path: &str, bytes: &[u8]| {
-            files::write_whole(&own.join(path), bytes).map_err(failed(&own.join(path)))?;
+            disk.write_whole(&own.join(path), bytes)
+                .map_err(failed(&own.join(path)))?;
             written.push(path.to_owned());
             Ok::<(), SpoolError>(())
         };
@@ -122,14 +124,15 @@ impl<B> Spool<B> {
             written.push(name.clone());
         }
         if let Some(report) = report {
-            files::write_whole(&own.join(REPORT), report.as_bytes())
+            disk.write_whole(&own.join(REPORT), report.as_bytes())
                 .map_err(failed(&own.join(REPORT)))?;
             written.push(REPORT.to_owned());
         }
         for path in &written {
-            files::link_whole(&own.join(path), &out.join(path)).map_err(failed(&out.join(path)))?;
+            disk.link_whole(&own.join(path), &out.join(path))
+                .map_err(failed(&out.join(path)))?;
         }
-        files::sync_folder(out).map_err(failed(out))?;
+        disk.sync_folder(out).map_err(failed(out))?;
         match (finished.status.has_report(), report) {
             (true, None) => Err(SpoolError::TooLarge(finished.job.clone())),
             _ => Ok(()),

@@ -14,7 +14,7 @@
 //! * [`broker`]: [`Broker`], the transport: embedded in this process, or RabbitMQ.
 //! * [`ask`]: questions to the reducer. [`dead`]: messages that nobody could use.
 //! * [`faults`]: points at which a test kills a role.
-//! * [`files`]: files that appear whole or not at all.
+//! * [`disk`]: [`Disk`](disk::Disk), what a role does on files, and which of it survives a power cut.
 //! * [`machine`]: the time of day, threads that block, randomness; a simulation plays it.
 //! * [`program`]: signals, the last error, exit codes.
 //! * [`settings`]: defaults, files, environment and flags, in that order.
@@ -26,8 +26,8 @@ pub mod broker;
 pub mod chunk;
 pub mod cut;
 pub mod dead;
+pub mod disk;
 pub mod faults;
-pub mod files;
 mod health;
 pub mod job;
 pub mod kind;

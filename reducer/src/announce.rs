@@ -5,8 +5,10 @@
 //! is away for hours costs no memory.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use autoconnect_common::disk::Disk;
 use autoconnect_common::kind::REPORT;
 use autoconnect_common::message::{Event, MAX_JSON, Message, Status};
 use autoconnect_common::{Broker, JobId, machine};
@@ -36,18 +38,20 @@ pub(crate) struct Announcer {
 pub(crate) struct Announcements {
     news: mpsc::Receiver<Event>,
     ends: mpsc::UnboundedReceiver<End>,
+    disk: Arc<dyn Disk>,
     results: PathBuf,
     stamp: u64,
 }
 
 /// An announcer, and what publishes its announcements for the reports below `results`.
-pub(crate) fn announcer(results: &Path) -> (Announcer, Announcements) {
+pub(crate) fn announcer(disk: &Arc<dyn Disk>, results: &Path) -> (Announcer, Announcements) {
     let (news, news_out) = mpsc::channel(WAITING);
     let (ends, ends_out) = mpsc::unbounded_channel();
     let since = machine::now().duration_since(UNIX_EPOCH);
     let announcements = Announcements {
         news: news_out,
         ends: ends_out,
+        disk: Arc::clone(disk),
         results: results.to_owned(),
         // a reducer that was started again must not use the stamps of the one before
         stamp: since.map_or(0, |since| since.as_secs() << 24),
@@ -96,7 +100,11 @@ impl Announcements {
 
     async fn finished(&self, end: End) -> Event {
         let folder = job_folder(&self.results, &end.job);
-        let read = async |name: &str| tokio::fs::read_to_string(folder.join(name)).await.ok();
+        let read = async |name: &str| {
+            let (disk, path) = (Arc::clone(&self.disk), folder.join(name));
+            let read = machine::block(move || disk.read(&path)).await;
+            String::from_utf8(read.ok()?.ok()?).ok()
+        };
         let report = match end.status {
             status if status.has_report() => read(REPORT).await,
             _ => None,

@@ -11,17 +11,17 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
+use autoconnect_common::disk::Disk;
 use autoconnect_common::kind::{Laps, REPORT, ReportFile};
 use autoconnect_common::message::Status;
-use autoconnect_common::{JobId, files, machine};
+use autoconnect_common::{JobId, machine};
 use tokio::time::Instant;
 
 use crate::execution::{Acts, Chunks, EXECUTION, Execution, ms};
@@ -37,6 +37,7 @@ const FLUSHING: usize = 8;
 /// Where a job's end is written.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
+    pub(crate) disk: Arc<dyn Disk>,
     pub(crate) results: PathBuf,
     pub(crate) state: Option<PathBuf>,
     pub(crate) faults: Faults,
@@ -153,28 +154,32 @@ impl Ending {
     pub(crate) fn publish(&mut self, place: &Place) -> Result<(), Trouble> {
         let start = Instant::now();
         let own = job_folder(&place.results, &self.job);
-        write_together(&own, &self.files, &place.faults)?;
+        write_together(place, &own, &self.files)?;
         let doing = || format!("write {}", own.join(EXECUTION).display());
         let execution = self
             .execution
             .render(start, self.first_news)
             .map_err(io::Error::from)
             .doing(doing)?;
-        files::write_whole(&own.join(EXECUTION), &execution).doing(doing)?;
-        flush(&folders_of(&own, self.paths()))?;
+        place
+            .disk
+            .write_whole(&own.join(EXECUTION), &execution)
+            .doing(doing)?;
+        flush(place, &folders_of(&own, self.paths()))?;
         if let Some(report) = &self.report {
             let path = own.join(REPORT);
-            files::write_whole(&path, report).doing(|| format!("write {}", path.display()))?;
+            let written = place.disk.write_whole(&path, report);
+            written.doing(|| format!("write {}", path.display()))?;
         }
-        flush([own.clone(), place.results.join("jobs")].iter())?;
+        flush(place, [own.clone(), place.results.join("jobs")].iter())?;
         place.faults.at(Point::ReportWritten)?;
         if self.newest {
             self.link(&own, place)?;
         }
         // pages that a volatile reducer had no memory for
-        let _ = fs::remove_dir_all(own.join(PAGES));
+        let _ = place.disk.remove(&own.join(PAGES));
         if let Some(state) = &place.state {
-            self.tombstone().write(state)?;
+            self.tombstone().write(&*place.disk, state)?;
         }
         Ok(place.faults.at(Point::TombstoneWritten)?)
     }
@@ -193,17 +198,18 @@ impl Ending {
     fn link(&self, own: &Path, place: &Place) -> Result<(), Trouble> {
         let link = |path: &str| {
             let new = place.results.join(path);
-            files::link_whole(&own.join(path), &new).doing(|| format!("replace {}", new.display()))
+            let linked = place.disk.link_whole(&own.join(path), &new);
+            linked.doing(|| format!("replace {}", new.display()))
         };
         for path in self.paths() {
             link(path)?;
             place.faults.at(Point::FileLinked)?;
         }
         if self.report.is_some() {
-            flush(&folders_of(&place.results, self.paths()))?;
+            flush(place, &folders_of(&place.results, self.paths()))?;
             link(REPORT)?;
         }
-        flush([place.results.clone()].iter())?;
+        flush(place, [place.results.clone()].iter())?;
         Ok(place.faults.at(Point::ReportLinked)?)
     }
 }
@@ -228,16 +234,16 @@ fn report(
 }
 
 /// Writes files below `folder`, several at a time: flushing them is waiting, not work.
-fn write_together(folder: &Path, files: &[Written], faults: &Faults) -> Result<(), Trouble> {
+fn write_together(place: &Place, folder: &Path, files: &[Written]) -> Result<(), Trouble> {
     let next = AtomicUsize::new(0);
     let trouble = Mutex::new(None);
     let write_on = || {
         while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
             let path = folder.join(&file.path);
             let written = file
-                .write(&path)
+                .write(&*place.disk, &path)
                 .doing(|| format!("write {}", path.display()))
-                .and_then(|()| Ok(faults.at(Point::FileWritten)?));
+                .and_then(|()| Ok(place.faults.at(Point::FileWritten)?));
             if let Err(found) = written {
                 next.store(files.len(), Ordering::Relaxed);
                 let mut first = trouble
@@ -264,28 +270,15 @@ fn write_together(folder: &Path, files: &[Written], faults: &Faults) -> Result<(
 }
 
 impl Written {
-    fn write(&self, path: &Path) -> io::Result<()> {
+    fn write(&self, disk: &dyn Disk, path: &Path) -> io::Result<()> {
         match &self.content {
-            Content::Bytes(bytes) => files::write_whole(path, bytes),
-            Content::Pages(pages) => join_pages(path, pages),
+            Content::Bytes(bytes) => disk.write_whole(path, bytes),
+            // a side file is never held in memory
+            Content::Pages(pages) => disk.write_with(path, |file| {
+                pages.iter().try_for_each(|page| page.copy_to(disk, file))
+            }),
         }
     }
-}
-
-/// Writes a side file from its pages, as [`files::write_whole`] does, without holding it in memory.
-fn join_pages(path: &Path, pages: &[Page]) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".tmp");
-    let mut file = BufWriter::new(File::create(&unfinished)?);
-    for page in pages {
-        page.copy_to(&mut file)?;
-    }
-    file.flush()?;
-    file.get_ref().sync_data()?;
-    fs::rename(&unfinished, path)
 }
 
 /// The folders below `root` that hold `paths`.
@@ -295,9 +288,10 @@ fn folders_of<'p>(root: &Path, paths: impl Iterator<Item = &'p str>) -> BTreeSet
         .collect()
 }
 
-fn flush<'p>(folders: impl IntoIterator<Item = &'p PathBuf>) -> Result<(), Trouble> {
+fn flush<'p>(place: &Place, folders: impl IntoIterator<Item = &'p PathBuf>) -> Result<(), Trouble> {
     folders.into_iter().try_for_each(|folder| {
-        files::sync_folder(folder).doing(|| format!("flush the folder {}", folder.display()))
+        let flushed = place.disk.sync_folder(folder);
+        flushed.doing(|| format!("flush the folder {}", folder.display()))
     })
 }
 

@@ -10,11 +10,12 @@
 //! Records are gathered in memory and become durable together ([`Journal::flush`]). A flush that fails leaves the file
 //! as it was as far as a reader can tell, and can be tried again: nothing that was gathered is lost.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use autoconnect_common::{Digest, files};
+use autoconnect_common::Digest;
+use autoconnect_common::disk::{Disk, Write};
 
 use crate::faults::{Faults, Point};
 use crate::trouble::{Doing, Trouble};
@@ -25,8 +26,9 @@ const FRAME: usize = 12;
 /// A journal that is being written.
 #[derive(Debug)]
 pub(crate) struct Journal {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
-    file: Option<File>,
+    file: Option<Box<dyn Write>>,
     /// Bytes of the file that are known to be on disk.
     durable: u64,
     gathered: Vec<u8>,
@@ -34,8 +36,9 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// The journal at `path`, of which `durable` bytes are good (0 for one that does not exist yet).
-    pub(crate) fn new(path: PathBuf, durable: u64) -> Self {
+    pub(crate) fn new(disk: Arc<dyn Disk>, path: PathBuf, durable: u64) -> Self {
         Self {
+            disk,
             path,
             file: None,
             durable,
@@ -87,24 +90,21 @@ impl Journal {
         file.set_len(self.durable).doing(doing)?;
         file.write_all(&self.gathered).doing(doing)?;
         faults.at(Point::JournalWritten)?;
-        file.sync_data().doing(doing)?;
+        file.sync().doing(doing)?;
         self.durable += self.gathered.len() as u64;
         self.gathered.clear();
         self.file = Some(file);
         Ok(())
     }
 
-    fn open(&mut self) -> io::Result<File> {
-        let mut file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&self.path)?;
+    fn open(&mut self) -> io::Result<Box<dyn Write>> {
+        let mut file = self.disk.append(&self.path)?;
         if self.durable == 0 {
             file.set_len(0)?;
             file.write_all(HEADER)?;
-            file.sync_data()?;
+            file.sync()?;
             if let Some(folder) = self.path.parent() {
-                files::sync_folder(folder)?;
+                self.disk.sync_folder(folder)?;
             }
             self.durable = HEADER.len() as u64;
         }
@@ -134,9 +134,9 @@ impl Replay {
     ///
     /// # Errors
     /// What the system said.
-    pub(crate) fn read(path: &Path) -> io::Result<Self> {
+    pub(crate) fn read(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
         let mut replay = Self {
-            bytes: fs::read(path)?,
+            bytes: disk.read(path)?,
             good: 0,
         };
         let good = replay
@@ -149,9 +149,9 @@ impl Replay {
         let torn = replay.bytes.len() as u64 - replay.good;
         if torn > 0 {
             tracing::warn!(journal = %path.display(), bytes = torn, "torn tail cut off");
-            let file = OpenOptions::new().write(true).open(path)?;
+            let mut file = disk.append(path)?;
             file.set_len(replay.good)?;
-            file.sync_all()?;
+            file.sync()?;
         }
         Ok(replay)
     }
@@ -177,11 +177,13 @@ impl Replay {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use autoconnect_common::disk;
     use proptest::prelude::*;
+    use std::fs::{self, OpenOptions};
 
     fn written(folder: &Path, payloads: &[Vec<u8>]) -> PathBuf {
         let path = folder.join("journal");
-        let mut journal = Journal::new(path.clone(), 0);
+        let mut journal = Journal::new(disk::real(), path.clone(), 0);
         for payload in payloads {
             journal
                 .append(|bytes| {
@@ -195,7 +197,7 @@ mod tests {
     }
 
     fn read(path: &Path) -> Vec<Vec<u8>> {
-        let replay = Replay::read(path).expect("readable");
+        let replay = Replay::read(&*disk::real(), path).expect("readable");
         replay.payloads().map(|(p, _)| p.to_vec()).collect()
     }
 
@@ -216,8 +218,8 @@ mod tests {
                 let mut kept = read(&path);
                 prop_assert!(payloads.starts_with(&kept));
 
-                let good = Replay::read(&path).expect("readable").good;
-                let mut journal = Journal::new(path.clone(), good);
+                let good = Replay::read(&*disk::real(), &path).expect("readable").good;
+                let mut journal = Journal::new(disk::real(), path.clone(), good);
                 journal.append(|b| { b.extend_from_slice(b"more"); Ok(()) }).expect("appended");
                 journal.flush(&Faults::default()).expect("flushed");
                 kept.push(b"more".to_vec());

@@ -66,9 +66,11 @@ mod trouble;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use autoconnect_common::broker::{BrokerError, Queue};
+use autoconnect_common::disk::{self, Disk};
 use autoconnect_common::program::{self, Failure};
 use autoconnect_common::settings::{self, Settings};
 use autoconnect_common::{Broker, Fate, Registry, Shutdown};
@@ -96,6 +98,8 @@ pub struct Config {
     pub retry: Duration,
     /// Bytes of a job's journal after which a snapshot replaces it; absent, 16 MiB.
     pub snapshot_after: Option<u64>,
+    /// The disk that both folders are on.
+    pub disk: Arc<dyn Disk>,
     /// For tests: where to be killed.
     pub faults: Faults,
 }
@@ -110,6 +114,7 @@ impl Config {
             prefetch: 256,
             retry: Duration::from_secs(1),
             snapshot_after: None,
+            disk: disk::real(),
             faults: Faults::default(),
         }
     }
@@ -236,7 +241,7 @@ pub async fn run<B: Broker>(
     config: Config,
     shutdown: Shutdown,
 ) -> Result<Summary, Error> {
-    let (announcer, announcements) = announce::announcer(&config.results);
+    let (announcer, announcements) = announce::announcer(&config.disk, &config.results);
     let prefetch = config.prefetch;
     let reducing = async {
         let reducer = Reducer::start(broker, registry, config, announcer).await?;

@@ -1,11 +1,11 @@
 //! Where the pages of side files wait until their job ends.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use autoconnect_common::JobId;
+use autoconnect_common::disk::Disk;
 use bytes::Bytes;
 
 /// Bytes of pages that a volatile reducer keeps in memory; the rest goes to files.
@@ -22,10 +22,10 @@ pub(crate) enum Page {
 
 impl Page {
     /// Writes the page to `out`, without holding all of a file in memory.
-    pub(crate) fn copy_to(&self, out: &mut impl Write) -> io::Result<()> {
+    pub(crate) fn copy_to(&self, disk: &dyn Disk, out: &mut impl Write) -> io::Result<()> {
         match self {
             Self::Memory(bytes) => out.write_all(bytes),
-            Self::File(path) => io::copy(&mut File::open(path)?, out).map(drop),
+            Self::File(path) => io::copy(&mut disk.open(path)?, out).map(drop),
         }
     }
 }
@@ -49,6 +49,7 @@ impl VolatilePages {
     /// What the system said.
     pub(crate) fn keep(
         &mut self,
+        disk: &dyn Disk,
         job: &JobId,
         name: &str,
         page: u32,
@@ -59,9 +60,8 @@ impl VolatilePages {
             self.in_memory += body.len();
             Page::Memory(body.clone())
         } else {
-            fs::create_dir_all(folder)?;
             let path = folder.join(file_name(name, page));
-            fs::write(&path, body)?;
+            disk.write_whole(&path, body)?;
             Page::File(path)
         };
         let pages = self.pages.entry(job.clone()).or_default();

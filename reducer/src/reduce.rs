@@ -1,6 +1,7 @@
 //! The reducer's loop: takes results, merges them, makes them durable, acknowledges them, ends jobs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use autoconnect_common::broker::{Delivery, Subscription};
@@ -114,7 +115,9 @@ impl<'r, B: Broker> Reducer<'r, B> {
             None => (None, Found::default()),
             Some(folder) => {
                 let faults = config.faults.clone();
-                let (store, found) = Store::open(folder, registry, config.snapshot_after, faults)?;
+                let disk = Arc::clone(&config.disk);
+                let (store, found) =
+                    Store::open(disk, folder, registry, config.snapshot_after, faults)?;
                 tracing::info!(folder = %folder.display(), "state folder locked");
                 (Some(store), found)
             }
@@ -123,6 +126,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
             broker,
             registry,
             place: Place {
+                disk: Arc::clone(&config.disk),
                 results: config.results.clone(),
                 state: config.state.clone(),
                 faults: config.faults.clone(),
@@ -304,7 +308,14 @@ impl<'r, B: Broker> Reducer<'r, B> {
             (None, Some(annex)) => {
                 let folder = job_folder(&self.place.results, id).join(PAGES);
                 self.volatile_pages
-                    .keep(id, &annex.name, annex.page, &annex.body, &folder)
+                    .keep(
+                        &*self.place.disk,
+                        id,
+                        &annex.name,
+                        annex.page,
+                        &annex.body,
+                        &folder,
+                    )
                     .map_err(|error| format!("page {} of {}: {error}", annex.page, annex.name))
             }
             (None, None) => Ok(()),
@@ -315,9 +326,8 @@ impl<'r, B: Broker> Reducer<'r, B> {
     fn forgets(&mut self, outcome: &Outcome) -> bool {
         let id = outcome.job();
         // a folder that cannot be looked at is not one that was removed
-        let there = job_folder(&self.place.results, id)
-            .try_exists()
-            .unwrap_or(true);
+        let folder = job_folder(&self.place.results, id);
+        let there = !matches!(self.place.disk.metadata(&folder), Ok(None));
         if there || matches!(outcome, Outcome::Cancel(_) | Outcome::Revived(_)) {
             return false;
         }

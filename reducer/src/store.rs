@@ -10,13 +10,14 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use autoconnect_common::disk::{Disk, Lock};
 use autoconnect_common::message::Status;
-use autoconnect_common::{Digest, JobId, Registry, files, machine};
+use autoconnect_common::{Digest, JobId, Registry, machine};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -56,14 +57,14 @@ impl Tombstone {
     }
 
     /// Writes the tombstone into the state folder, for good.
-    pub(crate) fn write(&self, state: &Path) -> Result<(), Trouble> {
+    pub(crate) fn write(&self, disk: &dyn Disk, state: &Path) -> Result<(), Trouble> {
         let path = tombstone_path(state, &self.job);
         let doing = || format!("write the tombstone {}", path.display());
         let bytes = serde_json::to_vec(self)
             .map_err(io::Error::from)
             .doing(doing)?;
-        files::write_whole(&path, &bytes).doing(doing)?;
-        files::sync_folder(&state.join("done")).doing(doing)
+        disk.write_whole(&path, &bytes).doing(doing)?;
+        disk.sync_folder(&state.join("done")).doing(doing)
     }
 }
 
@@ -73,8 +74,9 @@ fn tombstone_path(state: &Path, job: &JobId) -> PathBuf {
 
 /// The state folder, locked.
 pub(crate) struct Store {
+    disk: Arc<dyn Disk>,
     folder: PathBuf,
-    _lock: File,
+    _lock: Lock,
     journals: BTreeMap<JobId, Numbered>,
     dirty: BTreeSet<JobId>,
     /// Jobs whose tombstones are to go.
@@ -113,13 +115,15 @@ impl Store {
     /// # Errors
     /// [`Error::Locked`] where another reducer has it, [`Error::State`] where it cannot be read or written.
     pub(crate) fn open(
+        disk: Arc<dyn Disk>,
         folder: &Path,
         registry: &Registry,
         snapshot_after: Option<u64>,
         faults: Faults,
     ) -> Result<(Self, Found), Error> {
-        let lock = lock(folder)?;
+        let lock = lock(&*disk, folder)?;
         let mut store = Self {
+            disk,
             folder: folder.to_owned(),
             _lock: lock,
             journals: BTreeMap::new(),
@@ -138,19 +142,19 @@ impl Store {
 
     fn read(&mut self, registry: &Registry) -> io::Result<Found> {
         for name in ["jobs", "done"] {
-            fs::create_dir_all(self.folder.join(name))?;
+            self.disk.create_folders(&self.folder.join(name))?;
         }
-        files::sync_folder(&self.folder)?;
+        self.disk.sync_folder(&self.folder)?;
         let mut found = Found {
-            tombstones: read_tombstones(&self.folder.join("done"))?,
+            tombstones: read_tombstones(&*self.disk, &self.folder.join("done"))?,
             ..Found::default()
         };
-        for entry in fs::read_dir(self.folder.join("jobs"))? {
-            let name = entry?.file_name();
+        for name in self.disk.list(&self.folder.join("jobs"))? {
             let Some(id) = name.to_str().and_then(|n| n.parse::<JobId>().ok()) else {
                 continue;
             };
-            if tombstone_path(&self.folder, &id).exists() {
+            let tombstone = tombstone_path(&self.folder, &id);
+            if self.disk.metadata(&tombstone)?.is_some() {
                 found.unannounced.push(id);
             } else {
                 let job = self.replay(&id, registry)?;
@@ -163,7 +167,7 @@ impl Store {
     /// Makes a job again from its snapshot and journal.
     fn replay(&mut self, id: &JobId, registry: &Registry) -> io::Result<Job> {
         let folder = self.job_folder(id);
-        let (first, mut job) = match read_snapshot(&folder)? {
+        let (first, mut job) = match read_snapshot(&*self.disk, &folder)? {
             Ok(None) => (0, Job::new(id.clone())),
             Ok(Some(stored)) => match Job::restore(id.clone(), stored.job, registry) {
                 Ok(job) => (stored.journal, job),
@@ -172,22 +176,30 @@ impl Store {
             Err(why) => (0, lost(id, &why)),
         };
         let mut last = (first, 0);
-        for (number, path) in journals(&folder)? {
+        for (number, path) in journals(&*self.disk, &folder)? {
             if number < first {
-                fs::remove_file(path)?;
+                self.disk.remove_file(&path)?;
                 continue;
             }
-            let replay = Replay::read(&path)?;
+            let replay = Replay::read(&*self.disk, &path)?;
             for (payload, _) in replay.payloads() {
-                redo(&mut job, payload, &folder, registry);
+                redo(&*self.disk, &mut job, payload, &folder, registry)?;
             }
             last = (number, replay.good);
         }
         let (number, good) = last;
-        let journal = Journal::new(journal_path(&folder, number), good);
+        let journal = self.journal(&folder, number, good);
         let numbered = Numbered { number, journal };
         self.journals.insert(id.clone(), numbered);
         Ok(job)
+    }
+
+    fn journal(&self, job_folder: &Path, number: u64, good: u64) -> Journal {
+        Journal::new(
+            Arc::clone(&self.disk),
+            journal_path(job_folder, number),
+            good,
+        )
     }
 
     /// The folder of a job.
@@ -200,14 +212,12 @@ impl Store {
     /// # Errors
     /// One sentence, where the entry cannot be written as JSON.
     pub(crate) fn append(&mut self, job: &JobId, entry: &Entry<'_>) -> Result<(), String> {
-        let folder = self.job_folder(job);
-        let numbered = self
-            .journals
-            .entry(job.clone())
-            .or_insert_with(|| Numbered {
-                number: 0,
-                journal: Journal::new(journal_path(&folder, 0), 0),
-            });
+        let fresh = self.journal(&self.job_folder(job), 0, 0);
+        let numbered = self.journals.entry(job.clone());
+        let numbered = numbered.or_insert(Numbered {
+            number: 0,
+            journal: fresh,
+        });
         numbered
             .journal
             .append(|bytes| serde_json::to_writer(bytes, entry))
@@ -243,9 +253,7 @@ impl Store {
         while let Some(job) = self.dirty.first().cloned() {
             if let Some(numbered) = self.journals.get_mut(&job) {
                 let folder = self.folder.join("jobs").join(job.as_str());
-                if !folder.exists() {
-                    make_folder(&folder)?;
-                }
+                make_folder(&*self.disk, &folder)?;
                 numbered.journal.flush(&self.faults)?;
             }
             self.dirty.remove(&job);
@@ -260,15 +268,12 @@ impl Store {
         }
         for job in &self.reopened {
             let path = tombstone_path(&self.folder, job);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(error).doing(|| format!("remove the tombstone {}", path.display()));
-                }
-                _ => {}
-            }
+            let removed = self.disk.remove(&path);
+            removed.doing(|| format!("remove the tombstone {}", path.display()))?;
         }
         let done = self.folder.join("done");
-        files::sync_folder(&done).doing(|| format!("flush {}", done.display()))?;
+        let flushed = self.disk.sync_folder(&done);
+        flushed.doing(|| format!("flush {}", done.display()))?;
         self.reopened.clear();
         Ok(())
     }
@@ -277,13 +282,14 @@ impl Store {
         let mut folders = BTreeSet::new();
         while let Some((path, body)) = self.pages.last() {
             let doing = || format!("write {}", path.display());
-            files::write_whole(path, body).doing(doing)?;
+            self.disk.write_whole(path, body).doing(doing)?;
             // a new folder's own name, and that of the one above, must last as well
             folders.extend(path.ancestors().skip(1).take(3).map(Path::to_owned));
             self.pages.pop();
         }
         for folder in &folders {
-            files::sync_folder(folder).doing(|| format!("flush {}", folder.display()))?;
+            let flushed = self.disk.sync_folder(folder);
+            flushed.doing(|| format!("flush {}", folder.display()))?;
         }
         if !folders.is_empty() {
             self.faults.at(Point::PageWritten)?;
@@ -308,11 +314,11 @@ impl Store {
         snapshot: Snapshot,
     ) -> Result<(), Trouble> {
         let folder = self.job_folder(job);
-        let Some(numbered) = self.journals.get_mut(job) else {
+        let Some(number) = self.journals.get(job).map(|numbered| numbered.number) else {
             return Ok(());
         };
         let stored = Stored {
-            journal: numbered.number + 1,
+            journal: number + 1,
             job: snapshot,
         };
         let path = folder.join("snapshot");
@@ -321,14 +327,17 @@ impl Store {
             .map_err(io::Error::from)
             .doing(doing)?;
         let digest = format!("{}\n", Digest::of(&json));
-        files::write_whole(&path, &[digest.as_bytes(), &json].concat()).doing(doing)?;
-        files::sync_folder(&folder).doing(doing)?;
+        let bytes = [digest.as_bytes(), &json].concat();
+        self.disk.write_whole(&path, &bytes).doing(doing)?;
+        self.disk.sync_folder(&folder).doing(doing)?;
         self.faults.at(Point::SnapshotWritten)?;
-        let old = journal_path(&folder, numbered.number);
-        numbered.number = stored.journal;
-        numbered.journal = Journal::new(journal_path(&folder, stored.journal), 0);
+        let numbered = Numbered {
+            number: stored.journal,
+            journal: self.journal(&folder, stored.journal, 0),
+        };
+        self.journals.insert(job.clone(), numbered);
         // an old journal that stays is passed over when the state is read
-        let _passed_over = fs::remove_file(old);
+        let _passed_over = self.disk.remove_file(&journal_path(&folder, number));
         Ok(())
     }
 
@@ -337,11 +346,8 @@ impl Store {
         self.journals.remove(job);
         self.dirty.remove(job);
         let folder = self.job_folder(job);
-        match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(job_id = %job, %error, "state of an ended job not removed");
-            }
-            _ => {}
+        if let Err(error) = self.disk.remove(&folder) {
+            tracing::warn!(job_id = %job, %error, "state of an ended job not removed");
         }
     }
 }
@@ -360,40 +366,35 @@ fn journal_path(job_folder: &Path, number: u64) -> PathBuf {
 }
 
 /// Makes a job's folder, and its name last.
-fn make_folder(folder: &Path) -> Result<(), Trouble> {
+fn make_folder(disk: &dyn Disk, folder: &Path) -> Result<(), Trouble> {
     let doing = || format!("make the folder {}", folder.display());
-    fs::create_dir_all(folder).doing(doing)?;
+    if disk.metadata(folder).doing(doing)?.is_some() {
+        return Ok(());
+    }
+    disk.create_folders(folder).doing(doing)?;
     match folder.parent() {
-        Some(parent) => files::sync_folder(parent).doing(doing),
+        Some(parent) => disk.sync_folder(parent).doing(doing),
         None => Ok(()),
     }
 }
 
-fn lock(folder: &Path) -> Result<File, Error> {
-    let open = || {
-        fs::create_dir_all(folder)?;
-        File::create(folder.join("lock"))
-    };
-    let state = |source| Error::State {
-        folder: folder.to_owned(),
-        source,
-    };
-    let lock = open().map_err(state)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked {
-            folder: folder.to_owned(),
-        }),
-        Err(TryLockError::Error(source)) => Err(state(source)),
+fn lock(disk: &dyn Disk, folder: &Path) -> Result<Lock, Error> {
+    let lock = disk.create_folders(folder);
+    let lock = lock.and_then(|()| disk.lock(&folder.join("lock")));
+    let folder = folder.to_owned();
+    match lock {
+        Ok(Some(lock)) => Ok(lock),
+        Ok(None) => Err(Error::Locked { folder }),
+        Err(source) => Err(Error::State { folder, source }),
     }
 }
 
 /// All tombstones, oldest first; the oldest of too many are removed.
-fn read_tombstones(folder: &Path) -> io::Result<Vec<Tombstone>> {
+fn read_tombstones(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<Tombstone>> {
     let mut tombstones = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        match serde_json::from_slice::<Tombstone>(&fs::read(&path)?) {
+    for name in disk.list(folder)? {
+        let path = folder.join(name);
+        match serde_json::from_slice::<Tombstone>(&disk.read(&path)?) {
             Ok(tombstone) => tombstones.push(tombstone),
             Err(error) => {
                 tracing::warn!(file = %path.display(), %error, "not a tombstone");
@@ -403,7 +404,7 @@ fn read_tombstones(folder: &Path) -> io::Result<Vec<Tombstone>> {
     tombstones.sort_by(|a, b| (a.ended_at, &a.job).cmp(&(b.ended_at, &b.job)));
     let excess = tombstones.len().saturating_sub(TOMBSTONES);
     for old in tombstones.drain(..excess) {
-        fs::remove_file(folder.join(format!("{}.json", old.job)))?;
+        disk.remove_file(&folder.join(format!("{}.json", old.job)))?;
     }
     Ok(tombstones)
 }
@@ -417,8 +418,8 @@ fn lost(id: &JobId, why: &str) -> Job {
 }
 
 /// The snapshot of a job, if there is one; the inner error says how it is damaged.
-fn read_snapshot(folder: &Path) -> io::Result<Result<Option<Stored>, String>> {
-    let bytes = match fs::read(folder.join("snapshot")) {
+fn read_snapshot(disk: &dyn Disk, folder: &Path) -> io::Result<Result<Option<Stored>, String>> {
+    let bytes = match disk.read(&folder.join("snapshot")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ok(None)),
         read => read?,
     };
@@ -436,37 +437,47 @@ fn read_snapshot(folder: &Path) -> io::Result<Result<Option<Stored>, String>> {
 }
 
 /// The journals of a job, by number.
-fn journals(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+fn journals(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut journals = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str());
-        let number = name.and_then(|name| name.strip_prefix("journal.")?.parse().ok());
-        journals.extend(number.map(|number| (number, path.clone())));
+    for name in disk.list(folder)? {
+        let number = name
+            .to_str()
+            .and_then(|n| n.strip_prefix("journal.")?.parse().ok());
+        journals.extend(number.map(|number| (number, folder.join(&name))));
     }
     journals.sort();
     Ok(journals)
 }
 
 /// Takes one entry of a journal in again.
-fn redo(job: &mut Job, payload: &[u8], folder: &Path, registry: &Registry) {
+fn redo(
+    disk: &dyn Disk,
+    job: &mut Job,
+    payload: &[u8],
+    folder: &Path,
+    registry: &Registry,
+) -> io::Result<()> {
     let entry = match serde_json::from_slice::<Entry<'_>>(payload) {
         Ok(entry) => entry,
         Err(error) => {
-            return job.give_up(format!(
+            job.give_up(format!(
                 "the reducer's journal of the job cannot be read: {error}"
             ));
+            return Ok(());
         }
     };
     if let Entry::Page(page) = &entry
-        && !page_path(folder, &page.name, page.page).exists()
+        && disk
+            .metadata(&page_path(folder, &page.name, page.page))?
+            .is_none()
     {
         tracing::warn!(name = %page.name, page = page.page, "page of a side file is gone");
-        return;
+        return Ok(());
     }
     match job.absorb(&entry, registry) {
         Absorbed::News | Absorbed::Duplicate => {}
         Absorbed::Refused(why) => tracing::warn!(why, "entry of the journal refused"),
         Absorbed::Harmful(entry) => tracing::warn!(?entry, "entry of the journal is harmful"),
     }
+    Ok(())
 }
