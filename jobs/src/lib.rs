@@ -5,9 +5,11 @@
 //! * [`sales`]: commercial performance, from a file of transactions.
 //! * [`table`]: reading CSV files that people made: inputs, headers, records, rejects, ids. Shared by kinds.
 //! * [`fixed`]: exact decimal numbers for reports.
+//! * [`fold`]: when two spellings are one name.
 //! * [`settings`]: what a request says where nobody says otherwise.
 
 pub mod fixed;
+pub mod fold;
 pub mod sales;
 pub mod settings;
 pub mod table;

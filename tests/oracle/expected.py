@@ -9,6 +9,8 @@ from decimal import Decimal
 from fractions import Fraction
 from math import floor
 
+from tables import listed
+
 TYPES = ("vente", "location")
 RATES = {"vente": 12, "location": 35}  # percent, where the file has no costs
 LONGEST, MOST_CELLS = 1200, 600_000  # above these a period is a typing error: only months with rows are listed
@@ -110,6 +112,7 @@ def report(tables, file_name, rows, by_reason):
         "qualite": {
             "par_motif": by_reason,
             "avertissements": warnings,
+            "regroupements": regrouped(tables),
             "complet": True,
             "chunks_perdus": [],
         },
@@ -151,6 +154,13 @@ def report(tables, file_name, rows, by_reason):
         "marge": margin(villes, sums, tables.costs()),
         "tendance": trends(everywhere, months),
     }
+
+
+def regrouped(tables):
+    """Key `qualite.regroupements`: names in several spellings."""
+    villes, more_villes = listed(tables.villes)
+    modeles, more_modeles = listed(tables.modeles, key=str)
+    return {"villes": villes, "modeles": modeles, "autres": more_villes + more_modeles}
 
 
 def comparison(villes, sums, ca, number, series, months):

@@ -6,6 +6,7 @@ each stands on one. What is left is plain CSV, with DuckDB's own quoting, trimmi
 
 import re
 import tempfile
+import unicodedata
 from pathlib import Path
 
 import duckdb
@@ -13,6 +14,55 @@ import duckdb
 NONE = "('', 'NULL', 'null', 'NaN')"
 # control characters, and those that reorder text or hide in it
 SPECIAL = r"[\x00-\x1f\x7f-\x{9f}\x{61c}\x{200b}-\x{200f}\x{2028}-\x{202e}\x{2060}-\x{206f}\x{feff}]"
+
+
+LIGATURES = {"œ": "oe", "æ": "ae", "ß": "ss"}
+APOSTROPHES = "'`\u2018\u2019\u201b\u02b9\u02bb\u02bc\u02bd\u02bf\u02c8\u2032\u2035"
+MOST_NAMES, MOST_SPELLINGS = 50, 10  # how many names in several spellings a report lists
+
+
+def fold(name):
+    """What all spellings of a name have in common: no case, accent, ligature or invisible character, and whatever parts
+    its words is one hyphen. Python's own case folding and categories, where AutoConnect has its own."""
+    text = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", name).casefold())
+    kept = []
+    for character in text:
+        category = unicodedata.category(character)
+        if character.isspace() or category in ("Pd", "Pc", "Zs") or character in APOSTROPHES or character in "−⁃˗":
+            kept.append(" ")
+        elif unicodedata.combining(character) == 0 and category not in ("Cf", "Cc") and not is_selector(character):
+            kept.append(LIGATURES.get(character, character))
+    return "-".join("".join(kept).split())
+
+
+def is_selector(character):
+    """Marks and letters that take no room, and are of no category of their own."""
+    return "\ufe00" <= character <= "\ufe0f" or character in "\u034f\u115f\u1160\u3164\uffa0"
+
+
+def naming(counts):
+    """The spelling that names them all: the most frequent, then one with a small letter, then the smallest."""
+
+    def rank(spelling):
+        capitals = any(c.isupper() for c in spelling) and not any(c.islower() for c in spelling)
+        return (-counts[spelling], capitals, spelling.encode())
+
+    return min(counts, key=rank)
+
+
+def listed(groups, key=fold):
+    """Of names with their spellings those with several, as a report lists them; and how many spellings it leaves out."""
+    several = {name: counts for name, counts in groups.items() if len(counts) > 1}
+
+    def others(name):
+        return sum(several[name].values()) - max(several[name].values())
+
+    found = {}
+    for name in sorted(several, key=lambda name: (-others(name), key(name).encode()))[:MOST_NAMES]:
+        counts = several[name]
+        first = sorted(counts, key=lambda spelling: (-counts[spelling], spelling.encode()))[:MOST_SPELLINGS]
+        found[name] = {spelling: counts[spelling] for spelling in first}
+    return found, sum(map(len, several.values())) - sum(map(len, found.values()))
 
 
 class Tables:
@@ -25,7 +75,9 @@ class Tables:
             kept = Path(folder) / "kept.csv"
             kept.write_bytes(without(Path(file).read_bytes(), set(rejected)))
             self._load(kept)
-        self._name_cities()
+        self.villes = self._name("ville", "ecrite")
+        self.modeles = self._name("modele", "modele_ecrit")
+        self.con.execute("ALTER TABLE lines RENAME TO t")
 
     def rows(self, query):
         """All rows of a query."""
@@ -49,24 +101,27 @@ class Tables:
         assert not strange, f"rows that should have been rejected: {strange}"
         self.con.execute(
             f"""CREATE TABLE lines AS
-            SELECT strip_accents(lower(ville)) AS cle, ville AS ecrite, CAST(date AS DATE) AS jour,
-              substr(date, 1, 7) AS mois, type, modele, CAST(CAST(prix AS DECIMAL(18, 2)) * 100 AS BIGINT) AS cents,
+            SELECT ville AS ecrite, CAST(date AS DATE) AS jour,
+              substr(date, 1, 7) AS mois, type, modele AS modele_ecrit, CAST(CAST(prix AS DECIMAL(18, 2)) * 100 AS BIGINT) AS cents,
               CASE WHEN type = 'location' THEN CAST(duree AS INTEGER) ELSE 0 END AS duree,
               type = 'vente' AND duree NOT IN {NONE} AS vente_avec_duree,
               CASE WHEN cout NOT IN {NONE} THEN CAST(CAST(cout AS DECIMAL(18, 2)) * 100 AS BIGINT) END AS cout
             FROM texts"""
         )
 
-    def _name_cities(self):
-        """A city's most frequent spelling names it, ties by byte order."""
-        counts = {}
-        for key, spelling, number in self.rows("SELECT cle, ecrite, count(*) FROM lines GROUP BY ALL"):
-            counts.setdefault(key, []).append((-number, spelling.encode(), spelling))
-        self.con.execute("CREATE TABLE names (cle VARCHAR, ville VARCHAR)")
-        names = [(key, min(spellings)[2]) for key, spellings in counts.items()]
+    def _name(self, column, written):
+        """Adds a column of names for the spellings in another; returns each name's spellings with their rows."""
+        groups = {}
+        for spelling, number in self.rows(f"SELECT {written}, count(*) FROM lines GROUP BY ALL"):
+            groups.setdefault(fold(spelling), {})[spelling] = number
+        groups = {naming(counts): counts for counts in groups.values()}
+        names = [(spelling, name) for name, counts in groups.items() for spelling in counts]
+        self.con.execute(f"CREATE TABLE names ({written} VARCHAR, {column} VARCHAR)")
         if names:
             self.con.executemany("INSERT INTO names VALUES (?, ?)", names)
-        self.con.execute("CREATE TABLE t AS SELECT * EXCLUDE (cle) FROM lines JOIN names USING (cle)")
+        self.con.execute(f"CREATE TABLE named AS SELECT * FROM lines JOIN names USING ({written})")
+        self.con.execute("DROP TABLE lines; DROP TABLE names; ALTER TABLE named RENAME TO lines")
+        return groups
 
     def count(self):
         """How many rows there are."""
@@ -117,7 +172,7 @@ class Tables:
             "location_longue": "duree > 48",
             "date_future": f"jour > DATE '{self.today}'",
             "date_ancienne": "jour < DATE '1970-01-01'",
-            "caracteres_speciaux": f"regexp_matches(ecrite || modele, '{SPECIAL}')",
+            "caracteres_speciaux": f"regexp_matches(ecrite || modele_ecrit, '{SPECIAL}')",
         }
         counts = {
             word: self.rows(f"SELECT count(*) FROM t WHERE {condition}")[0][0]

@@ -106,6 +106,7 @@ fn sum_up(totals: Totals, request: &Request, fichiers: Vec<String>) -> Cut<Facts
         par_motif: totals.par_motif,
         avertissements: totals.avertissements,
         villes: totals.villes,
+        orthographes: totals.orthographes,
         marge: request.margin,
     };
     Cut {

@@ -10,6 +10,7 @@ use super::block::{Accepted, BlockReader, Rejected, RowId, Rows, Vocabulary};
 use super::chunk::Ligne;
 use super::row::Refusal;
 use super::ville;
+use crate::fold::{Counts, Spellings, naming};
 use crate::table::blocks::Block;
 use crate::table::ids::IdSet;
 use crate::table::reject::{Reason, Reject, RejectLog, Warnings};
@@ -74,6 +75,8 @@ pub struct Totals {
     pub avertissements: BTreeMap<String, u64>,
     /// The name of each city, by its key.
     pub villes: BTreeMap<String, String>,
+    /// The cities in several spellings, by key.
+    pub orthographes: Spellings,
 }
 
 /// The state that moves through the input in file order.
@@ -403,7 +406,7 @@ impl<'v> InOrder<'v> {
         for list in lists {
             self.close(usize::from(list), &mut drafts);
         }
-        let villes = self.names();
+        let cities = self.cities();
         let (pages, page_count, par_motif) = self.log.finish();
         Totals {
             drafts,
@@ -417,30 +420,36 @@ impl<'v> InOrder<'v> {
                 .into_iter()
                 .map(|(word, count)| (word.to_owned(), count))
                 .collect(),
-            villes,
+            villes: names(&cities),
+            orthographes: Spellings::of(cities),
         }
     }
 
-    /// The name of each city: its most frequent spelling, ties by byte order.
-    fn names(&self) -> BTreeMap<String, String> {
-        let mut best: BTreeMap<u16, (u64, Arc<str>)> = BTreeMap::new();
+    /// How often each city was written in each way, by its key.
+    fn cities(&self) -> BTreeMap<String, Counts> {
+        let mut cities: BTreeMap<String, Counts> = BTreeMap::new();
         for (number, spelling) in (0..=u16::MAX).zip(&self.spellings) {
             let (Some(list), Some(word)) = (spelling.list, self.vocabulary.villes.word(number))
             else {
                 continue;
             };
-            let better = best.get(&list).is_none_or(|(count, name)| {
-                spelling.count > *count || (spelling.count == *count && word < *name)
-            });
-            if better {
-                best.insert(list, (spelling.count, word));
-            }
+            let key = self.lists[usize::from(list)].key.to_string();
+            let counts = cities.entry(key).or_default();
+            counts.insert(word.to_string(), spelling.count);
         }
-        let key = |list: u16| self.lists[usize::from(list)].key.to_string();
-        best.into_iter()
-            .map(|(list, (_, name))| (key(list), name.to_string()))
-            .collect()
+        cities
     }
+}
+
+/// The name of each city, by its key.
+fn names(cities: &BTreeMap<String, Counts>) -> BTreeMap<String, String> {
+    cities
+        .iter()
+        .filter_map(|(key, counts)| {
+            let spellings = counts.iter().map(|(spelling, n)| (spelling.as_str(), *n));
+            Some((key.clone(), naming(spellings)?.to_owned()))
+        })
+        .collect()
 }
 
 /// Counts the lines of a block up to places that only move forward.

@@ -111,11 +111,26 @@ pub struct Qualite {
     pub par_motif: BTreeMap<String, u64>,
     /// Warnings by reason.
     pub avertissements: BTreeMap<String, u64>,
+    /// The names that were written in several ways and are one.
+    #[serde(default)]
+    pub regroupements: Regroupements,
     /// Whether every chunk was counted.
     pub complet: bool,
     /// The chunks that were not, sorted.
     #[cfg_attr(feature = "schema", schema(value_type = Vec<String>))]
     pub chunks_perdus: Vec<Seq>,
+}
+
+/// Spellings that are one name: each name, with the rows of each of its spellings.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Regroupements {
+    /// Cities, by name.
+    pub villes: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Models, by name.
+    pub modeles: BTreeMap<String, BTreeMap<String, u64>>,
+    /// How many more spellings there are; the lists hold the most frequent ones.
+    pub autres: u64,
 }
 
 /// The months a report covers.

@@ -7,6 +7,7 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use crate::fixed::Percent;
+use crate::fold::Spellings;
 
 pub use crate::table::input::Encoding;
 
@@ -70,6 +71,9 @@ pub struct Facts {
     pub avertissements: BTreeMap<String, u64>,
     /// The name of each city by its key, as in [`Partial::villes`](super::Partial::villes).
     pub villes: BTreeMap<String, String>,
+    /// The cities that were written in several ways, by key, with the rows of each spelling.
+    #[serde(default, skip_serializing_if = "Spellings::is_empty")]
+    pub orthographes: Spellings,
     /// The margin rates assumed where the file has no `cout`.
     pub marge: Margin,
 }

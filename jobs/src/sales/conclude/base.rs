@@ -1,4 +1,5 @@
-//! What every calculation starts from: the partial, checked against the facts, its cities under the names they are shown by.
+//! What every calculation starts from: the partial, checked against the facts, its cities and models under the names they
+//! are shown by.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,6 +8,8 @@ use autoconnect_common::kind::{ConcludeError, Merge, Overflow};
 use chrono::NaiveDate;
 
 use super::calendar::{self, Calendrier};
+use super::modeles::Modeles;
+use crate::fold::Spellings;
 use crate::sales::partial::{ParType, Somme};
 use crate::sales::report::GLOBAL;
 use crate::sales::{Facts, Partial, partial};
@@ -22,6 +25,10 @@ pub(super) struct Base {
     pub(super) calendrier: Calendrier,
     /// The cities by name.
     pub(super) villes: BTreeMap<String, Ville>,
+    /// The cities in several spellings, by name.
+    pub(super) villes_regroupees: Spellings,
+    /// The models in several spellings, by name.
+    pub(super) modeles_regroupes: Spellings,
     /// Transactions and CA of all cities.
     pub(super) total: ParType<Somme>,
     /// CA of all cities by month.
@@ -108,6 +115,8 @@ impl Base {
                 "partial of city {key:?}: the facts name no such city"
             )));
         }
+        let modeles = Modeles::new(partial.villes.values());
+        let mut regroupees = BTreeMap::new();
         let mut villes = BTreeMap::new();
         let mut total = ParType::default();
         let mut jours: Option<(NaiveDate, NaiveDate)> = None;
@@ -116,7 +125,10 @@ impl Base {
             if sommes.mois.is_empty() && missing.is_empty() {
                 continue;
             }
-            let ville = Ville::new(key, sommes)?;
+            if let Some(counts) = facts.orthographes.listed.get(key) {
+                regroupees.insert(nom.clone(), counts.clone());
+            }
+            let ville = Ville::new(key, modeles.regroup(sommes).map_err(too_large)?)?;
             total.merge(ville.total).map_err(too_large)?;
             jours = hull(jours, ville.jours(key)?);
             villes.insert(nom, ville);
@@ -132,6 +144,11 @@ impl Base {
         Ok(Self {
             calendrier: Calendrier::new(jours, &global, villes.len()),
             villes,
+            villes_regroupees: Spellings {
+                listed: regroupees,
+                others: facts.orthographes.others,
+            },
+            modeles_regroupes: modeles.spellings(),
             total,
             global,
         })

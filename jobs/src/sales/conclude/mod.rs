@@ -19,6 +19,7 @@ mod ca;
 mod calendar;
 mod comparatif;
 mod marge;
+mod modeles;
 mod repartition;
 mod rotation;
 mod saisonnalite;
@@ -32,7 +33,7 @@ use autoconnect_common::kind::{ConcludeError, Laps};
 
 use self::base::Base;
 use self::calendar::{Calendrier, label};
-use super::report::{Periode, Qualite, Schema, Source};
+use super::report::{Periode, Qualite, Regroupements, Schema, Source};
 use super::{Facts, Partial, Report};
 use crate::fixed::{Euros, Fixed, Percent};
 
@@ -47,7 +48,7 @@ pub fn conclude(
     missing: &[Seq],
     laps: &mut Laps,
 ) -> Result<Report, ConcludeError> {
-    let base = Base::new(&facts, partial, missing)?;
+    let mut base = Base::new(&facts, partial, missing)?;
     let ca_total = laps.time("CA total", || ca::total(&base));
     let ca_mensuel = laps.time("CA mensuel", || ca::mensuel(&base));
     let repartition = laps.time("répartition", || repartition::repartition(&base));
@@ -75,7 +76,7 @@ pub fn conclude(
         valeur_contrats,
         marge,
         tendance,
-        qualite: qualite(&facts, missing),
+        qualite: qualite(&facts, &mut base, missing),
         source: source(facts),
     })
 }
@@ -93,13 +94,20 @@ fn source(facts: Facts) -> Source {
     }
 }
 
-fn qualite(facts: &Facts, missing: &[Seq]) -> Qualite {
+fn qualite(facts: &Facts, base: &mut Base, missing: &[Seq]) -> Qualite {
+    let villes = std::mem::take(&mut base.villes_regroupees);
+    let modeles = std::mem::take(&mut base.modeles_regroupes);
     let mut chunks_perdus = missing.to_vec();
     chunks_perdus.sort_unstable();
     chunks_perdus.dedup();
     Qualite {
         par_motif: facts.par_motif.clone(),
         avertissements: facts.avertissements.clone(),
+        regroupements: Regroupements {
+            autres: villes.others.saturating_add(modeles.others),
+            villes: villes.listed,
+            modeles: modeles.listed,
+        },
         complet: missing.is_empty(),
         chunks_perdus,
     }

@@ -185,3 +185,54 @@ fn nothing_read_is_a_report_of_nothing() {
     assert_eq!(report["periode"]["debut"], json!(null));
     assert_eq!(report["qualite"]["complet"], json!(true));
 }
+
+#[test]
+fn spellings_of_a_model_are_one_model_named_by_the_most_frequent() {
+    let mut partial = partial();
+    let b = partial.villes["lyon"].modeles["B"];
+    let lyon = partial.villes.get_mut("lyon").expect("Lyon");
+    // Lyon sells "A-x" twice and rents and sells "a_X"; Paris sells "A X" twice
+    lyon.modeles = [("A-x".to_owned(), lyon.modeles["A"]), ("a_X".to_owned(), b)].into();
+    lyon.durees = [("a_X".to_owned(), 12)].into();
+    let paris = partial.villes.get_mut("paris").expect("Paris");
+    paris.modeles = [("A X".to_owned(), paris.modeles["A"])].into();
+    let report = report(facts(), partial, &[]);
+    // three spellings of two rows each: not all capitals, then the smallest
+    assert_eq!(report["modeles"], json!(["A-x"]));
+    assert_eq!(
+        report["qualite"]["regroupements"],
+        json!({"villes": {}, "modeles": {"A-x": {"A X": 2, "A-x": 2, "a_X": 2}}, "autres": 0})
+    );
+    assert_eq!(
+        report["top_modeles"]["Lyon"]["total"],
+        json!([{"modele": "A-x", "nombre": 4, "ca": 50_500}])
+    );
+    assert_eq!(report["ca_par_modele"]["A-x"]["total"], json!(70_000));
+    assert_eq!(report["rotation"]["Lyon"]["par_modele"], json!({"A-x": 12}));
+}
+
+#[test]
+fn a_city_in_several_spellings_is_listed_under_its_name() {
+    let mut facts = facts();
+    facts.orthographes = serde_json::from_value(json!({
+        "listed": {"lyon": {"Lyon": 3, "LYON": 1}, "nice": {"Nice": 1, "NICE": 1}}, "others": 2,
+    }))
+    .expect("spellings");
+    let report = report(facts, partial(), &[]);
+    assert_eq!(
+        report["qualite"]["regroupements"],
+        json!({"villes": {"Lyon": {"LYON": 1, "Lyon": 3}}, "modeles": {}, "autres": 2})
+    );
+}
+
+#[test]
+fn a_report_of_yesterday_is_read() {
+    let mut value = report(facts(), partial(), &[]);
+    let mut remove = |pointer: &str, key: &str| {
+        let object = value.pointer_mut(pointer).and_then(Value::as_object_mut);
+        assert!(object.expect(pointer).remove(key).is_some(), "{key}");
+    };
+    remove("/qualite", "regroupements");
+    let read: crate::sales::Report = serde_json::from_value(value).expect("read");
+    assert_eq!(read.qualite.regroupements, Default::default());
+}
