@@ -9,6 +9,7 @@ use autoconnect::generate::{Options, generate};
 use autoconnect_common::broker::rabbitmq::RabbitMq;
 use autoconnect_common::broker::{Broker as _, Queue};
 use autoconnect_common::message::{Manifest, Message, bury};
+use autoconnect_common::seal::{Prefix, Seal};
 use autoconnect_common::{Chunk, Seq};
 use autoconnect_jobs::sales::chunk::{Encoder, Label, Ligne, SANS_COUT};
 use autoconnect_testkit::broker::{next, nothing, soon};
@@ -322,12 +323,15 @@ async fn jobs_are_listed_asked_about_and_cancelled() -> Result<()> {
         "job sales-1: the reducer does not know it",
     )?;
     refuses(site.autoconnect(&["jobs", "status", "../a"]), 2, "job id")?;
+    let sealed = (0..3).map(|n| Ok(Prefix::of(&chunk("sales-1", n)?.body.digest())));
+    let sealed = sealed.collect::<Result<Vec<_>>>()?;
     let manifest = Manifest {
         job: "sales-1".parse()?,
         kind: "sales".to_owned(),
         schema: 1,
         chunks: vec![3],
         annexes: Default::default(),
+        seal: Some(Seal::of(&sealed).0),
         facts: Some(serde_json::value::to_raw_value(&json!({}))?),
         refusal: None,
         cut_ms: 1,

@@ -10,6 +10,7 @@
 //! * [`job`]: [`JobId`] and [`Seq`], the names of a job and of a chunk.
 //! * [`cut`]: [`Outlet`], through which `cut` hands out chunks and annexes.
 //! * [`chunk`]: [`Chunk`], what a worker receives, and [`Digest`]. [`body`]: bytes that remember theirs.
+//! * [`seal`]: what proves that a report is of one cut.
 //! * [`message`]: what the roles say to each other, and how hostile input is refused.
 //! * [`broker`]: [`Broker`], the transport: embedded in this process, or RabbitMQ.
 //! * [`ask`]: questions to the reducer. [`dead`]: messages that nobody could use.
@@ -34,6 +35,7 @@ pub mod kind;
 pub mod machine;
 pub mod message;
 pub mod program;
+pub mod seal;
 pub mod settings;
 pub mod telemetry;
 

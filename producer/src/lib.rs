@@ -5,11 +5,12 @@
 //! elsewhere. [`confine`] keeps requests inside one folder.
 //!
 //! Promises: at most [`WINDOW_MESSAGES`] messages or [`WINDOW_BYTES`] bytes are on their way to the broker; the manifest
-//! is sent only after every chunk and annex is the broker's; the same request makes the same messages, so a job that was
+//! is sent only after every chunk, annex and page of its seal is the broker's; the same request makes the same messages, so a job that was
 //! cut short is simply cut again. It does not know what a chunk holds.
 
 pub mod confine;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,12 +20,14 @@ use autoconnect_common::chunk::MAX_BODY;
 use autoconnect_common::cut::{Item, Progress};
 use autoconnect_common::kind::{Cut, Kind};
 use autoconnect_common::message::{
-    Annex, Event, JobRequest, MAX_NAME, Manifest, Message, MessageError, Status,
+    Annex, Event, JobRequest, MAX_NAME, Manifest, Message, MessageError, SealPage, Status,
 };
 use autoconnect_common::program::{self, Failure};
+use autoconnect_common::seal::{Gathered, Seal};
 use autoconnect_common::settings::{self, Settings};
 use autoconnect_common::{
-    Broker, Chunk, CutError, Digest, Fate, JobId, JobKind, Outlet, Registry, Shutdown, machine,
+    Body, Broker, Chunk, CutError, Digest, Fate, JobId, JobKind, Outlet, Registry, Shutdown,
+    machine,
 };
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -179,8 +182,8 @@ struct Job<'r> {
     kind: &'static str,
     schema: u32,
     start: Instant,
-    chunks: u64,
-    annexes: u64,
+    /// What was put, for the seal of the cut.
+    put: Gathered,
 }
 
 impl<'r> Job<'r> {
@@ -191,8 +194,7 @@ impl<'r> Job<'r> {
             kind: kind.name(),
             schema: kind.schema(),
             start: Instant::now(),
-            chunks: 0,
-            annexes: 0,
+            put: Gathered::default(),
         })
     }
 
@@ -210,7 +212,7 @@ impl<'r> Job<'r> {
         {
             Ok(cut) => self.conclude(broker, cut).await,
             Err(error) => {
-                if error.fate() == Fate::Bury && self.chunks + self.annexes > 0 {
+                if error.fate() == Fate::Bury && self.put.chunks() + self.put.pages() > 0 {
                     send(broker, &self.refused(error.to_string())).await?;
                 }
                 Err(error)
@@ -294,8 +296,9 @@ impl<'r> Job<'r> {
                 rows,
                 body,
             } => {
-                self.chunks += 1;
-                let schema = self.schema;
+                let (schema, body) = (self.schema, Body::from(body));
+                let put = self.put.chunk(seq, &body.digest());
+                put.map_err(|what| self.broken(what))?;
                 tracing::debug!(job_id = %job, kind, chunk = %seq, rows, "chunk cut");
                 Chunk {
                     job,
@@ -304,18 +307,20 @@ impl<'r> Job<'r> {
                     seq,
                     key,
                     rows,
-                    body: body.into(),
+                    body,
                 }
                 .to_message()
             }
             Item::Annex { name, page, body } => {
-                self.annexes += 1;
+                let body = Body::from(body);
+                let put = self.put.page(name, page, &body.digest());
+                put.map_err(|what| self.broken(what))?;
                 Annex {
                     job,
                     kind,
                     name: name.to_owned(),
                     page,
-                    body: body.into(),
+                    body,
                 }
                 .to_message()
             }
@@ -332,9 +337,12 @@ impl<'r> Job<'r> {
             return Err(error);
         }
         let refused = cut.refusal.is_some();
+        let chunks = if refused { Vec::new() } else { cut.chunks };
+        let seal = self.seal(broker, &chunks, &cut.annexes).await?;
         let manifest = Manifest {
-            chunks: if refused { Vec::new() } else { cut.chunks },
+            chunks,
             annexes: cut.annexes,
+            seal: Some(seal),
             facts: (!refused).then_some(cut.facts),
             ..self.refused_because(cut.refusal)
         };
@@ -342,18 +350,45 @@ impl<'r> Job<'r> {
         Ok(manifest)
     }
 
+    /// Seals the cut; the pages of the seal, if it has any, are the broker's then.
+    async fn seal<B: Broker>(
+        &self,
+        broker: &B,
+        chunks: &[u32],
+        annexes: &BTreeMap<String, u32>,
+    ) -> Result<Seal, ProducerError> {
+        let entries = self.put.entries(chunks, annexes);
+        let (seal, pages) = Seal::of(&entries.map_err(|what| self.broken(what))?);
+        let mut window = Window::new(broker, WINDOW_MESSAGES, WINDOW_BYTES);
+        for (page, body) in (0..).zip(pages) {
+            let page = SealPage {
+                job: self.request.job.clone(),
+                kind: self.kind.to_owned(),
+                schema: self.schema,
+                seal: seal.digest,
+                page,
+                body: body.into(),
+            };
+            window.publish(page.to_message()).await?;
+        }
+        window.drain().await?;
+        Ok(seal)
+    }
+
     /// A manifest that promises what was never put would leave the reducer waiting forever.
     fn check_counts(&self, cut: &Cut<Box<RawValue>>) -> Result<(), ProducerError> {
         let sum = |counts: &mut dyn Iterator<Item = u32>| counts.map(u64::from).sum::<u64>();
         let chunks = sum(&mut cut.chunks.iter().copied());
-        let annexes = sum(&mut cut.annexes.values().copied());
-        if (chunks, annexes) == (self.chunks, self.annexes) {
-            return Ok(());
+        let pages = sum(&mut cut.annexes.values().copied());
+        let put = (self.put.chunks(), self.put.pages());
+        if (chunks, pages) != put {
+            return Err(self.broken(format!(
+                "it says {chunks} chunks and {pages} pages, and put {} and {}",
+                put.0, put.1
+            )));
         }
-        Err(self.broken(format!(
-            "it says {chunks} chunks and {annexes} pages, and put {} and {}",
-            self.chunks, self.annexes
-        )))
+        let entries = self.put.entries(&cut.chunks, &cut.annexes);
+        entries.map(drop).map_err(|what| self.broken(what))
     }
 
     fn refused(&self, why: String) -> Manifest {
@@ -367,6 +402,7 @@ impl<'r> Job<'r> {
             schema: self.schema,
             chunks: Vec::new(),
             annexes: Default::default(),
+            seal: None,
             facts: None,
             refusal,
             cut_ms: u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX),

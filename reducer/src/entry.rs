@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use autoconnect_common::message::{Manifest, Outcome};
+use autoconnect_common::seal::{self, Prefix};
 use autoconnect_common::{Digest, Seq};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -17,6 +18,15 @@ pub(crate) enum Entry<'a> {
     Manifest(Cow<'a, Manifest>),
     /// A page of a side file; its bytes are elsewhere.
     Page(#[serde(borrow)] PageEntry<'a>),
+    /// A page of the seal.
+    Seal {
+        /// The digest of the whole seal.
+        seal: Digest,
+        /// Which page of it.
+        page: u32,
+        /// Its entries, as text.
+        prefixes: Cow<'a, str>,
+    },
     /// A chunk that nobody could work.
     Dead {
         /// Its number.
@@ -26,6 +36,9 @@ pub(crate) enum Entry<'a> {
         /// How often it had been sent once more before.
         #[serde(default)]
         revived: u32,
+        /// Which one it is, where its message says so.
+        #[serde(default)]
+        chunk: Option<Prefix>,
     },
     /// A dead chunk that is on its way once more.
     Revived {
@@ -33,6 +46,9 @@ pub(crate) enum Entry<'a> {
         seq: Seq,
         /// For which time, from 1.
         time: u32,
+        /// Which one it is, where its message says so.
+        #[serde(default)]
+        chunk: Option<Prefix>,
     },
     /// There can be no report any more.
     Failed {
@@ -93,6 +109,15 @@ impl<'a> From<&'a Outcome> for Entry<'a> {
                 page: annex.page,
                 digest: annex.body.digest(),
             }),
+            Outcome::Seal(page) => Self::Seal {
+                seal: page.seal,
+                page: page.page,
+                prefixes: page
+                    .prefixes()
+                    .as_deref()
+                    .map_or_else(String::new, seal::to_text)
+                    .into(),
+            },
             Outcome::Cancel(cancel) => Self::Cancelled {
                 reason: Cow::Borrowed(&cancel.reason),
             },
@@ -101,14 +126,17 @@ impl<'a> From<&'a Outcome> for Entry<'a> {
                 seq,
                 reason,
                 revived,
+                chunk,
             } => Self::Dead {
                 seq: *seq,
                 reason: Cow::Borrowed(reason),
                 revived: *revived,
+                chunk: chunk.as_ref().map(Prefix::of),
             },
             Outcome::Revived(revived) => Self::Revived {
                 seq: revived.seq,
                 time: revived.time,
+                chunk: revived.chunk.as_ref().map(Prefix::of),
             },
         }
     }

@@ -12,6 +12,16 @@
 //!     dead notice: duplicate (the chunk was worked, and that counts)
 //! ```
 //!
+//! # Two cuts of one job
+//!
+//! A job may be cut twice, and its input may have changed in between. The manifest seals its own cut ([`KnownSeal`]), and
+//! a job ends with a report only once its seal is whole and everything merged is what the seal says:
+//!
+//! * a chunk that was merged before the seal was known, and is another one, cannot be taken out again: the job fails;
+//! * a dead notice that came before and is of another chunk is forgotten: the sealed one still comes;
+//! * whatever comes after the seal was known and is of another cut is dropped ([`Absorbed::Stale`]), and what is sealed is
+//!   waited for: its producer had published all of it before the manifest.
+//!
 //! Whatever says that there is to be no report (an inconsistency, a cancellation) is the last thing a job takes in.
 
 use std::borrow::Cow;
@@ -21,6 +31,7 @@ use std::time::Duration;
 
 use autoconnect_common::kind::{AddError, Kind, REPORT, Tally};
 use autoconnect_common::message::{Manifest, Status};
+use autoconnect_common::seal::{self, MAX_SEALED, Prefix};
 use autoconnect_common::{Digest, JobId, Registry, Seq};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -28,9 +39,9 @@ use tokio::time::Instant;
 
 use crate::entry::{Entry, PageEntry, PartialEntry};
 use crate::execution::{EXECUTION, Figures};
+use crate::merged::{Merged, MergedChunks};
+use crate::seal::{KnownSeal, StoredPage, Taken};
 
-/// The most chunks a job may have: a manifest that says more is hostile.
-const MAX_CHUNKS: u64 = 4 << 20;
 /// The most pages a side file may have.
 const MAX_PAGES: u32 = 1 << 20;
 
@@ -41,6 +52,8 @@ pub(crate) enum Absorbed {
     News,
     /// It changed nothing: it was known.
     Duplicate,
+    /// It changed nothing: it is of another cut than the one that the manifest seals, as this sentence says.
+    Stale(String),
     /// It is wrong and changed nothing; it is to be buried with this reason.
     Refused(String),
     /// It is wrong and changed the job into what this entry says; it is to be buried with that reason.
@@ -106,11 +119,20 @@ impl Without {
     }
 }
 
-/// What a chunk's number stands for, once it was merged.
+/// A chunk that is dead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Dead {
+    reason: String,
+    /// Which one it is, where its message says so.
+    chunk: Option<Prefix>,
+}
+
+/// A chunk that was sent once more after its death.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Merged {
-    chunk: Digest,
-    partial: Digest,
+struct SentAgain {
+    times: u32,
+    /// Which one it is, where its message says so.
+    chunk: Option<Prefix>,
 }
 
 /// A kind and the version of its formats.
@@ -125,10 +147,10 @@ pub(crate) struct Job {
     id: JobId,
     format: Option<Format>,
     tally: Option<Box<dyn Tally>>,
-    merged: BTreeMap<Seq, Merged>,
-    dead: BTreeMap<Seq, String>,
-    /// How often each chunk was sent once more after its death.
-    revived: BTreeMap<Seq, u32>,
+    merged: MergedChunks,
+    dead: BTreeMap<Seq, Dead>,
+    revived: BTreeMap<Seq, SentAgain>,
+    seal: KnownSeal,
     pages: BTreeMap<String, BTreeMap<u32, Digest>>,
     manifest: Option<Manifest>,
     without: Option<Without>,
@@ -145,9 +167,9 @@ pub(crate) struct Snapshot {
     format: Option<Format>,
     tally: Option<Box<RawValue>>,
     merged: Vec<(Seq, Merged)>,
-    dead: BTreeMap<Seq, String>,
-    #[serde(default)]
-    revived: BTreeMap<Seq, u32>,
+    dead: BTreeMap<Seq, Dead>,
+    revived: BTreeMap<Seq, SentAgain>,
+    seal: Vec<StoredPage>,
     pages: BTreeMap<String, BTreeMap<u32, Digest>>,
     manifest: Option<Manifest>,
     without: Option<Without>,
@@ -175,9 +197,10 @@ impl Job {
             id,
             format: None,
             tally: None,
-            merged: BTreeMap::new(),
+            merged: MergedChunks::default(),
             dead: BTreeMap::new(),
             revived: BTreeMap::new(),
+            seal: KnownSeal::default(),
             pages: BTreeMap::new(),
             manifest: None,
             without: None,
@@ -194,7 +217,10 @@ impl Job {
         let beside = match entry {
             Entry::Partial(_) | Entry::Dead { .. } | Entry::Revived { .. } => refused,
             Entry::Page(page) => refused && !self.expects_page(&page.name, page.page),
-            Entry::Manifest(_) | Entry::Failed { .. } | Entry::Cancelled { .. } => false,
+            Entry::Manifest(_)
+            | Entry::Seal { .. }
+            | Entry::Failed { .. }
+            | Entry::Cancelled { .. } => false,
         };
         if self.without.is_some() || beside {
             return Absorbed::Duplicate;
@@ -203,12 +229,18 @@ impl Job {
             Entry::Partial(partial) => self.absorb_partial(partial, registry),
             Entry::Manifest(manifest) => self.absorb_manifest(manifest, registry),
             Entry::Page(page) => self.absorb_page(page),
+            Entry::Seal {
+                seal,
+                page,
+                prefixes,
+            } => self.absorb_seal(*seal, *page, prefixes),
             Entry::Dead {
                 seq,
                 reason,
                 revived,
-            } => self.absorb_dead(*seq, reason, *revived),
-            Entry::Revived { seq, time } => self.absorb_revived(*seq, *time),
+                chunk,
+            } => self.absorb_dead(*seq, reason, *revived, *chunk),
+            Entry::Revived { seq, time, chunk } => self.absorb_revived(*seq, *time, *chunk),
             Entry::Failed { reason } => {
                 self.without = Some(Without::failed(reason.clone()));
                 Absorbed::News
@@ -224,7 +256,7 @@ impl Job {
                 self.changed = true;
             }
             Absorbed::Duplicate => self.figures.duplicates += 1,
-            Absorbed::Refused(_) => {}
+            Absorbed::Refused(_) | Absorbed::Stale(_) => {}
         }
         absorbed
     }
@@ -232,22 +264,28 @@ impl Job {
     fn absorb_partial(&mut self, partial: &PartialEntry<'_>, registry: &Registry) -> Absorbed {
         let seq = partial.seq;
         let new = Merged {
-            chunk: partial.chunk,
-            partial: partial.digest,
+            chunk: Prefix::of(&partial.chunk),
+            partial: Prefix::of(&partial.digest),
         };
-        if let Some(old) = self.merged.get(&seq) {
-            return match (*old == new, old.chunk == new.chunk) {
+        if let Some(stale) = self.stale_chunk(seq, Some(new.chunk)) {
+            return stale;
+        }
+        if let Some(old) = self.merged.get(seq) {
+            return match (old == new, old.chunk == new.chunk) {
                 (true, _) => Absorbed::Duplicate,
                 (false, true) => self.fail(format!(
                     "inconsistent: chunk {seq} was worked twice, with different results"
                 )),
                 (false, false) => self.fail(format!(
-                    "inconsistent: chunk {seq} came twice, with different contents"
+                    "inconsistent: chunk {seq} came twice, with different contents: the job was cut twice, from an input that had changed; ask for it again"
                 )),
             };
         }
         if self.manifest.as_ref().is_some_and(|m| !has_chunk(m, seq)) {
             return Absorbed::Refused(format!("chunk {seq} is not in the job's manifest"));
+        }
+        if self.merged.len() >= MAX_SEALED {
+            return Absorbed::Refused(format!("chunk {seq}, expected at most {MAX_SEALED} chunks"));
         }
         if let Err(reason) = self.accept_format(&partial.kind, partial.schema, registry) {
             return Absorbed::Refused(reason);
@@ -261,11 +299,17 @@ impl Job {
             }
             Err(AddError::Unreadable(what)) => {
                 let reason = format!("the partial of chunk {seq} cannot be read: {what}");
-                self.dead.insert(seq, reason.clone());
+                let (chunk, revived) = (Some(new.chunk), self.times_revived(seq, Some(new.chunk)));
+                let dead = Dead {
+                    reason: reason.clone(),
+                    chunk,
+                };
+                self.dead.insert(seq, dead);
                 Absorbed::Harmful(Entry::Dead {
                     seq,
                     reason: Cow::Owned(reason),
-                    revived: self.times_revived(seq),
+                    revived,
+                    chunk,
                 })
             }
             Err(AddError::Overflow(overflow)) => {
@@ -316,6 +360,8 @@ impl Job {
         if let Some(old) = &self.manifest {
             return if same_manifest(old, manifest) {
                 Absorbed::Duplicate
+            } else if refusal(old).is_none() && refusal(manifest).is_some() {
+                Absorbed::Stale("the job was cut to its end before: that cut counts".to_owned())
             } else {
                 self.fail("inconsistent: the producer sent two different manifests".to_owned())
             };
@@ -335,13 +381,85 @@ impl Job {
             return self.fail(format!("the job cannot be reduced here: {reason}"));
         }
         self.manifest = Some(manifest.clone());
+        self.look_at_seal()
+    }
+
+    /// Takes a page of the seal.
+    fn absorb_seal(&mut self, seal: Digest, page: u32, prefixes: &str) -> Absorbed {
+        let sealed = self.manifest.as_ref().map(|manifest| &manifest.seal);
+        let is_sealed =
+            |sealed: &Option<seal::Seal>| sealed.as_ref().is_some_and(|s| s.digest == seal);
+        match sealed.map(is_sealed) {
+            Some(false) => {
+                return Absorbed::Stale(format!(
+                    "page {page} of a seal that is not the manifest's"
+                ));
+            }
+            Some(true) if self.seal.is_whole() => return Absorbed::Duplicate,
+            Some(true) | None => {}
+        }
+        let Some(prefixes) = seal::from_text(prefixes) else {
+            return Absorbed::Refused(format!("page {page} of a seal cannot be read"));
+        };
+        match self.seal.take(seal, page, prefixes) {
+            Taken::New => self.look_at_seal(),
+            Taken::Known => Absorbed::Duplicate,
+            Taken::Wrong(reason) => Absorbed::Refused(reason),
+        }
+    }
+
+    /// Puts the seal together once all of it is there, and holds everything that came against it.
+    fn look_at_seal(&mut self) -> Absorbed {
+        let Some(manifest) = &self.manifest else {
+            return Absorbed::News;
+        };
+        match self.seal.put_together(manifest) {
+            Ok(false) => return Absorbed::News,
+            Ok(true) => {}
+            Err(reason) => return self.fail(reason),
+        }
+        if let Some(what) = self.unsealed() {
+            return self.fail(format!(
+                "inconsistent: {what} came, and is not the one of the manifest: the job was cut twice, from an input that had changed; ask for it again"
+            ));
+        }
+        // nothing of these was merged
+        let seal = &self.seal;
+        let is_sealed = |seq: Seq, chunk: Option<Prefix>| {
+            chunk.is_none_or(|chunk| !seal.contradicts_chunk(seq, chunk))
+                && has_chunk(manifest, seq)
+        };
+        self.dead.retain(|&seq, dead| is_sealed(seq, dead.chunk));
+        self.revived.retain(|&seq, sent| is_sealed(seq, sent.chunk));
         Absorbed::News
     }
 
-    /// The first thing that came and is not in `manifest`.
+    /// The first thing that came and is not what the seal says.
+    fn unsealed(&self) -> Option<String> {
+        let mut merged = self.merged.iter();
+        let chunk = merged.find(|(seq, merged)| self.seal.contradicts_chunk(*seq, merged.chunk));
+        let page = self.pages.iter().find_map(|(name, pages)| {
+            let mut pages = pages.iter();
+            let (page, _) = pages.find(|(page, d)| self.seal.contradicts_page(name, **page, d))?;
+            Some(format!("page {page} of {name}"))
+        });
+        chunk.map(|(seq, _)| format!("chunk {seq}")).or(page)
+    }
+
+    /// The verdict on whatever says that it is of a chunk which is not the sealed one.
+    fn stale_chunk(&self, seq: Seq, chunk: Option<Prefix>) -> Option<Absorbed> {
+        let is_stale = chunk.is_some_and(|chunk| self.seal.contradicts_chunk(seq, chunk));
+        is_stale.then(|| {
+            Absorbed::Stale(format!(
+                "chunk {seq} is of another cut than the one that the manifest seals"
+            ))
+        })
+    }
+
+    /// The first thing that came and is not in `manifest`. A dead chunk is none: nothing of it was merged.
     fn stray(&self, manifest: &Manifest) -> Option<String> {
-        let seen = self.merged.keys().chain(self.dead.keys()).copied();
-        let chunk = seen.filter(|&seq| !has_chunk(manifest, seq)).min();
+        let mut seen = self.merged.iter().map(|(seq, _)| seq);
+        let chunk = seen.find(|&seq| !has_chunk(manifest, seq));
         let page = self.pages.iter().find_map(|(name, pages)| {
             let expected = manifest.annexes.get(name).copied().unwrap_or(0);
             let last = *pages.last_key_value()?.0;
@@ -377,6 +495,11 @@ impl Job {
         if !self.expects_page(name, page) {
             return Absorbed::Refused(format!("page {page} of {name} is not in the manifest"));
         }
+        if self.seal.contradicts_page(name, page, digest) {
+            return Absorbed::Stale(format!(
+                "page {page} of {name} is of another cut than the one that the manifest seals"
+            ));
+        }
         match self.pages.get(name.as_ref()).and_then(|p| p.get(&page)) {
             Some(old) if old == digest => Absorbed::Duplicate,
             Some(_) => self.fail(format!(
@@ -390,32 +513,49 @@ impl Job {
         }
     }
 
-    fn absorb_dead(&mut self, seq: Seq, reason: &str, revived: u32) -> Absorbed {
-        let is_known = self.merged.contains_key(&seq) || self.dead.contains_key(&seq);
-        if is_known || revived < self.times_revived(seq) {
+    fn absorb_dead(
+        &mut self,
+        seq: Seq,
+        reason: &str,
+        revived: u32,
+        chunk: Option<Prefix>,
+    ) -> Absorbed {
+        if let Some(stale) = self.stale_chunk(seq, chunk) {
+            return stale;
+        }
+        let is_known = self.merged.contains(seq) || self.dead.contains_key(&seq);
+        if is_known || revived < self.times_revived(seq, chunk) {
             return Absorbed::Duplicate;
         }
         if self.manifest.as_ref().is_some_and(|m| !has_chunk(m, seq)) {
             return Absorbed::Refused(format!("chunk {seq} is not in the job's manifest"));
         }
-        self.dead.insert(seq, reason.to_owned());
+        let reason = reason.to_owned();
+        self.dead.insert(seq, Dead { reason, chunk });
         Absorbed::News
     }
 
-    fn absorb_revived(&mut self, seq: Seq, time: u32) -> Absorbed {
-        if self.merged.contains_key(&seq) || time <= self.times_revived(seq) {
+    fn absorb_revived(&mut self, seq: Seq, time: u32, chunk: Option<Prefix>) -> Absorbed {
+        if let Some(stale) = self.stale_chunk(seq, chunk) {
+            return stale;
+        }
+        if self.merged.contains(seq) || time <= self.times_revived(seq, chunk) {
             return Absorbed::Duplicate;
         }
         if self.manifest.as_ref().is_some_and(|m| !has_chunk(m, seq)) {
             return Absorbed::Refused(format!("chunk {seq} is not in the job's manifest"));
         }
         self.dead.remove(&seq);
-        self.revived.insert(seq, time);
+        self.revived.insert(seq, SentAgain { times: time, chunk });
         Absorbed::News
     }
 
-    fn times_revived(&self, seq: Seq) -> u32 {
-        self.revived.get(&seq).copied().unwrap_or(0)
+    /// How often this chunk was sent once more; another one of the same number, of another cut, does not count.
+    fn times_revived(&self, seq: Seq, chunk: Option<Prefix>) -> u32 {
+        let sent = self.revived.get(&seq);
+        let is_it =
+            |sent: &&SentAgain| sent.chunk.is_none() || chunk.is_none() || sent.chunk == chunk;
+        sent.filter(is_it).map_or(0, |sent| sent.times)
     }
 
     fn fail(&mut self, reason: String) -> Absorbed {
@@ -436,14 +576,14 @@ impl Job {
             return Some(End::Without(without.clone()));
         }
         let manifest = self.manifest.as_ref()?;
-        if !self.lacking_annexes(manifest).is_empty() {
+        if !self.seal.is_whole() || !self.lacking_annexes(manifest).is_empty() {
             return None;
         }
         if let Some(refusal) = refusal(manifest) {
             return Some(End::Without(Without::failed(refusal)));
         }
-        let seen = self.merged.len() + self.dead.len();
-        (seen as u64 == total(manifest)).then(|| self.report(manifest))
+        let seen = self.merged.len() + self.dead.len() as u64;
+        (seen == total(manifest)).then(|| self.report(manifest))
     }
 
     /// How the job ends if nothing more comes; `waited` is how long nothing came.
@@ -457,6 +597,12 @@ impl Job {
             ))),
             Some(manifest) => match refusal(manifest) {
                 Some(refusal) => End::Without(Without::failed(refusal)),
+                None if !self.seal.is_whole() => {
+                    let (came, pages) = self.seal.pages_came(manifest);
+                    End::Without(Without::failed(format!(
+                        "abandoned: nothing came for {waited:?}, and only {came} of {pages} pages of the seal, which proves that all chunks are of one cut"
+                    )))
+                }
                 None => self.report(manifest),
             },
         }
@@ -466,7 +612,7 @@ impl Job {
     fn report(&self, manifest: &Manifest) -> End {
         let missing: Vec<Seq> = manifest
             .seqs()
-            .filter(|seq| !self.merged.contains_key(seq))
+            .filter(|&seq| !self.merged.contains(seq))
             .collect();
         let mut lacking = self.lacking_annexes(manifest);
         if !missing.is_empty() {
@@ -483,7 +629,7 @@ impl Job {
             .iter()
             .take(NAMED)
             .map(|seq| match self.dead.get(seq) {
-                Some(reason) => format!("{seq} ({reason})"),
+                Some(dead) => format!("{seq} ({})", dead.reason),
                 None => format!("{seq} (no partial came)"),
             })
             .collect();
@@ -521,8 +667,12 @@ impl Job {
             tally: self.tally,
             kind: self.format.map(|format| format.kind),
             manifest: self.manifest,
-            merged: self.merged.len() as u64,
-            dead: self.dead,
+            merged: self.merged.len(),
+            dead: self
+                .dead
+                .into_iter()
+                .map(|(seq, dead)| (seq, dead.reason))
+                .collect(),
             annexes,
             figures: self.figures,
         }
@@ -530,8 +680,9 @@ impl Job {
 
     /// Whether nothing is known of the job: every entry was refused.
     pub(crate) fn is_blank(&self) -> bool {
-        self.merged.is_empty()
+        self.merged.len() == 0
             && self.dead.is_empty()
+            && self.seal.is_blank()
             && self.revived.is_empty()
             && self.pages.is_empty()
             && self.manifest.is_none()
@@ -545,7 +696,7 @@ impl Job {
 
     /// Chunks merged or dead, chunks in all once that is known, and rows merged.
     pub(crate) fn counts(&self) -> (u64, Option<u64>, u64) {
-        let done = (self.merged.len() + self.dead.len()) as u64;
+        let done = self.merged.len() + self.dead.len() as u64;
         (done, self.manifest.as_ref().map(total), self.figures.rows)
     }
 
@@ -563,9 +714,10 @@ impl Job {
         Ok(Snapshot {
             format: self.format.clone(),
             tally: tally.transpose().map_err(|error| error.to_string())?,
-            merged: self.merged.iter().map(|(&s, &m)| (s, m)).collect(),
+            merged: self.merged.iter().collect(),
             dead: self.dead.clone(),
             revived: self.revived.clone(),
+            seal: self.seal.stored(self.manifest.as_ref()),
             pages: self.pages.clone(),
             manifest: self.manifest.clone(),
             without: self.without.clone(),
@@ -594,6 +746,7 @@ impl Job {
         job.merged = snapshot.merged.into_iter().collect();
         job.dead = snapshot.dead;
         job.revived = snapshot.revived;
+        job.seal = KnownSeal::restore(snapshot.seal, snapshot.manifest.as_ref())?;
         job.pages = snapshot.pages;
         job.manifest = snapshot.manifest;
         job.without = snapshot.without;
@@ -640,16 +793,21 @@ fn refusal(manifest: &Manifest) -> Option<String> {
 /// Whether two manifests say the same; how long the cut took is not part of it.
 fn same_manifest(a: &Manifest, b: &Manifest) -> bool {
     let facts = |m: &Manifest| m.facts.as_ref().map(|facts| facts.get().to_owned());
-    (&a.kind, a.schema, &a.chunks, &a.annexes, &a.refusal)
-        == (&b.kind, b.schema, &b.chunks, &b.annexes, &b.refusal)
-        && facts(a) == facts(b)
+    let said = |m: &Manifest| (m.kind.clone(), m.schema, m.refusal.clone());
+    let sealed = |m: &Manifest| (m.chunks.clone(), m.annexes.clone(), m.seal.clone());
+    said(a) == said(b) && sealed(a) == sealed(b) && facts(a) == facts(b)
 }
 
 fn check_manifest(manifest: &Manifest) -> Result<(), String> {
-    let chunks = total(manifest);
-    if manifest.chunks.len() > 1 << 16 || chunks > MAX_CHUNKS {
+    let pages = manifest
+        .annexes
+        .values()
+        .map(|&n| u64::from(n))
+        .sum::<u64>();
+    let sealed = total(manifest) + pages;
+    if manifest.chunks.len() > 1 << 16 || sealed > MAX_SEALED {
         return Err(format!(
-            "manifest of {chunks} chunks in {} parts, expected at most {MAX_CHUNKS} in 65536",
+            "manifest of {sealed} chunks and pages in {} parts, expected at most {MAX_SEALED} in 65536",
             manifest.chunks.len()
         ));
     }
@@ -681,61 +839,4 @@ fn check_name(name: &str) -> Result<(), String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SEQ: Seq = Seq { part: 0, number: 3 };
-
-    fn dead(revived: u32) -> Entry<'static> {
-        Entry::Dead {
-            seq: SEQ,
-            reason: "boom".into(),
-            revived,
-        }
-    }
-
-    fn revived(time: u32) -> Entry<'static> {
-        Entry::Revived { seq: SEQ, time }
-    }
-
-    /// A job that took `entries` in, and how many of its chunks are accounted for after each.
-    fn after(entries: &[Entry<'_>]) -> (Job, Vec<u64>) {
-        let mut job = Job::new("sales-1".parse().expect("a name"));
-        let registry = Registry::default();
-        let counted = entries.iter().map(|entry| {
-            assert!(!matches!(
-                job.absorb(entry, &registry),
-                Absorbed::Refused(_)
-            ));
-            job.counts().0
-        });
-        let counted = counted.collect();
-        (job, counted)
-    }
-
-    #[test]
-    fn a_dead_chunk_that_is_sent_once_more_is_waited_for_until_it_dies_again() {
-        let story = [dead(0), revived(1), dead(1), revived(2)];
-        let (_, counted) = after(&story);
-        assert_eq!(counted, [1, 0, 1, 0]);
-    }
-
-    #[test]
-    fn word_of_a_chunk_counts_once_in_whatever_order_it_comes() {
-        let (_, counted) = after(&[revived(1), dead(0), dead(0), revived(1)]);
-        assert_eq!(counted, [0, 0, 0, 0]);
-        let (_, counted) = after(&[dead(1), revived(1), dead(0), revived(2), dead(1)]);
-        assert_eq!(counted.last(), Some(&0));
-    }
-
-    #[test]
-    fn a_job_that_is_made_again_from_its_snapshot_waits_for_the_same_chunks() {
-        let (job, _) = after(&[dead(0), revived(1)]);
-        let json = serde_json::to_string(&job.snapshot().expect("made")).expect("JSON");
-        let snapshot = serde_json::from_str(&json).expect("a snapshot");
-        let mut job = Job::restore(job.id, snapshot, &Registry::default()).expect("restored");
-        let registry = Registry::default();
-        assert_eq!(job.absorb(&dead(0), &registry), Absorbed::Duplicate);
-        assert_eq!(job.absorb(&dead(1), &registry), Absorbed::News);
-    }
-}
+mod tests;

@@ -16,6 +16,7 @@
 //!     |no               cancellation at once; to anything else, where there is no report, at most once a tick)
 //!     v
 //!  absorb ---refused---> buried, as above                     (not in the manifest, another kind or schema)
+//!     |  \---stale------> of another cut than the manifest's: logged, acknowledged
 //!     |  \---duplicate--> counted; acknowledged after the next flush (the first copy may not be durable yet)
 //!     |  \---harmful----> the job fails or the chunk is dead: journal, buried, acknowledged after the flush
 //!     |news
@@ -32,7 +33,7 @@
 //!                                                ENDED: tombstone, announced, journal removed
 //! ```
 //!
-//! A job ends when its manifest and every page of its side files came, and every chunk is merged or dead; or when it
+//! A job ends when its manifest, its whole seal and every page of its side files came, and every chunk is merged or dead; or when it
 //! fails or is cancelled, which it can be before anything of it came: the tombstone then drops what comes. A dead chunk
 //! does not hold the job up: the report says what it lacks. Its partial, if one comes after all before that end, counts;
 //! after the end nothing does.
@@ -59,8 +60,10 @@ mod execution;
 pub mod faults;
 mod job;
 mod journal;
+mod merged;
 mod pages;
 mod reduce;
+mod seal;
 mod store;
 mod trouble;
 
@@ -144,6 +147,8 @@ pub struct Summary {
     pub merged: u64,
     /// Results that came again while their job was open.
     pub duplicates: u64,
+    /// Results of another cut of their job than the one that its manifest seals.
+    pub stale: u64,
     /// Results that came after their job had ended.
     pub late: u64,
     /// Results that were not what they should be.

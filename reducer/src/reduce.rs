@@ -274,6 +274,11 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 self.summary.duplicates += 1;
                 self.settle_later(delivery);
             }
+            Absorbed::Stale(reason) => {
+                tracing::warn!(job_id = %id, reason, "result of another cut dropped");
+                self.summary.stale += 1;
+                self.settle_later(delivery);
+            }
             // a dead chunk is in the dead queue of chunks as it is
             Absorbed::Refused(reason) if delivery.message.kind == "chunk" => {
                 tracing::warn!(job_id = %id, reason, "dead notice refused");

@@ -476,7 +476,9 @@ fn redo(
     }
     match job.absorb(&entry, registry) {
         Absorbed::News | Absorbed::Duplicate => {}
-        Absorbed::Refused(why) => tracing::warn!(why, "entry of the journal refused"),
+        Absorbed::Refused(why) | Absorbed::Stale(why) => {
+            tracing::warn!(why, "entry of the journal refused");
+        }
         Absorbed::Harmful(entry) => tracing::warn!(?entry, "entry of the journal is harmful"),
     }
     Ok(())

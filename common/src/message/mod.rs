@@ -6,6 +6,7 @@
 //! | `partial` | worker -> reducer | `x.results`, `<kind>.<job>` | JSON of the kind |
 //! | `manifest` | producer -> reducer | `x.results`, `<kind>.<job>` | JSON of [`Manifest`] |
 //! | `annex` | producer -> reducer | `x.results`, `<kind>.<job>` | a page of a side file |
+//! | `seal` | producer -> reducer | `x.results`, `<kind>.<job>` | a page of a large job's [`Seal`] |
 //! | `cancel` | anyone -> reducer | `x.results`, `cancel.<job>` | JSON of [`Cancel`] |
 //! | `revived` | anyone -> reducer | `x.results`, `revived.<job>` | none, see [`Revived`] |
 //! | `question` | anyone -> reducer | `x.results`, `question.<token>` | JSON of [`Question`] |
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::chunk::{Chunk, Digest, MAX_BODY};
+use crate::seal::{self, Prefix, Seal};
 use crate::{Body, JobId, Seq};
 
 /// The largest JSON body that is accepted, in bytes (RabbitMQ 4 refuses messages above 16 MiB).
@@ -54,7 +56,7 @@ pub struct Message {
     pub key: String,
     /// Tells it from every other; the same for every copy; at most [`MAX_NAME`] bytes.
     pub id: String,
-    /// `chunk`, `partial`, `manifest`, `annex`, `cancel`, `revived`, `question`, `job` or `event`.
+    /// `chunk`, `partial`, `manifest`, `annex`, `seal`, `cancel`, `revived`, `question`, `job` or `event`.
     pub kind: String,
     /// What is said about the body.
     pub headers: BTreeMap<String, String>,
@@ -332,6 +334,9 @@ pub struct Manifest {
     pub chunks: Vec<u32>,
     /// How many pages each annex has.
     pub annexes: BTreeMap<String, u32>,
+    /// Proves that chunks and pages are of one cut; absent where there are none of either.
+    #[serde(default)]
+    pub seal: Option<Seal>,
     /// What the kind learnt that no chunk carries; absent where the cut failed.
     pub facts: Option<Box<RawValue>>,
     /// Why there is to be no report, in one sentence; absent where there is to be one.
@@ -416,6 +421,60 @@ impl Annex {
     }
 }
 
+/// A page of the [`Seal`] of a job with many chunks.
+#[derive(Debug, Clone)]
+pub struct SealPage {
+    /// The job.
+    pub job: JobId,
+    /// The job's kind.
+    pub kind: String,
+    /// The version of the kind's formats.
+    pub schema: u32,
+    /// The digest of the whole seal: the pages of two cuts do not mix.
+    pub seal: Digest,
+    /// Which page of it, from 0.
+    pub page: u32,
+    /// The page: eight bytes for each chunk and page of a side file.
+    pub body: Body,
+}
+
+impl SealPage {
+    /// The page as a message to the reducer.
+    pub fn to_message(&self) -> Message {
+        Message {
+            exchange: Exchange::Results,
+            key: format!("{}.{}", self.kind, self.job),
+            id: format!("{}/seal/{}/{}", self.job, self.seal.short(16), self.page),
+            kind: "seal".to_owned(),
+            headers: headers([
+                ("job", self.job.to_string()),
+                ("kind", self.kind.clone()),
+                ("schema", self.schema.to_string()),
+                ("seal", self.seal.to_string()),
+                ("page", self.page.to_string()),
+                ("sha256", self.body.digest().to_string()),
+            ]),
+            body: self.body.clone(),
+        }
+    }
+
+    fn from_message(message: &Message) -> Result<Self, MessageError> {
+        Ok(Self {
+            job: message.header("job")?,
+            kind: message.header("kind")?,
+            schema: message.header("schema")?,
+            seal: message.header("seal")?,
+            page: message.header("page")?,
+            body: message.body_as_said()?,
+        })
+    }
+
+    /// The entries in it; none where the body is not made of entries.
+    pub fn prefixes(&self) -> Option<Vec<Prefix>> {
+        seal::from_bytes(&self.body)
+    }
+}
+
 /// Somebody's wish that a job should end without a report.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -459,6 +518,8 @@ pub struct Revived {
     pub seq: Seq,
     /// For which time, from 1: so that word of an earlier death, come again, is known as such.
     pub time: u32,
+    /// The chunk's digest, where its message said one.
+    pub chunk: Option<Digest>,
 }
 
 impl Revived {
@@ -472,22 +533,35 @@ impl Revived {
         }
         let (job, seq) = (dead.header("job")?, dead.header("seq")?);
         let time = times_revived(dead)?.saturating_add(1);
-        Ok(Some(Self { job, seq, time }))
+        let chunk = dead.header("sha256").ok();
+        Ok(Some(Self {
+            job,
+            seq,
+            time,
+            chunk,
+        }))
     }
 
     /// The word as a message to the reducer.
     pub fn to_message(&self) -> Message {
-        let Self { job, seq, time } = self;
+        let Self {
+            job,
+            seq,
+            time,
+            chunk,
+        } = self;
+        let mut headers = headers([
+            ("job", job.to_string()),
+            ("seq", seq.to_string()),
+            (REVIVED, time.to_string()),
+        ]);
+        headers.extend(chunk.map(|chunk| ("chunk".to_owned(), chunk.to_string())));
         Message {
             exchange: Exchange::Results,
             key: format!("revived.{job}"),
             id: format!("{job}/{seq}/revived/{time}"),
             kind: "revived".to_owned(),
-            headers: headers([
-                ("job", job.to_string()),
-                ("seq", seq.to_string()),
-                (REVIVED, time.to_string()),
-            ]),
+            headers,
             body: Body::default(),
         }
     }
@@ -497,6 +571,7 @@ impl Revived {
             job: message.header("job")?,
             seq: message.header("seq")?,
             time: message.header(REVIVED)?,
+            chunk: message.header("chunk").ok(),
         })
     }
 }
@@ -538,6 +613,8 @@ pub enum Outcome {
     Manifest(Manifest),
     /// A page of a side file.
     Annex(Annex),
+    /// A page of a large job's seal.
+    Seal(SealPage),
     /// There is to be no report.
     Cancel(Cancel),
     /// A chunk that nobody could work.
@@ -550,6 +627,8 @@ pub enum Outcome {
         reason: String,
         /// How often it had been sent once more before.
         revived: u32,
+        /// Its digest, where its message says one.
+        chunk: Option<Digest>,
     },
     /// A dead chunk that is on its way once more.
     Revived(Revived),
@@ -565,6 +644,7 @@ impl Outcome {
             "partial" => Partial::from_message(message).map(Self::Partial),
             "manifest" => message.json().map(Self::Manifest),
             "annex" => Annex::from_message(message).map(Self::Annex),
+            "seal" => SealPage::from_message(message).map(Self::Seal),
             "cancel" => Cancel::from_message(message).map(Self::Cancel),
             "revived" => Revived::from_message(message).map(Self::Revived),
             "chunk" => Ok(Self::Dead {
@@ -572,9 +652,10 @@ impl Outcome {
                 seq: message.header("seq")?,
                 reason: reason(message).to_owned(),
                 revived: times_revived(message)?,
+                chunk: message.header("sha256").ok(),
             }),
             other => Err(message.refuse(format!(
-                "type {:?}, expected partial, manifest, annex, cancel, revived, question or chunk",
+                "type {:?}, expected partial, manifest, annex, seal, cancel, revived, question or chunk",
                 other.chars().take(40).collect::<String>()
             ))),
         }
@@ -586,6 +667,7 @@ impl Outcome {
             Self::Partial(partial) => &partial.job,
             Self::Manifest(manifest) => &manifest.job,
             Self::Annex(annex) => &annex.job,
+            Self::Seal(page) => &page.job,
             Self::Cancel(cancel) => &cancel.job,
             Self::Dead { job, .. } => job,
             Self::Revived(revived) => &revived.job,

@@ -33,7 +33,7 @@ impl Ready {
     pub(super) fn new(message: Message, common: &Common) -> Result<Self, BrokerError> {
         let event = message.exchange == Exchange::Events;
         let content_type = match message.kind.as_str() {
-            "chunk" | "annex" => "application/octet-stream",
+            "chunk" | "annex" | "seal" => "application/octet-stream",
             _ => "application/json",
         };
         let mut headers = FieldTable::default();
