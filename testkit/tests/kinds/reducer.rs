@@ -455,7 +455,9 @@ fn a_dead_chunk_is_named_in_an_incomplete_report() -> Result<()> {
     let at = messages.iter().position(|m| m.id == id).context("it")?;
     let mut chunk = messages.remove(at);
     chunk.kind = "chunk".to_owned();
-    chunk.headers.insert("sha256".to_owned(), lost.chunk.to_string());
+    chunk
+        .headers
+        .insert("sha256".to_owned(), lost.chunk.to_string());
     let dead = bury(chunk, "the worker panicked: boom");
     for kill in [
         None,
