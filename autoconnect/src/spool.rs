@@ -100,20 +100,19 @@ impl<B> Spool<B> {
         let disk = disk::real();
         let own = out.join("jobs").join(finished.job.as_str());
         let mut written: Vec<String> = Vec::new();
-        let mut put = |path: &str, bytes: &[u8]| {
-            disk.write_whole(&own.join(path), bytes)
-                .map_err(failed(&own.join(path)))?;
-            written.push(path.to_owned());
-            Ok::<(), SpoolError>(())
-        };
         let report = finished.report.as_deref();
         if let Some(report) = report {
-            for file in kind.render(report.as_bytes())? {
-                put(file.path, &file.bytes)?;
+            let report = kind.read(&mut report.as_bytes())?;
+            for path in report.rendered() {
+                disk.write_with(&own.join(path), |file| report.write(path, file))
+                    .map_err(failed(&own.join(path)))?;
+                written.push(path.to_owned());
             }
         }
         if let Some(execution) = &finished.execution {
-            put("execution.json", execution.as_bytes())?;
+            disk.write_whole(&own.join("execution.json"), execution.as_bytes())
+                .map_err(failed(&own.join("execution.json")))?;
+            written.push("execution.json".to_owned());
         }
         for name in self.sides().keys() {
             let (spooled, side) = (self.folder.join(name), own.join(name));

@@ -1,6 +1,7 @@
 //! What a kind of job is ([`JobKind`]), its only law ([`Merge`]), and the one place where types are erased ([`Registry`]).
 
 use std::collections::BTreeMap;
+use std::io;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,7 +37,10 @@ pub trait JobKind: Send + Sync + 'static {
     /// What `work` makes of one chunk.
     type Partial: Merge + Default + Serialize + DeserializeOwned + Send;
     /// What `conclude` makes of the job; as JSON it is `report.json`.
-    type Report: Serialize + DeserializeOwned;
+    type Report: Serialize + DeserializeOwned + Send + Sync + 'static;
+
+    /// The files rendered from the report, beside `report.json`.
+    const FILES: &'static [ReportFile<Self::Report>];
 
     /// The files and folders that a request names, as it names them: `cut` reads these, and the files right in these
     /// folders, and nothing else. `-` is standard input.
@@ -81,9 +85,14 @@ pub trait JobKind: Send + Sync + 'static {
         laps: &mut Laps,
     ) -> Result<Self::Report, ConcludeError>;
 
-    /// Renders the report as files beside `report.json`; a pure function of the report.
-    fn render(report: &Self::Report) -> Vec<ReportFile>;
+    /// About how many bytes of memory this partial takes, by the lengths of what is in it: the same for the same
+    /// partial on every machine. A job whose merged partial is heavier than [`MAX_TALLY`] is refused.
+    fn weigh(partial: &Self::Partial) -> u64;
 }
+
+/// The heaviest merged partial a job may have, in bytes as [`JobKind::weigh`] counts them. Concluding `sales` takes two
+/// to three times as much (the sums, then the report made of them): 128 MiB leave room for that in a container of 512.
+pub const MAX_TALLY: u64 = 128 << 20;
 
 /// Exact merging: associative, commutative, with `Default` as its identity; equal means `==`, never "close".
 ///
@@ -135,13 +144,12 @@ pub struct Cut<Facts> {
     pub refusal: Option<String>,
 }
 
-/// A file of the report: its path below the results folder, and its bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReportFile {
+/// A file rendered from a report: its path below the results folder, and what writes it.
+pub struct ReportFile<Report> {
     /// Relative, with `/`; fixed by the kind, never taken from data.
     pub path: &'static str,
-    /// All of it.
-    pub bytes: Vec<u8>,
+    /// Writes all of it. A pure function of the report: written again, it has the same bytes.
+    pub write: fn(&Report, &mut dyn io::Write) -> io::Result<()>,
 }
 
 /// A chunk that can never be worked: what was found and what was expected, in one sentence.
@@ -158,6 +166,20 @@ pub enum AddError {
     /// A sum left its type; the tally is unusable.
     #[error(transparent)]
     Overflow(#[from] Overflow),
+    /// The tally is heavier than [`MAX_TALLY`].
+    #[error(transparent)]
+    TooHeavy(#[from] TooHeavy),
+}
+
+/// A job is too large for one report: it is refused before its figures or its report outgrow the reducer's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the job is too large for one report: its figures take {found} bytes of memory, expected at most {MAX_TALLY}; \
+     ask for fewer files, so that there are fewer cities, months or models"
+)]
+pub struct TooHeavy {
+    /// What the merged partial weighs, in bytes.
+    pub found: u64,
 }
 
 /// A report that cannot be made: what is inconsistent, in one sentence.
@@ -244,11 +266,11 @@ pub trait Kind: Send + Sync {
     fn show(&self, chunk: &Chunk, rows: usize) -> Result<String, WorkError>;
     /// An empty [`Tally`] to merge this kind's partials into.
     fn tally(&self) -> Box<dyn Tally>;
-    /// [`JobKind::render`], of a `report.json`.
+    /// The report in a `report.json`.
     ///
     /// # Errors
-    /// [`ConcludeError`] where the JSON is no report of this kind.
-    fn render(&self, report: &[u8]) -> Result<Vec<ReportFile>, ConcludeError>;
+    /// [`ConcludeError`] where it cannot be read, or the JSON is no report of this kind.
+    fn read(&self, report: &mut dyn io::Read) -> Result<Box<dyn Concluded>, ConcludeError>;
 }
 
 /// The merged partials of one job, their type erased.
@@ -263,23 +285,43 @@ pub trait Tally: Send {
     /// # Errors
     /// [`WorkError`] where it cannot be written as JSON.
     fn snapshot(&self) -> Result<Box<RawValue>, WorkError>;
-    /// [`JobKind::conclude`]: `report.json` and the files rendered from it.
+    /// [`JobKind::conclude`].
     ///
     /// # Errors
-    /// As there.
+    /// As there, and for a tally heavier than [`MAX_TALLY`].
     fn conclude(
         self: Box<Self>,
         facts: &RawValue,
         missing: &[Seq],
         laps: &mut Laps,
-    ) -> Result<Vec<ReportFile>, ConcludeError>;
+    ) -> Result<Box<dyn Concluded>, ConcludeError>;
+}
+
+/// A report, its type erased. Its files are written one by one, each straight to where it goes: none is ever whole in
+/// memory.
+pub trait Concluded: Send + Sync {
+    /// The paths of the files rendered from the report: all but [`REPORT`].
+    fn rendered(&self) -> Vec<&'static str>;
+    /// Writes the file of that path, [`REPORT`] among them, as often as it is asked to.
+    ///
+    /// # Errors
+    /// What `out` said; [`io::ErrorKind::NotFound`] for a path that is not one of the report's.
+    fn write(&self, path: &str, out: &mut dyn io::Write) -> io::Result<()>;
 }
 
 /// The path of the report itself, among the files a report is made of.
 pub const REPORT: &str = "report.json";
 
+/// How much may be merged before the tally is weighed again, as a share of [`MAX_TALLY`]: weighing looks at all of it.
+const WEIGHED_EVERY: u64 = 8;
+
 struct Erased<K>(PhantomData<fn() -> K>);
-struct Merged<K: JobKind>(K::Partial);
+struct Report<K: JobKind>(K::Report);
+struct Merged<K: JobKind> {
+    partial: K::Partial,
+    /// What was merged since the tally was weighed.
+    added: u64,
+}
 
 impl<K: JobKind> Erased<K> {
     fn request(request: &RawValue) -> Result<K::Request, CutError> {
@@ -332,13 +374,25 @@ impl<K: JobKind> Kind for Erased<K> {
     }
 
     fn tally(&self) -> Box<dyn Tally> {
-        Box::new(Merged::<K>(K::Partial::default()))
+        Box::new(Merged::<K> {
+            partial: K::Partial::default(),
+            added: 0,
+        })
     }
 
-    fn render(&self, report: &[u8]) -> Result<Vec<ReportFile>, ConcludeError> {
-        let report = serde_json::from_slice(report)
+    fn read(&self, report: &mut dyn io::Read) -> Result<Box<dyn Concluded>, ConcludeError> {
+        let report = serde_json::from_reader(io::BufReader::new(report))
             .map_err(|error| ConcludeError(format!("report of a {} job: {error}", K::NAME)))?;
-        Ok(K::render(&report))
+        Ok(Box::new(Report::<K>(report)))
+    }
+}
+
+impl<K: JobKind> Merged<K> {
+    fn weigh(&self) -> Result<(), TooHeavy> {
+        match K::weigh(&self.partial) {
+            found if found > MAX_TALLY => Err(TooHeavy { found }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -347,11 +401,17 @@ impl<K: JobKind> Tally for Merged<K> {
         let partial: K::Partial = serde_json::from_str(partial.get()).map_err(|error| {
             AddError::Unreadable(format!("partial of a {} job: {error}", K::NAME))
         })?;
-        Ok(self.0.merge(partial)?)
+        self.added = self.added.saturating_add(K::weigh(&partial));
+        self.partial.merge(partial)?;
+        if self.added > MAX_TALLY / WEIGHED_EVERY {
+            self.weigh()?;
+            self.added = 0;
+        }
+        Ok(())
     }
 
     fn snapshot(&self) -> Result<Box<RawValue>, WorkError> {
-        serde_json::value::to_raw_value(&self.0).map_err(|error| WorkError(error.to_string()))
+        serde_json::value::to_raw_value(&self.partial).map_err(|error| WorkError(error.to_string()))
     }
 
     fn conclude(
@@ -359,19 +419,30 @@ impl<K: JobKind> Tally for Merged<K> {
         facts: &RawValue,
         missing: &[Seq],
         laps: &mut Laps,
-    ) -> Result<Vec<ReportFile>, ConcludeError> {
+    ) -> Result<Box<dyn Concluded>, ConcludeError> {
         let facts = serde_json::from_str(facts.get())
             .map_err(|error| ConcludeError(format!("facts of a {} job: {error}", K::NAME)))?;
-        let report = K::conclude(facts, self.0, missing, laps)?;
-        let mut files = laps.time("rendu", || K::render(&report));
-        let mut bytes =
-            serde_json::to_vec_pretty(&report).map_err(|error| ConcludeError(error.to_string()))?;
-        bytes.push(b'\n');
-        files.push(ReportFile {
-            path: REPORT,
-            bytes,
-        });
-        Ok(files)
+        self.weigh()
+            .map_err(|error| ConcludeError(error.to_string()))?;
+        let report = K::conclude(facts, self.partial, missing, laps)?;
+        Ok(Box::new(Report::<K>(report)))
+    }
+}
+
+impl<K: JobKind> Concluded for Report<K> {
+    fn rendered(&self) -> Vec<&'static str> {
+        K::FILES.iter().map(|file| file.path).collect()
+    }
+
+    fn write(&self, path: &str, out: &mut dyn io::Write) -> io::Result<()> {
+        if path == REPORT {
+            serde_json::to_writer_pretty(&mut *out, &self.0)?;
+            return out.write_all(b"\n");
+        }
+        match K::FILES.iter().find(|file| file.path == path) {
+            Some(file) => (file.write)(&self.0, out),
+            None => Err(io::Error::new(io::ErrorKind::NotFound, path.to_owned())),
+        }
     }
 }
 
@@ -395,5 +466,111 @@ impl Registry {
     /// The names of all kinds known here, sorted.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.0.keys().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A kind whose partial is its own weight.
+    struct Heavy;
+
+    impl JobKind for Heavy {
+        const NAME: &'static str = "heavy";
+        const SCHEMA: u32 = 1;
+        type Request = ();
+        type Facts = ();
+        type Partial = u64;
+        type Report = u64;
+
+        const FILES: &'static [ReportFile<u64>] = &[ReportFile {
+            path: "weight.txt",
+            write: |report, out| write!(out, "{report} bytes"),
+        }];
+
+        fn inputs((): &()) -> Vec<PathBuf> {
+            Vec::new()
+        }
+
+        fn fingerprint((): &()) -> Result<Digest, CutError> {
+            Err(CutError::Cancelled)
+        }
+
+        fn cut((): &(), _: &Outlet) -> Result<Cut<()>, CutError> {
+            Err(CutError::Cancelled)
+        }
+
+        fn work(_: &Chunk) -> Result<u64, WorkError> {
+            Ok(0)
+        }
+
+        fn conclude((): (), partial: u64, _: &[Seq], _: &mut Laps) -> Result<u64, ConcludeError> {
+            Ok(partial)
+        }
+
+        fn weigh(partial: &u64) -> u64 {
+            *partial
+        }
+    }
+
+    fn tally_of(partials: &[u64]) -> (Box<dyn Tally>, Vec<Result<(), AddError>>) {
+        let registry = Registry::default().with::<Heavy>();
+        let mut tally = registry.get("heavy").expect("a kind").tally();
+        let added = partials
+            .iter()
+            .map(|partial| {
+                let json = RawValue::from_string(partial.to_string()).expect("JSON");
+                tally.add(&json)
+            })
+            .collect();
+        (tally, added)
+    }
+
+    #[test]
+    fn a_tally_is_refused_before_it_outgrows_its_bound() {
+        let (_, added) = tally_of(&[MAX_TALLY / 2; 4]);
+        let refused = added.iter().position(Result::is_err).expect("too heavy");
+        assert_eq!(refused, 2);
+        let sentence = added[refused].as_ref().expect_err("too heavy").to_string();
+        let found = (MAX_TALLY / 2 * 3).to_string();
+        assert!(
+            sentence.contains(&found) && sentence.contains(&MAX_TALLY.to_string()),
+            "{sentence}"
+        );
+    }
+
+    #[test]
+    fn whether_a_job_is_too_heavy_does_not_depend_on_how_its_partials_came() {
+        let conclude = |partials: &[u64]| {
+            let (tally, added) = tally_of(partials);
+            let facts = RawValue::from_string("null".to_owned()).expect("JSON");
+            let concluded = tally.conclude(&facts, &[], &mut Laps::default());
+            added.iter().all(Result::is_ok) && concluded.is_ok()
+        };
+        // the last ones are light, and are not weighed as they come
+        assert!(conclude(&[MAX_TALLY - 2, 1, 1]));
+        assert!(conclude(&[1, 1, MAX_TALLY - 2]));
+        assert!(!conclude(&[MAX_TALLY - 2, 1, 2]));
+        assert!(!conclude(&[1, 2, MAX_TALLY - 2]));
+    }
+
+    #[test]
+    fn a_report_writes_its_files_one_by_one_and_as_often_as_it_is_asked() {
+        let registry = Registry::default().with::<Heavy>();
+        let kind = registry.get("heavy").expect("a kind");
+        let report = kind.read(&mut "7".as_bytes()).expect("a report");
+        let write = |path: &str| {
+            let mut bytes = Vec::new();
+            let written = report.write(path, &mut bytes);
+            written.map(|()| String::from_utf8(bytes).expect("text"))
+        };
+        assert_eq!(report.rendered(), ["weight.txt"]);
+        for _ in 0..2 {
+            assert_eq!(write("weight.txt").expect("written"), "7 bytes");
+            assert_eq!(write(REPORT).expect("written"), "7\n");
+        }
+        let unknown = write("other.txt").expect_err("not one of its files");
+        assert_eq!(unknown.kind(), io::ErrorKind::NotFound);
     }
 }

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use autoconnect_common::disk::Disk;
-use autoconnect_common::kind::{Laps, REPORT, ReportFile};
+use autoconnect_common::kind::{Concluded, Laps, REPORT};
 use autoconnect_common::message::Status;
 use autoconnect_common::{JobId, machine};
 use tokio::time::Instant;
@@ -49,7 +49,7 @@ pub(crate) struct Ending {
     pub(crate) status: Status,
     pub(crate) reason: Option<String>,
     files: Vec<Written>,
-    report: Option<Vec<u8>>,
+    report: Option<Arc<dyn Concluded>>,
     execution: Execution,
     first_news: SystemTime,
     /// Whether the newest results are to be this job's: not for one of which nobody said what it was, or that nobody
@@ -64,7 +64,7 @@ struct Written {
 }
 
 enum Content {
-    Bytes(Vec<u8>),
+    Report(Arc<dyn Concluded>),
     Pages(Vec<Page>),
 }
 
@@ -85,27 +85,26 @@ impl Ending {
         let concluded = match ended.end.clone() {
             End::Without(without) => Err(without),
             End::Report { missing, lacking } => report(&mut ended, &missing, &mut laps)
-                .map(|files| (files, missing, lacking))
+                .map(|report| (report, missing, lacking))
                 .map_err(Without::failed),
         };
-        let (status, reason, mut report_files, missing) = match concluded {
-            Err(Without { status, reason }) => (status, Some(reason), Vec::new(), Vec::new()),
-            Ok((files, missing, None)) => (Status::Done, None, files, missing),
-            Ok((files, missing, lacking)) => (Status::Incomplete, lacking, files, missing),
+        let (status, reason, report, missing) = match concluded {
+            Err(Without { status, reason }) => (status, Some(reason), None, Vec::new()),
+            Ok((report, missing, None)) => (Status::Done, None, Some(report), missing),
+            Ok((report, missing, lacking)) => (Status::Incomplete, lacking, Some(report), missing),
         };
-        let report = report_files
-            .iter()
-            .position(|file| file.path == REPORT)
-            .map(|at| report_files.swap_remove(at).bytes);
         let side = ended.annexes.iter().map(|(name, &pages)| Written {
             path: name.clone(),
             content: Content::Pages((0..pages).filter_map(|n| page(name, n)).collect()),
         });
-        let kind = report_files.into_iter().map(|file| Written {
-            path: file.path.to_owned(),
-            content: Content::Bytes(file.bytes),
+        let rendered = report.iter().flat_map(|report| {
+            let written = |path: &str| Written {
+                path: path.to_owned(),
+                content: Content::Report(Arc::clone(report)),
+            };
+            report.rendered().into_iter().map(written)
         });
-        let files = side.chain(kind).collect();
+        let files = side.chain(rendered).collect();
         let work = ended.figures.workers.values().map(|w| w.ms()).sum();
         let unknown = || "no partial came".to_owned();
         let execution = Execution {
@@ -147,11 +146,32 @@ impl Ending {
         })
     }
 
-    /// Publishes the job's end. Blocks. Doing it again does no harm.
+    /// Publishes the job's end. Blocks. Doing it again does no harm. A report that cannot be rendered fails the job.
     ///
     /// # Errors
     /// [`Trouble`]; what was the newest report before still is, or nearly: `report.json` is replaced last.
     pub(crate) fn publish(&mut self, place: &Place) -> Result<(), Trouble> {
+        match self.write(place) {
+            Err(Trouble::Rendering(reason)) => {
+                self.fail(format!("the report cannot be made: {reason}"));
+                self.write(place)
+            }
+            written => written,
+        }
+    }
+
+    /// Makes this the end of a job without a report.
+    fn fail(&mut self, reason: String) {
+        self.status = Status::Failed;
+        self.report = None;
+        self.files
+            .retain(|file| matches!(file.content, Content::Pages(_)));
+        self.execution.status = self.status;
+        self.execution.reason = Some(reason.clone());
+        self.reason = Some(reason);
+    }
+
+    fn write(&mut self, place: &Place) -> Result<(), Trouble> {
         let start = Instant::now();
         let own = job_folder(&place.results, &self.job);
         write_together(place, &own, &self.files)?;
@@ -167,9 +187,7 @@ impl Ending {
             .doing(doing)?;
         flush(place, &folders_of(&own, self.paths()))?;
         if let Some(report) = &self.report {
-            let path = own.join(REPORT);
-            let written = place.disk.write_whole(&path, report);
-            written.doing(|| format!("write {}", path.display()))?;
+            write_report(&*place.disk, &own, &**report, REPORT)?;
         }
         flush(place, [own.clone(), place.results.join("jobs")].iter())?;
         place.faults.at(Point::ReportWritten)?;
@@ -222,7 +240,7 @@ fn report(
     ended: &mut Ended,
     missing: &[autoconnect_common::Seq],
     laps: &mut Laps,
-) -> Result<Vec<ReportFile>, String> {
+) -> Result<Arc<dyn Concluded>, String> {
     let facts = ended.manifest.as_ref().and_then(|m| m.facts.as_ref());
     let (Some(facts), Some(tally)) = (facts, ended.tally.take()) else {
         return Err("the producer could not cut the job".to_owned());
@@ -230,6 +248,7 @@ fn report(
     // a kind's bug must cost its own job only
     catch_unwind(AssertUnwindSafe(|| tally.conclude(facts, missing, laps)))
         .map_err(|_| "the report cannot be made: its conclusion panicked".to_owned())?
+        .map(Arc::from)
         .map_err(|error| format!("the report cannot be made: {error}"))
 }
 
@@ -239,10 +258,8 @@ fn write_together(place: &Place, folder: &Path, files: &[Written]) -> Result<(),
     let trouble = Mutex::new(None);
     let write_on = || {
         while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let path = folder.join(&file.path);
             let written = file
-                .write(&*place.disk, &path)
-                .doing(|| format!("write {}", path.display()))
+                .write(&*place.disk, folder)
                 .and_then(|()| Ok(place.faults.at(Point::FileWritten)?));
             if let Err(found) = written {
                 next.store(files.len(), Ordering::Relaxed);
@@ -270,14 +287,65 @@ fn write_together(place: &Place, folder: &Path, files: &[Written]) -> Result<(),
 }
 
 impl Written {
-    fn write(&self, disk: &dyn Disk, path: &Path) -> io::Result<()> {
-        match &self.content {
-            Content::Bytes(bytes) => disk.write_whole(path, bytes),
-            // a side file is never held in memory
-            Content::Pages(pages) => disk.write_with(path, |file| {
-                pages.iter().try_for_each(|page| page.copy_to(disk, file))
-            }),
-        }
+    fn write(&self, disk: &dyn Disk, folder: &Path) -> Result<(), Trouble> {
+        let pages = match &self.content {
+            Content::Report(report) => return write_report(disk, folder, &**report, &self.path),
+            Content::Pages(pages) => pages,
+        };
+        let path = folder.join(&self.path);
+        // a side file is never held in memory
+        let copy = |file: &mut _| pages.iter().try_for_each(|page| page.copy_to(disk, file));
+        let written = disk.write_with(&path, copy);
+        written.doing(|| format!("write {}", path.display()))
+    }
+}
+
+/// Writes one of a report's files: straight to the disk, so that none is ever whole in memory.
+fn write_report(
+    disk: &dyn Disk,
+    folder: &Path,
+    report: &dyn Concluded,
+    name: &str,
+) -> Result<(), Trouble> {
+    let path = folder.join(name);
+    let mut trouble = None;
+    let written = disk.write_with(&path, |file| {
+        let mut file = Watched {
+            file,
+            failed: false,
+        };
+        // a kind's bug must cost its own job only
+        let rendered = catch_unwind(AssertUnwindSafe(|| report.write(name, &mut file)));
+        let rendered = rendered.unwrap_or_else(|_| Err(io::Error::other("it panicked")));
+        rendered.inspect_err(|error| {
+            if !file.failed {
+                trouble = Some(Trouble::Rendering(format!("{name}: {error}")));
+            }
+        })
+    });
+    match trouble {
+        Some(trouble) => Err(trouble),
+        None => written.doing(|| format!("write {}", path.display())),
+    }
+}
+
+/// A file that remembers whether the disk refused a write: an error is the kind's own otherwise.
+struct Watched<'f, W> {
+    file: &'f mut W,
+    failed: bool,
+}
+
+impl<W: io::Write> io::Write for Watched<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes);
+        self.failed |= written.is_err();
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.file.flush();
+        self.failed |= flushed.is_err();
+        flushed
     }
 }
 

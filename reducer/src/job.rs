@@ -58,6 +58,8 @@ pub(crate) enum Absorbed {
     Refused(String),
     /// It is wrong and changed the job into what this entry says; it is to be buried with that reason.
     Harmful(Entry<'static>),
+    /// It is right, and was one too many: the job is over as this entry says, which the journal must have.
+    Last(Entry<'static>),
 }
 
 impl PartialEq for Entry<'_> {
@@ -251,7 +253,7 @@ impl Job {
             }
         };
         match &absorbed {
-            Absorbed::News | Absorbed::Harmful(_) => {
+            Absorbed::News | Absorbed::Harmful(_) | Absorbed::Last(_) => {
                 self.last_news = Instant::now();
                 self.changed = true;
             }
@@ -314,6 +316,14 @@ impl Job {
             }
             Err(AddError::Overflow(overflow)) => {
                 self.fail(format!("chunk {seq} cannot be merged: {overflow}"))
+            }
+            // the chunk is as good as the others
+            Err(AddError::TooHeavy(too_heavy)) => {
+                let reason = too_heavy.to_string();
+                self.without = Some(Without::failed(reason.clone()));
+                Absorbed::Last(Entry::Failed {
+                    reason: Cow::Owned(reason),
+                })
             }
         }
     }
@@ -738,7 +748,11 @@ impl Job {
         if let Some(format) = &snapshot.format {
             let mut tally = known_kind(&format.kind, format.schema, registry)?.tally();
             if let Some(merged) = &snapshot.tally {
-                tally.add(merged).map_err(|error| error.to_string())?;
+                match tally.add(merged) {
+                    Ok(()) => {}
+                    Err(AddError::TooHeavy(too_heavy)) => job.give_up(too_heavy.to_string()),
+                    Err(error) => return Err(error.to_string()),
+                }
             }
             job.tally = Some(tally);
         }
@@ -749,7 +763,7 @@ impl Job {
         job.seal = KnownSeal::restore(snapshot.seal, snapshot.manifest.as_ref())?;
         job.pages = snapshot.pages;
         job.manifest = snapshot.manifest;
-        job.without = snapshot.without;
+        job.without = snapshot.without.or(job.without);
         job.figures = snapshot.figures;
         Ok(job)
     }

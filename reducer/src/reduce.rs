@@ -285,6 +285,13 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 self.settle_later(delivery);
             }
             Absorbed::Refused(reason) => self.bury(delivery, &reason),
+            Absorbed::Last(entry) => {
+                tracing::error!(job_id = %id, ?entry, "job given up");
+                match self.keep(id, &entry, &outcome) {
+                    Ok(()) => self.settle_later(delivery),
+                    Err(reason) => self.bury(delivery, &reason),
+                }
+            }
             Absorbed::Harmful(entry) => {
                 let reason = match &entry {
                     Entry::Dead { reason, .. } | Entry::Failed { reason } => reason.to_string(),

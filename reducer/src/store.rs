@@ -479,7 +479,9 @@ fn redo(
         Absorbed::Refused(why) | Absorbed::Stale(why) => {
             tracing::warn!(why, "entry of the journal refused");
         }
-        Absorbed::Harmful(entry) => tracing::warn!(?entry, "entry of the journal is harmful"),
+        Absorbed::Harmful(entry) | Absorbed::Last(entry) => {
+            tracing::warn!(?entry, "entry of the journal is harmful");
+        }
     }
     Ok(())
 }

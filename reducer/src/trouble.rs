@@ -16,6 +16,9 @@ pub(crate) enum Trouble {
         #[source]
         source: io::Error,
     },
+    /// The kind cannot render its report: it never will.
+    #[error("{0}")]
+    Rendering(String),
     /// A test killed us.
     #[error(transparent)]
     Killed(#[from] Killed),

@@ -101,6 +101,8 @@ impl<K: JobKind> JobKind for Mined<K> {
     type Partial = K::Partial;
     type Report = K::Report;
 
+    const FILES: &'static [ReportFile<K::Report>] = K::FILES;
+
     fn inputs(request: &K::Request) -> Vec<PathBuf> {
         K::inputs(request)
     }
@@ -132,7 +134,7 @@ impl<K: JobKind> JobKind for Mined<K> {
         K::conclude(facts, partial, missing, laps)
     }
 
-    fn render(report: &K::Report) -> Vec<ReportFile> {
-        K::render(report)
+    fn weigh(partial: &K::Partial) -> u64 {
+        K::weigh(partial)
     }
 }

@@ -57,6 +57,14 @@ impl JobKind for WordCount {
     type Partial = Words;
     type Report = Report;
 
+    const FILES: &'static [ReportFile<Report>] = &[ReportFile {
+        path: "words.txt",
+        write: |report, out| {
+            let mut words = report.words.iter();
+            words.try_for_each(|(word, count)| writeln!(out, "{count:8} {word}"))
+        },
+    }];
+
     fn inputs(request: &Request) -> Vec<PathBuf> {
         request.files.clone()
     }
@@ -121,15 +129,8 @@ impl JobKind for WordCount {
         })
     }
 
-    fn render(report: &Report) -> Vec<ReportFile> {
-        let mut text = String::new();
-        for (word, count) in &report.words {
-            let _never_fails = writeln!(text, "{count:8} {word}");
-        }
-        vec![ReportFile {
-            path: "words.txt",
-            bytes: text.into_bytes(),
-        }]
+    fn weigh(words: &Words) -> u64 {
+        words.keys().map(|word| 64 + word.len() as u64).sum()
     }
 }
 

@@ -9,7 +9,7 @@ use autoconnect_jobs::sales::cut::REJETS;
 use autoconnect_jobs::sales::render::html::Links;
 use autoconnect_jobs::sales::render::html::article::{Article, Part, article};
 use autoconnect_jobs::sales::render::number::{self, Lang};
-use autoconnect_jobs::sales::render::{explain, tables};
+use autoconnect_jobs::sales::render::{self, explain};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -257,13 +257,16 @@ pub(super) async fn table(
 }
 
 fn csv_of(edition: &Arc<Edition>, asked: &Asked, wanted: &str) -> Option<Vec<u8>> {
-    let Part { ville, mois } = asked.part();
-    let files = match (ville, mois) {
-        (None, None) => tables::render(&edition.report),
-        _ => tables::render(&edition.report.only(ville, mois)),
+    let file = render::FILES.iter().find(|file| file.path == wanted)?;
+    let mut bytes = Vec::new();
+    let written = match asked.part() {
+        Part {
+            ville: None,
+            mois: None,
+        } => (file.write)(&edition.report, &mut bytes),
+        Part { ville, mois } => (file.write)(&edition.report.only(ville, mois), &mut bytes),
     };
-    let file = files.into_iter().find(|file| file.path == wanted)?;
-    Some(file.bytes)
+    written.is_ok().then_some(bytes)
 }
 
 fn download(name: &str, body: Body) -> Response {

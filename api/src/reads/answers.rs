@@ -46,7 +46,7 @@ pub(super) fn ca_mensuel<'r>(
         .map(|(city, months)| {
             let months = months
                 .iter()
-                .filter(|(month, _)| mois.is_none_or(|mois| mois == *month));
+                .filter(|(month, _)| mois.is_none_or(|mois| mois == month.as_str()));
             (
                 city,
                 months

@@ -10,6 +10,7 @@ use autoconnect_common::kind::REPORT;
 use autoconnect_common::settings::{self, Sources};
 use autoconnect_jobs::fixed::Fixed;
 use autoconnect_jobs::sales::Report;
+use autoconnect_jobs::sales::mois::Mois;
 use autoconnect_jobs::sales::partial::ParType;
 use autoconnect_jobs::sales::report::{
     CaMois, Comparatif, Marge, Part, Prevision, Rotation, Saison, Tendance, Top, TopModele,
@@ -27,6 +28,10 @@ fn of<T>(lyon: T, nimes: T) -> BTreeMap<String, T> {
     BTreeMap::from([("Lyon".to_owned(), lyon), ("Nîmes".to_owned(), nimes)])
 }
 
+fn month(name: &str) -> Mois {
+    name.parse().expect("a month")
+}
+
 /// Two cities, two months. Every number has its own value.
 fn sample() -> Report {
     let ca = |vente, location| CaMois {
@@ -36,7 +41,7 @@ fn sample() -> Report {
     };
     let by_month = |a, b| {
         let months = [("2024-01", a), ("2024-02", b)];
-        BTreeMap::from(months.map(|(month, ca)| (month.to_owned(), ca)))
+        BTreeMap::from(months.map(|(name, ca)| (month(name), ca)))
     };
     let part = |nombre, pourcentage| Part {
         nombre,
@@ -61,11 +66,8 @@ fn sample() -> Report {
         ecart_a_la_moyenne: None,
     };
     let season = |change, index| Saison {
-        variations: BTreeMap::from([("2024-02".to_owned(), Some(Fixed(change)))]),
-        indices: BTreeMap::from([
-            ("01".to_owned(), None),
-            ("02".to_owned(), Some(Fixed(index))),
-        ]),
+        variations: BTreeMap::from([(month("2024-02"), Some(Fixed(change)))]),
+        indices: BTreeMap::from([(month("01"), None), (month("02"), Some(Fixed(index)))]),
     };
     let trend = |slope| Tendance {
         mois: ["2023-12", "2024-01", "2024-02"].map(str::to_owned),

@@ -1,4 +1,5 @@
-//! Writes the report of a made-up sales job into a folder, to look at, and says how long each calculation took.
+//! Writes the report of a made-up sales job into a folder, to look at, and says how long each calculation took and how much
+//! memory all of it.
 //!
 //! ```sh
 //! cargo run --release -p autoconnect-jobs --example sales_report -- FOLDER [CITIES] [MONTHS] [MODELS]
@@ -6,6 +7,8 @@
 
 mod sample;
 
+use std::fs::File;
+use std::io::BufWriter;
 use std::path::Path;
 use std::time::Instant;
 
@@ -27,18 +30,25 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut laps = Laps::default();
     let start = Instant::now();
     let report = Sales::conclude(facts, partial, &[], &mut laps)?;
-    let files = laps.time("rendu", || Sales::render(&report));
-    let json = laps.time("json", || serde_json::to_vec_pretty(&report))?;
+    let folder = Path::new(&folder);
+    std::fs::create_dir_all(folder.join("tables"))?;
+    for file in Sales::FILES {
+        laps.time(file.path, || {
+            let out = File::create(folder.join(file.path))?;
+            (file.write)(&report, &mut BufWriter::new(out))
+        })?;
+    }
+    let json = File::create(folder.join("report.json"))?;
+    laps.time("report.json", || {
+        serde_json::to_writer_pretty(BufWriter::new(json), &report)
+    })?;
     println!("{:>9.3} ms  in all", start.elapsed().as_secs_f64() * 1e3);
     for lap in laps.into_vec() {
         println!("{:>9.3} ms  {}", lap.ms, lap.name);
     }
-    let folder = Path::new(&folder);
-    std::fs::create_dir_all(folder.join("tables"))?;
-    std::fs::write(folder.join("report.json"), json)?;
-    for file in files {
-        println!("{:>9} bytes  {}", file.bytes.len(), file.path);
-        std::fs::write(folder.join(file.path), file.bytes)?;
+    if let Ok(status) = std::fs::read_to_string("/proc/self/status") {
+        let peak = status.lines().find(|line| line.starts_with("VmHWM"));
+        println!("{}", peak.unwrap_or_default());
     }
     Ok(())
 }

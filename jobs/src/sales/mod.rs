@@ -5,6 +5,7 @@ pub mod chunk;
 pub mod conclude;
 pub mod cut;
 pub mod fast;
+pub mod mois;
 mod only;
 pub mod order;
 pub mod partial;
@@ -39,6 +40,8 @@ impl JobKind for Sales {
     type Partial = Partial;
     type Report = Report;
 
+    const FILES: &'static [ReportFile<Report>] = render::FILES;
+
     fn inputs(request: &Request) -> Vec<PathBuf> {
         request.inputs.clone()
     }
@@ -68,7 +71,7 @@ impl JobKind for Sales {
         conclude::conclude(facts, partial, missing, laps)
     }
 
-    fn render(report: &Report) -> Vec<ReportFile> {
-        render::render(report)
+    fn weigh(partial: &Partial) -> u64 {
+        partial.weigh()
     }
 }

@@ -71,10 +71,10 @@ impl Report {
 
     fn keep_month(&mut self, mois: &str) {
         for months in self.ca_mensuel.values_mut() {
-            months.retain(|month, _| month == mois);
+            months.retain(|month, _| **month == *mois);
         }
         for saison in self.saisonnalite.values_mut() {
-            saison.variations.retain(|month, _| month == mois);
+            saison.variations.retain(|month, _| **month == *mois);
         }
         self.periode.mois.retain(|month| month == mois);
         self.periode.mois_partiels.retain(|month| month == mois);
@@ -138,7 +138,10 @@ mod tests {
         assert_eq!(part.periode.mois, std::slice::from_ref(mois));
         for (ville, months) in &part.ca_mensuel {
             assert_eq!(months.len(), 1);
-            assert_eq!(months[mois], report.ca_mensuel[ville][mois]);
+            assert_eq!(
+                months[mois.as_str()],
+                report.ca_mensuel[ville][mois.as_str()]
+            );
         }
         let global = &part.saisonnalite[GLOBAL];
         assert_eq!(global.variations.len(), 1);

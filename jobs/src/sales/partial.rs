@@ -74,6 +74,34 @@ pub struct Marge {
     pub cout: i64,
 }
 
+impl Partial {
+    /// About how many bytes of memory it takes; see [`autoconnect_common::JobKind::weigh`].
+    pub fn weigh(&self) -> u64 {
+        self.villes
+            .iter()
+            .map(|(key, ville)| ville.weigh(key))
+            .sum()
+    }
+}
+
+impl Ville {
+    /// A city's own fields and its place in maps, about; then 64 bytes a month, and 96 a model, which stand in the maps'
+    /// nodes at half their room; and every name that the report writes beside a figure.
+    fn weigh(&self, key: &str) -> u64 {
+        const VILLE: usize = 512;
+        const MOIS: usize = 64;
+        const MODELE: usize = 96;
+        let modele = |modele: &String| MODELE + modele.len() + key.len();
+        let modeles: usize = self
+            .modeles
+            .keys()
+            .chain(self.durees.keys())
+            .map(modele)
+            .sum();
+        (VILLE + key.len() + self.mois.len() * MOIS + modeles) as u64
+    }
+}
+
 impl Merge for Partial {
     fn merge(&mut self, other: Self) -> Result<(), Overflow> {
         Merge::merge(&mut self.villes, other.villes)

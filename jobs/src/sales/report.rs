@@ -11,6 +11,7 @@ use autoconnect_common::Seq;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
+use super::mois::Mois;
 use super::partial::ParType;
 use crate::fixed::{Euros, Fixed, Percent};
 
@@ -38,7 +39,8 @@ pub struct Report {
     /// The models, sorted.
     pub modeles: Vec<String>,
     /// CA by city and month; every month of the period (see [`Periode::mois_sans_trous`]).
-    pub ca_mensuel: BTreeMap<String, BTreeMap<String, CaMois>>,
+    #[cfg_attr(feature = "schema", schema(value_type = BTreeMap<String, BTreeMap<String, CaMois>>))]
+    pub ca_mensuel: BTreeMap<String, BTreeMap<Mois, CaMois>>,
     /// Sales and rentals of each city.
     pub repartition: BTreeMap<String, ParType<Part>>,
     /// The cities, ranked by CA.
@@ -242,10 +244,10 @@ pub struct CaModele {
 pub struct Saison {
     /// Of each complete month against the month before, in percent.
     #[cfg_attr(feature = "schema", schema(schema_with = by_month))]
-    pub variations: BTreeMap<String, Option<Percent>>,
+    pub variations: BTreeMap<Mois, Option<Percent>>,
     /// By calendar month, `01` to `12`: 100 is an average month.
     #[cfg_attr(feature = "schema", schema(schema_with = by_month))]
-    pub indices: BTreeMap<String, Option<Fixed<2>>>,
+    pub indices: BTreeMap<Mois, Option<Fixed<2>>>,
 }
 
 /// A number or `null` for each month.

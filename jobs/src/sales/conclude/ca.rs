@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::base::{Base, Ville};
-use super::calendar::label;
 use super::euros;
 use crate::fixed::Euros;
+use crate::sales::mois::Mois;
 use crate::sales::partial::{ParType, Somme};
 use crate::sales::report::{CaModele, CaMois};
 
@@ -19,12 +19,12 @@ pub(super) fn total(base: &Base) -> Euros {
 /// `ca_mensuel`: the sum of `prix` by city, month and type; every month of the period, zeros included.
 ///
 /// Source: the brief's "chiffre d'affaires mensuel par ville".
-pub(super) fn mensuel(base: &Base) -> BTreeMap<String, BTreeMap<String, CaMois>> {
+pub(super) fn mensuel(base: &Base) -> BTreeMap<String, BTreeMap<Mois, CaMois>> {
     let months = |ville: &Ville| {
         base.calendrier
             .mois_de(&ville.serie)
             .into_iter()
-            .map(|mois| (label(mois), ca_mois(ville.sommes.mois.get(&mois))))
+            .filter_map(|mois| Some((Mois::of(mois)?, ca_mois(ville.sommes.mois.get(&mois)))))
             .collect()
     };
     base.par_ville(months)

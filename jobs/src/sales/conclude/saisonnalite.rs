@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::base::{Base, Serie};
-use super::calendar::{Calendrier, label};
+use super::calendar::Calendrier;
 use super::growth;
 use crate::fixed::{Fixed, Percent};
+use crate::sales::mois::Mois;
 use crate::sales::report::Saison;
 
 /// `saisonnalite`, of all cities together and of each.
@@ -24,15 +25,15 @@ pub(super) fn saisonnalite(base: &Base) -> BTreeMap<String, Saison> {
     })
 }
 
-fn variations(serie: &Serie, calendrier: &Calendrier) -> BTreeMap<String, Option<Percent>> {
+fn variations(serie: &Serie, calendrier: &Calendrier) -> BTreeMap<Mois, Option<Percent>> {
     let before = |mois: i32| calendrier.est_complet(mois - 1).then(|| serie.ca(mois - 1));
     calendrier
         .mois_de(serie)
         .into_iter()
         .filter(|&mois| calendrier.est_complet(mois))
-        .map(|mois| {
+        .filter_map(|mois| {
             let variation = before(mois).and_then(|before| growth(serie.ca(mois), before));
-            (label(mois), variation)
+            Some((Mois::of(mois)?, variation))
         })
         .collect()
 }
@@ -50,7 +51,7 @@ fn indices(
     serie: &Serie,
     calendrier: &Calendrier,
     counts: &[i128; 12],
-) -> BTreeMap<String, Option<Fixed<2>>> {
+) -> BTreeMap<Mois, Option<Fixed<2>>> {
     let mut sums = [0; 12];
     for (mois, ca) in serie
         .iter()
@@ -61,10 +62,10 @@ fn indices(
     let (total, months): (i128, i128) = (sums.iter().sum(), counts.iter().sum());
     (1..)
         .zip(sums.into_iter().zip(counts))
-        .map(|(number, (sum, count))| {
+        .filter_map(|(number, (sum, count))| {
             // (sum / count) / (total / months) x 100
             let index = Fixed::ratio(100 * sum * months, count * total);
-            (format!("{number:02}"), index)
+            Some((Mois::of_year(number)?, index))
         })
         .collect()
 }

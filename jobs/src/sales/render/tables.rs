@@ -3,57 +3,32 @@
 //! Text is made harmless by [`cell::harmless`]; numbers stay numbers; `null` is an empty cell.
 
 use std::fmt::Display;
-
-use autoconnect_common::kind::ReportFile;
+use std::io::{self, Write};
 
 use crate::sales::Report;
 use crate::sales::report::{Comparatif, TopModele};
 use crate::table::cell;
 
-/// All tables.
-pub fn render(report: &Report) -> Vec<ReportFile> {
-    vec![
-        ca_mensuel(report),
-        repartition(report),
-        comparatif(report),
-        top_modeles(report),
-        ca_par_modele(report),
-        saisonnalite(report),
-        rotation(report),
-        valeur_contrats(report),
-        marge(report),
-        tendance(report),
-        qualite(report),
-    ]
+/// A CSV file in the making, on its way to where it is kept.
+struct Table<'o> {
+    writer: csv::Writer<&'o mut dyn Write>,
 }
 
-/// A CSV file in the making.
-struct Table {
-    path: &'static str,
-    writer: csv::Writer<Vec<u8>>,
-}
-
-impl Table {
-    fn new<const N: usize>(path: &'static str, columns: [&str; N]) -> Self {
+impl<'o> Table<'o> {
+    fn new<const N: usize>(out: &'o mut dyn Write, columns: [&str; N]) -> io::Result<Self> {
         let mut table = Self {
-            path,
-            writer: csv::Writer::from_writer(Vec::new()),
+            writer: csv::Writer::from_writer(out),
         };
-        table.row(columns.map(str::to_owned));
-        table
+        table.row(columns.map(str::to_owned))?;
+        Ok(table)
     }
 
-    /// One row. A vector takes every write and all rows have as many cells as the header, so there is no error to tell.
-    fn row<const N: usize>(&mut self, cells: [String; N]) {
-        let written = self.writer.write_record(&cells);
-        debug_assert!(written.is_ok(), "{written:?}");
+    fn row<const N: usize>(&mut self, cells: [String; N]) -> io::Result<()> {
+        Ok(self.writer.write_record(&cells)?)
     }
 
-    fn file(self) -> ReportFile {
-        ReportFile {
-            path: self.path,
-            bytes: self.writer.into_inner().unwrap_or_default(),
-        }
+    fn end(mut self) -> io::Result<()> {
+        self.writer.flush()
     }
 }
 
@@ -69,11 +44,8 @@ fn opt(number: Option<impl Display>) -> String {
     number.map(num).unwrap_or_default()
 }
 
-fn ca_mensuel(report: &Report) -> ReportFile {
-    let mut table = Table::new(
-        "tables/ca_mensuel.csv",
-        ["ville", "mois", "vente", "location", "total"],
-    );
+pub(super) fn ca_mensuel(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let mut table = Table::new(out, ["ville", "mois", "vente", "location", "total"])?;
     for (ville, months) in &report.ca_mensuel {
         for (mois, ca) in months {
             table.row([
@@ -82,17 +54,14 @@ fn ca_mensuel(report: &Report) -> ReportFile {
                 num(ca.vente),
                 num(ca.location),
                 num(ca.total),
-            ]);
+            ])?;
         }
     }
-    table.file()
+    table.end()
 }
 
-fn repartition(report: &Report) -> ReportFile {
-    let mut table = Table::new(
-        "tables/repartition.csv",
-        ["ville", "type", "nombre", "pourcentage", "ca"],
-    );
+pub(super) fn repartition(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let mut table = Table::new(out, ["ville", "type", "nombre", "pourcentage", "ca"])?;
     for (ville, parts) in &report.repartition {
         for (type_, part) in [("vente", parts.vente), ("location", parts.location)] {
             table.row([
@@ -101,13 +70,13 @@ fn repartition(report: &Report) -> ReportFile {
                 num(part.nombre),
                 num(part.pourcentage),
                 num(part.ca),
-            ]);
+            ])?;
         }
     }
-    table.file()
+    table.end()
 }
 
-fn comparatif(report: &Report) -> ReportFile {
+pub(super) fn comparatif(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let columns = [
         "rang",
         "ville",
@@ -120,11 +89,11 @@ fn comparatif(report: &Report) -> ReportFile {
         "croissance_trimestrielle",
         "ecart_a_la_moyenne",
     ];
-    let mut table = Table::new("tables/comparatif.csv", columns);
+    let mut table = Table::new(out, columns)?;
     for city in &report.comparatif {
-        table.row(comparatif_row(city));
+        table.row(comparatif_row(city))?;
     }
-    table.file()
+    table.end()
 }
 
 fn comparatif_row(city: &Comparatif) -> [String; 10] {
@@ -142,11 +111,8 @@ fn comparatif_row(city: &Comparatif) -> [String; 10] {
     ]
 }
 
-fn top_modeles(report: &Report) -> ReportFile {
-    let mut table = Table::new(
-        "tables/top_modeles.csv",
-        ["ville", "type", "rang", "modele", "nombre", "ca"],
-    );
+pub(super) fn top_modeles(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let mut table = Table::new(out, ["ville", "type", "rang", "modele", "nombre", "ca"])?;
     for (ville, top) in &report.top_modeles {
         for (type_, modeles) in [
             ("vente", &top.vente),
@@ -161,40 +127,37 @@ fn top_modeles(report: &Report) -> ReportFile {
                     text(modele),
                     num(nombre),
                     num(ca),
-                ]);
+                ])?;
             }
         }
     }
-    table.file()
+    table.end()
 }
 
-fn ca_par_modele(report: &Report) -> ReportFile {
-    let mut table = Table::new("tables/ca_par_modele.csv", ["modele", "ville", "ca"]);
+pub(super) fn ca_par_modele(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let mut table = Table::new(out, ["modele", "ville", "ca"])?;
     for (modele, ca) in &report.ca_par_modele {
         for (ville, ca) in &ca.villes {
-            table.row([text(modele), text(ville), num(ca)]);
+            table.row([text(modele), text(ville), num(ca)])?;
         }
     }
-    table.file()
+    table.end()
 }
 
-fn saisonnalite(report: &Report) -> ReportFile {
-    let mut table = Table::new(
-        "tables/saisonnalite.csv",
-        ["ville", "mesure", "mois", "valeur"],
-    );
+pub(super) fn saisonnalite(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let mut table = Table::new(out, ["ville", "mesure", "mois", "valeur"])?;
     for (ville, saison) in &report.saisonnalite {
         for (mois, variation) in &saison.variations {
-            table.row([text(ville), text("variation"), text(mois), opt(*variation)]);
+            table.row([text(ville), text("variation"), text(mois), opt(*variation)])?;
         }
         for (mois, indice) in &saison.indices {
-            table.row([text(ville), text("indice"), text(mois), opt(*indice)]);
+            table.row([text(ville), text("indice"), text(mois), opt(*indice)])?;
         }
     }
-    table.file()
+    table.end()
 }
 
-fn rotation(report: &Report) -> ReportFile {
+pub(super) fn rotation(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let columns = [
         "ville",
         "modele",
@@ -202,7 +165,7 @@ fn rotation(report: &Report) -> ReportFile {
         "duree_moyenne_mois",
         "rotations_par_an",
     ];
-    let mut table = Table::new("tables/rotation.csv", columns);
+    let mut table = Table::new(out, columns)?;
     for (ville, rotation) in &report.rotation {
         let none = String::new;
         let (duree, rotations) = (
@@ -215,23 +178,23 @@ fn rotation(report: &Report) -> ReportFile {
             num(rotation.contrats),
             duree,
             rotations,
-        ]);
+        ])?;
         for (modele, duree) in &rotation.par_modele {
-            table.row([text(ville), text(modele), none(), num(duree), none()]);
+            table.row([text(ville), text(modele), none(), num(duree), none()])?;
         }
     }
-    table.file()
+    table.end()
 }
 
-fn valeur_contrats(report: &Report) -> ReportFile {
-    let mut table = Table::new("tables/valeur_contrats.csv", ["ville", "valeur_contrats"]);
+pub(super) fn valeur_contrats(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let mut table = Table::new(out, ["ville", "valeur_contrats"])?;
     for (ville, valeur) in &report.valeur_contrats {
-        table.row([text(ville), num(valeur)]);
+        table.row([text(ville), num(valeur)])?;
     }
-    table.file()
+    table.end()
 }
 
-fn marge(report: &Report) -> ReportFile {
+pub(super) fn marge(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let columns = [
         "ville",
         "type",
@@ -241,7 +204,7 @@ fn marge(report: &Report) -> ReportFile {
         "hypothese",
         "nombre",
     ];
-    let mut table = Table::new("tables/marge.csv", columns);
+    let mut table = Table::new(out, columns)?;
     for (ville, marges) in &report.marge {
         for (type_, marge) in [("vente", marges.vente), ("location", marges.location)] {
             table.row([
@@ -252,13 +215,13 @@ fn marge(report: &Report) -> ReportFile {
                 num(marge.marge_totale),
                 num(marge.hypothese),
                 num(marge.nombre),
-            ]);
+            ])?;
         }
     }
-    table.file()
+    table.end()
 }
 
-fn tendance(report: &Report) -> ReportFile {
+pub(super) fn tendance(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let columns = [
         "ville",
         "mois_1",
@@ -273,7 +236,7 @@ fn tendance(report: &Report) -> ReportFile {
         "mois_prevu",
         "ca_prevu",
     ];
-    let mut table = Table::new("tables/tendance.csv", columns);
+    let mut table = Table::new(out, columns)?;
     for (ville, tendance) in &report.tendance {
         let [m1, m2, m3] = &tendance.mois;
         let [ca1, ca2, ca3] = tendance.ca;
@@ -290,13 +253,13 @@ fn tendance(report: &Report) -> ReportFile {
             opt(tendance.r2),
             text(&tendance.prevision.mois),
             num(tendance.prevision.ca),
-        ]);
+        ])?;
     }
-    table.file()
+    table.end()
 }
 
-fn qualite(report: &Report) -> ReportFile {
-    let mut table = Table::new("tables/qualite.csv", ["mesure", "motif", "nombre"]);
+pub(super) fn qualite(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let mut table = Table::new(out, ["mesure", "motif", "nombre"])?;
     let source = &report.source;
     for (mesure, nombre) in [
         ("lignes", source.lignes),
@@ -304,16 +267,16 @@ fn qualite(report: &Report) -> ReportFile {
         ("rejetees", source.rejetees),
         ("avertissements", source.avertissements),
     ] {
-        table.row([text(mesure), String::new(), num(nombre)]);
+        table.row([text(mesure), String::new(), num(nombre)])?;
     }
     for (motif, nombre) in &report.qualite.par_motif {
-        table.row([text("rejet"), text(motif), num(nombre)]);
+        table.row([text("rejet"), text(motif), num(nombre)])?;
     }
     for (mot, nombre) in &report.qualite.avertissements {
-        table.row([text("avertissement"), text(mot), num(nombre)]);
+        table.row([text("avertissement"), text(mot), num(nombre)])?;
     }
     for seq in &report.qualite.chunks_perdus {
-        table.row([text("chunk_perdu"), seq.to_string(), String::new()]);
+        table.row([text("chunk_perdu"), seq.to_string(), String::new()])?;
     }
-    table.file()
+    table.end()
 }

@@ -1,6 +1,7 @@
 //! `analysis_report.txt`: the report in French, to read in a terminal or an e-mail; 78 columns where names allow.
 
 use std::fmt::Write as _;
+use std::io;
 
 use super::figures::{self, clean, cut};
 use super::number::{self, Lang, or_none};
@@ -22,8 +23,12 @@ const NAME: usize = 24;
 /// Writes one numbered part of the text.
 type Section = fn(&Report, &mut String);
 
-/// The whole text.
-pub(super) fn render(report: &Report) -> String {
+/// The whole text: its tables are short, whatever the report.
+pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
+    out.write_all(render(report).as_bytes())
+}
+
+fn render(report: &Report) -> String {
     let mut out = String::new();
     header(report, &mut out);
     let sections: [(&str, Section); 10] = [

@@ -119,7 +119,8 @@ fn only_month(view: &View<'_>, month: &str, edition: &mut Edition) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{STYLE, render};
+    use super::super::STYLE;
+    use super::super::tests::render;
     use super::*;
     use crate::sales::{conclude, sample};
     use autoconnect_common::kind::Laps;

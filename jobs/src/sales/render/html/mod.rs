@@ -15,6 +15,8 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+use std::io;
+
 use askama::Template;
 
 use self::chart::Mark;
@@ -90,19 +92,19 @@ struct Words {
 }
 
 /// The page.
-pub(super) fn render(report: &Report) -> String {
+pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
+    page(report).write_into(out).map_err(io::Error::other)
+}
+
+fn page(report: &Report) -> Page {
     let editions = [Lang::Fr, Lang::En].map(|lang| edition(&View::new(report, lang)));
-    let page = Page {
+    Page {
         title: format!(
             "AutoConnect – {}, {}",
             editions[0].title, editions[0].period
         ),
         editions,
-    };
-    // a string takes every write, so there is no error to tell
-    let rendered = page.render();
-    debug_assert!(rendered.is_ok(), "{rendered:?}");
-    rendered.unwrap_or_default()
+    }
 }
 
 fn edition(view: &View<'_>) -> Edition {

@@ -6,11 +6,18 @@ use std::sync::LazyLock;
 use autoconnect_common::Seq;
 use autoconnect_common::kind::Laps;
 
-use super::render;
+use super::write;
 use crate::sales::partial::{Jours, Partial, Ville};
 use crate::sales::report::CaMois;
 use crate::sales::request::Facts;
 use crate::sales::{Report, conclude, sample};
+
+/// The page, as text.
+pub(super) fn render(report: &Report) -> String {
+    let mut page = Vec::new();
+    write(report, &mut page).expect("a vector takes every write");
+    String::from_utf8(page).expect("UTF-8")
+}
 
 /// An element: its tag, its attributes, and all text in it.
 #[derive(Debug, Default)]
@@ -352,7 +359,7 @@ fn every_city_and_month_is_in_the_tables_to_the_cent() {
         .map(|mois| {
             let cas: Vec<i64> = ranked
                 .iter()
-                .map(|ville| report.ca_mensuel[*ville][mois].total.0)
+                .map(|ville| report.ca_mensuel[*ville][mois.as_str()].total.0)
                 .collect();
             vec![cas[0], cas[1], cas[2], cas.iter().sum()]
         })

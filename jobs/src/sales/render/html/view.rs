@@ -143,9 +143,9 @@ impl<'a> View<'a> {
     /// The last of these months, as many as a chart or a table shows.
     pub(super) fn last_months<'m>(
         &self,
-        months: impl IntoIterator<Item = &'m String>,
+        months: impl IntoIterator<Item = &'m (impl AsRef<str> + 'm)>,
     ) -> Vec<&'m str> {
-        let months: Vec<&str> = months.into_iter().map(String::as_str).collect();
+        let months: Vec<&str> = months.into_iter().map(AsRef::as_ref).collect();
         months[months.len().saturating_sub(MONTHS)..].to_vec()
     }
 

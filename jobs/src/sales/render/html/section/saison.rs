@@ -1,6 +1,7 @@
 //! Seasonality: an average year, and how each month compares with the one before.
 
 use crate::fixed::{Fixed, Percent};
+use crate::sales::mois::Mois;
 use crate::sales::render::figures::{cut, extremes};
 use crate::sales::render::html::chart::Chart;
 use crate::sales::render::html::columns::{Column, Piece, Plane};
@@ -125,7 +126,7 @@ fn heat_class(index: Fixed<2>) -> &'static str {
 }
 
 fn variations(view: &View<'_>, global: Option<&Saison>) -> Figure {
-    let all: Vec<&String> = global
+    let all: Vec<&Mois> = global
         .map(|saison| saison.variations.keys().collect())
         .unwrap_or_default();
     let months = view.last_months(all.iter().copied());
