@@ -278,6 +278,7 @@ async fn on_file(app: &App, job: JobId, file: PathBuf) -> Result<Response, Probl
         job: job.clone(),
         kind: Sales::NAME.to_owned(),
         request: serde_json::value::to_raw_value(&request).map_err(unsendable)?,
+        fingerprint: None,
     };
     let message = request.to_message().map_err(unsendable)?;
     match tokio::time::timeout(PUBLISH, app.link.publish(message)).await {

@@ -1,12 +1,10 @@
 //! Questions to the reducer, through the broker: how its jobs go. Only it knows.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher as _;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::broker::{Broker, BrokerError, Queue};
 use crate::message::{Event, JobStage, Message, Question};
-use crate::{Digest, JobId};
+use crate::{Digest, JobId, machine};
 
 /// How long the reducer may take to answer.
 pub const ANSWER: Duration = Duration::from_secs(5);
@@ -85,10 +83,11 @@ fn question(token: &JobId, job: Option<&JobId>) -> Result<Message, BrokerError> 
     message.map_err(|error| BrokerError::Unsendable(error.to_string()))
 }
 
-/// Text that nobody used before: it tells one run of a job from the next.
+/// Text that no other call returns, here or elsewhere: 128 random bits, the time and the process.
 pub fn unheard() -> String {
-    let random = RandomState::new().hash_one(0u8);
-    format!("{}-{:?}-{random}", std::process::id(), SystemTime::now())
+    let [high, low] = [(); 2].map(|()| machine::random());
+    let process = std::process::id();
+    format!("{high:016x}{low:016x}-{:?}-{process}", machine::now())
 }
 
 fn token() -> Result<JobId, BrokerError> {

@@ -82,16 +82,13 @@ impl ProducerError {
     }
 }
 
-/// The name of a job: `<kind>-<16 hexadecimal digits>` of everything that can change a byte of its chunks, followed by
-/// `-<8 hexadecimal digits>` of `run` where a job is asked for anew.
+/// The name of a job: `<kind>-<32 hexadecimal digits>` of everything that can change a byte of its chunks, and of `run`
+/// where a job is asked for anew.
 ///
 /// # Errors
 /// [`CutError::Refused`] for a request that is not this kind's or an input that cannot be read.
 pub fn job_id(kind: &dyn Kind, request: &RawValue, run: Option<&str>) -> Result<JobId, CutError> {
-    let fingerprint = kind.fingerprint(request)?;
-    let (name, schema) = (kind.name(), kind.schema());
-    let all = format!("{name}\n{schema}\n{fingerprint}\n{}", request.get());
-    named(name, &all, run)
+    named(kind, request, &kind.fingerprint(request)?, run)
 }
 
 /// A request for a job of the kind `K`, under the name that [`job_id`] gives it.
@@ -105,25 +102,26 @@ pub fn name_job<K: JobKind>(
 ) -> Result<JobRequest, ProducerError> {
     let kind = known(registry, K::NAME)?;
     let request = as_json::<K>(request)?;
+    let fingerprint = kind.fingerprint(&request)?;
     Ok(JobRequest {
-        job: job_id(kind, &request, run)?,
+        job: named(kind, &request, &fingerprint, run)?,
         kind: K::NAME.to_owned(),
+        fingerprint: can_be_read_twice(kind, &request)?.then_some(fingerprint),
         request,
     })
 }
 
-/// As [`name_job`], for an input that only the cluster's producer sees: the name is made of the request and of `run`,
-/// which no other request has.
+/// As [`name_job`], for an input that only the cluster's producer sees: the name is made of `run` alone, which no other
+/// request has.
 ///
 /// # Errors
 /// [`CutError::Refused`] for a request that cannot be sent.
 pub fn name_unseen<K: JobKind>(request: &K::Request, run: &str) -> Result<JobRequest, CutError> {
-    let request = as_json::<K>(request)?;
-    let all = format!("{}\n{}\n{}", K::NAME, K::SCHEMA, request.get());
     Ok(JobRequest {
-        job: named(K::NAME, &all, Some(run))?,
+        job: spelt(K::NAME, run)?,
         kind: K::NAME.to_owned(),
-        request,
+        request: as_json::<K>(request)?,
+        fingerprint: None,
     })
 }
 
@@ -132,15 +130,63 @@ fn as_json<K: JobKind>(request: &K::Request) -> Result<Box<RawValue>, CutError> 
         .map_err(|error| CutError::Refused(format!("a path that is not UTF-8: {error}")))
 }
 
-/// `<kind>-<digits of all>`, and `-<digits of run>`.
-fn named(kind: &str, all: &str, run: Option<&str>) -> Result<JobId, CutError> {
-    let mut id = format!("{kind}-{}", Digest::of(all.as_bytes()).short(16));
-    if let Some(run) = run {
-        id.push('-');
-        id.push_str(&Digest::of(run.as_bytes()).short(8));
-    }
+fn named(
+    kind: &dyn Kind,
+    request: &RawValue,
+    fingerprint: &Digest,
+    run: Option<&str>,
+) -> Result<JobId, CutError> {
+    let (name, schema, request) = (kind.name(), kind.schema(), request.get());
+    let run = run.unwrap_or_default();
+    spelt(
+        name,
+        &format!("{name}\n{schema}\n{fingerprint}\n{request}\n{run}"),
+    )
+}
+
+/// `<kind>-<digits of all>`.
+fn spelt(kind: &str, all: &str) -> Result<JobId, CutError> {
+    let id = format!("{kind}-{}", Digest::of(all.as_bytes()).short(32));
     id.parse()
         .map_err(|error| CutError::Refused(format!("kind {kind}: {error}")))
+}
+
+/// Whether every input of a request is there for a second attempt; standard input is not.
+fn can_be_read_twice(kind: &dyn Kind, request: &RawValue) -> Result<bool, CutError> {
+    let inputs = kind.inputs(request)?;
+    Ok(!inputs.iter().any(|input| input.as_os_str() == "-"))
+}
+
+/// The fingerprint of a request's input as it is now; none where it cannot be read twice.
+async fn fingerprint(
+    registry: &Arc<Registry>,
+    request: &JobRequest,
+) -> Result<Option<Digest>, ProducerError> {
+    let (registry, kind) = (Arc::clone(registry), request.kind.clone());
+    let request = request.request.clone();
+    let look = machine::block(move || {
+        let kind = known(&registry, &kind)?;
+        Ok(match can_be_read_twice(kind, &request)? {
+            true => Some(kind.fingerprint(&request)?),
+            false => None,
+        })
+    });
+    look.await.unwrap_or(Err(CutError::Cancelled.into()))
+}
+
+/// Refuses an input that is not the one it was before.
+fn refuse_change(
+    before: Option<Digest>,
+    now: Option<Digest>,
+    since: &str,
+) -> Result<(), ProducerError> {
+    match (before, now) {
+        (Some(before), Some(now)) if before != now => Err(CutError::Refused(format!(
+            "the input changed {since}: ask for the job again"
+        ))
+        .into()),
+        _ => Ok(()),
+    }
 }
 
 fn known<'r>(registry: &'r Registry, kind: &str) -> Result<&'r dyn Kind, ProducerError> {
@@ -207,7 +253,7 @@ impl<'r> Job<'r> {
         shutdown: &Shutdown,
     ) -> Result<Manifest, ProducerError> {
         match self
-            .cut_and_publish(broker, registry, threads, progress, shutdown)
+            .cut_unchanged(broker, registry, threads, progress, shutdown)
             .await
         {
             Ok(cut) => self.conclude(broker, cut).await,
@@ -218,6 +264,28 @@ impl<'r> Job<'r> {
                 Err(error)
             }
         }
+    }
+
+    /// Cuts the input, if it is and stays what it was when the job was named.
+    async fn cut_unchanged<B: Broker>(
+        &mut self,
+        broker: &B,
+        registry: &Arc<Registry>,
+        threads: usize,
+        progress: Arc<Progress>,
+        shutdown: &Shutdown,
+    ) -> Result<Cut<Box<RawValue>>, ProducerError> {
+        let before = fingerprint(registry, self.request).await?;
+        refuse_change(
+            self.request.fingerprint,
+            before,
+            "since the job was asked for",
+        )?;
+        let cut = self.cut_and_publish(broker, registry, threads, progress, shutdown);
+        let cut = cut.await?;
+        let after = fingerprint(registry, self.request).await?;
+        refuse_change(before, after, "while it was cut")?;
+        Ok(cut)
     }
 
     async fn cut_and_publish<B: Broker>(

@@ -1,15 +1,17 @@
 //! A producer that serves the queue of requests: what it acknowledges, when, and what it refuses.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
+use autoconnect_common::ask::unheard;
 use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::broker::{Broker, Queue, Subscription};
 use autoconnect_common::message::{Event, JobRequest, Message, Outcome, Status};
-use autoconnect_common::{Registry, Shutdown};
-use autoconnect_producer::{Config, Summary, name_job, run};
+use autoconnect_common::{JobId, Registry, Shutdown};
+use autoconnect_producer::{Config, Summary, name_job, name_unseen, run};
 use autoconnect_testkit::broker::{next, nothing, soon};
 use autoconnect_testkit::record::{Recorded, Step};
 use autoconnect_testkit::wordcount::{Request, WordCount, write_text};
@@ -340,5 +342,105 @@ async fn a_job_that_was_cancelled_is_cut_no_further_and_the_next_one_is() -> Res
             },
         "{summary:?}"
     );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_input_that_changed_since_its_job_was_named_is_not_cut() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let serving = Serving::start();
+    let mut results = serving.broker.subscribe(Queue::Results, 8).await?;
+    let file = folder.path().join("text.txt");
+    let edits: [&dyn Fn() -> std::io::Result<()>; 3] = [
+        &|| std::fs::write(&file, "another text"),
+        // another file, under the same name
+        &|| {
+            write_text(&folder.path().join("new"), 10)?;
+            std::fs::rename(folder.path().join("new"), &file)
+        },
+        &|| {
+            std::fs::File::options()
+                .append(true)
+                .open(&file)?
+                .write_all(b"\n")
+        },
+    ];
+    for edit in edits {
+        let job = request(folder.path(), 9, 3)?;
+        edit()?;
+        let asked = serving.ask(&job).await?;
+        let said = refusal(&mut results).await?;
+        ensure!(
+            said == "the input changed since the job was asked for: ask for the job again",
+            "{said}"
+        );
+        serving.acked(&asked).await?;
+    }
+    // asked for again, it is another job, and cut
+    let job = request(folder.path(), 0, 3)?;
+    serving.ask(&job).await?;
+    ensure!(manifest(&mut results).await?.chunks == [3]);
+    let summary = serving.stop().await?;
+    ensure!((summary.jobs, summary.refused) == (1, 3), "{summary:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_input_that_changes_while_it_is_cut_is_refused_before_the_manifest() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let serving = Serving::start();
+    let broker = serving.broker.clone();
+    let mut results = broker.subscribe(Queue::Results, 8).await?;
+    let mut chunks = broker.subscribe(Queue::Chunks, 1).await?;
+    // more than the queue and the windows hold, so that the producer waits half way
+    let mut job = request(folder.path(), 300_000, 30_000)?;
+    // as of one who does not see the input: what it is shows when it is cut first
+    job.fingerprint = None;
+    serving.ask(&job).await?;
+    next(&mut chunks).await?.ack();
+    let file = folder.path().join("text.txt");
+    std::fs::File::options()
+        .append(true)
+        .open(&file)?
+        .write_all(b"\nlate")?;
+    let draining = async {
+        while let Some(chunk) = chunks.next().await {
+            chunk.ack();
+        }
+    };
+    let said = tokio::select! {
+        said = refusal(&mut results) => said?,
+        () = draining => bail!("the broker was closed"),
+    };
+    ensure!(
+        said == "the input changed while it was cut: ask for the job again",
+        "{said}"
+    );
+    serving.stop().await?;
+    Ok(())
+}
+
+#[test]
+fn no_two_requests_of_people_have_one_name() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let asked = Request {
+        files: vec![folder.path().join("text.txt")],
+        chunk_lines: 1,
+    };
+    let unseen = || name_unseen::<WordCount>(&asked, &unheard());
+    let names = (0..10_000).map(|_| Ok(unseen()?.job.to_string()));
+    let names = names.collect::<Result<std::collections::BTreeSet<String>>>()?;
+    ensure!(names.len() == 10_000);
+    for name in &names {
+        let digits = name.strip_prefix("wordcount-").context("its kind")?;
+        ensure!(digits.len() == 32, "{name}");
+    }
+    // a job of this process is named by its input, and by the run where there is one
+    write_text(&asked.files[0], 9)?;
+    let registry = Registry::default().with::<WordCount>();
+    let named = |run: Option<&str>| Ok(name_job::<WordCount>(&registry, &asked, run)?.job);
+    let named: &dyn Fn(Option<&str>) -> Result<JobId> = &named;
+    ensure!(named(None)? == named(None)?);
+    ensure!(named(Some("a"))? != named(Some("b"))? && named(Some("a"))? != named(None)?);
     Ok(())
 }

@@ -707,6 +707,10 @@ pub struct JobRequest {
     pub kind: String,
     /// What that kind is asked.
     pub request: Box<RawValue>,
+    /// The fingerprint that the input had when the job was named or first cut: an input that has another one is not cut
+    /// under this name. Absent where whoever asks does not see the input, or where it cannot be read twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Digest>,
 }
 
 impl JobRequest {

@@ -88,6 +88,7 @@ struct Stamp {
     identity: Identity,
     bytes: u64,
     modified: Option<SystemTime>,
+    changed: Changed,
 }
 
 /// What tells two names of one file from two files: device and inode.
@@ -96,6 +97,22 @@ type Identity = (u64, u64);
 /// What tells two names of one file from two files: where it really is.
 #[cfg(not(unix))]
 type Identity = PathBuf;
+
+/// When the system last noted a change, which no program can set: an edit whose time was put back shows here.
+#[cfg(unix)]
+type Changed = (i64, i64);
+/// Not known here.
+#[cfg(not(unix))]
+type Changed = ();
+
+#[cfg(unix)]
+fn changed(metadata: &Metadata) -> Changed {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.ctime(), metadata.ctime_nsec())
+}
+
+#[cfg(not(unix))]
+fn changed(_metadata: &Metadata) -> Changed {}
 
 #[cfg(unix)]
 fn identity(_path: &Path, metadata: &Metadata) -> Identity {
@@ -114,6 +131,7 @@ impl Stamp {
             identity: identity(path, metadata),
             bytes: metadata.len(),
             modified: metadata.modified().ok(),
+            changed: changed(metadata),
         }
     }
 }
@@ -169,8 +187,9 @@ pub fn total_bytes(inputs: &[Input]) -> u64 {
         .fold(0, |total, stamp| total.saturating_add(stamp.bytes))
 }
 
-/// A digest that changes when a file does: of the names, sizes, times of last change, and of 64 blocks of 4 KiB spread over
-/// each file, its first and last among them. A large file is never read whole. Standard input has another one every time.
+/// A digest that changes when a file does: of the names, sizes, identities (device and inode), times of modification and of
+/// change in nanoseconds, and of 64 blocks of 4 KiB spread over each file, its first and last among them. A large file is
+/// never read whole. Standard input has another one every time.
 ///
 /// # Errors
 /// [`CutError::Refused`] where a file cannot be read.
@@ -215,12 +234,14 @@ impl Input {
             summary.extend_from_slice(&unique());
             return Ok(Digest::of(&summary));
         };
-        let nanos = stamp
-            .modified
-            .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-            .map_or(0, |since| since.as_nanos());
-        summary.extend_from_slice(&stamp.bytes.to_le_bytes());
-        summary.extend_from_slice(&nanos.to_le_bytes());
+        let Stamp {
+            identity,
+            bytes,
+            modified,
+            changed,
+        } = stamp;
+        let marks = format!("{identity:?} {bytes} {modified:?} {changed:?}\0");
+        summary.extend_from_slice(marks.as_bytes());
         let mut file = self.file()?;
         let failed = |error: io::Error| unreadable(&self.path, &error);
         if stamp.bytes <= SAMPLES * SAMPLE {
@@ -528,7 +549,7 @@ impl Opened {
     /// To be called after the end.
     ///
     /// # Errors
-    /// [`CutError::Refused`]: the file is not the one that was looked at, by size, time of last change or identity.
+    /// [`CutError::Refused`]: the file is not the one that was looked at, by size, times of change or identity.
     pub fn finish(self) -> Result<(), CutError> {
         let Some(before) = &self.input.stamp else {
             return Ok(());

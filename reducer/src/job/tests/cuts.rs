@@ -520,9 +520,7 @@ fn done_means_exactly_one_cuts_chunks_in_every_order_there_is() {
         let (old, new) = two_cuts(inline);
         let states = explore(&old, &new);
         assert!(states > 200, "{states} states");
-        // the corrected input has fewer chunks, or more
-        let shorter = Cut::of(&["same", "new one"], inline);
-        explore(&old, &shorter);
-        explore(&shorter, &old);
     }
+    // the corrected input has fewer chunks
+    explore(&two_cuts(true).0, &Cut::of(&["same", "new one"], true));
 }
