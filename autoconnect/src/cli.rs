@@ -399,8 +399,10 @@ pub struct Worker {
 /// How a file's bytes spell text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum EncodingName {
-    /// UTF-8, with or without byte order mark
+    /// UTF-8, or Windows-1252 where every byte beyond ASCII says so
     #[default]
+    Auto,
+    /// UTF-8, with or without byte order mark; rows that are not are rejected
     #[value(name = "utf-8", alias = "utf8")]
     Utf8,
     /// Old Windows exports
@@ -414,6 +416,7 @@ pub enum EncodingName {
 impl From<EncodingName> for Encoding {
     fn from(name: EncodingName) -> Self {
         match name {
+            EncodingName::Auto => Self::Auto,
             EncodingName::Utf8 => Self::Utf8,
             EncodingName::Windows1252 => Self::Windows1252,
             EncodingName::Utf16 => Self::Utf16,

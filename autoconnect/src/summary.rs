@@ -11,6 +11,8 @@ use autoconnect_common::kind::{Lap, REPORT};
 use autoconnect_common::message::Status;
 use autoconnect_common::program::Exit;
 use autoconnect_jobs::fixed::{Euros, Percent};
+use autoconnect_jobs::sales::render::{self, number::Lang};
+use autoconnect_jobs::sales::report::{Qualite, Source};
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
@@ -41,26 +43,10 @@ pub struct Finished {
 #[derive(Debug, Deserialize)]
 struct Report {
     source: Source,
-    #[serde(default)]
-    qualite: Quality,
+    qualite: Qualite,
     ca_total: Euros,
     #[serde(default)]
     comparatif: Vec<City>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Source {
-    lignes: u64,
-    acceptees: u64,
-    rejetees: u64,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Quality {
-    #[serde(default)]
-    par_motif: BTreeMap<String, u64>,
-    #[serde(default)]
-    avertissements: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -175,6 +161,7 @@ impl Report {
             lignes,
             acceptees,
             rejetees,
+            ..
         } = self.source;
         line(
             text,
@@ -189,6 +176,7 @@ impl Report {
         self.ranking(text);
         counts(text, "Rejets (rejets.csv)", &self.qualite.par_motif);
         counts(text, "Avertissements", &self.qualite.avertissements);
+        notices(text, &render::notices(&self.source, &self.qualite, Lang::Fr));
     }
 
     fn ranking(&self, text: &mut String) {
@@ -246,6 +234,17 @@ fn counts(text: &mut String, title: &str, counts: &BTreeMap<String, u64>) {
     let width = longest.unwrap_or(0);
     for (name, count) in counts {
         line(text, format_args!("  {name:<width$}  {}", whole(count)));
+    }
+    text.push('\n');
+}
+
+fn notices(text: &mut String, sentences: &[String]) {
+    if sentences.is_empty() {
+        return;
+    }
+    line(text, format_args!("À savoir"));
+    for sentence in sentences {
+        line(text, format_args!("  {sentence}"));
     }
     text.push('\n');
 }
@@ -373,7 +372,7 @@ mod tests {
     const REPORT_JSON: &str = r#"{
         "source": {"fichiers": ["a.csv"], "lignes": 10000, "acceptees": 9998, "rejetees": 2,
                    "avertissements": 3},
-        "qualite": {"par_motif": {"date_invalide": 2}, "avertissements": {"prix_nul": 3}, "complet": true},
+        "qualite": {"par_motif": {"date_invalide": 2}, "avertissements": {"prix_nul": 3}, "complet": true, "chunks_perdus": []},
         "ca_total": 1234567.5,
         "comparatif": [
             {"rang": 1, "ville": "Lyon", "ca": 1000000, "part": 81.0, "transactions": 5},

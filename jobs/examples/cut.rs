@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         inputs: vec![file.into()],
         chunk_rows: 16_384,
         delimiter: None,
-        encoding: Encoding::Utf8,
+        encoding: Encoding::Auto,
         dedup: std::env::args().nth(3).is_none(),
         max_rejects: MaxRejects::Percent(Percent::from_units(100)),
         today: chrono::Utc::now().date_naive(),

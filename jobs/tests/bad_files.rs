@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use autoconnect_common::CutError;
 use autoconnect_jobs::sales::row::WANTED;
 use autoconnect_jobs::table::header;
-use autoconnect_jobs::table::input::{Encoding, Input, fingerprint, resolve, total_bytes};
+use autoconnect_jobs::table::input::{Encoding, Input, resolve, total_bytes};
 use tempfile::TempDir;
 
 const TABLE: &str = "transaction_id,date,ville,type,modele,prix,duree_location_mois\n\
@@ -64,17 +64,17 @@ fn read_in(input: &Input, encoding: Encoding, step: usize) -> Result<Vec<u8>, Cu
 
 fn read_as(path: &Path, encoding: Encoding) -> Result<String, CutError> {
     let inputs = resolve(&[path.to_owned()])?;
-    let text = read_in(&inputs[0], encoding, 1 << 20)?;
+    let text = read_in(&inputs.files[0], encoding, 1 << 20)?;
     for step in [1, 7, 100_000] {
         if text.len() < 10_000 || step > 1000 {
             assert_eq!(
-                read_in(&inputs[0], encoding, step)?,
+                read_in(&inputs.files[0], encoding, step)?,
                 text,
                 "in pieces of {step}"
             );
         }
     }
-    header::read(&text, &inputs[0].name, None, &WANTED)?;
+    header::read(&text, &inputs.files[0].name, None, &WANTED)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
@@ -120,7 +120,14 @@ fn a_folder_without_tables_is_refused() {
     write(&folder, "a.json", "{}");
     write(&folder, ".hidden.csv", TABLE);
     fs::create_dir(folder.path().join("sub.csv")).expect("made");
-    refused_with(read(folder.path()), "a folder without tables");
+    refused_with(
+        read(folder.path()),
+        "a folder without tables: found .hidden.csv, a.json, sub.csv/, expected",
+    );
+    refused_with(
+        read(&folder.path().join("sub.csv")),
+        "a folder without tables: found nothing",
+    );
 }
 
 #[test]
@@ -140,9 +147,49 @@ fn a_folder_stands_for_its_tables_sorted_by_name() {
         write(&folder, name, TABLE);
     }
     let inputs = resolve(&[folder.path().to_owned()]).expect("tables");
-    let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
+    let names: Vec<&str> = inputs
+        .files
+        .iter()
+        .map(|input| input.name.as_str())
+        .collect();
     assert_eq!(names, ["C.TXT", "a.tsv", "b.csv", "d.csv.gz", "e.txt.zst"]);
-    assert_eq!(total_bytes(&inputs), 5 * TABLE.len() as u64);
+    assert_eq!(total_bytes(&inputs.files), 5 * TABLE.len() as u64);
+    assert_eq!(
+        inputs.left_out.names,
+        [".z.csv", "csv", "x.gz", "y.csv.bak"]
+    );
+}
+
+#[test]
+fn whatever_a_folder_leaves_out_is_named_and_counted() {
+    let folder = folder();
+    for name in ["janvier.csv", "FEVRIER.CSV.bz2", "mars.xlsx", ".DS_Store"] {
+        write(&folder, name, TABLE);
+    }
+    fs::create_dir(folder.path().join("sous")).expect("made");
+    write(&folder, "sous/avril.csv", TABLE);
+    let of = |path: &Path| resolve(&[path.to_owned()]).expect("a table").left_out;
+    let left_out = of(folder.path());
+    assert_eq!(
+        left_out.names,
+        [".DS_Store", "FEVRIER.CSV.bz2", "mars.xlsx", "sous/"]
+    );
+    assert_eq!(left_out.count, 4);
+    // a file that is named alone leaves out nothing
+    assert_eq!(of(&folder.path().join("janvier.csv")).count, 0);
+    // another thing that is left out is another report
+    let digest = || {
+        let inputs = resolve(&[folder.path().to_owned()]).expect("a table");
+        inputs.fingerprint().expect("a digest")
+    };
+    let before = digest();
+    write(&folder, "avril.ods", "");
+    assert_ne!(digest(), before);
+    for number in 0..1000 {
+        write(&folder, &format!("{number}.pdf"), "");
+    }
+    let left_out = of(folder.path());
+    assert_eq!((left_out.count, left_out.names.len()), (1005, 100));
 }
 
 #[cfg(unix)]
@@ -259,7 +306,7 @@ fn broken_utf16_comes_out_as_bytes_that_are_no_text() {
     let inputs = resolve(&[write(&folder, "a.csv", bytes)]).expect("a file");
     let expected = [TABLE.as_bytes(), b"\xff", "é\n".as_bytes(), b"\xff"].concat();
     for step in [1, 2, 3, 20, 1 << 20] {
-        let text = read_in(&inputs[0], Encoding::Utf16, step).expect("text");
+        let text = read_in(&inputs.files[0], Encoding::Utf16, step).expect("text");
         assert_eq!(text, expected, "in pieces of {step}");
     }
 }
@@ -363,7 +410,7 @@ fn a_zip_bomb_is_refused() {
     let folder = folder();
     for (name, bytes) in [("a.csv.gz", bomb_gzip()), ("a.csv.zst", bomb_zstd())] {
         let inputs = resolve(&[write(&folder, name, bytes)]).expect("a file");
-        let mut opened = inputs[0].open(Encoding::Utf8).expect("a header");
+        let mut opened = inputs.files[0].open(Encoding::Utf8).expect("a header");
         let (mut piece, mut out) = (vec![0; 1 << 20], 0);
         let error = loop {
             match opened.read(&mut piece) {
@@ -429,7 +476,7 @@ fn a_file_changed_while_read_is_refused() {
     for (name, change) in changes {
         let path = write(&folder, name, TABLE);
         let inputs = resolve(std::slice::from_ref(&path)).expect("a file");
-        let mut opened = inputs[0].open(Encoding::Utf8).expect("a file");
+        let mut opened = inputs.files[0].open(Encoding::Utf8).expect("a file");
         let mut piece = vec![0; 50];
         opened.read(&mut piece).expect("text");
         change(&path);
@@ -463,11 +510,11 @@ fn the_same_file_given_twice_is_refused() {
 fn standard_input_has_a_name_and_another_fingerprint_every_time() {
     let inputs = resolve(&["-".into()]).expect("standard input");
     assert_eq!(
-        (inputs[0].name.as_str(), total_bytes(&inputs)),
+        (inputs.files[0].name.as_str(), total_bytes(&inputs.files)),
         ("stdin", 0)
     );
-    let first = fingerprint(&inputs).expect("a digest");
-    assert_ne!(first, fingerprint(&inputs).expect("a digest"));
+    let first = inputs.fingerprint().expect("a digest");
+    assert_ne!(first, inputs.fingerprint().expect("a digest"));
 }
 
 /// Lets the clock of the file system, which may tick every 10 milliseconds, go on.
@@ -482,8 +529,12 @@ fn a_fingerprint_changes_with_the_name_the_time_and_every_edit_also_where_the_ti
     let stamp = fs::metadata(&path)
         .and_then(|data| data.modified())
         .expect("a time");
-    let of =
-        |path: &Path| fingerprint(&resolve(&[path.to_owned()]).expect("a file")).expect("a digest");
+    let of = |path: &Path| {
+        resolve(&[path.to_owned()])
+            .expect("a file")
+            .fingerprint()
+            .expect("a digest")
+    };
     let first = of(&path);
     assert_eq!(first, of(&path));
     let retimed = |path: &Path| {
@@ -540,7 +591,7 @@ fn the_ends_of_a_large_file_are_in_its_fingerprint() {
             .expect("set");
         tick();
         let inputs = resolve(std::slice::from_ref(&path)).expect("a file");
-        seen.insert(fingerprint(&inputs).expect("a digest").to_string());
+        seen.insert(inputs.fingerprint().expect("a digest").to_string());
     }
     // the middle one may lie between two samples: the time of change tells
     assert_eq!(seen.len(), 3, "{seen:?}");
@@ -555,11 +606,11 @@ fn bytes_read_are_counted_on_disk() {
     ] {
         let path = write(&folder, "a.csv", &bytes);
         let inputs = resolve(&[path]).expect("a file");
-        let mut opened = inputs[0].open(Encoding::Utf8).expect("a file");
+        let mut opened = inputs.files[0].open(Encoding::Utf8).expect("a file");
         let mut piece = vec![0; 1 << 16];
         while opened.read(&mut piece).expect("text") > 0 {}
         assert_eq!(opened.consumed(), bytes.len() as u64);
-        assert_eq!(opened.consumed(), total_bytes(&inputs));
+        assert_eq!(opened.consumed(), total_bytes(&inputs.files));
     }
 }
 
@@ -568,5 +619,5 @@ fn names_that_would_mislead_a_terminal_are_spelled_out() {
     let folder = folder();
     let path = write(&folder, "a\u{1b}[31m\u{202e}.csv", TABLE);
     let inputs = resolve(&[path]).expect("a file");
-    assert_eq!(inputs[0].name, "a\\u{1b}[31m\\u{202e}.csv");
+    assert_eq!(inputs.files[0].name, "a\\u{1b}[31m\\u{202e}.csv");
 }

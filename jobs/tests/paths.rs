@@ -19,13 +19,13 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
             1 => proptest::sample::select(vec![
                 &b""[..], b"NULL", b"NaN", b" ", b"\"a,b\"", b"\"x\ny\"", b"\"\"\"\"", b"\"", b"a\"b", b"\xff", b"\0", b"\r",
                 b"-1", b"0", b"1.234", b"99999999999", b"1e3", b"49", b"121", b"2999-01-01", b"1969-12-31", b"=cmd", b"\xe2\x80\xae",
-                b" Lyon ", b"LYON", b"a;b", b"12,5", b"\"vente\"", b"\"12\"x", b"Lyon\0",
+                b" Lyon ", b"LYON", b"a;b", b"Orl\xe9ans", "Nîmes".as_bytes(), b"12,5", b"\"vente\"", b"\"12\"x", b"Lyon\0",
             ])
             .prop_map(<[u8]>::to_vec),
         ]
     };
     let fields = (
-        zoo("TX00[0-9]{2}|[A-F]{5,9}|7"),
+        zoo("TX00[0-9]{2}|[A-F]{5,9}|7|( |\t|\u{a0}|\u{202f})?TX001[0-3]( |\u{200b})?|\"TX0012 \""),
         zoo("202[0-5]-(0[1-9]|1[0-3])-[0-3][0-9]"),
         zoo("Lyon|Paris|Saint-Étienne"),
         zoo("vente|location"),
@@ -147,6 +147,59 @@ fn a_small_file_gives_the_sums_one_adds_up_by_hand() {
             .ca,
         100
     );
+}
+
+#[test]
+fn ids_that_differ_in_blanks_around_them_are_one_id() {
+    let row = |id: &str| format!("{id},2024-01-31,Lyon,vente,BMW_X3,100,NULL\n");
+    for same in [
+        "TX1 ",
+        " TX1",
+        "\tTX1",
+        "\"TX1 \"",
+        "TX1\u{a0}",
+        "TX1\u{202f}",
+        "\u{feff}TX1",
+        "TX1\u{200b}",
+    ] {
+        for ids in [["TX1", same], [same, "TX1"]] {
+            let text = with_header(ids.map(row).concat().as_bytes());
+            for how in [
+                REFERENCE,
+                How {
+                    block: 1,
+                    hot_path: true,
+                    threads: 1,
+                },
+                How {
+                    block: 1 << 18,
+                    hot_path: true,
+                    threads: 2,
+                },
+            ] {
+                let Made::Cut { facts, rejets, .. } = made(&text, how) else {
+                    panic!("refused")
+                };
+                assert_eq!((facts.acceptees, facts.rejetees), (1, 1), "{ids:?} {how:?}");
+                assert!(
+                    rejets.contains("\n3,id_duplique,transaction_id,TX1,"),
+                    "{rejets}"
+                );
+            }
+        }
+    }
+    // blanks within an id, letters and leading zeros do tell ids apart
+    let others = ["TX1", "TX 1", "TX01", "tx1", "TX1-"].map(row).concat();
+    let Made::Cut { facts, .. } = made(&with_header(others.as_bytes()), REFERENCE) else {
+        panic!("refused")
+    };
+    assert_eq!(facts.acceptees, 5);
+    // one of invisible characters alone is none
+    let Made::Cut { facts, .. } = made(&with_header(row("\u{200b}\u{a0}").as_bytes()), REFERENCE)
+    else {
+        panic!("refused")
+    };
+    assert_eq!(facts.par_motif["id_vide"], 1);
 }
 
 #[test]

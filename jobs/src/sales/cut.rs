@@ -19,11 +19,12 @@ use bytes::Bytes;
 use super::block::{BlockReader, Rows, Spare, Vocabulary};
 use super::chunk::{Encoder, Label};
 use super::order::{Draft, InOrder, Limits, Output, Totals};
+use super::report::Ignores;
 use super::row::WANTED;
 use super::{Facts, Request};
 use crate::sales::request::MaxRejects;
 use crate::table::blocks::{Blocks, Options};
-use crate::table::input;
+use crate::table::input::{self, Inputs};
 use crate::table::turns::Turns;
 
 /// The side file of rejected rows.
@@ -36,7 +37,7 @@ const BLOCK: usize = 256 << 10;
 /// # Errors
 /// As there.
 pub fn fingerprint(request: &Request) -> Result<Digest, CutError> {
-    input::fingerprint(&input::resolve(&request.inputs)?)
+    input::resolve(&request.inputs)?.fingerprint()
 }
 
 /// See [`autoconnect_common::JobKind::cut`].
@@ -62,9 +63,15 @@ pub fn cut_with(
             "chunk rows: found 0, expected at least 1".to_owned(),
         ));
     }
-    let inputs = input::resolve(&request.inputs)?;
-    outlet.progress().set_total(input::total_bytes(&inputs));
-    let fichiers = inputs.iter().map(|input| input.name.clone()).collect();
+    let Inputs { files, left_out } = input::resolve(&request.inputs)?;
+    outlet.progress().set_total(input::total_bytes(&files));
+    let source = Source {
+        fichiers: files.iter().map(|file| file.name.clone()).collect(),
+        ignores: Ignores {
+            nombre: left_out.count,
+            noms: left_out.names,
+        },
+    };
     let options = Options {
         block,
         delimiter: request.delimiter.map(delimiter).transpose()?,
@@ -75,9 +82,10 @@ pub fn cut_with(
     let limits = Limits {
         chunk_rows: request.chunk_rows as usize,
         dedup: request.dedup,
+        encoding: request.encoding,
     };
     let turns = Turns::new(
-        Blocks::new(inputs, options),
+        Blocks::new(files, options),
         InOrder::new(limits, &vocabulary),
         outlet.threads(),
     );
@@ -93,13 +101,22 @@ pub fn cut_with(
         std::mem::take(&mut totals.drafts),
         std::mem::take(&mut totals.pages),
     )?;
-    Ok(sum_up(totals, request, fichiers))
+    Ok(sum_up(totals, request, source))
 }
 
-fn sum_up(totals: Totals, request: &Request, fichiers: Vec<String>) -> Cut<Facts> {
+/// What there was to read.
+struct Source {
+    fichiers: Vec<String>,
+    ignores: Ignores,
+}
+
+fn sum_up(totals: Totals, request: &Request, source: Source) -> Cut<Facts> {
     let rejetees = totals.par_motif.values().sum();
     let facts = Facts {
-        fichiers,
+        fichiers: source.fichiers,
+        ignores: source.ignores,
+        encodages: totals.notes.encodages,
+        lignes_windows_1252: totals.notes.lignes_windows_1252,
         lignes: totals.acceptees + rejetees,
         acceptees: totals.acceptees,
         rejetees,
@@ -132,7 +149,27 @@ fn too_many_rejects(max: MaxRejects, facts: &Facts) -> Option<String> {
             )
         }
     };
-    over.then(|| format!("{rejetees} of {lignes} rows rejected, expected at most {limit}: see rejets.csv for each of them"))
+    let rejected = || {
+        let cure = encoding_of_rejects(facts);
+        format!(
+            "{rejetees} of {lignes} rows rejected, expected at most {limit}: see rejets.csv for each of them{cure}"
+        )
+    };
+    over.then(rejected)
+}
+
+/// What helps where rows were rejected that another encoding reads; empty where there are none.
+fn encoding_of_rejects(facts: &Facts) -> String {
+    let Some(first) = facts.lignes_windows_1252.first() else {
+        return String::new();
+    };
+    let lignes = facts.lignes_windows_1252.iter().map(|file| file.nombre);
+    format!(
+        "; {} of them read as Windows-1252, the first on line {} of {}: save the file in one encoding, or try --encoding windows-1252",
+        lignes.sum::<u64>(),
+        first.premiere,
+        first.fichier
+    )
 }
 
 /// Runs one [`Reading`] a thread; the first error that is not a mere cancellation counts.

@@ -6,6 +6,7 @@ pub mod conclude;
 pub mod cut;
 pub mod fast;
 pub mod mois;
+mod notes;
 mod only;
 pub mod order;
 pub mod partial;

@@ -8,10 +8,12 @@ use bytes::Bytes;
 
 use super::block::{Accepted, BlockReader, Rejected, RowId, Rows, Vocabulary};
 use super::chunk::Ligne;
+use super::notes::Notes;
 use super::row::Refusal;
 use super::ville;
 use crate::fold::{Counts, Spellings, naming};
 use crate::table::blocks::Block;
+use crate::table::encoding::Encoding;
 use crate::table::ids::IdSet;
 use crate::table::reject::{Reason, Reject, RejectLog, Warnings};
 use crate::table::separators::PADDING;
@@ -32,6 +34,8 @@ pub struct Limits {
     pub chunk_rows: usize,
     /// Whether a second row with the same id is refused.
     pub dedup: bool,
+    /// In which encoding the files were asked to be read.
+    pub encoding: Encoding,
 }
 
 /// Rows of one city that make a chunk.
@@ -77,6 +81,8 @@ pub struct Totals {
     pub villes: BTreeMap<String, String>,
     /// The cities in several spellings, by key.
     pub orthographes: Spellings,
+    /// What was noticed of the files' encodings.
+    pub notes: Notes,
 }
 
 /// The state that moves through the input in file order.
@@ -95,6 +101,7 @@ pub struct InOrder<'v> {
     chunks: u32,
     acceptees: u64,
     warnings: BTreeMap<&'static str, u64>,
+    notes: Notes,
     /// The number of the file that is being read, if any.
     file: Option<usize>,
     /// The number of its next line, from 1.
@@ -135,6 +142,7 @@ impl<'v> InOrder<'v> {
             chunks: 0,
             acceptees: 0,
             warnings: BTreeMap::new(),
+            notes: Notes::new(limits.encoding),
             file: None,
             line: 1,
             unfinished: Vec::new(),
@@ -153,6 +161,9 @@ impl<'v> InOrder<'v> {
             self.rejoin(rows, reader)?
         };
         let file = Arc::clone(&rows.block.file);
+        if let Some(encoding) = rows.block.recognised {
+            self.notes.recognised(&file, encoding);
+        }
         if self.file.replace(file.number) != Some(file.number) {
             self.line = 1;
         }
@@ -172,13 +183,12 @@ impl<'v> InOrder<'v> {
                 field,
                 value,
             } = refusal;
-            let reject = Reject::new(
-                self.line + u64::from(line),
-                reason,
-                field,
-                value,
-                &rows.block.buffer[start as usize..rows.block.end],
-            );
+            let line = self.line + u64::from(line);
+            let text = &rows.block.buffer[start as usize..rows.block.end];
+            if reason == Reason::EncodageInvalide {
+                self.notes.unreadable(&file, line, text);
+            }
+            let reject = Reject::new(line, reason, field, value, text);
             self.log.push(&file.name, &reject);
         }
         self.line += u64::from(rows.lines);
@@ -215,6 +225,7 @@ impl<'v> InOrder<'v> {
             file,
             last,
             bytes,
+            recognised,
             ..
         } = rows.block;
         reader.read(Block {
@@ -226,6 +237,7 @@ impl<'v> InOrder<'v> {
             header_lines: 0,
             last,
             bytes,
+            recognised,
         })
     }
 
@@ -422,6 +434,7 @@ impl<'v> InOrder<'v> {
                 .collect(),
             villes: names(&cities),
             orthographes: Spellings::of(cities),
+            notes: self.notes,
         }
     }
 

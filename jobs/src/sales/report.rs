@@ -103,6 +103,39 @@ pub struct Source {
     pub rejetees: u64,
     /// Warnings; a row may have several.
     pub avertissements: u64,
+    /// Files read in an encoding that was told from their bytes, because they are not UTF-8; absent where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub encodages: Vec<Encodage>,
+    /// What was left out of the folders that were read; absent where that is nothing.
+    #[serde(default, skip_serializing_if = "Ignores::is_empty")]
+    pub ignores: Ignores,
+}
+
+/// In which encoding a file was read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Encodage {
+    /// Its base name.
+    pub fichier: String,
+    /// The encoding: `windows-1252`.
+    pub encodage: String,
+}
+
+/// What was left out of the folders that were read: whatever is no table there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Ignores {
+    /// How many files and folders.
+    pub nombre: u64,
+    /// The names of the first of them, by folder and name; that of a folder ends with `/`.
+    pub noms: Vec<String>,
+}
+
+impl Ignores {
+    /// Whether nothing was left out.
+    pub fn is_empty(&self) -> bool {
+        self.nombre == 0
+    }
 }
 
 /// What was wrong with the source, or lost on the way.
@@ -121,6 +154,21 @@ pub struct Qualite {
     /// The chunks that were not, sorted.
     #[cfg_attr(feature = "schema", schema(value_type = Vec<String>))]
     pub chunks_perdus: Vec<Seq>,
+    /// Rows rejected as `encodage_invalide` that read as Windows-1252, by file; absent where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lignes_windows_1252: Vec<LignesWindows1252>,
+}
+
+/// Rows of a file that are no UTF-8 and read as Windows-1252.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct LignesWindows1252 {
+    /// Its base name.
+    pub fichier: String,
+    /// How many.
+    pub nombre: u64,
+    /// The line of the first of them, from 1.
+    pub premiere: u64,
 }
 
 /// Spellings that are one name: each name, with the rows of each of its spellings.

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
+use super::report::{Encodage, Ignores, LignesWindows1252};
 use crate::fixed::Percent;
 use crate::fold::Spellings;
 
-pub use crate::table::input::Encoding;
+pub use crate::table::encoding::Encoding;
 
 /// Everything that can change a byte of the report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +70,15 @@ pub struct Facts {
     pub par_motif: BTreeMap<String, u64>,
     /// Accepted rows by what is odd about them; a row can be counted under several.
     pub avertissements: BTreeMap<String, u64>,
+    /// As in [`Source::encodages`](super::report::Source::encodages).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub encodages: Vec<Encodage>,
+    /// As in [`Qualite::lignes_windows_1252`](super::report::Qualite::lignes_windows_1252).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lignes_windows_1252: Vec<LignesWindows1252>,
+    /// As in [`Source::ignores`](super::report::Source::ignores).
+    #[serde(default, skip_serializing_if = "Ignores::is_empty")]
+    pub ignores: Ignores,
     /// The name of each city by its key, as in [`Partial::villes`](super::Partial::villes).
     pub villes: BTreeMap<String, String>,
     /// The cities that were written in several ways, by key, with the rows of each spelling.

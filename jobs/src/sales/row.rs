@@ -8,7 +8,7 @@
 //! 1. As many fields as the header has columns: `colonnes_manquantes`, `colonnes_en_trop`.
 //! 2. Every field is UTF-8 without NUL: `encodage_invalide`.
 //! 3. It is not the header again: `entete_repetee`.
-//! 4. `transaction_id` is not none: `id_vide`. Ids are compared byte for byte, blanks included.
+//! 4. `transaction_id` is not none: `id_vide`. Ids are compared byte for byte, without the blanks around them.
 //! 5. `date` is a day of the calendar, years 0001 to 9999, written `YYYY-MM-DD` and nothing else: `date_invalide`.
 //! 6. `ville` is not none (`ville_vide`) and, trimmed, has at most 255 bytes (`ville_trop_longue`).
 //! 7. `type` is exactly `vente` or `location`: `type_inconnu`.
@@ -21,7 +21,7 @@
 use csv::ByteRecord;
 
 use crate::table::header::{Header, Wanted};
-use crate::table::reject::{MAX_VALUE, Reason, Warning, Warnings, is_special, printable};
+use crate::table::reject::{MAX_VALUE, Reason, Warning, Warnings, is_special, printable, trimmed};
 
 /// The columns of a file of transactions.
 pub const WANTED: [Wanted; 8] = [
@@ -57,7 +57,7 @@ const fn required(name: &'static str) -> Wanted {
 /// One transaction that broke no rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row<'r> {
-    /// The transaction's id.
+    /// The transaction's id, trimmed.
     pub id: &'r [u8],
     /// Days since 1970-01-01.
     pub jour: i32,
@@ -98,9 +98,9 @@ pub fn check<'r>(record: &'r ByteRecord, header: &Header, today: i32) -> Result<
     let mut warnings = Warnings::NONE;
 
     let id = field(0);
-    if id.is_none() {
+    let Some(trimmed_id) = id.trimmed() else {
         return id.refuse(Reason::IdVide);
-    }
+    };
     let date = field(1);
     let Some(jour) = day(date.bytes) else {
         return date.refuse(Reason::DateInvalide);
@@ -138,7 +138,7 @@ pub fn check<'r>(record: &'r ByteRecord, header: &Header, today: i32) -> Result<
         warnings.insert(Warning::CaracteresSpeciaux);
     }
     Ok(Row {
-        id: id.bytes,
+        id: trimmed_id.as_bytes(),
         jour,
         ville,
         location,
@@ -206,6 +206,12 @@ impl<'r> Field<'r> {
             field: self.name,
             value: shown(self.bytes),
         })
+    }
+
+    /// The text without blanks of any kind around it; `None` where that says that there is nothing.
+    fn trimmed(self) -> Option<&'r str> {
+        let text = trimmed(std::str::from_utf8(self.bytes).ok()?);
+        (!is_none(text.as_bytes())).then_some(text)
     }
 
     /// A name of at most [`MAX_NAME`] bytes, trimmed.

@@ -42,6 +42,8 @@ pub struct Block {
     pub last: bool,
     /// Bytes of the file on disk that this block took.
     pub bytes: u64,
+    /// See [`Opened::recognised`], as of this block.
+    pub recognised: Option<Encoding>,
 }
 
 /// What is known of a file before its first record.
@@ -134,6 +136,7 @@ impl Blocks {
             };
             let consumed = reading.opened.consumed();
             let bytes = consumed - std::mem::replace(&mut reading.told, consumed);
+            let recognised = reading.opened.recognised();
             let ended = last && !reading.skipping && reading.rest.is_empty();
             if let Some(reading) = self.open.take_if(|_| ended) {
                 reading.opened.finish()?;
@@ -150,6 +153,7 @@ impl Blocks {
                 header_lines,
                 last,
                 bytes,
+                recognised,
             }));
         }
     }

@@ -4,23 +4,26 @@
 //! by the first bytes, not by the name. A plain UTF-8 file is read straight into the caller's buffer.
 //!
 //! Whatever is wrong with a file refuses the job in one sentence: missing, empty, unreadable, not a file, named twice,
-//! truncated, damaged, a bomb, UTF-16 nobody spoke of, changed while it was read.
+//! truncated, damaged, a bomb, UTF-16 that was not asked for, changed while it was read.
+//!
+//! With [`Encoding::Auto`] a file is UTF-8 until its first byte beyond ASCII; where that is no UTF-8, the whole file is looked
+//! at before the byte is handed out. A file is opened a second time for that; standard input goes into a temporary file.
 
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::fs::{self, File, Metadata};
 use std::hash::{BuildHasher, Hasher};
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use autoconnect_common::{CutError, Digest};
-use encoding_rs::{Decoder, DecoderResult, UTF_16BE, UTF_16LE, WINDOWS_1252};
 use flate2::bufread::MultiGzDecoder;
-use serde::{Deserialize, Serialize};
 
+pub use super::encoding::Encoding;
+use super::encoding::{Mark, Survey, Transcoder, begins_in_utf8, beyond_ascii};
 use super::reject::printable;
 
 /// The name that stands for standard input.
@@ -33,26 +36,12 @@ const COMPRESSED: [&str; 2] = ["gz", "zst"];
 const PROBE: usize = 64 * 1024;
 /// How much compressed data is read at once.
 const COMPRESSED_BUFFER: usize = 256 * 1024;
+/// Names of what is left out of folders that are kept; the others are counted.
+const NAMED: usize = 100;
 /// Sampled blocks of a fingerprint.
 const SAMPLES: u64 = 64;
 /// Bytes of a sampled block.
 const SAMPLE: u64 = 4096;
-
-/// How a file's bytes spell text.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Encoding {
-    /// UTF-8, with or without byte order mark.
-    #[default]
-    #[serde(rename = "utf-8")]
-    Utf8,
-    /// The encoding of old Windows exports.
-    #[serde(rename = "windows-1252")]
-    Windows1252,
-    /// UTF-16, its byte order told by its mark (little endian without one).
-    #[serde(rename = "utf-16")]
-    Utf16,
-}
 
 /// What a compressed file may become at most; beyond, it is taken for a bomb.
 #[derive(Debug, Clone, Copy)]
@@ -136,14 +125,52 @@ impl Stamp {
     }
 }
 
+/// What a job reads.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    /// The files, in order.
+    pub files: Vec<Input>,
+    /// What the folders among the inputs hold beside.
+    pub left_out: LeftOut,
+}
+
+/// What is in folders and is not read: files that are no tables by their names, subfolders, hidden files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// How much there is.
+    pub count: u64,
+    /// The names of the first, by folder and name, safe to show; that of a folder ends with `/`.
+    pub names: Vec<String>,
+}
+
+impl LeftOut {
+    fn add(&mut self, entry: &Path) {
+        self.count += 1;
+        if self.names.len() < NAMED {
+            let name = entry.file_name().unwrap_or_default().to_string_lossy();
+            let slash = if entry.is_dir() { "/" } else { "" };
+            let name = printable(name.as_bytes(), 255);
+            self.names.push(format!("{name}{slash}"));
+        }
+    }
+
+    /// The first names, for a sentence.
+    fn shown(&self) -> String {
+        let few = self.names.len().min(5);
+        let more = if self.count > few as u64 { ", …" } else { "" };
+        format!("{}{more}", self.names[..few].join(", "))
+    }
+}
+
 /// The files that `inputs` stand for, in order: files themselves, folders as the tables in them (`*.csv`, `*.tsv`, `*.txt`,
 /// each possibly with `.gz` or `.zst`; sorted by name, without subfolders and hidden files), `-` as standard input.
 ///
 /// # Errors
 /// [`CutError::Refused`]: there is no input, one is missing, cannot be read, is no file (a device, a pipe), is a folder without
 /// tables, or is the same file as one before.
-pub fn resolve(inputs: &[PathBuf]) -> Result<Vec<Input>, CutError> {
+pub fn resolve(inputs: &[PathBuf]) -> Result<Inputs, CutError> {
     let mut resolved = Vec::new();
+    let mut left_out = LeftOut::default();
     for path in inputs {
         if path.as_os_str() == STDIN {
             resolved.push(Input {
@@ -155,7 +182,7 @@ pub fn resolve(inputs: &[PathBuf]) -> Result<Vec<Input>, CutError> {
         }
         let metadata = look_at(path)?;
         if metadata.is_dir() {
-            for file in tables_in(path)? {
+            for file in tables_in(path, &mut left_out)? {
                 resolved.push(regular(&file, &look_at(&file)?)?);
             }
         } else {
@@ -176,7 +203,10 @@ pub fn resolve(inputs: &[PathBuf]) -> Result<Vec<Input>, CutError> {
             )));
         }
     }
-    Ok(resolved)
+    Ok(Inputs {
+        files: resolved,
+        left_out,
+    })
 }
 
 /// Bytes on disk of all inputs; standard input counts as nothing.
@@ -187,18 +217,25 @@ pub fn total_bytes(inputs: &[Input]) -> u64 {
         .fold(0, |total, stamp| total.saturating_add(stamp.bytes))
 }
 
-/// A digest that changes when a file does: of the names, sizes, identities (device and inode), times of modification and of
-/// change in nanoseconds, and of 64 blocks of 4 KiB spread over each file, its first and last among them. A large file is
-/// never read whole. Standard input has another one every time.
-///
-/// # Errors
-/// [`CutError::Refused`] where a file cannot be read.
-pub fn fingerprint(inputs: &[Input]) -> Result<Digest, CutError> {
-    let mut digests = String::new();
-    for input in inputs {
-        digests.push_str(&input.fingerprint()?.to_string());
+impl Inputs {
+    /// A digest that changes when a file does: of the names, sizes, identities (device and inode), times of modification and of
+    /// change in nanoseconds, and of 64 blocks of 4 KiB spread over each file, its first and last among them; and when something
+    /// else is left out. A large file is never read whole. Standard input has another one every time.
+    ///
+    /// # Errors
+    /// [`CutError::Refused`] where a file cannot be read.
+    pub fn fingerprint(&self) -> Result<Digest, CutError> {
+        let mut digests = String::new();
+        for input in &self.files {
+            digests.push_str(&input.fingerprint()?.to_string());
+        }
+        // a name holds no NUL
+        for name in &self.left_out.names {
+            digests.push_str(name);
+            digests.push('\0');
+        }
+        Ok(Digest::of(digests.as_bytes()))
     }
-    Ok(Digest::of(digests.as_bytes()))
 }
 
 impl Input {
@@ -211,15 +248,18 @@ impl Input {
     }
 
     fn open_within(&self, encoding: Encoding, limits: Limits) -> Result<Opened, CutError> {
-        let file = match &self.stamp {
-            None => Handle::Stdin(io::stdin()),
-            Some(_) => {
-                // never open a pipe, which may have taken the file's place: that could wait for ever
-                regular(&self.path, &look_at(&self.path)?)?;
-                Handle::File(self.file()?)
-            }
-        };
-        Opened::new(self.clone(), file, encoding, limits)
+        let mut opened = Opened::new(self.clone(), self.handle()?, limits)?;
+        opened.tell_encoding(encoding)?;
+        Ok(opened)
+    }
+
+    fn handle(&self) -> Result<Handle, CutError> {
+        if self.stamp.is_none() {
+            return Ok(Handle::Stdin(io::stdin()));
+        }
+        // never open a pipe, which may have taken the file's place: that could wait for ever
+        regular(&self.path, &look_at(&self.path)?)?;
+        Ok(Handle::File(self.file()?))
     }
 
     fn file(&self) -> Result<File, CutError> {
@@ -322,23 +362,30 @@ fn regular(path: &Path, metadata: &Metadata) -> Result<Input, CutError> {
     })
 }
 
-/// The tables in a folder, sorted by name.
-fn tables_in(folder: &Path) -> Result<Vec<PathBuf>, CutError> {
-    let mut files = Vec::new();
+/// The tables in a folder, sorted by name; all else is added to what is left out.
+fn tables_in(folder: &Path, left_out: &mut LeftOut) -> Result<Vec<PathBuf>, CutError> {
     let entries = fs::read_dir(folder).map_err(|error| unreadable(folder, &error))?;
-    for entry in entries {
-        let path = entry.map_err(|error| unreadable(folder, &error))?.path();
-        if is_table(&path) && !path.is_dir() {
-            files.push(path);
-        }
-    }
+    let entries = entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<io::Result<Vec<_>>>();
+    let mut entries = entries.map_err(|error| unreadable(folder, &error))?;
+    entries.sort();
+    let (files, others): (Vec<_>, Vec<_>) = entries
+        .into_iter()
+        .partition(|path| is_table(path) && !path.is_dir());
     if files.is_empty() {
+        let mut found = LeftOut::default();
+        others.iter().for_each(|other| found.add(other));
+        let found = match found.count {
+            0 => "nothing".to_owned(),
+            _ => found.shown(),
+        };
         return Err(refused(format!(
-            "{}: a folder without tables, expected files named *.csv, *.tsv or *.txt (possibly with .gz or .zst)",
+            "{}: a folder without tables: found {found}, expected files named *.csv, *.tsv or *.txt (possibly with .gz or .zst)",
             show(folder)
         )));
     }
-    files.sort();
+    others.iter().for_each(|other| left_out.add(other));
     Ok(files)
 }
 
@@ -446,6 +493,10 @@ pub struct Opened {
     ahead: Vec<u8>,
     taken: usize,
     transcoder: Option<Transcoder>,
+    /// All text so far was ASCII, and what follows may be in another encoding; with the last byte of it.
+    undecided: Option<u8>,
+    /// What the bytes said the encoding is, where that is not UTF-8.
+    recognised: Option<Encoding>,
     limits: Limits,
     decompressed: u64,
     consumed: Arc<AtomicU64>,
@@ -462,12 +513,7 @@ impl std::fmt::Debug for Opened {
 }
 
 impl Opened {
-    fn new(
-        input: Input,
-        handle: Handle,
-        encoding: Encoding,
-        limits: Limits,
-    ) -> Result<Self, CutError> {
+    fn new(input: Input, handle: Handle, limits: Limits) -> Result<Self, CutError> {
         let consumed = Arc::new(AtomicU64::new(0));
         let mut source = Source {
             ahead: Vec::new(),
@@ -487,18 +533,18 @@ impl Opened {
         }
         source.ahead = ahead;
         let bytes = Bytes::new(source).map_err(failed)?;
-        let mut opened = Self {
+        Ok(Self {
             input,
             bytes,
             ahead: Vec::new(),
             taken: 0,
             transcoder: None,
+            undecided: None,
+            recognised: None,
             limits,
             decompressed: 0,
             consumed,
-        };
-        opened.tell_encoding(encoding)?;
-        Ok(opened)
+        })
     }
 
     /// Reads the first block of decompressed bytes, drops the byte order mark, and refuses another encoding.
@@ -510,15 +556,8 @@ impl Opened {
             return Err(empty(&self.input));
         }
         let found = Mark::of(&ahead);
-        let transcoder = match (encoding, found) {
-            (Encoding::Utf8, Mark::None | Mark::Utf8) => None,
-            (Encoding::Windows1252, Mark::None) => Some(WINDOWS_1252),
-            (Encoding::Utf16, Mark::Utf16Be | Mark::LooksUtf16Be) => Some(UTF_16BE),
-            (Encoding::Utf16, Mark::Utf16Le | Mark::LooksUtf16Le) => Some(UTF_16LE),
-            (_, found) => return Err(refused(found.refusal(&self.input.name, encoding))),
-        };
-        self.transcoder =
-            transcoder.map(|encoding| Transcoder::new(encoding.new_decoder_without_bom_handling()));
+        self.transcoder = found.transcoder(encoding, &self.input.name)?;
+        self.undecided = (encoding == Encoding::Auto && found == Mark::None).then_some(b'\n');
         self.taken = found.len();
         self.ahead = ahead;
         if self.taken == self.ahead.len() {
@@ -533,12 +572,95 @@ impl Opened {
     /// # Errors
     /// [`CutError::Refused`]: compressed data is truncated, damaged, or a bomb. [`CutError::Failed`]: the disk failed.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, CutError> {
-        let Some(mut transcoder) = self.transcoder.take() else {
-            return self.read_ahead(buffer);
+        if let Some(mut transcoder) = self.transcoder.take() {
+            let read = transcoder.read(buffer, |bytes| self.read_ahead(bytes));
+            self.transcoder = Some(transcoder);
+            return read;
+        }
+        let count = self.read_ahead(buffer)?;
+        let Some(before) = self.undecided else {
+            return Ok(count);
         };
-        let read = transcoder.read(buffer, |bytes| self.read_ahead(bytes));
-        self.transcoder = Some(transcoder);
-        read
+        let Some(at) = beyond_ascii(&buffer[..count]) else {
+            self.undecided = buffer[..count].last().copied().or(Some(before));
+            return Ok(count);
+        };
+        let before = buffer[..at].last().copied().unwrap_or(before);
+        let rest = [&buffer[at..count], &self.ahead[self.taken..]].concat();
+        (self.ahead, self.taken) = (rest, 0);
+        self.decide(before)?;
+        Ok(at + self.read(&mut buffer[at..])?)
+    }
+
+    /// What the bytes said the encoding is, where nobody said and it is not UTF-8: true of all text, the ASCII before as well.
+    pub fn recognised(&self) -> Option<Encoding> {
+        self.recognised
+    }
+
+    /// Decides in which encoding the rest is, of which the first byte is beyond ASCII.
+    fn decide(&mut self, before: u8) -> Result<(), CutError> {
+        self.undecided = None;
+        let mut more = vec![0; PROBE];
+        let count = self.read_bytes(&mut more)?;
+        self.ahead.extend_from_slice(&more[..count]);
+        if begins_in_utf8(&self.ahead) {
+            return Ok(());
+        }
+        let survey = match self.input.stamp {
+            Some(_) => self.survey_file()?,
+            None => self.survey_stdin(before)?,
+        };
+        if survey.finish().are_windows_1252() {
+            let file = self.input.name.as_str();
+            tracing::warn!(
+                file,
+                "not UTF-8: every byte beyond ASCII is a letter of Windows-1252, read so"
+            );
+            self.transcoder = Some(Transcoder::windows_1252());
+            self.recognised = Some(Encoding::Windows1252);
+        }
+        Ok(())
+    }
+
+    /// Looks at all of the file, by a second look from its start.
+    fn survey_file(&self) -> Result<Survey, CutError> {
+        let mut again = Self::new(self.input.clone(), self.input.handle()?, self.limits)?;
+        let (mut survey, mut piece) = (Survey::default(), vec![0; PROBE]);
+        loop {
+            match again.read_bytes(&mut piece)? {
+                0 => return Ok(survey),
+                count => survey.take(&piece[..count]),
+            }
+        }
+    }
+
+    /// Looks at the rest of standard input, and keeps it in a temporary file, from where it is read then.
+    fn survey_stdin(&mut self, before: u8) -> Result<Survey, CutError> {
+        let failed = |source| CutError::Failed {
+            what: "keeping standard input in a temporary file".to_owned(),
+            source,
+        };
+        let mut survey = Survey::after(before);
+        survey.take(&self.ahead);
+        let mut kept = tempfile::tempfile().map_err(failed)?;
+        let mut piece = vec![0; COMPRESSED_BUFFER];
+        loop {
+            let count = self.read_bytes(&mut piece)?;
+            if count == 0 {
+                break;
+            }
+            survey.take(&piece[..count]);
+            kept.write_all(&piece[..count]).map_err(failed)?;
+        }
+        kept.rewind().map_err(failed)?;
+        self.bytes = Bytes::Plain(Source {
+            ahead: Vec::new(),
+            taken: 0,
+            handle: Handle::File(kept),
+            // what it took of the disk was counted when it came
+            consumed: Arc::default(),
+        });
+        Ok(survey)
     }
 
     /// Bytes of the file on disk that were read so far.
@@ -661,167 +783,8 @@ fn empty(input: &Input) -> CutError {
     ))
 }
 
-/// What the first bytes say of the encoding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mark {
-    None,
-    Utf8,
-    Utf16Le,
-    Utf16Be,
-    LooksUtf16Le,
-    LooksUtf16Be,
-    Utf32,
-}
-
-impl Mark {
-    fn of(bytes: &[u8]) -> Self {
-        match bytes {
-            [0xef, 0xbb, 0xbf, ..] => Self::Utf8,
-            [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Self::Utf32,
-            [0xff, 0xfe, ..] => Self::Utf16Le,
-            [0xfe, 0xff, ..] => Self::Utf16Be,
-            _ => Self::without_mark(bytes),
-        }
-    }
-
-    /// In UTF-16, the names of a header have a NUL in every other byte.
-    fn without_mark(bytes: &[u8]) -> Self {
-        let header = &bytes[..bytes.len().min(512)];
-        let nuls = |odd: usize| {
-            let half = header.iter().skip(odd).step_by(2);
-            (
-                half.clone().filter(|byte| **byte == 0).count(),
-                half.count(),
-            )
-        };
-        let most = |(zeros, all): (usize, usize)| all > 0 && zeros * 10 >= all * 8;
-        let few = |(zeros, all): (usize, usize)| zeros * 10 <= all;
-        match (nuls(0), nuls(1)) {
-            (even, odd) if most(odd) && few(even) => Self::LooksUtf16Le,
-            (even, odd) if most(even) && few(odd) => Self::LooksUtf16Be,
-            _ => Self::None,
-        }
-    }
-
-    /// Bytes of the mark itself.
-    fn len(self) -> usize {
-        match self {
-            Self::Utf8 => 3,
-            Self::Utf16Le | Self::Utf16Be => 2,
-            _ => 0,
-        }
-    }
-
-    /// Why a file that begins like this is not read as `encoding`.
-    fn refusal(self, name: &str, encoding: Encoding) -> String {
-        match (self, encoding) {
-            (Self::Utf32, _) => format!("{name}: the file is UTF-32, expected UTF-8"),
-            (Self::Utf8, _) => {
-                format!("{name}: the file is marked as UTF-8, expected --encoding utf-8")
-            }
-            (Self::None, _) => {
-                format!("{name}: the file is not UTF-16, expected --encoding utf-8 or windows-1252")
-            }
-            _ => {
-                format!("{name}: the file is UTF-16, expected UTF-8 or the flag --encoding utf-16")
-            }
-        }
-    }
-}
-
-/// Turns bytes of another encoding into UTF-8.
-struct Transcoder {
-    decoder: Decoder,
-    bytes: Vec<u8>,
-    taken: usize,
-    ended: bool,
-    finished: bool,
-    /// UTF-8 that did not fit the caller's buffer.
-    pending: Vec<u8>,
-    pending_taken: usize,
-}
-
-/// The least room in which the decoder always makes progress.
-const ROOM: usize = 16;
-
-impl Transcoder {
-    fn new(decoder: Decoder) -> Self {
-        Self {
-            decoder,
-            bytes: Vec::new(),
-            taken: 0,
-            ended: false,
-            finished: false,
-            pending: Vec::new(),
-            pending_taken: 0,
-        }
-    }
-
-    fn read(
-        &mut self,
-        buffer: &mut [u8],
-        mut more: impl FnMut(&mut [u8]) -> Result<usize, CutError>,
-    ) -> Result<usize, CutError> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            let pending = &self.pending[self.pending_taken..];
-            if !pending.is_empty() {
-                let count = pending.len().min(buffer.len() - filled);
-                buffer[filled..filled + count].copy_from_slice(&pending[..count]);
-                self.pending_taken += count;
-                filled += count;
-                continue;
-            }
-            if self.finished {
-                break;
-            }
-            if self.taken == self.bytes.len() && !self.ended {
-                self.bytes.resize(PROBE, 0);
-                let count = more(&mut self.bytes)?;
-                self.bytes.truncate(count);
-                self.taken = 0;
-                self.ended = count < PROBE;
-            }
-            if buffer.len() - filled >= ROOM {
-                filled += self.decode(&mut buffer[filled..]);
-            } else {
-                let mut room = [0; ROOM];
-                let count = self.decode(&mut room);
-                self.pending.clear();
-                self.pending.extend_from_slice(&room[..count]);
-                self.pending_taken = 0;
-            }
-        }
-        Ok(filled)
-    }
-
-    /// Decodes into `room`, of at least [`ROOM`] bytes, and returns how many it filled.
-    fn decode(&mut self, room: &mut [u8]) -> usize {
-        let limit = room.len() - 1;
-        let (result, read, written) = self.decoder.decode_to_utf8_without_replacement(
-            &self.bytes[self.taken..],
-            &mut room[..limit],
-            self.ended,
-        );
-        self.taken += read;
-        match result {
-            DecoderResult::InputEmpty => {
-                self.finished = self.ended;
-                written
-            }
-            DecoderResult::OutputFull => written,
-            DecoderResult::Malformed(..) => {
-                room[written] = 0xff;
-                written + 1
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     #[test]
@@ -832,7 +795,7 @@ mod tests {
         let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
         (0..100_000).for_each(|n| writeln!(encoder, "{n}").expect("written"));
         encoder.finish().expect("written");
-        let inputs = resolve(&[path]).expect("a file");
+        let inputs = resolve(&[path]).expect("a file").files;
         let limits = |size| Limits { size, ..LIMITS };
         let read_all = |size| -> Result<usize, CutError> {
             let mut opened = inputs[0].open_within(Encoding::Utf8, limits(size))?;
@@ -848,7 +811,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.csv");
         fs::write(&path, "a,b").expect("written");
-        let opened = resolve(&[path]).expect("a file")[0]
+        let opened = resolve(&[path]).expect("a file").files[0]
             .open(Encoding::Utf8)
             .expect("opened");
         let error = opened.failed(io::Error::from_raw_os_error(5));

@@ -2,6 +2,7 @@
 //!
 //! * [`cell`]: text in a CSV file we write, harmless to a spreadsheet.
 //! * [`input`]: which files, in which encoding and compression, and whether they changed while they were read.
+//! * [`encoding`]: how bytes spell text, and how that is told from them.
 //! * [`header`]: which delimiter, which columns, in which order.
 //! * [`record`]: one record split off a text; the reference path, by the `csv` crate.
 //! * [`reject`]: why a row was refused, and the pages of `rejets.csv`.
@@ -11,6 +12,7 @@
 
 pub mod blocks;
 pub mod cell;
+pub mod encoding;
 pub mod header;
 pub mod ids;
 pub mod input;

@@ -153,6 +153,12 @@ pub fn is_special(character: char) -> bool {
             '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
+/// Text without the blanks around it, of any kind: what is seen as nothing there ([special](is_special) characters and the soft
+/// hyphen included) tells no text from another.
+pub fn trimmed(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || is_special(c) || c == '\u{ad}')
+}
+
 /// Bytes as one line of text that is safe to show: lossy UTF-8, [special](is_special) characters spelled out, at most
 /// `max` characters, the last being `…` where something was cut.
 pub fn printable(bytes: &[u8], max: usize) -> String {
@@ -424,6 +430,21 @@ mod tests {
         assert_eq!(printable("a\u{202e}b".as_bytes(), 99), "a\\u{202e}b");
         assert_eq!(printable(b"Orl\xe9ans", 99), "Orl\u{fffd}ans");
         assert_eq!(printable("Besançon".as_bytes(), 99), "Besançon");
+    }
+
+    #[test]
+    fn blanks_of_any_kind_are_trimmed_around_text_and_kept_within() {
+        for blank in [
+            " ", "\t", "\r\n", "\u{a0}", "\u{202f}", "\u{2007}", "\u{3000}", "\u{200b}",
+            "\u{feff}", "\u{ad}",
+        ] {
+            assert_eq!(
+                trimmed(&format!("{blank}a{blank}b{blank}{blank}")),
+                format!("a{blank}b")
+            );
+            assert_eq!(trimmed(blank), "");
+        }
+        assert_eq!(trimmed("é"), "é");
     }
 
     #[test]

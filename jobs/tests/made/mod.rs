@@ -47,7 +47,7 @@ pub(crate) fn request(file: &Path) -> Request {
         inputs: vec![file.to_owned()],
         chunk_rows: 7,
         delimiter: None,
-        encoding: Encoding::Utf8,
+        encoding: Encoding::Auto,
         dedup: true,
         max_rejects: MaxRejects::Percent(Percent::from_units(100)),
         today: chrono::NaiveDate::from_ymd_opt(2026, 1, 1).expect("a date"),
@@ -57,6 +57,11 @@ pub(crate) fn request(file: &Path) -> Request {
 
 /// Cuts `text` so, and collects all of it; chunks and pages must be numbered without gaps.
 pub(crate) fn made(text: &[u8], how: How) -> Made {
+    made_as(text, how, Encoding::Auto)
+}
+
+/// The same of a file that is said to be in this encoding.
+pub(crate) fn made_as(text: &[u8], how: How, encoding: Encoding) -> Made {
     let mut file = tempfile::Builder::new()
         .suffix(".csv")
         .tempfile()
@@ -70,7 +75,11 @@ pub(crate) fn made(text: &[u8], how: How) -> Made {
         Arc::new(Progress::default()),
         Shutdown::new(),
     );
-    let cut = cut::cut_with(&request(file.path()), &outlet, how.block, how.hot_path);
+    let request = Request {
+        encoding,
+        ..request(file.path())
+    };
+    let cut = cut::cut_with(&request, &outlet, how.block, how.hot_path);
     drop(outlet);
     let Cut {
         chunks: counts,
@@ -96,6 +105,11 @@ pub(crate) fn made(text: &[u8], how: How) -> Made {
     };
     assert_eq!(refusal, None);
     facts.fichiers.clear();
+    let recognised = facts.encodages.iter_mut().map(|file| &mut file.fichier);
+    let unreadable = facts.lignes_windows_1252.iter_mut();
+    for name in recognised.chain(unreadable.map(|file| &mut file.fichier)) {
+        *name = "F".to_owned();
+    }
     let (mut chunks, mut pages) = (BTreeMap::new(), BTreeMap::new());
     while let Ok(item) = items.try_recv() {
         match item {

@@ -88,6 +88,8 @@ fn source(facts: Facts) -> Source {
             .values()
             .fold(0, |sum, n| sum.saturating_add(*n)),
         fichiers: facts.fichiers,
+        encodages: facts.encodages,
+        ignores: facts.ignores,
         lignes: facts.lignes,
         acceptees: facts.acceptees,
         rejetees: facts.rejetees,
@@ -108,6 +110,7 @@ fn qualite(facts: &Facts, base: &mut Base, missing: &[Seq]) -> Qualite {
             villes: villes.listed,
             modeles: modeles.listed,
         },
+        lignes_windows_1252: facts.lignes_windows_1252.clone(),
         complet: missing.is_empty(),
         chunks_perdus,
     }

@@ -3,6 +3,7 @@
 
 mod figures;
 pub mod html;
+mod notices;
 pub mod number;
 mod tables;
 mod text;
@@ -13,6 +14,7 @@ use std::io::{self, Write};
 use autoconnect_common::kind::ReportFile;
 
 use super::Report;
+pub use notices::notices;
 pub use words::explain;
 
 /// See [`FILES`](autoconnect_common::JobKind::FILES).

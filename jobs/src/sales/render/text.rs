@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 
 use super::figures::{self, clean, cut};
+use super::notices::notices;
 use super::number::{self, Lang, or_none};
 use super::words;
 use crate::fixed::{Euros, Percent};
@@ -86,6 +87,10 @@ fn header(report: &Report, out: &mut String) {
             out,
             "\nATTENTION : rapport incomplet, {n} lot(s) de lignes n’ont pas pu être comptés.\n"
         );
+    }
+    for notice in notices(&report.source, &report.qualite, FR) {
+        out.push('\n');
+        wrap(&notice, out);
     }
     out.push('\n');
     for sentence in figures::highlights(report, FR) {

@@ -24,6 +24,7 @@ use self::page::Section;
 use self::section::{marge, modeles, mois, qualite, rotation, saison, tendance, villes};
 use self::view::View;
 use super::figures::{self, cut};
+use super::notices::notices;
 use super::number::{self, Lang};
 use crate::fixed::{Fixed, Percent};
 use crate::sales::Report;
@@ -53,6 +54,8 @@ struct Edition {
     source: String,
     /// What is missing from it; empty where nothing is.
     incomplete: String,
+    /// What is to be known of how the files were read.
+    notices: Vec<String>,
     key_figures: Vec<KeyFigure>,
     highlights: Vec<String>,
     sections: Vec<Section>,
@@ -133,6 +136,7 @@ fn edition(view: &View<'_>) -> Edition {
         period: figures::period(report, view.lang),
         source: source(view),
         incomplete: incomplete(view),
+        notices: notices(&report.source, &report.qualite, view.lang),
         key_figures: key_figures(view),
         highlights: figures::highlights(report, view.lang),
         sections: sections.iter().map(|section| section(view)).collect(),
