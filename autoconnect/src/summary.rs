@@ -176,7 +176,10 @@ impl Report {
         self.ranking(text);
         counts(text, "Rejets (rejets.csv)", &self.qualite.par_motif);
         counts(text, "Avertissements", &self.qualite.avertissements);
-        notices(text, &render::notices(&self.source, &self.qualite, Lang::Fr));
+        notices(
+            text,
+            &render::notices(&self.source, &self.qualite, Lang::Fr),
+        );
     }
 
     fn ranking(&self, text: &mut String) {

@@ -860,6 +860,62 @@ fn standard_input_is_read() {
 }
 
 #[test]
+fn standard_input_in_windows_1252_is_read_so_and_the_summary_says_it() {
+    let orleans = GOOD.replace("TX1", "TX2").replace("Lyon", "Orl\u{fffd}ans");
+    // the letter comes after more than is read ahead
+    let rows: Vec<String> = (10..20_000)
+        .map(|id| GOOD.replace("TX1", &format!("TX{id}")))
+        .collect();
+    let rows: Vec<&str> = rows.iter().map(String::as_str).chain([&*orleans]).collect();
+    let text = table(&rows).replace('\u{fffd}', "é");
+    let bytes: Vec<u8> = text.chars().map(|letter| letter as u8).collect();
+    for bytes in [bytes.clone(), gzip(&bytes)] {
+        let folder = Folder::new();
+        let mut command = folder.command(&["run", "-"]);
+        let mut running = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("started");
+        let mut stdin = running.stdin.take().expect("a pipe");
+        stdin.write_all(&bytes).expect("written");
+        drop(stdin);
+        let said = ended(running).done().out;
+        assert!(
+            said.contains("stdin n’est pas en UTF-8") && said.contains("Windows-1252"),
+            "{said}"
+        );
+        let report: serde_json::Value =
+            serde_json::from_str(&folder.read("results/report.json")).expect("JSON");
+        assert_eq!(report["villes"], serde_json::json!(["Lyon", "Orléans"]));
+        assert_eq!(report["source"]["encodages"][0]["fichier"], "stdin");
+        for name in ["report.html", "analysis_report.txt"] {
+            assert!(
+                folder
+                    .read(&format!("results/{name}"))
+                    .contains("n’est pas en UTF-8"),
+                "{name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_summary_names_what_a_folder_leaves_out() {
+    let folder = Folder::new();
+    folder.write("ventes/janvier.csv", table(&[GOOD]));
+    for name in ["FEVRIER.CSV.bz2", "mars.xlsx", "sous/avril.csv"] {
+        folder.write(&format!("ventes/{name}"), "x");
+    }
+    let said = folder.run(&["run", "ventes"]).done().out;
+    assert!(said.contains("FEVRIER.CSV.bz2, mars.xlsx, sous/"), "{said}");
+    let report: serde_json::Value =
+        serde_json::from_str(&folder.read("results/report.json")).expect("JSON");
+    assert_eq!(report["source"]["ignores"]["nombre"], 3);
+}
+
+#[test]
 fn several_files_and_folders_are_one_job() {
     let folder = Folder::with(table(&[GOOD]));
     folder.write("more/b.csv", table(&[&GOOD.replace("TX1", "TX2")]));

@@ -53,7 +53,7 @@ fn facts(text: &[u8], encoding: Encoding) -> (Facts, String) {
         assert_eq!(made_as(text, how, encoding), reference, "{how:?}");
     }
     match reference {
-        Made::Cut { facts, rejets, .. } => (facts, rejets),
+        Made::Cut { facts, rejets, .. } => (*facts, rejets),
         Made::Refused(why) => panic!("{why}"),
     }
 }

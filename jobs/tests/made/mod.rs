@@ -19,7 +19,7 @@ pub(crate) const HEADER: &str = "transaction_id,date,ville,type,modele,prix,dure
 #[derive(Debug, PartialEq)]
 pub(crate) enum Made {
     Cut {
-        facts: Facts,
+        facts: Box<Facts>,
         chunks: BTreeMap<Seq, (String, u32, Vec<u8>)>,
         rejets: String,
     },
@@ -145,7 +145,7 @@ pub(crate) fn made_as(text: &[u8], how: How, encoding: Encoding) -> Made {
         .to_string_lossy()
         .into_owned();
     Made::Cut {
-        facts,
+        facts: Box::new(facts),
         chunks,
         rejets: rejets.replace(&name, "F"),
     }
