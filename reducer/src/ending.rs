@@ -21,14 +21,14 @@ use std::time::SystemTime;
 use autoconnect_common::disk::Disk;
 use autoconnect_common::kind::{Concluded, Laps, REPORT};
 use autoconnect_common::message::Status;
-use autoconnect_common::{JobId, machine};
+use autoconnect_common::{Digest, JobId, machine};
 use tokio::time::Instant;
 
 use crate::execution::{Acts, Chunks, EXECUTION, Execution, ms};
 use crate::faults::{Faults, Point};
 use crate::job::{End, Ended, Without};
 use crate::pages::Page;
-use crate::store::Tombstone;
+use crate::tombstone::Tombstone;
 use crate::trouble::{Doing, Trouble};
 
 /// Files that are flushed to disk at the same time.
@@ -41,6 +41,31 @@ pub(crate) struct Place {
     pub(crate) results: PathBuf,
     pub(crate) state: Option<PathBuf>,
     pub(crate) faults: Faults,
+}
+
+/// What became of the results of a job that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whereabouts {
+    /// They are there.
+    There,
+    /// Somebody removed the job's own folder.
+    Removed,
+    /// The folder of all results is not there, or cannot be looked at: its file system may be away for a moment.
+    Away,
+}
+
+impl Place {
+    /// What became of the results of a job that ended.
+    pub(crate) fn results_of(&self, job: &JobId) -> Whereabouts {
+        match self.disk.metadata(&job_folder(&self.results, job)) {
+            Ok(Some(_)) => Whereabouts::There,
+            Ok(None) => match self.disk.metadata(&self.results.join("jobs")) {
+                Ok(Some(_)) => Whereabouts::Removed,
+                Ok(None) | Err(_) => Whereabouts::Away,
+            },
+            Err(_) => Whereabouts::Away,
+        }
+    }
 }
 
 /// A concluded job.
@@ -77,7 +102,7 @@ impl Ending {
     /// Concludes a job. Pure but for its clock; a kind's panic costs its own job only.
     pub(crate) fn conclude(
         mut ended: Ended,
-        page: impl Fn(&str, u32) -> Option<Page>,
+        page: impl Fn(&str, u32, Digest) -> Option<Page>,
         place: &Place,
     ) -> Result<Self, Trouble> {
         let start = Instant::now();
@@ -93,9 +118,14 @@ impl Ending {
             Ok((report, missing, None)) => (Status::Done, None, Some(report), missing),
             Ok((report, missing, lacking)) => (Status::Incomplete, lacking, Some(report), missing),
         };
-        let side = ended.annexes.iter().map(|(name, &pages)| Written {
+        let side = ended.annexes.iter().map(|(name, digests)| Written {
             path: name.clone(),
-            content: Content::Pages((0..pages).filter_map(|n| page(name, n)).collect()),
+            content: Content::Pages(
+                (0..)
+                    .zip(digests)
+                    .filter_map(|(n, &digest)| page(name, n, digest))
+                    .collect(),
+            ),
         });
         let rendered = report.iter().flat_map(|report| {
             let written = |path: &str| Written {
@@ -106,7 +136,7 @@ impl Ending {
         });
         let files = side.chain(rendered).collect();
         let work = ended.figures.workers.values().map(|w| w.ms()).sum();
-        let unknown = || "no partial came".to_owned();
+        let unknown = || ended.unknown.clone();
         let execution = Execution {
             schema: "autoconnect.execution/1",
             job: ended.id.clone(),
@@ -151,12 +181,14 @@ impl Ending {
     /// # Errors
     /// [`Trouble`]; what was the newest report before still is, or nearly: `report.json` is replaced last.
     pub(crate) fn publish(&mut self, place: &Place) -> Result<(), Trouble> {
-        match self.write(place) {
-            Err(Trouble::Rendering(reason)) => {
-                self.fail(format!("the report cannot be made: {reason}"));
-                self.write(place)
+        loop {
+            match self.write(place) {
+                Err(Trouble::Rendering(reason)) => {
+                    self.fail(format!("the report cannot be made: {reason}"));
+                }
+                Err(Trouble::Damaged { file, page }) => self.lack(&file, page),
+                written => return written,
             }
-            written => written,
         }
     }
 
@@ -200,6 +232,24 @@ impl Ending {
             self.tombstone().write(&*place.disk, state)?;
         }
         Ok(place.faults.at(Point::TombstoneWritten)?)
+    }
+
+    /// Goes on without a side file of which a page is damaged on disk: what came is lost, and the job's end says so.
+    fn lack(&mut self, file: &str, page: usize) {
+        let reason = format!(
+            "{file} is missing: its page {page} is damaged in the reducer's state folder; the job can be asked for again"
+        );
+        tracing::error!(job_id = %self.job, reason, "page of a side file is damaged");
+        self.files.retain(|written| written.path != file);
+        if self.status == Status::Done {
+            self.status = Status::Incomplete;
+        }
+        self.reason = Some(match self.reason.take() {
+            None => reason,
+            Some(other) => format!("{other}; {reason}"),
+        });
+        self.execution.status = self.status;
+        self.execution.reason.clone_from(&self.reason);
     }
 
     fn tombstone(&self) -> Tombstone {
@@ -293,10 +343,24 @@ impl Written {
             Content::Pages(pages) => pages,
         };
         let path = folder.join(&self.path);
+        let mut damaged = None;
         // a side file is never held in memory
-        let copy = |file: &mut _| pages.iter().try_for_each(|page| page.copy_to(disk, file));
-        let written = disk.write_with(&path, copy);
-        written.doing(|| format!("write {}", path.display()))
+        let written = disk.write_with(&path, |file| {
+            for (number, page) in pages.iter().enumerate() {
+                if !page.copy_to(disk, file)? {
+                    damaged = Some(number);
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
+            }
+            Ok(())
+        });
+        match damaged {
+            None => written.doing(|| format!("write {}", path.display())),
+            Some(page) => Err(Trouble::Damaged {
+                file: self.path.clone(),
+                page,
+            }),
+        }
     }
 }
 
@@ -366,6 +430,6 @@ fn flush<'p>(place: &Place, folders: impl IntoIterator<Item = &'p PathBuf>) -> R
 /// Where each page of a job is, from what a volatile reducer kept.
 pub(crate) fn kept(
     pages: BTreeMap<(String, u32), Page>,
-) -> impl Fn(&str, u32) -> Option<Page> + Send + 'static {
-    move |name, page| pages.get(&(name.to_owned(), page)).cloned()
+) -> impl Fn(&str, u32, Digest) -> Option<Page> + Send + 'static {
+    move |name, page, _| pages.get(&(name.to_owned(), page)).cloned()
 }

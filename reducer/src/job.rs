@@ -45,6 +45,9 @@ use crate::seal::{KnownSeal, StoredPage, Taken};
 /// The most pages a side file may have.
 const MAX_PAGES: u32 = 1 << 20;
 
+/// What is said of a missing chunk of which nothing is known.
+const NO_PARTIAL: &str = "no partial came";
+
 /// What became of an entry.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Absorbed {
@@ -157,6 +160,8 @@ pub(crate) struct Job {
     manifest: Option<Manifest>,
     without: Option<Without>,
     figures: Figures,
+    /// What could not be read of the job's journals, in one phrase: some of what came may be lost.
+    damage: Option<String>,
     /// When the last entry came that changed the job.
     last_news: Instant,
     /// Whether anything changed since somebody asked.
@@ -176,6 +181,8 @@ pub(crate) struct Snapshot {
     manifest: Option<Manifest>,
     without: Option<Without>,
     figures: Figures,
+    #[serde(default)]
+    damage: Option<String>,
 }
 
 /// A job that ends: all that its conclusion needs.
@@ -187,9 +194,11 @@ pub(crate) struct Ended {
     pub(crate) kind: Option<String>,
     pub(crate) merged: u64,
     pub(crate) dead: BTreeMap<Seq, String>,
-    /// The side files that are whole, with their number of pages.
-    pub(crate) annexes: BTreeMap<String, u32>,
+    /// The side files that are whole, with the digests of their pages.
+    pub(crate) annexes: BTreeMap<String, Vec<Digest>>,
     pub(crate) figures: Figures,
+    /// What is said of a missing chunk of which nothing is known.
+    pub(crate) unknown: String,
 }
 
 impl Job {
@@ -207,6 +216,7 @@ impl Job {
             manifest: None,
             without: None,
             figures: Figures::default(),
+            damage: None,
             last_news: Instant::now(),
             changed: false,
         }
@@ -575,6 +585,31 @@ impl Job {
         })
     }
 
+    /// Takes note that some of what came may be lost: the job's end must not say that it never came.
+    pub(crate) fn note_damage(&mut self, damage: &str) {
+        let known = self.damage.get_or_insert_default();
+        if !known.contains(damage) && known.len() < 500 {
+            let separator = if known.is_empty() { "" } else { "; " };
+            known.extend([separator, damage]);
+        }
+    }
+
+    /// `fact`, that something did not come, or what else it may be that nothing is known of it.
+    fn unless_lost(&self, fact: &str) -> String {
+        match &self.damage {
+            None => fact.to_owned(),
+            Some(damage) => {
+                format!("{fact}, or it was lost with what the reducer cannot read: {damage}")
+            }
+        }
+    }
+
+    /// Whether this page came, with these contents.
+    pub(crate) fn has_page(&self, page: &PageEntry<'_>) -> bool {
+        let known = self.pages.get(page.name.as_ref());
+        known.and_then(|pages| pages.get(&page.page)) == Some(&page.digest)
+    }
+
     /// Fails the job for a reason that lies outside it.
     pub(crate) fn give_up(&mut self, reason: String) {
         self.without.get_or_insert(Without::failed(reason));
@@ -602,16 +637,16 @@ impl Job {
             return end;
         }
         match &self.manifest {
-            None => End::Without(Without::failed(format!(
+            None => End::Without(Without::failed(self.unless_lost(&format!(
                 "abandoned: nothing came for {waited:?}, and the producer never said its last word"
-            ))),
+            )))),
             Some(manifest) => match refusal(manifest) {
                 Some(refusal) => End::Without(Without::failed(refusal)),
                 None if !self.seal.is_whole() => {
                     let (came, pages) = self.seal.pages_came(manifest);
-                    End::Without(Without::failed(format!(
+                    End::Without(Without::failed(self.unless_lost(&format!(
                         "abandoned: nothing came for {waited:?}, and only {came} of {pages} pages of the seal, which proves that all chunks are of one cut"
-                    )))
+                    ))))
                 }
                 None => self.report(manifest),
             },
@@ -640,7 +675,7 @@ impl Job {
             .take(NAMED)
             .map(|seq| match self.dead.get(seq) {
                 Some(dead) => format!("{seq} ({})", dead.reason),
-                None => format!("{seq} (no partial came)"),
+                None => format!("{seq} ({})", self.unless_lost(NO_PARTIAL)),
             })
             .collect();
         let more = if missing.len() > NAMED { ", …" } else { "" };
@@ -656,7 +691,7 @@ impl Job {
         let lacking = |(name, &expected): (&String, &u32)| {
             let came = self.pages_came(name, expected);
             (came != u64::from(expected))
-                .then(|| format!("{came} of {expected} pages of {name} came"))
+                .then(|| self.unless_lost(&format!("{came} of {expected} pages of {name} came")))
         };
         manifest.annexes.iter().filter_map(lacking).collect()
     }
@@ -667,10 +702,13 @@ impl Job {
         if let Some(manifest) = &self.manifest {
             for (name, &expected) in &manifest.annexes {
                 if self.pages_came(name, expected) == u64::from(expected) {
-                    annexes.insert(name.clone(), expected);
+                    let pages = self.pages.get(name).into_iter();
+                    let digests = pages.flat_map(|pages| pages.range(..expected).map(|(_, d)| *d));
+                    annexes.insert(name.clone(), digests.collect());
                 }
             }
         }
+        let unknown = self.unless_lost(NO_PARTIAL);
         Ended {
             id: self.id,
             end,
@@ -685,6 +723,7 @@ impl Job {
                 .collect(),
             annexes,
             figures: self.figures,
+            unknown,
         }
     }
 
@@ -697,6 +736,12 @@ impl Job {
             && self.pages.is_empty()
             && self.manifest.is_none()
             && self.without.is_none()
+            && self.damage.is_none()
+    }
+
+    /// Whether the producer said its last word.
+    pub(crate) fn has_manifest(&self) -> bool {
+        self.manifest.is_some()
     }
 
     /// How long ago the last news came.
@@ -732,6 +777,7 @@ impl Job {
             manifest: self.manifest.clone(),
             without: self.without.clone(),
             figures: self.figures.clone(),
+            damage: self.damage.clone(),
         })
     }
 
@@ -765,6 +811,7 @@ impl Job {
         job.manifest = snapshot.manifest;
         job.without = snapshot.without.or(job.without);
         job.figures = snapshot.figures;
+        job.damage = snapshot.damage;
         Ok(job)
     }
 }

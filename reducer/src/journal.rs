@@ -1,47 +1,49 @@
-//! An append-only file of checksummed records, of which a torn tail is cut.
+//! An append-only file of checksummed records, and what can be read of one again.
 //!
 //! ```text
 //! file   = "autoconnect journal 1\n" record*
 //! record = length of the payload, u32 little endian
 //!          the first 8 bytes of the payload's SHA-256
-//!          payload
+//!          payload, a JSON object
 //! ```
 //!
 //! Records are gathered in memory and become durable together ([`Journal::flush`]). A flush that fails leaves the file
-//! as it was as far as a reader can tell, and can be tried again: nothing that was gathered is lost.
+//! as it was as far as a reader can tell, and can be tried again: nothing that was gathered is lost. No file is kept open
+//! between two flushes, so that any number of jobs can be open.
+//!
+//! A record that does not have its checksum ends nothing: the good records behind it are found ([`Replay`]), for no
+//! record can begin inside another one. The zero byte at the end of a length below 16 MiB cannot occur in JSON.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use autoconnect_common::Digest;
-use autoconnect_common::disk::{Disk, Write};
+use autoconnect_common::disk::Disk;
 
 use crate::faults::{Faults, Point};
 use crate::trouble::{Doing, Trouble};
 
+/// What every header begins with, whatever its version.
+const TITLE: &[u8] = b"autoconnect journal ";
 const HEADER: &[u8] = b"autoconnect journal 1\n";
 const FRAME: usize = 12;
 
-/// A journal that is being written.
+/// A journal that is being written, from its beginning.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    disk: Arc<dyn Disk>,
     path: PathBuf,
-    file: Option<Box<dyn Write>>,
-    /// Bytes of the file that are known to be on disk.
+    /// Bytes of the file that are known to be on disk; 0 as long as there is none.
     durable: u64,
     gathered: Vec<u8>,
 }
 
 impl Journal {
-    /// The journal at `path`, of which `durable` bytes are good (0 for one that does not exist yet).
-    pub(crate) fn new(disk: Arc<dyn Disk>, path: PathBuf, durable: u64) -> Self {
+    /// The journal at `path`, which is still to be made; what may be there is replaced.
+    pub(crate) fn new(path: PathBuf) -> Self {
         Self {
-            disk,
             path,
-            file: None,
-            durable,
+            durable: 0,
             gathered: Vec::new(),
         }
     }
@@ -67,48 +69,34 @@ impl Journal {
         self.durable
     }
 
-    /// Whether there is something to flush.
-    pub(crate) fn is_dirty(&self) -> bool {
-        !self.gathered.is_empty()
-    }
-
     /// Makes everything gathered so far durable.
     ///
     /// # Errors
     /// [`Trouble`]; flushing can then be tried again.
-    pub(crate) fn flush(&mut self, faults: &Faults) -> Result<(), Trouble> {
-        if !self.is_dirty() {
+    pub(crate) fn flush(&mut self, disk: &dyn Disk, faults: &Faults) -> Result<(), Trouble> {
+        if self.gathered.is_empty() {
             return Ok(());
         }
-        let path = self.path.clone();
+        let path = &self.path;
         let doing = || format!("write the journal {}", path.display());
-        let mut file = match self.file.take() {
-            Some(file) => file,
-            None => self.open().doing(doing)?,
-        };
+        let mut file = disk.append(path).doing(doing)?;
+        let is_new = self.durable == 0;
         // a flush that failed half-way may have left a piece of a record
         file.set_len(self.durable).doing(doing)?;
+        if is_new {
+            file.write_all(HEADER).doing(doing)?;
+        }
         file.write_all(&self.gathered).doing(doing)?;
         faults.at(Point::JournalWritten)?;
         file.sync().doing(doing)?;
-        self.durable += self.gathered.len() as u64;
-        self.gathered.clear();
-        self.file = Some(file);
-        Ok(())
-    }
-
-    fn open(&mut self) -> io::Result<Box<dyn Write>> {
-        let mut file = self.disk.append(&self.path)?;
-        if self.durable == 0 {
-            file.set_len(0)?;
-            file.write_all(HEADER)?;
-            file.sync()?;
-            if let Some(folder) = self.path.parent() {
-                self.disk.sync_folder(folder)?;
-            }
+        if let Some(folder) = path.parent().filter(|_| is_new) {
+            disk.sync_folder(folder).doing(doing)?;
             self.durable = HEADER.len() as u64;
         }
-        Ok(file)
+        self.durable += self.gathered.len() as u64;
+        // most jobs are idle at any time: what they gathered is not to be kept
+        self.gathered = Vec::new();
+        Ok(())
     }
 }
 
@@ -121,57 +109,121 @@ fn frame(payload: &[u8]) -> [u8; FRAME] {
     frame
 }
 
-/// What a journal held when it was opened again.
-#[derive(Debug, Default)]
+/// What a journal held when it was read again. The file itself is left as it is.
+#[derive(Debug)]
 pub(crate) struct Replay {
     bytes: Vec<u8>,
-    /// How many bytes are good.
-    pub(crate) good: u64,
+    payloads: Vec<Range<usize>>,
+    /// Bytes that are no records, before the last good one.
+    damaged: usize,
+    /// Bytes behind the last good record.
+    tail: usize,
 }
 
 impl Replay {
-    /// Reads the journal at `path` and cuts what follows its last good record.
+    /// Reads the journal at `path`.
     ///
     /// # Errors
-    /// What the system said.
+    /// What the system said; [`io::ErrorKind::Unsupported`] for a journal of a version that is not known here.
     pub(crate) fn read(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
-        let mut replay = Self {
-            bytes: disk.read(path)?,
-            good: 0,
-        };
-        let good = replay
-            .payloads()
-            .last()
-            .map_or(HEADER.len(), |(_, end)| end);
-        if replay.bytes.starts_with(HEADER) {
-            replay.good = good as u64;
+        let replay = Self::of(disk.read(path)?);
+        match replay.foreign() {
+            None => Ok(replay),
+            Some(found) => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!(
+                    "{}: found {found:?}, expected \"autoconnect journal 1\": another version of the program wrote it",
+                    path.display()
+                ),
+            )),
         }
-        let torn = replay.bytes.len() as u64 - replay.good;
-        if torn > 0 {
-            tracing::warn!(journal = %path.display(), bytes = torn, "torn tail cut off");
-            let mut file = disk.append(path)?;
-            file.set_len(replay.good)?;
-            file.sync()?;
-        }
-        Ok(replay)
     }
 
-    /// The payloads of the good records, in order, each with the place in the file where its record ends.
-    pub(crate) fn payloads(&self) -> impl Iterator<Item = (&[u8], usize)> {
-        let mut at = HEADER.len();
-        let good = self.bytes.starts_with(HEADER);
-        std::iter::from_fn(move || {
-            let rest = self.bytes.get(at..).filter(|_| good)?;
-            let found = rest.get(..FRAME)?;
-            let length = u32::from_le_bytes(found[..4].try_into().ok()?) as usize;
-            let payload = rest[FRAME..].get(..length)?;
-            if payload.is_empty() || frame(payload) != found {
-                return None;
-            }
-            at += FRAME + length;
-            Some((payload, at))
-        })
+    /// The good records among `bytes`.
+    fn of(bytes: Vec<u8>) -> Self {
+        let (mut payloads, mut damaged) = (Vec::new(), 0);
+        // a header that is damaged is searched for records as well
+        let mut at = if bytes.starts_with(HEADER) {
+            HEADER.len()
+        } else {
+            0
+        };
+        let headless = at == 0;
+        while let Some(payload) = next_record(&bytes, at) {
+            damaged += payload.start - FRAME - at;
+            at = payload.end;
+            payloads.push(payload);
+        }
+        let torn_header = payloads.is_empty() && HEADER.starts_with(&bytes);
+        Self {
+            tail: if headless && torn_header {
+                0
+            } else {
+                bytes.len() - at
+            },
+            bytes,
+            payloads,
+            damaged,
+        }
     }
+
+    /// The header, if it is that of a version that is not known here: one with a bit flipped has good records behind it.
+    fn foreign(&self) -> Option<String> {
+        if !self.payloads.is_empty() || self.bytes.starts_with(HEADER) {
+            return None;
+        }
+        let version = self.bytes.strip_prefix(TITLE)?;
+        let end = version.iter().position(|&b| b == b'\n')?;
+        let digits = (1..=9).contains(&end) && version[..end].iter().all(u8::is_ascii_digit);
+        let line = &self.bytes[..TITLE.len() + end];
+        digits.then(|| String::from_utf8_lossy(line).into_owned())
+    }
+
+    /// The payloads of the good records, in order.
+    pub(crate) fn payloads(&self) -> impl Iterator<Item = &[u8]> {
+        self.payloads.iter().map(|range| &self.bytes[range.clone()])
+    }
+
+    /// How long the file is, in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// What cannot be read, in one phrase: damage, if there are good records behind it. The end of a journal may as well
+    /// be what a flush had written when the power failed: nothing of it was acknowledged then, and it comes again.
+    pub(crate) fn damage(&self) -> Option<String> {
+        let phrase = |bytes: usize, place| match bytes {
+            0 => None,
+            bytes => Some(format!("{bytes} bytes {place} cannot be read")),
+        };
+        let found = [
+            phrase(self.damaged, "in its middle"),
+            phrase(self.tail, "at its end"),
+        ];
+        let found: Vec<String> = found.into_iter().flatten().collect();
+        (!found.is_empty()).then(|| found.join(", "))
+    }
+
+    /// Whether there are good records behind bad ones.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damaged > 0
+    }
+}
+
+/// The payload of the first good record at `from` or behind it.
+fn next_record(bytes: &[u8], from: usize) -> Option<Range<usize>> {
+    let last = bytes.len().checked_sub(FRAME)?;
+    (from..=last).find_map(|at| record_at(bytes, at))
+}
+
+/// The payload of the record at `at`, if there is a good one.
+fn record_at(bytes: &[u8], at: usize) -> Option<Range<usize>> {
+    let (found, rest) = bytes.get(at..)?.split_first_chunk::<FRAME>()?;
+    let (length, _) = found.split_first_chunk::<4>()?;
+    let payload = rest.get(..u32::from_le_bytes(*length) as usize)?;
+    let is_json = payload.first() == Some(&b'{') && payload.last() == Some(&b'}');
+    let start = at + FRAME;
+    (is_json && frame(payload) == *found).then(|| start..start + payload.len())
 }
 
 #[cfg(test)]
@@ -179,11 +231,11 @@ mod tests {
     use super::*;
     use autoconnect_common::disk;
     use proptest::prelude::*;
-    use std::fs::{self, OpenOptions};
+    use std::fs;
 
     fn written(folder: &Path, payloads: &[Vec<u8>]) -> PathBuf {
         let path = folder.join("journal");
-        let mut journal = Journal::new(disk::real(), path.clone(), 0);
+        let mut journal = Journal::new(path.clone());
         for payload in payloads {
             journal
                 .append(|bytes| {
@@ -191,63 +243,104 @@ mod tests {
                     Ok(())
                 })
                 .expect("appended");
-            journal.flush(&Faults::default()).expect("flushed");
+            let flushed = journal.flush(&*disk::real(), &Faults::default());
+            flushed.expect("flushed");
         }
         path
     }
 
-    fn read(path: &Path) -> Vec<Vec<u8>> {
-        let replay = Replay::read(&*disk::real(), path).expect("readable");
-        replay.payloads().map(|(p, _)| p.to_vec()).collect()
+    /// The bytes of a journal of `payloads`, and where each record begins.
+    fn bytes_of(payloads: &[Vec<u8>]) -> (Vec<u8>, Vec<usize>) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let bytes = fs::read(written(folder.path(), payloads)).unwrap_or_default();
+        let mut at = HEADER.len();
+        let starts = payloads.iter().map(|payload| {
+            let start = at;
+            at += FRAME + payload.len();
+            start
+        });
+        let starts = starts.collect();
+        (bytes, starts)
+    }
+
+    fn read(bytes: &[u8]) -> Vec<Vec<u8>> {
+        let replay = Replay::of(bytes.to_vec());
+        replay.payloads().map(<[u8]>::to_vec).collect()
+    }
+
+    fn payloads(most: usize) -> impl Strategy<Value = Vec<Vec<u8>>> {
+        let payload = "\\{\"[a-z ü{}]{0,40}\":[0-9]{1,5}\\}".prop_map(String::into_bytes);
+        prop::collection::vec(payload, 1..most)
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn a_journal_cut_anywhere_replays_a_prefix_and_goes_on(
-            payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..8),
-            keep in 0.0..1.0f64,
-        ) {
-            let folder = tempfile::tempdir().expect("a folder");
-            let path = written(folder.path(), &payloads);
-            let length = fs::metadata(&path).map_or(0, |m| m.len());
-            if length > 0 {
-                let file = OpenOptions::new().write(true).open(&path).expect("open");
-                file.set_len((length as f64 * keep) as u64).expect("cut");
-                let mut kept = read(&path);
-                prop_assert!(payloads.starts_with(&kept));
-
-                let good = Replay::read(&*disk::real(), &path).expect("readable").good;
-                let mut journal = Journal::new(disk::real(), path.clone(), good);
-                journal.append(|b| { b.extend_from_slice(b"more"); Ok(()) }).expect("appended");
-                journal.flush(&Faults::default()).expect("flushed");
-                kept.push(b"more".to_vec());
-                prop_assert_eq!(read(&path), kept);
-            }
+        fn a_journal_cut_anywhere_replays_a_prefix(payloads in payloads(8), keep in any::<prop::sample::Index>()) {
+            let (bytes, starts) = bytes_of(&payloads);
+            let cut = keep.index(bytes.len());
+            let whole = starts.iter().skip(1).chain([&bytes.len()]).filter(|&&end| end <= cut).count();
+            let replay = Replay::of(bytes[..cut].to_vec());
+            let kept: Vec<_> = replay.payloads().map(<[u8]>::to_vec).collect();
+            prop_assert_eq!(&kept, &payloads[..whole]);
+            prop_assert!(!replay.is_damaged());
+            let at_a_record = cut <= HEADER.len() || starts.contains(&cut);
+            prop_assert_eq!(replay.damage().is_none(), at_a_record);
         }
 
         #[test]
-        fn a_flipped_byte_is_never_replayed(
-            payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 1..6),
+        fn a_flipped_bit_costs_one_record_at_most_and_is_told(
+            payloads in payloads(6),
             place in any::<prop::sample::Index>(),
+            bit in 0..8u8,
         ) {
-            let folder = tempfile::tempdir().expect("a folder");
-            let path = written(folder.path(), &payloads);
-            let mut bytes = fs::read(&path).expect("readable");
+            let (mut bytes, starts) = bytes_of(&payloads);
             let place = place.index(bytes.len());
-            bytes[place] ^= 1;
-            fs::write(&path, bytes).expect("written");
-            let kept = read(&path);
-            prop_assert!(kept.len() < payloads.len() && payloads.starts_with(&kept));
+            bytes[place] ^= 1 << bit;
+            let hit = starts.iter().rposition(|&start| start <= place);
+            let kept: Vec<_> = (0..payloads.len()).filter(|&n| Some(n) != hit).map(|n| payloads[n].clone()).collect();
+            prop_assert_eq!(read(&bytes), kept);
+            let replay = Replay::of(bytes);
+            prop_assert!(replay.damage().is_some());
+            prop_assert!(replay.foreign().is_none());
+            // the last record may as well be torn
+            prop_assert_eq!(replay.is_damaged(), hit != Some(payloads.len() - 1));
         }
 
         #[test]
         fn arbitrary_bytes_are_no_records_and_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let folder = tempfile::tempdir().expect("a folder");
-            let path = folder.path().join("journal");
-            fs::write(&path, [HEADER, &bytes].concat()).expect("written");
-            prop_assert!(read(&path).is_empty());
+            prop_assert!(read(&[HEADER, &bytes].concat()).is_empty());
+            prop_assert!(read(&bytes).is_empty());
         }
+
+        #[test]
+        fn a_hole_of_zeros_costs_what_was_in_it(payloads in payloads(8), from in any::<prop::sample::Index>(), length in 1..60usize) {
+            let (mut bytes, starts) = bytes_of(&payloads);
+            let whole = bytes.clone();
+            let from = from.index(bytes.len());
+            let to = (from + length).min(bytes.len());
+            bytes[from..to].fill(0);
+            let ends: Vec<usize> = starts.iter().skip(1).copied().chain([bytes.len()]).collect();
+            let kept: Vec<_> = (0..payloads.len())
+                .filter(|&n| bytes[starts[n]..ends[n]] == whole[starts[n]..ends[n]])
+                .map(|n| payloads[n].clone())
+                .collect();
+            prop_assert_eq!(read(&bytes), kept);
+        }
+    }
+
+    #[test]
+    fn a_journal_of_another_version_is_refused_with_a_sentence() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal.0");
+        fs::write(&path, b"autoconnect journal 7\nwhatever it says").expect("written");
+        let error = Replay::read(&*disk::real(), &path).expect_err("refused");
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        let text = error.to_string();
+        assert!(
+            text.contains("journal.0") && text.contains("journal 7"),
+            "{text}"
+        );
     }
 }

@@ -38,17 +38,32 @@
 //! does not hold the job up: the report says what it lacks. Its partial, if one comes after all before that end, counts;
 //! after the end nothing does.
 //!
-//! A job that ended is forgotten once somebody removes its own folder of results: asked for again, it runs again.
+//! A job that ended stays so for as long as its own folder of results is there. Once somebody removed that, what comes of
+//! the job is kept beside its tombstone: its manifest opens it again, for somebody asked for it again; without one it is
+//! dropped, and nothing but the manifest changes how the job ended. Where the folder of all results is away as well, its
+//! file system may be back in a moment: that decides.
 //!
 //! # Killed at any moment
 //!
 //! | killed | what is on disk | what the next reducer does |
 //! |---|---|---|
-//! | before the flush of the journal | perhaps a torn record | cuts it; nothing was acknowledged, so everything comes again |
+//! | before the flush of the journal | perhaps a torn record | passes it over and begins another journal; nothing was acknowledged, so everything comes again |
+//! | between the write and the flush, and the power stays on | the results, perhaps not on disk | replays them; flushes them before a copy that comes again is acknowledged |
 //! | after the flush, before the acknowledgement | the results | replays them; they come again, as duplicates |
-//! | while a snapshot is written | the old snapshot and the journal, or the new snapshot and an old journal | goes on from the snapshot; an older journal is removed |
+//! | while a snapshot is written | the old snapshot and all journals, or the new snapshot, the journal it names and older ones | goes on from the snapshot; older journals are removed |
+//! | while a job begins again whose results were removed | its tombstone, and what came beside it | goes on beside the tombstone until a manifest comes |
 //! | while the report is written or linked | the journal; some files; the old or the new `report.json`, whole | concludes again, writes the same files again |
 //! | after the tombstone | the tombstone, the journal | announces the end again, removes the journal |
+//!
+//! # Damaged on disk
+//!
+//! | damaged | what the reducer does |
+//! |---|---|
+//! | a record of a journal, its header | passes over what has no good checksum, keeps what is good in front of it and behind it, and leaves the file as it is. The job waits for what is missing; asked for again or delivered again, it is whole. Otherwise its end says that it may have been lost here, never that it did not come |
+//! | a snapshot | the job fails with a sentence that names it |
+//! | a page of a side file | the job ends `incomplete` without that side file, and says so. A page that comes again replaces it before |
+//! | a tombstone | its name still says that the job ended; how is read from the job's own `execution.json` |
+//! | a journal or snapshot of another version of the program | refuses to start, with a sentence |
 //!
 //! Without a state folder ([`Config::state`]) nothing outlives the process, and results are acknowledged once merged: right
 //! for the embedded broker, whose messages do not outlive it either.
@@ -63,8 +78,10 @@ mod journal;
 mod merged;
 mod pages;
 mod reduce;
+mod replay;
 mod seal;
 mod store;
+mod tombstone;
 mod trouble;
 
 use std::io;

@@ -4,29 +4,46 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use autoconnect_common::JobId;
 use autoconnect_common::disk::Disk;
+use autoconnect_common::{Digest, JobId};
 use bytes::Bytes;
 
 /// Bytes of pages that a volatile reducer keeps in memory; the rest goes to files.
 const IN_MEMORY: usize = 4 << 20;
 
-/// One page of a side file.
+/// One page of a side file, as it came.
 #[derive(Debug, Clone)]
-pub(crate) enum Page {
-    /// Its bytes.
+pub(crate) struct Page {
+    digest: Digest,
+    kept: Kept,
+}
+
+#[derive(Debug, Clone)]
+enum Kept {
     Memory(Bytes),
-    /// The file that holds them.
     File(PathBuf),
 }
 
 impl Page {
-    /// Writes the page to `out`, without holding all of a file in memory.
-    pub(crate) fn copy_to(&self, disk: &dyn Disk, out: &mut impl Write) -> io::Result<()> {
-        match self {
-            Self::Memory(bytes) => out.write_all(bytes),
-            Self::File(path) => io::copy(&mut disk.open(path)?, out).map(drop),
+    /// The page with this digest that a file holds.
+    pub(crate) fn in_file(digest: Digest, path: PathBuf) -> Self {
+        let kept = Kept::File(path);
+        Self { digest, kept }
+    }
+
+    /// Writes the page to `out`; says no where the file is gone or does not hold what came.
+    pub(crate) fn copy_to(&self, disk: &dyn Disk, out: &mut impl Write) -> io::Result<bool> {
+        let bytes = match &self.kept {
+            Kept::Memory(bytes) => return out.write_all(bytes).map(|()| true),
+            Kept::File(path) => match disk.read(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+                bytes => bytes?,
+            },
+        };
+        if Digest::of(&bytes) != self.digest {
+            return Ok(false);
         }
+        out.write_all(&bytes).map(|()| true)
     }
 }
 
@@ -51,21 +68,20 @@ impl VolatilePages {
         &mut self,
         disk: &dyn Disk,
         job: &JobId,
-        name: &str,
-        page: u32,
-        body: &Bytes,
+        (name, page): (&str, u32),
+        (digest, body): (Digest, &Bytes),
         folder: &Path,
     ) -> io::Result<()> {
         let kept = if self.in_memory + body.len() <= IN_MEMORY {
             self.in_memory += body.len();
-            Page::Memory(body.clone())
+            Kept::Memory(body.clone())
         } else {
             let path = folder.join(file_name(name, page));
             disk.write_whole(&path, body)?;
-            Page::File(path)
+            Kept::File(path)
         };
         let pages = self.pages.entry(job.clone()).or_default();
-        pages.insert((name.to_owned(), page), kept);
+        pages.insert((name.to_owned(), page), Page { digest, kept });
         Ok(())
     }
 
@@ -74,9 +90,9 @@ impl VolatilePages {
         let pages = self.pages.remove(job).unwrap_or_default();
         let bytes: usize = pages
             .values()
-            .map(|page| match page {
-                Page::Memory(bytes) => bytes.len(),
-                Page::File(_) => 0,
+            .map(|page| match &page.kept {
+                Kept::Memory(bytes) => bytes.len(),
+                Kept::File(_) => 0,
             })
             .sum();
         self.in_memory -= bytes;

@@ -12,16 +12,17 @@ use autoconnect_common::{Broker, JobId, Registry, Shutdown, machine};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::announce::{self, Announcer};
-use crate::ending::{Ending, PAGES, Place, job_folder, kept};
+use crate::ending::{Ending, PAGES, Place, Whereabouts, job_folder, kept};
 use crate::entry::Entry;
 use crate::faults::Point;
 use crate::job::{Absorbed, Job};
 use crate::pages::VolatilePages;
-use crate::store::{Found, Store, Tombstone, stored_page};
+use crate::store::{Found, Store, stored_page};
+use crate::tombstone::{Graves, Tombstone, Tombstones};
 use crate::trouble::Trouble;
 use crate::{Config, Error, Summary};
 
@@ -33,8 +34,9 @@ const GATHER: Duration = Duration::from_millis(20);
 const TICK: Duration = Duration::from_millis(200);
 /// Messages being buried at the same time, at most.
 const BURYING: usize = 64;
-/// Tombstones a reducer without a state folder remembers.
-const REMEMBERED: usize = 4096;
+/// How long the folder of results may be away, as that of a whole file system, before a job that is asked for again
+/// meanwhile is taken for one whose results somebody removed.
+const AWAY: Duration = Duration::from_secs(5);
 /// The most jobs in one answer; of each the first characters of its reason.
 const ANSWERED: (usize, usize) = (1000, 500);
 /// The longest pause between two attempts.
@@ -44,6 +46,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 enum Phase {
     /// Results are coming.
     Open(Box<Job>),
+    /// It ended, its results are gone, and something of it comes: it begins anew if its manifest comes as well, which
+    /// means that somebody asked for it again. Until then it is one that ended.
+    Again(Box<Job>),
     /// It is being concluded or published.
     Ending,
     /// Its publication did not work, and is tried again at that time.
@@ -57,7 +62,7 @@ enum Phase {
 impl Phase {
     fn stage(&self) -> Stage {
         match self {
-            Self::Open(job) => {
+            Self::Open(job) | Self::Again(job) => {
                 let (done, total, rows) = job.counts();
                 Stage::Open {
                     done,
@@ -88,7 +93,10 @@ pub(crate) struct Reducer<'r, B> {
     store: Option<Store>,
     volatile_pages: VolatilePages,
     jobs: BTreeMap<JobId, Phase>,
-    ended: BTreeMap<JobId, Tombstone>,
+    ended: Tombstones,
+    /// The tombstones that are being read, and who asked for them.
+    reading: Option<JoinHandle<Vec<Tombstone>>>,
+    asked: Vec<Question>,
     /// Jobs without a report of which something came late: whoever still makes it is to hear of their end.
     pointless: BTreeSet<JobId>,
     /// Deliveries whose outcome is not durable yet.
@@ -136,7 +144,9 @@ impl<'r, B: Broker> Reducer<'r, B> {
             store,
             volatile_pages: VolatilePages::default(),
             jobs: BTreeMap::new(),
-            ended: BTreeMap::new(),
+            ended: Tombstones::default(),
+            reading: None,
+            asked: Vec::new(),
             pointless: BTreeSet::new(),
             unsettled: Vec::new(),
             commit_at: None,
@@ -152,8 +162,14 @@ impl<'r, B: Broker> Reducer<'r, B> {
 
     /// Takes up what was found in the state folder.
     fn go_on(&mut self, found: Found) {
-        for tombstone in found.tombstones {
-            self.ended.insert(tombstone.job.clone(), tombstone);
+        if let Some(state) = self.config.state.clone() {
+            let (disk, results) = (Arc::clone(&self.place.disk), self.place.results.clone());
+            let graves = Graves {
+                disk,
+                state,
+                results,
+            };
+            self.ended = Tombstones::of(graves, found.ended);
         }
         for job in found.unannounced {
             self.announce(&job);
@@ -165,6 +181,9 @@ impl<'r, B: Broker> Reducer<'r, B> {
             tracing::info!(job_id = %id, "job taken up again");
             self.ripe.insert(id.clone());
             self.jobs.insert(id, Phase::Open(Box::new(job)));
+        }
+        for (id, job) in found.again {
+            self.jobs.insert(id, Phase::Again(Box::new(job)));
         }
     }
 
@@ -184,6 +203,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 () = shutdown.cancelled() => break,
                 Some(attempt) = self.endings.join_next() => self.ended(attempt).await?,
                 Some(delivery) = self.burials.next() => self.settle_later(delivery),
+                read = finished(&mut self.reading) => self.answer_asked(read),
                 () = until(self.commit_at) => self.commit().await?,
                 _ = tick.tick() => self.tick(),
                 delivery = results.next(), if taking => match delivery {
@@ -239,18 +259,23 @@ impl<'r, B: Broker> Reducer<'r, B> {
         let outcome = match Told::from_message(&delivery.message) {
             Ok(Told::Outcome(outcome)) => outcome,
             Ok(Told::Question(question)) => {
-                self.answer(&question);
+                self.ask(question);
                 return delivery.ack();
             }
             Err(error) => return self.bury(delivery, &error.to_string()),
         };
         let id = outcome.job();
-        if self.ended.contains_key(id) && !self.forgets(&outcome) {
+        let ended = self.ended.contains(id);
+        if ended && !self.may_begin_again(&outcome) {
             return self.take_late(delivery, &outcome);
         }
-        let fresh = || Phase::Open(Box::new(Job::new(id.clone())));
+        let begins_again = ended && !self.jobs.contains_key(id);
+        let fresh = || match (ended, Box::new(Job::new(id.clone()))) {
+            (false, job) => Phase::Open(job),
+            (true, job) => Phase::Again(job),
+        };
         let job = match self.jobs.entry(id.clone()).or_insert_with(fresh) {
-            Phase::Open(job) => job,
+            Phase::Open(job) | Phase::Again(job) => job,
             Phase::Ending | Phase::Waiting { .. } => return self.take_late(delivery, &outcome),
         };
         let entry = Entry::from(&outcome);
@@ -259,8 +284,18 @@ impl<'r, B: Broker> Reducer<'r, B> {
         if job.end().is_some() {
             self.ripe.insert(id.clone());
         }
+        let came_again = match (&entry, &outcome) {
+            (Entry::Page(page), Outcome::Annex(annex)) if job.has_page(page) => Some(annex),
+            _ => None,
+        };
         if !known {
             self.jobs.remove(id);
+        }
+        if begins_again
+            && known
+            && let Some(store) = &mut self.store
+        {
+            store.begin_again(id);
         }
         match absorbed {
             Absorbed::News => {
@@ -272,6 +307,13 @@ impl<'r, B: Broker> Reducer<'r, B> {
             }
             Absorbed::Duplicate => {
                 self.summary.duplicates += 1;
+                if let Some(store) = &mut self.store {
+                    store.touch(id);
+                    // the first copy may be damaged by now
+                    if let Some(annex) = came_again {
+                        store.keep_page(id, &annex.name, annex.page, &annex.body);
+                    }
+                }
                 self.settle_later(delivery);
             }
             Absorbed::Stale(reason) => {
@@ -323,9 +365,8 @@ impl<'r, B: Broker> Reducer<'r, B> {
                     .keep(
                         &*self.place.disk,
                         id,
-                        &annex.name,
-                        annex.page,
-                        &annex.body,
+                        (&annex.name, annex.page),
+                        (annex.body.digest(), &annex.body),
                         &folder,
                     )
                     .map_err(|error| format!("page {} of {}: {error}", annex.page, annex.name))
@@ -334,21 +375,57 @@ impl<'r, B: Broker> Reducer<'r, B> {
         }
     }
 
-    /// Whether a job that ended is to begin anew with `outcome`: somebody removed its results.
-    fn forgets(&mut self, outcome: &Outcome) -> bool {
+    /// Whether `outcome` may belong to another life of a job that ended: its results are gone. Where they are only away,
+    /// time tells.
+    fn may_begin_again(&self, outcome: &Outcome) -> bool {
+        let wish = matches!(outcome, Outcome::Cancel(_) | Outcome::Revived(_));
         let id = outcome.job();
-        // a folder that cannot be looked at is not one that was removed
-        let folder = job_folder(&self.place.results, id);
-        let there = !matches!(self.place.disk.metadata(&folder), Ok(None));
-        if there || matches!(outcome, Outcome::Cancel(_) | Outcome::Revived(_)) {
-            return false;
+        let begun = matches!(self.jobs.get(id), Some(Phase::Again(_)));
+        !wish && (begun || self.place.results_of(id) != Whereabouts::There)
+    }
+
+    /// Decides on the jobs that ended and of which something came after their results were gone: a manifest opens them
+    /// again; results that are back, or nothing for long, show that they ended after all.
+    fn decide_again(&mut self) {
+        let again = self.jobs.iter().filter_map(|(id, phase)| match phase {
+            Phase::Again(job) => Some((id.clone(), job.has_manifest(), job.idle())),
+            _ => None,
+        });
+        for (id, asked_for, idle) in again.collect::<Vec<_>>() {
+            let opens = match self.place.results_of(&id) {
+                Whereabouts::There => false,
+                Whereabouts::Removed if asked_for => true,
+                Whereabouts::Away if asked_for && idle > AWAY => true,
+                Whereabouts::Removed | Whereabouts::Away if idle <= self.config.abandon_after => {
+                    continue;
+                }
+                Whereabouts::Removed | Whereabouts::Away => false,
+            };
+            match self.jobs.remove(&id) {
+                Some(Phase::Again(job)) if opens => self.open_again(id, job),
+                _ => self.drop_again(&id),
+            }
         }
-        tracing::info!(job_id = %id, "its results were removed: the job begins anew");
-        self.ended.remove(id);
+    }
+
+    fn open_again(&mut self, id: JobId, job: Box<Job>) {
+        tracing::info!(job_id = %id, "its results were removed, and it was asked for again: the job begins anew");
+        self.ended.remove(&id);
         if let Some(store) = &mut self.store {
-            store.reopen(id);
+            store.reopen(&id);
         }
-        true
+        self.ripe.insert(id.clone());
+        self.jobs.insert(id, Phase::Open(job));
+        self.commit_at
+            .get_or_insert_with(|| Instant::now() + GATHER);
+    }
+
+    fn drop_again(&mut self, id: &JobId) {
+        tracing::info!(job_id = %id, "what came of an ended job is dropped");
+        self.volatile_pages.take(id);
+        if let Some(store) = &mut self.store {
+            store.forget(id);
+        }
     }
 
     /// Drops a result of a job that ended. A manifest means that somebody asked for the job again, a cancellation that
@@ -366,40 +443,85 @@ impl<'r, B: Broker> Reducer<'r, B> {
         delivery.ack();
     }
 
-    /// Answers a question; how a job ended that is asked about by name is announced again as well.
-    fn answer(&self, question: &Question) {
-        let asked = |id: &JobId| question.job.as_ref().is_none_or(|job| job == id);
-        let open = self.jobs.iter().filter(|(id, _)| asked(id));
-        let mut open: Vec<JobStage> = open
+    /// Answers a question, once every tombstone that it is about was read.
+    fn ask(&mut self, question: Question) {
+        let reading = match (&question.job, &self.reading) {
+            (None, None) => self.ended.reading(),
+            _ => None,
+        };
+        if let Some(read) = reading {
+            self.reading = Some(machine::block(read));
+        }
+        match (&question.job, &self.reading) {
+            (None, Some(_)) => self.asked.push(question),
+            (Some(job), _) => self.answer_about(&question.token, job),
+            (None, None) => self.answer(question.token),
+        }
+    }
+
+    fn answer_asked(&mut self, read: Vec<Tombstone>) {
+        self.reading = None;
+        self.ended.learn(read);
+        for question in std::mem::take(&mut self.asked) {
+            self.answer(question.token);
+        }
+    }
+
+    /// Says how one job goes; how it ended is announced again as well.
+    fn answer_about(&mut self, token: &JobId, job: &JobId) {
+        let open = match self.jobs.get(job) {
+            Some(phase) if !matches!(phase, Phase::Again(_)) => Some(phase.stage()),
+            _ => None,
+        };
+        // one whose results somebody removed can be made again
+        let ended = open.is_none()
+            && self.ended.contains(job)
+            && self.place.results_of(job) != Whereabouts::Removed;
+        let tombstone = self.ended.get(job).filter(|_| ended);
+        let stage = open.or_else(|| tombstone.map(stage_of));
+        let jobs = stage.map(|stage| JobStage {
+            job: job.clone(),
+            stage,
+        });
+        self.announcer.news(Event::Jobs {
+            token: token.clone(),
+            jobs: jobs.into_iter().collect(),
+            more: 0,
+        });
+        if ended {
+            self.announce(job);
+        }
+    }
+
+    /// Says how all jobs go: open ones first, then those that ended, the newest first.
+    fn answer(&self, token: JobId) {
+        let (most, _) = ANSWERED;
+        let open = self
+            .jobs
+            .iter()
+            .filter(|(_, phase)| !matches!(phase, Phase::Again(_)));
+        let mut jobs: Vec<JobStage> = open
+            .take(most)
             .map(|(id, phase)| JobStage {
                 job: id.clone(),
                 stage: phase.stage(),
             })
             .collect();
-        open.sort_by(|a, b| a.job.cmp(&b.job));
-        let mut ended: Vec<&Tombstone> = self.ended.values().filter(|t| asked(&t.job)).collect();
-        ended.sort_by(|a, b| (b.ended_at, &a.job).cmp(&(a.ended_at, &b.job)));
-        let (most, characters) = ANSWERED;
-        let all = open.len() + ended.len();
-        let ended = ended.into_iter().map(|tombstone| JobStage {
+        let ended = self.ended.newest(most - jobs.len()).into_iter();
+        jobs.extend(ended.map(|tombstone| JobStage {
             job: tombstone.job.clone(),
-            stage: Stage::Ended {
-                status: tombstone.status,
-                reason: tombstone
-                    .reason
-                    .as_ref()
-                    .map(|reason| reason.chars().take(characters).collect()),
-                ended_at: tombstone.ended_at,
-            },
-        });
+            stage: stage_of(tombstone),
+        }));
+        let again = self
+            .jobs
+            .values()
+            .filter(|phase| matches!(phase, Phase::Again(_)));
+        let all = self.jobs.len() - again.count() + self.ended.len();
         self.announcer.news(Event::Jobs {
-            token: question.token.clone(),
-            jobs: open.into_iter().chain(ended).take(most).collect(),
-            more: all.saturating_sub(most) as u64,
+            token,
+            more: all.saturating_sub(jobs.len()) as u64,
+            jobs,
         });
-        if let Some(job) = &question.job {
-            self.announce(job);
-        }
     }
 
     /// Hands a message that is not what it should be to the operator, and acknowledges it after that.
@@ -455,7 +577,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
     }
 
     async fn replace_long_journals(&mut self) -> Result<(), Error> {
-        let long = self.store.as_ref().map(Store::long_journals);
+        let long = self.store.as_mut().map(Store::long_journals);
         for id in long.unwrap_or_default() {
             let Some(Phase::Open(job)) = self.jobs.get(&id) else {
                 continue;
@@ -515,7 +637,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
             let concluded = match stored {
                 Some(folder) => Ending::conclude(
                     ended,
-                    |name, page| Some(stored_page(&folder, name, page)),
+                    |name, page, digest| Some(stored_page(&folder, name, page, digest)),
                     &place,
                 ),
                 None => Ending::conclude(ended, volatile, &place),
@@ -552,11 +674,8 @@ impl<'r, B: Broker> Reducer<'r, B> {
             Status::Cancelled => self.summary.cancelled += 1,
         }
         self.jobs.remove(&job);
-        if self.ended.len() >= REMEMBERED && self.store.is_none() {
-            self.ended.pop_first();
-        }
         let tombstone = Tombstone::new(job.clone(), ending.status, ending.reason);
-        self.ended.insert(job.clone(), tombstone);
+        self.ended.insert(tombstone);
         self.announce(&job);
         self.config.faults.at(Point::Announced)?;
         if let Some(mut store) = self.store.take() {
@@ -597,18 +716,19 @@ impl<'r, B: Broker> Reducer<'r, B> {
         Ok(())
     }
 
-    fn announce(&self, job: &JobId) {
+    fn announce(&mut self, job: &JobId) {
         if let Some(tombstone) = self.ended.get(job) {
             self.announcer.end(announce::End {
                 job: job.clone(),
                 status: tombstone.status,
-                reason: tombstone.reason.clone(),
+                reason: tombstone.reason,
             });
         }
     }
 
     /// Tells progress, and ends that somebody missed; tries publications again, ends abandoned jobs.
     fn tick(&mut self) {
+        self.decide_again();
         for job in std::mem::take(&mut self.pointless) {
             self.announce(&job);
         }
@@ -643,7 +763,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
                         result: publish(*ending, &place),
                     });
                 }
-                Phase::Ending | Phase::Waiting { .. } => {}
+                Phase::Again(_) | Phase::Ending | Phase::Waiting { .. } => {}
             }
         }
         for (id, end) in abandoned {
@@ -680,6 +800,25 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// How an ended job is told of.
+fn stage_of(tombstone: Tombstone) -> Stage {
+    let (_, characters) = ANSWERED;
+    let reason = tombstone.reason;
+    Stage::Ended {
+        status: tombstone.status,
+        reason: reason.map(|reason| reason.chars().take(characters).collect()),
+        ended_at: tombstone.ended_at,
+    }
+}
+
+/// What was read, once it was; forever where nothing is being read.
+async fn finished(reading: &mut Option<JoinHandle<Vec<Tombstone>>>) -> Vec<Tombstone> {
+    match reading {
+        Some(reading) => reading.await.unwrap_or_default(),
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits until that time; forever where there is none.

@@ -2,111 +2,85 @@
 //!
 //! ```text
 //! <state>/lock                      held by the one reducer that may write here
-//! <state>/jobs/<job>/journal.<n>    entries since snapshot n (see `journal`)
+//! <state>/jobs/<job>/journal.<n>    entries, in the order of n; each life of a reducer begins another one
 //! <state>/jobs/<job>/snapshot       the job as it was when journal n was begun; absent at first, with n = 0
 //! <state>/jobs/<job>/pages/<name>.<page>
-//! <state>/done/<job>.json           a tombstone: the job ended, and whatever still comes of it is dropped, for as
-//!                                   long as its results are there
+//! <state>/jobs/<job>/again          the tombstone is of an earlier life of the job: it may have been asked for again
+//! <state>/done/<job>.json           a tombstone (see `tombstone`)
 //! ```
+//!
+//! Nothing of a job is trusted to be on disk because it can be read: what a reducer wrote that was killed before its
+//! flush is flushed before anything that depends on it is acknowledged ([`Store::touch`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use autoconnect_common::disk::{Disk, Lock};
-use autoconnect_common::message::Status;
-use autoconnect_common::{Digest, JobId, Registry, machine};
+use autoconnect_common::{Digest, JobId, Registry};
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::entry::Entry;
 use crate::faults::{Faults, Point};
-use crate::job::{Absorbed, Job, Snapshot};
-use crate::journal::{Journal, Replay};
+use crate::job::{Job, Snapshot};
+use crate::journal::Journal;
 use crate::pages::{Page, file_name};
+use crate::replay::{self, Stored, journal_path, journals};
+use crate::tombstone::{self, DONE};
 use crate::trouble::{Doing, Trouble};
 
-/// Bytes of a journal after which a snapshot replaces it.
+/// Bytes of journals after which a snapshot replaces them.
 const SNAPSHOT_AFTER: u64 = 16 << 20;
-/// Tombstones that are kept; the oldest go first.
-const TOMBSTONES: usize = 4096;
-
-/// What is left of a job that ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Tombstone {
-    pub(crate) job: JobId,
-    pub(crate) status: Status,
-    pub(crate) reason: Option<String>,
-    /// Seconds since 1970.
-    pub(crate) ended_at: u64,
-}
-
-impl Tombstone {
-    /// A tombstone of now.
-    pub(crate) fn new(job: JobId, status: Status, reason: Option<String>) -> Self {
-        let now = machine::now().duration_since(UNIX_EPOCH);
-        Self {
-            job,
-            status,
-            reason,
-            ended_at: now.map_or(0, |since| since.as_secs()),
-        }
-    }
-
-    /// Writes the tombstone into the state folder, for good.
-    pub(crate) fn write(&self, disk: &dyn Disk, state: &Path) -> Result<(), Trouble> {
-        let path = tombstone_path(state, &self.job);
-        let doing = || format!("write the tombstone {}", path.display());
-        let bytes = serde_json::to_vec(self)
-            .map_err(io::Error::from)
-            .doing(doing)?;
-        disk.write_whole(&path, &bytes).doing(doing)?;
-        disk.sync_folder(&state.join("done")).doing(doing)
-    }
-}
-
-fn tombstone_path(state: &Path, job: &JobId) -> PathBuf {
-    state.join("done").join(format!("{job}.json"))
-}
+/// The file that says that a job beside its tombstone may have been asked for again.
+const AGAIN: &str = "again";
 
 /// The state folder, locked.
 pub(crate) struct Store {
     disk: Arc<dyn Disk>,
     folder: PathBuf,
     _lock: Lock,
-    journals: BTreeMap<JobId, Numbered>,
+    logs: BTreeMap<JobId, Log>,
     dirty: BTreeSet<JobId>,
+    /// Ended jobs of which something came that may belong to another life of theirs.
+    begun_again: BTreeSet<JobId>,
     /// Jobs whose tombstones are to go.
     reopened: BTreeSet<JobId>,
-    pages: Vec<(PathBuf, Bytes)>,
+    pages: Vec<(JobId, PathBuf, Bytes)>,
     snapshot_after: u64,
+    /// Jobs whose journals have become long.
+    long: Vec<JobId>,
     faults: Faults,
 }
 
-/// The journal of a job and its number.
-struct Numbered {
+/// What is written of a job.
+#[derive(Debug)]
+struct Log {
+    /// The number of the first journal since the snapshot.
+    first: u64,
+    /// The number of the journal that is written.
     number: u64,
     journal: Journal,
+    /// Bytes of the journals before it.
+    older: u64,
+    /// Bytes of all of them at which a snapshot is due.
+    due: u64,
+    /// Whether the job's folder is on disk, name and all.
+    made: bool,
+    /// Whether what an earlier life of the reducer wrote is on disk.
+    settled: bool,
 }
 
 /// What was found in a state folder.
 #[derive(Default)]
 pub(crate) struct Found {
     pub(crate) jobs: Vec<(JobId, Job)>,
-    pub(crate) tombstones: Vec<Tombstone>,
+    /// Jobs that ended, and were perhaps asked for again.
+    pub(crate) again: Vec<(JobId, Job)>,
+    pub(crate) ended: Vec<JobId>,
     /// Jobs that ended just before the reducer did: perhaps nobody was told.
     pub(crate) unannounced: Vec<JobId>,
-}
-
-/// A snapshot as it is on disk.
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    /// The number of the journal that goes on from here.
-    journal: u64,
-    job: Snapshot,
 }
 
 impl Store {
@@ -126,11 +100,13 @@ impl Store {
             disk,
             folder: folder.to_owned(),
             _lock: lock,
-            journals: BTreeMap::new(),
+            logs: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            begun_again: BTreeSet::new(),
             reopened: BTreeSet::new(),
             pages: Vec::new(),
             snapshot_after: snapshot_after.unwrap_or(SNAPSHOT_AFTER),
+            long: Vec::new(),
             faults,
         };
         let found = store.read(registry).map_err(|source| Error::State {
@@ -141,65 +117,53 @@ impl Store {
     }
 
     fn read(&mut self, registry: &Registry) -> io::Result<Found> {
-        for name in ["jobs", "done"] {
-            self.disk.create_folders(&self.folder.join(name))?;
+        let jobs = self.folder.join("jobs");
+        for folder in [&jobs, &self.folder.join(DONE)] {
+            self.disk.create_folders(folder)?;
+            self.disk.sync_folder(folder)?;
         }
         self.disk.sync_folder(&self.folder)?;
         let mut found = Found {
-            tombstones: read_tombstones(&*self.disk, &self.folder.join("done"))?,
+            ended: tombstone::names(&*self.disk, &self.folder)?,
             ..Found::default()
         };
-        for name in self.disk.list(&self.folder.join("jobs"))? {
+        let ended: BTreeSet<&JobId> = found.ended.iter().collect();
+        for name in self.disk.list(&jobs)? {
             let Some(id) = name.to_str().and_then(|n| n.parse::<JobId>().ok()) else {
                 continue;
             };
-            let tombstone = tombstone_path(&self.folder, &id);
-            if self.disk.metadata(&tombstone)?.is_some() {
-                found.unannounced.push(id);
-            } else {
-                let job = self.replay(&id, registry)?;
-                found.jobs.push((id, job));
+            let marked = self.disk.metadata(&jobs.join(&name).join(AGAIN))?.is_some();
+            match (ended.contains(&id), marked) {
+                (true, false) => found.unannounced.push(id),
+                (true, true) => found.again.extend(self.replay(id, registry)?),
+                (false, marked) => {
+                    if marked {
+                        self.reopened.insert(id.clone());
+                    }
+                    found.jobs.extend(self.replay(id, registry)?);
+                }
             }
         }
         Ok(found)
     }
 
-    /// Makes a job again from its snapshot and journal.
-    fn replay(&mut self, id: &JobId, registry: &Registry) -> io::Result<Job> {
-        let folder = self.job_folder(id);
-        let (first, mut job) = match read_snapshot(&*self.disk, &folder)? {
-            Ok(None) => (0, Job::new(id.clone())),
-            Ok(Some(stored)) => match Job::restore(id.clone(), stored.job, registry) {
-                Ok(job) => (stored.journal, job),
-                Err(why) => (stored.journal, lost(id, &why)),
-            },
-            Err(why) => (0, lost(id, &why)),
+    /// Makes a job again from its snapshot and journals; absent where nothing of it is known.
+    fn replay(&mut self, id: JobId, registry: &Registry) -> io::Result<Option<(JobId, Job)>> {
+        let folder = self.job_folder(&id);
+        let Some(replayed) = replay::replay(&*self.disk, &id, &folder, registry)? else {
+            return Ok(None);
         };
-        let mut last = (first, 0);
-        for (number, path) in journals(&*self.disk, &folder)? {
-            if number < first {
-                self.disk.remove_file(&path)?;
-                continue;
-            }
-            let replay = Replay::read(&*self.disk, &path)?;
-            for (payload, _) in replay.payloads() {
-                redo(&*self.disk, &mut job, payload, &folder, registry)?;
-            }
-            last = (number, replay.good);
-        }
-        let (number, good) = last;
-        let journal = self.journal(&folder, number, good);
-        let numbered = Numbered { number, journal };
-        self.journals.insert(id.clone(), numbered);
-        Ok(job)
-    }
-
-    fn journal(&self, job_folder: &Path, number: u64, good: u64) -> Journal {
-        Journal::new(
-            Arc::clone(&self.disk),
-            journal_path(job_folder, number),
-            good,
-        )
+        let log = Log {
+            first: replayed.first,
+            number: replayed.next,
+            journal: Journal::new(journal_path(&folder, replayed.next)),
+            older: replayed.length,
+            due: self.snapshot_after,
+            made: true,
+            settled: false,
+        };
+        self.logs.insert(id.clone(), log);
+        Ok(Some((id, replayed.job)))
     }
 
     /// The folder of a job.
@@ -207,40 +171,61 @@ impl Store {
         self.folder.join("jobs").join(job.as_str())
     }
 
+    fn log(&mut self, job: &JobId) -> &mut Log {
+        let (folder, due) = (self.job_folder(job), self.snapshot_after);
+        self.logs.entry(job.clone()).or_insert_with(|| Log {
+            first: 0,
+            number: 0,
+            journal: Journal::new(journal_path(&folder, 0)),
+            older: 0,
+            due,
+            made: false,
+            settled: true,
+        })
+    }
+
     /// Gathers an entry of a job; [`Store::commit`] makes it durable.
     ///
     /// # Errors
     /// One sentence, where the entry cannot be written as JSON.
     pub(crate) fn append(&mut self, job: &JobId, entry: &Entry<'_>) -> Result<(), String> {
-        let fresh = self.journal(&self.job_folder(job), 0, 0);
-        let numbered = self.journals.entry(job.clone());
-        let numbered = numbered.or_insert(Numbered {
-            number: 0,
-            journal: fresh,
-        });
-        numbered
-            .journal
+        let journal = &mut self.log(job).journal;
+        journal
             .append(|bytes| serde_json::to_writer(bytes, entry))
             .map_err(|error| error.to_string())?;
         self.dirty.insert(job.clone());
         Ok(())
     }
 
+    /// Has what is known of a job made durable by the next commit: something is to be acknowledged because of it.
+    pub(crate) fn touch(&mut self, job: &JobId) {
+        if self.logs.get(job).is_some_and(|log| !log.settled) {
+            self.dirty.insert(job.clone());
+        }
+    }
+
     /// Gathers a page of a side file; [`Store::commit`] makes it durable.
     pub(crate) fn keep_page(&mut self, job: &JobId, name: &str, page: u32, body: &Bytes) {
         let path = page_path(&self.job_folder(job), name, page);
-        self.pages.push((path, body.clone()));
+        self.pages.push((job.clone(), path, body.clone()));
     }
 
-    /// Lets a job that ended begin anew; [`Store::commit`] removes its tombstone, before anything else of it is
-    /// durable.
+    /// Keeps what comes of a job that ended beside its tombstone: it may have been asked for again.
+    pub(crate) fn begin_again(&mut self, job: &JobId) {
+        self.begun_again.insert(job.clone());
+    }
+
+    /// Lets a job that ended begin anew; [`Store::commit`] removes its tombstone.
     pub(crate) fn reopen(&mut self, job: &JobId) {
         self.reopened.insert(job.clone());
     }
 
     /// Whether anything waits for a commit.
     pub(crate) fn is_dirty(&self) -> bool {
-        !self.dirty.is_empty() || !self.reopened.is_empty()
+        !self.dirty.is_empty()
+            || !self.pages.is_empty()
+            || !self.reopened.is_empty()
+            || !self.begun_again.is_empty()
     }
 
     /// Makes everything gathered durable: pages first, then the journal entries that name them. Blocks.
@@ -248,82 +233,132 @@ impl Store {
     /// # Errors
     /// [`Trouble`]; committing can then be tried again.
     pub(crate) fn commit(&mut self) -> Result<(), Trouble> {
-        self.remove_tombstones()?;
+        self.make_again()?;
         self.write_pages()?;
         while let Some(job) = self.dirty.first().cloned() {
-            if let Some(numbered) = self.journals.get_mut(&job) {
-                let folder = self.folder.join("jobs").join(job.as_str());
-                make_folder(&*self.disk, &folder)?;
-                numbered.journal.flush(&self.faults)?;
-            }
+            self.flush(&job)?;
             self.dirty.remove(&job);
         }
+        self.remove_tombstones()?;
         Ok(self.faults.at(Point::JournalFlushed)?)
     }
 
-    /// A journal beside a tombstone is taken for one of a job that ended: the tombstones go first.
-    fn remove_tombstones(&mut self) -> Result<(), Trouble> {
-        if self.reopened.is_empty() {
-            return Ok(());
+    /// Makes the folders of jobs that begin again beside their tombstones; what is left of their last life goes first.
+    fn make_again(&mut self) -> Result<(), Trouble> {
+        while let Some(job) = self.begun_again.first().cloned() {
+            let folder = self.job_folder(&job);
+            let doing = || format!("make the folder {} anew", folder.display());
+            self.disk.remove(&folder).doing(doing)?;
+            let marker = folder.join(AGAIN);
+            self.disk.write_whole(&marker, b"").doing(doing)?;
+            self.disk.sync_folder(&folder).doing(doing)?;
+            self.sync_jobs()?;
+            self.log(&job).made = true;
+            self.begun_again.remove(&job);
         }
-        for job in &self.reopened {
-            let path = tombstone_path(&self.folder, job);
-            let removed = self.disk.remove(&path);
-            removed.doing(|| format!("remove the tombstone {}", path.display()))?;
-        }
-        let done = self.folder.join("done");
-        let flushed = self.disk.sync_folder(&done);
-        flushed.doing(|| format!("flush {}", done.display()))?;
-        self.reopened.clear();
         Ok(())
+    }
+
+    fn sync_jobs(&self) -> Result<(), Trouble> {
+        let jobs = self.folder.join("jobs");
+        let flushed = self.disk.sync_folder(&jobs);
+        flushed.doing(|| format!("flush the folder {}", jobs.display()))
     }
 
     fn write_pages(&mut self) -> Result<(), Trouble> {
         let mut folders = BTreeSet::new();
-        while let Some((path, body)) = self.pages.last() {
-            let doing = || format!("write {}", path.display());
-            self.disk.write_whole(path, body).doing(doing)?;
+        for (_, path, body) in &self.pages {
+            let written = self.disk.write_whole(path, body);
+            written.doing(|| format!("write {}", path.display()))?;
             // a new folder's own name, and that of the one above, must last as well
-            folders.extend(path.ancestors().skip(1).take(3).map(Path::to_owned));
-            self.pages.pop();
+            folders.extend(path.ancestors().skip(1).take(3));
         }
         for folder in &folders {
             let flushed = self.disk.sync_folder(folder);
             flushed.doing(|| format!("flush {}", folder.display()))?;
         }
-        if !folders.is_empty() {
-            self.faults.at(Point::PageWritten)?;
+        if self.pages.is_empty() {
+            return Ok(());
+        }
+        // only now: a page whose name does not last is written once more
+        for (job, ..) in std::mem::take(&mut self.pages) {
+            self.log(&job).made = true;
+        }
+        Ok(self.faults.at(Point::PageWritten)?)
+    }
+
+    /// Makes what is known of a job durable.
+    fn flush(&mut self, job: &JobId) -> Result<(), Trouble> {
+        let folder = self.job_folder(job);
+        let doing = || format!("flush the folder {}", folder.display());
+        if self.logs.get(job).is_some_and(|log| !log.made) {
+            self.disk.create_folders(&folder).doing(doing)?;
+            self.sync_jobs()?;
+        }
+        let Some(log) = self.logs.get_mut(job) else {
+            return Ok(());
+        };
+        log.made = true;
+        if !log.settled {
+            settle(&*self.disk, &folder).doing(doing)?;
+            log.settled = true;
+        }
+        log.journal.flush(&*self.disk, &self.faults)?;
+        if log.older + log.journal.len() > log.due {
+            self.long.push(job.clone());
         }
         Ok(())
     }
 
-    /// Jobs whose journal has become long.
-    pub(crate) fn long_journals(&self) -> Vec<JobId> {
-        let long = |numbered: &Numbered| numbered.journal.len() > self.snapshot_after;
-        let long = self.journals.iter().filter(|(_, journal)| long(journal));
-        long.map(|(job, _)| job.clone()).collect()
+    fn remove_tombstones(&mut self) -> Result<(), Trouble> {
+        if self.reopened.is_empty() {
+            return Ok(());
+        }
+        for job in &self.reopened {
+            let path = tombstone::path(&self.folder, job);
+            let removed = self.disk.remove(&path);
+            removed.doing(|| format!("remove the tombstone {}", path.display()))?;
+        }
+        let done = self.folder.join(DONE);
+        let flushed = self.disk.sync_folder(&done);
+        flushed.doing(|| format!("flush {}", done.display()))?;
+        for job in &self.reopened {
+            let folder = self.job_folder(job);
+            let marker = folder.join(AGAIN);
+            let removed = self.disk.remove(&marker);
+            let flushed = removed.and_then(|()| self.disk.sync_folder(&folder));
+            flushed.doing(|| format!("remove {}", marker.display()))?;
+        }
+        self.reopened.clear();
+        Ok(())
     }
 
-    /// Puts a snapshot in the place of a job's journal, of which everything must be committed. Blocks.
+    /// Jobs whose journals have become long since this was asked last.
+    pub(crate) fn long_journals(&mut self) -> Vec<JobId> {
+        std::mem::take(&mut self.long)
+    }
+
+    /// Puts a snapshot in the place of a job's journals, of which everything must be committed. Blocks.
     ///
     /// # Errors
-    /// [`Trouble`]; the journal then goes on as before.
+    /// [`Trouble`]; it is tried again once the journals have grown by as much once more.
     pub(crate) fn replace_journal(
         &mut self,
         job: &JobId,
         snapshot: Snapshot,
     ) -> Result<(), Trouble> {
         let folder = self.job_folder(job);
-        let Some(number) = self.journals.get(job).map(|numbered| numbered.number) else {
+        let Some(log) = self.logs.get_mut(job) else {
             return Ok(());
         };
-        let stored = Stored {
-            journal: number + 1,
-            job: snapshot,
-        };
+        // the next journal is begun first: whether the snapshot that names it lasts or not, nothing of it is passed over
+        log.number += 1;
+        log.older += log.journal.len();
+        log.due = log.older + self.snapshot_after;
+        log.journal = Journal::new(journal_path(&folder, log.number));
         let path = folder.join("snapshot");
         let doing = || format!("write the snapshot {}", path.display());
-        let json = serde_json::to_vec(&stored)
+        let json = serde_json::to_vec(&Stored::new(log.number, snapshot))
             .map_err(io::Error::from)
             .doing(doing)?;
         let digest = format!("{}\n", Digest::of(&json));
@@ -331,20 +366,21 @@ impl Store {
         self.disk.write_whole(&path, &bytes).doing(doing)?;
         self.disk.sync_folder(&folder).doing(doing)?;
         self.faults.at(Point::SnapshotWritten)?;
-        let numbered = Numbered {
-            number: stored.journal,
-            journal: self.journal(&folder, stored.journal, 0),
-        };
-        self.journals.insert(job.clone(), numbered);
-        // an old journal that stays is passed over when the state is read
-        let _passed_over = self.disk.remove_file(&journal_path(&folder, number));
+        log.older = 0;
+        log.due = self.snapshot_after;
+        for number in std::mem::replace(&mut log.first, log.number)..log.number {
+            // an old journal that stays is passed over when the state is read
+            let _passed_over = self.disk.remove(&journal_path(&folder, number));
+        }
         Ok(())
     }
 
     /// Forgets a job that ended, but for its tombstone. Blocks.
     pub(crate) fn forget(&mut self, job: &JobId) {
-        self.journals.remove(job);
+        self.logs.remove(job);
         self.dirty.remove(job);
+        self.begun_again.remove(job);
+        self.pages.retain(|(of, ..)| of != job);
         let folder = self.job_folder(job);
         if let Err(error) = self.disk.remove(&folder) {
             tracing::warn!(job_id = %job, %error, "state of an ended job not removed");
@@ -352,30 +388,26 @@ impl Store {
     }
 }
 
-/// The pages of a job, in the folder of a job.
-pub(crate) fn stored_page(job_folder: &Path, name: &str, page: u32) -> Page {
-    Page::File(page_path(job_folder, name, page))
+/// Makes durable what can be read of a job: its journals, and every name in its folders.
+fn settle(disk: &dyn Disk, folder: &Path) -> io::Result<()> {
+    for (_, path) in journals(disk, folder)? {
+        disk.append(&path)?.sync()?;
+    }
+    let pages = folder.join("pages");
+    if disk.metadata(&pages)?.is_some() {
+        disk.sync_folder(&pages)?;
+    }
+    disk.sync_folder(folder)
 }
 
+/// A page of a job, in the folder of a job.
+pub(crate) fn stored_page(job_folder: &Path, name: &str, page: u32, digest: Digest) -> Page {
+    Page::in_file(digest, page_path(job_folder, name, page))
+}
+
+/// Where a page of a job is.
 fn page_path(job_folder: &Path, name: &str, page: u32) -> PathBuf {
     job_folder.join("pages").join(file_name(name, page))
-}
-
-fn journal_path(job_folder: &Path, number: u64) -> PathBuf {
-    job_folder.join(format!("journal.{number}"))
-}
-
-/// Makes a job's folder, and its name last.
-fn make_folder(disk: &dyn Disk, folder: &Path) -> Result<(), Trouble> {
-    let doing = || format!("make the folder {}", folder.display());
-    if disk.metadata(folder).doing(doing)?.is_some() {
-        return Ok(());
-    }
-    disk.create_folders(folder).doing(doing)?;
-    match folder.parent() {
-        Some(parent) => disk.sync_folder(parent).doing(doing),
-        None => Ok(()),
-    }
 }
 
 fn lock(disk: &dyn Disk, folder: &Path) -> Result<Lock, Error> {
@@ -389,99 +421,5 @@ fn lock(disk: &dyn Disk, folder: &Path) -> Result<Lock, Error> {
     }
 }
 
-/// All tombstones, oldest first; the oldest of too many are removed.
-fn read_tombstones(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<Tombstone>> {
-    let mut tombstones = Vec::new();
-    for name in disk.list(folder)? {
-        let path = folder.join(name);
-        match serde_json::from_slice::<Tombstone>(&disk.read(&path)?) {
-            Ok(tombstone) => tombstones.push(tombstone),
-            Err(error) => {
-                tracing::warn!(file = %path.display(), %error, "not a tombstone");
-            }
-        }
-    }
-    tombstones.sort_by(|a, b| (a.ended_at, &a.job).cmp(&(b.ended_at, &b.job)));
-    let excess = tombstones.len().saturating_sub(TOMBSTONES);
-    for old in tombstones.drain(..excess) {
-        disk.remove_file(&folder.join(format!("{}.json", old.job)))?;
-    }
-    Ok(tombstones)
-}
-
-/// A job whose state was damaged on disk: it fails, loudly.
-fn lost(id: &JobId, why: &str) -> Job {
-    tracing::error!(job_id = %id, error = why, "state of a job is damaged");
-    let mut job = Job::new(id.clone());
-    job.give_up(format!("the reducer's state of the job is damaged: {why}"));
-    job
-}
-
-/// The snapshot of a job, if there is one; the inner error says how it is damaged.
-fn read_snapshot(disk: &dyn Disk, folder: &Path) -> io::Result<Result<Option<Stored>, String>> {
-    let bytes = match disk.read(&folder.join("snapshot")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ok(None)),
-        read => read?,
-    };
-    let split = bytes.iter().position(|&b| b == b'\n').unwrap_or(0);
-    let (digest, json) = bytes.split_at(split);
-    let json = json.get(1..).unwrap_or_default();
-    if digest != Digest::of(json).to_string().as_bytes() {
-        return Ok(Err(
-            "its snapshot does not have the digest it says".to_owned()
-        ));
-    }
-    Ok(serde_json::from_slice(json)
-        .map(Some)
-        .map_err(|error| format!("its snapshot: {error}")))
-}
-
-/// The journals of a job, by number.
-fn journals(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
-    let mut journals = Vec::new();
-    for name in disk.list(folder)? {
-        let number = name
-            .to_str()
-            .and_then(|n| n.strip_prefix("journal.")?.parse().ok());
-        journals.extend(number.map(|number| (number, folder.join(&name))));
-    }
-    journals.sort();
-    Ok(journals)
-}
-
-/// Takes one entry of a journal in again.
-fn redo(
-    disk: &dyn Disk,
-    job: &mut Job,
-    payload: &[u8],
-    folder: &Path,
-    registry: &Registry,
-) -> io::Result<()> {
-    let entry = match serde_json::from_slice::<Entry<'_>>(payload) {
-        Ok(entry) => entry,
-        Err(error) => {
-            job.give_up(format!(
-                "the reducer's journal of the job cannot be read: {error}"
-            ));
-            return Ok(());
-        }
-    };
-    if let Entry::Page(page) = &entry
-        && disk
-            .metadata(&page_path(folder, &page.name, page.page))?
-            .is_none()
-    {
-        tracing::warn!(name = %page.name, page = page.page, "page of a side file is gone");
-        return Ok(());
-    }
-    match job.absorb(&entry, registry) {
-        Absorbed::News | Absorbed::Duplicate => {}
-        Absorbed::Refused(why) | Absorbed::Stale(why) => {
-            tracing::warn!(why, "entry of the journal refused");
-        }
-        Absorbed::Harmful(entry) | Absorbed::Last(entry) => {
-            tracing::warn!(?entry, "entry of the journal is harmful");
-        }
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,14 @@ pub(crate) enum Trouble {
     /// The kind cannot render its report: it never will.
     #[error("{0}")]
     Rendering(String),
+    /// A page of a side file is not on disk as it came: it never will be.
+    #[error("page {page} of {file} is damaged")]
+    Damaged {
+        /// The side file.
+        file: String,
+        /// Which page of it.
+        page: usize,
+    },
     /// A test killed us.
     #[error(transparent)]
     Killed(#[from] Killed),

@@ -124,6 +124,11 @@ impl World {
         self.folder.path().join("results")
     }
 
+    /// The folder of a job's own results.
+    fn own(&self, case: &Case) -> PathBuf {
+        self.results().join("jobs").join(case.job.as_str())
+    }
+
     fn config(&self) -> Config {
         Config {
             snapshot_after: self.snapshot_after,
@@ -683,8 +688,11 @@ fn a_job_whose_results_somebody_removed_runs_again_when_it_is_asked_for() -> Res
         world.send(&case.messages)?;
         world.live(&[&case.job], never)?.whole()?;
         world.check_done(&case)?;
-        fs::remove_dir_all(world.results())?;
-        fs::create_dir(world.results())?;
+        match kill {
+            // with all other results; their folder may only be away for a moment, and time tells
+            None => fs::remove_dir_all(world.results())?,
+            Some(_) => fs::remove_dir_all(world.own(&case))?,
+        }
         world.send(&case.messages)?;
         if let Some(point) = kill {
             let killed = world.live(&[&case.job], kill_at(point, 1))?;

@@ -1,0 +1,193 @@
+//! Makes a job again from what is on disk: its snapshot, then its journals in order.
+//!
+//! What is damaged is never counted and never hides what is good: the job takes note of it ([`Job::note_damage`]), merges
+//! the rest, and waits for what is missing to come again. If it does not come, the job's end says that it may have been
+//! lost here.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use autoconnect_common::disk::Disk;
+use autoconnect_common::{Digest, JobId, Registry};
+use serde::{Deserialize, Serialize};
+
+use crate::entry::Entry;
+use crate::job::{Absorbed, Job, Snapshot};
+use crate::journal::Replay;
+
+/// The version of a snapshot.
+const VERSION: u32 = 1;
+
+/// A snapshot as it is on disk.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Stored {
+    #[serde(default = "first_version")]
+    version: u32,
+    /// The number of the journal that goes on from here.
+    journal: u64,
+    job: Snapshot,
+}
+
+/// What the version is of a snapshot that does not say it.
+fn first_version() -> u32 {
+    1
+}
+
+impl Stored {
+    /// A snapshot from which journal `journal` goes on.
+    pub(crate) fn new(journal: u64, job: Snapshot) -> Self {
+        Self {
+            version: VERSION,
+            journal,
+            job,
+        }
+    }
+}
+
+/// A job made again.
+pub(crate) struct Replayed {
+    pub(crate) job: Job,
+    /// The number of the first journal since its snapshot.
+    pub(crate) first: u64,
+    /// The number of the journal that is to be written next.
+    pub(crate) next: u64,
+    /// Bytes of all its journals.
+    pub(crate) length: u64,
+}
+
+/// Where a journal of a job is.
+pub(crate) fn journal_path(job_folder: &Path, number: u64) -> PathBuf {
+    job_folder.join(format!("journal.{number}"))
+}
+
+/// The journals of a job, by number.
+pub(crate) fn journals(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut journals = Vec::new();
+    for name in disk.list(folder)? {
+        let number = name.to_str().and_then(|n| n.strip_prefix("journal."));
+        let number = number.and_then(|number| number.parse().ok());
+        journals.extend(number.map(|number| (number, folder.join(&name))));
+    }
+    journals.sort();
+    Ok(journals)
+}
+
+/// Makes a job again; absent where nothing of it is known.
+///
+/// # Errors
+/// What the system said; also for a journal or a snapshot of an unknown version.
+pub(crate) fn replay(
+    disk: &dyn Disk,
+    id: &JobId,
+    folder: &Path,
+    registry: &Registry,
+) -> io::Result<Option<Replayed>> {
+    let (first, mut job) = match read_snapshot(disk, folder)? {
+        Ok(None) => (0, Job::new(id.clone())),
+        Ok(Some(stored)) => match Job::restore(id.clone(), stored.job, registry) {
+            Ok(job) => (stored.journal, job),
+            Err(why) => (stored.journal, lost(id, &why)),
+        },
+        Err(why) => (0, lost(id, &why)),
+    };
+    let (mut next, mut length) = (first, 0);
+    for (number, path) in journals(disk, folder)? {
+        next = next.max(number.saturating_add(1));
+        if number < first {
+            let _stays = disk.remove(&path);
+            continue;
+        }
+        let replay = Replay::read(disk, &path)?;
+        length += replay.len();
+        if let Some(damage) = replay.damage() {
+            let damage = format!("{}: {damage}", path.display());
+            if replay.is_damaged() {
+                tracing::error!(job_id = %id, damage, "journal is damaged; the job goes on without what was there");
+            } else {
+                tracing::warn!(job_id = %id, damage, "the end of a journal is torn");
+            }
+            job.note_damage(&damage);
+        }
+        for payload in replay.payloads() {
+            redo(&mut job, payload, registry);
+        }
+    }
+    if job.is_blank() {
+        // pages that no journal names, a header that nothing followed: nothing of it was acknowledged
+        disk.remove(folder)?;
+        return Ok(None);
+    }
+    Ok(Some(Replayed {
+        job,
+        first,
+        next,
+        length,
+    }))
+}
+
+/// A job whose snapshot was damaged on disk: nothing of it is left, so it fails, loudly.
+fn lost(id: &JobId, why: &str) -> Job {
+    tracing::error!(job_id = %id, error = why, "state of a job is damaged");
+    let mut job = Job::new(id.clone());
+    job.give_up(format!(
+        "the reducer's state of the job is damaged, and what was merged is lost: {why}; the job can be asked for again"
+    ));
+    job
+}
+
+/// The snapshot of a job, if there is one; the inner error says how it is damaged.
+fn read_snapshot(disk: &dyn Disk, folder: &Path) -> io::Result<Result<Option<Stored>, String>> {
+    let path = folder.join("snapshot");
+    let bytes = match disk.read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ok(None)),
+        read => read?,
+    };
+    let split = bytes.iter().position(|&b| b == b'\n').unwrap_or(0);
+    let (digest, json) = bytes.split_at(split);
+    let json = json.get(1..).unwrap_or_default();
+    if digest != Digest::of(json).to_string().as_bytes() {
+        return Ok(Err(format!(
+            "{} does not have the digest it says",
+            path.display()
+        )));
+    }
+    /// What every version of a snapshot says.
+    #[derive(Deserialize)]
+    struct Version {
+        #[serde(default = "first_version")]
+        version: u32,
+    }
+    match serde_json::from_slice::<Version>(json) {
+        Ok(Version { version }) if version != VERSION => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!(
+                "{}: found version {version}, expected {VERSION}: another version of the program wrote it",
+                path.display()
+            ),
+        )),
+        _ => Ok(serde_json::from_slice(json)
+            .map(Some)
+            .map_err(|error| format!("{}: {error}", path.display()))),
+    }
+}
+
+/// Takes one entry of a journal in again.
+fn redo(job: &mut Job, payload: &[u8], registry: &Registry) {
+    let entry = match serde_json::from_slice::<Entry<'_>>(payload) {
+        Ok(entry) => entry,
+        Err(error) => {
+            return job.give_up(format!(
+                "the reducer's journal of the job cannot be read: {error}"
+            ));
+        }
+    };
+    match job.absorb(&entry, registry) {
+        Absorbed::News | Absorbed::Duplicate => {}
+        Absorbed::Refused(why) | Absorbed::Stale(why) => {
+            tracing::warn!(why, "entry of the journal refused");
+        }
+        Absorbed::Harmful(entry) | Absorbed::Last(entry) => {
+            tracing::warn!(?entry, "entry of the journal is harmful")
+        }
+    }
+}

@@ -1,0 +1,499 @@
+//! The state folder on disks that fail, flip bits and run out of descriptors.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+
+use autoconnect_common::Seq;
+use autoconnect_common::disk::{self, Metadata, RealDisk, Write};
+
+use super::*;
+use crate::entry::PageEntry;
+use crate::job::End;
+
+/// A disk of which one operation fails, and that counts how many files are open.
+#[derive(Debug, Default)]
+struct Failing {
+    /// Operations until one fails; none does where this is negative.
+    left: AtomicI64,
+    open: Arc<AtomicU32>,
+    most_open: Arc<AtomicU32>,
+}
+
+impl Failing {
+    fn at(operation: i64) -> Arc<Self> {
+        Arc::new(Self {
+            left: AtomicI64::new(operation),
+            ..Self::default()
+        })
+    }
+
+    fn step(&self) -> io::Result<()> {
+        match self.left.fetch_sub(1, Ordering::Relaxed) {
+            1 => Err(io::Error::other("staged")),
+            _ => Ok(()),
+        }
+    }
+
+    fn counted<T>(&self, file: T) -> Counted<T> {
+        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most_open.fetch_max(open, Ordering::Relaxed);
+        Counted(file, Arc::clone(&self.open))
+    }
+}
+
+/// An open file.
+#[derive(Debug)]
+struct Counted<T>(T, Arc<AtomicU32>);
+
+impl<T> Drop for Counted<T> {
+    fn drop(&mut self) {
+        self.1.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Read for Counted<Box<dyn Read + Send>> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.0.read(bytes)
+    }
+}
+
+/// A file that is written, of which an operation may fail.
+#[derive(Debug)]
+struct Watched(Counted<Box<dyn Write>>, Arc<Failing>);
+
+impl io::Write for Watched {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Err(error) = self.1.step() {
+            // half of it is there
+            self.0.0.write_all(&bytes[..bytes.len() / 2])?;
+            return Err(error);
+        }
+        self.0.0.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.0.flush()
+    }
+}
+
+impl Write for Watched {
+    fn set_len(&mut self, length: u64) -> io::Result<()> {
+        self.1.step()?;
+        self.0.0.set_len(length)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.1.step()?;
+        self.0.0.sync()
+    }
+}
+
+/// The disk, as the store has it.
+#[derive(Debug)]
+struct Shared(Arc<Failing>);
+
+impl Shared {
+    fn real(&self) -> io::Result<RealDisk> {
+        self.0.step().map(|()| RealDisk)
+    }
+
+    fn watched(&self, file: Box<dyn Write>) -> Box<dyn Write> {
+        Box::new(Watched(self.0.counted(file), Arc::clone(&self.0)))
+    }
+}
+
+impl Disk for Shared {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.real()?.read(path)
+    }
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
+        let file = self.real()?.open(path)?;
+        Ok(Box::new(self.0.counted(file)))
+    }
+    fn create(&self, path: &Path) -> io::Result<Box<dyn Write>> {
+        Ok(self.watched(self.real()?.create(path)?))
+    }
+    fn append(&self, path: &Path) -> io::Result<Box<dyn Write>> {
+        Ok(self.watched(self.real()?.append(path)?))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.real()?.rename(from, to)
+    }
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        self.real()?.exchange(one, other)
+    }
+    fn link(&self, existing: &Path, new: &Path) -> io::Result<()> {
+        self.real()?.link(existing, new)
+    }
+    fn symlink(&self, target: &Path, new: &Path) -> io::Result<()> {
+        self.real()?.symlink(target, new)
+    }
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        self.real()?.read_link(path)
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.real()?.remove_file(path)
+    }
+    fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        self.real()?.remove_folder(path)
+    }
+    fn create_folders(&self, path: &Path) -> io::Result<()> {
+        self.real()?.create_folders(path)
+    }
+    fn list(&self, folder: &Path) -> io::Result<Vec<OsString>> {
+        self.real()?.list(folder)
+    }
+    fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
+        self.real()?.metadata(path)
+    }
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        self.real()?.sync_folder(folder)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
+        self.real()?.lock(path)
+    }
+}
+
+fn id(name: &str) -> JobId {
+    name.parse().expect("a name")
+}
+
+fn dead(number: u32) -> Entry<'static> {
+    Entry::Dead {
+        seq: Seq::first_part(number),
+        reason: "boom".into(),
+        revived: 0,
+        chunk: None,
+    }
+}
+
+fn open(disk: Arc<dyn Disk>, state: &Path) -> Result<(Store, Found), Error> {
+    Store::open(
+        disk,
+        state,
+        &Registry::default(),
+        Some(500),
+        Faults::default(),
+    )
+}
+
+/// How many chunks of each job are known in a state folder.
+fn known(state: &Path) -> Vec<(String, u64)> {
+    let (_, found) = open(disk::real(), state).expect("readable");
+    let mut known: Vec<_> = found
+        .jobs
+        .iter()
+        .map(|(id, job)| (id.to_string(), job.counts().0))
+        .collect();
+    known.sort();
+    known
+}
+
+/// Commits until it works: one failure is staged at most.
+fn commit(store: &mut Store) {
+    let committed = store.commit().or_else(|_| store.commit());
+    committed.expect("committed at the second try");
+}
+
+/// A store that takes `chunks` of a job in, with a page and now and then a snapshot, on a disk that fails once.
+fn story(disk: Arc<dyn Disk>, state: &Path, chunks: u32) {
+    let (mut store, found) = match open(Arc::clone(&disk), state) {
+        Ok(opened) => opened,
+        Err(_) => open(disk, state).expect("opened at the second try"),
+    };
+    let job = id("sales-1");
+    let mut model = match found.jobs.into_iter().find(|(id, _)| *id == job) {
+        Some((_, model)) => model,
+        None => Job::new(job.clone()),
+    };
+    let start = u32::try_from(model.counts().0).expect("few");
+    for number in start..start + chunks {
+        let entry = dead(number);
+        model.absorb(&entry, &Registry::default());
+        store.append(&job, &entry).expect("JSON");
+        let body = Bytes::from(number.to_string());
+        let page = Entry::Page(PageEntry {
+            kind: "sales".into(),
+            name: "rejets.csv".into(),
+            page: number,
+            digest: Digest::of(&body),
+        });
+        store.keep_page(&job, "rejets.csv", number, &body);
+        store.append(&job, &page).expect("JSON");
+        model.absorb(&page, &Registry::default());
+        commit(&mut store);
+        for long in store.long_journals() {
+            let snapshot = model.snapshot().expect("made");
+            let _tried_again_later = store.replace_journal(&long, snapshot);
+        }
+    }
+}
+
+#[test]
+fn whatever_single_operation_fails_nothing_that_was_committed_is_lost() {
+    let (mut operation, mut snapshots) = (1, 0);
+    loop {
+        let folder = tempfile::tempdir().expect("a folder");
+        let failing = Failing::at(operation);
+        story(Arc::new(Shared(Arc::clone(&failing))), folder.path(), 6);
+        // another life on what that one left
+        story(disk::real(), folder.path(), 2);
+        assert_eq!(
+            known(folder.path()),
+            [("sales-1".to_owned(), 8)],
+            "operation {operation} failed"
+        );
+        for page in 0..8 {
+            let path = page_path(&folder.path().join("jobs/sales-1"), "rejets.csv", page);
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            assert_eq!(text, page.to_string(), "operation {operation} failed");
+        }
+        snapshots += u32::from(folder.path().join("jobs/sales-1/snapshot").exists());
+        if failing.left.load(Ordering::Relaxed) > 0 {
+            break;
+        }
+        operation += 1;
+    }
+    assert!(
+        operation > 100 && snapshots > 100,
+        "{operation}, {snapshots}"
+    );
+}
+
+#[test]
+fn a_folder_flush_that_fails_once_the_snapshot_is_renamed_loses_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let failing = Failing::at(-1);
+    let (mut store, _) =
+        open(Arc::new(Shared(Arc::clone(&failing))), folder.path()).expect("opened");
+    let (job, mut model) = (id("sales-1"), Job::new(id("sales-1")));
+    let mut take = |store: &mut Store, number| {
+        model.absorb(&dead(number), &Registry::default());
+        store.append(&job, &dead(number)).expect("JSON");
+        store.commit().expect("committed");
+        model.snapshot().expect("made")
+    };
+    let snapshot = take(&mut store, 0);
+    // folders, metadata, create, write, sync, rename; then the flush
+    let path = folder.path().join("jobs/sales-1/snapshot");
+    let renamed = (1..20).find(|&operation| {
+        failing.left.store(operation, Ordering::Relaxed);
+        let snapshot = serde_json::to_vec(&snapshot).expect("JSON");
+        let snapshot = serde_json::from_slice(&snapshot).expect("a snapshot");
+        store.replace_journal(&id("sales-1"), snapshot).is_err() && path.exists()
+    });
+    assert!(
+        renamed.is_some(),
+        "the flush never failed behind the rename"
+    );
+    failing.left.store(-1, Ordering::Relaxed);
+    take(&mut store, 1);
+    drop(store);
+    assert_eq!(known(folder.path()), [("sales-1".to_owned(), 2)]);
+}
+
+#[test]
+fn many_open_jobs_need_no_descriptor_each() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let failing = Failing::at(-1);
+    let (mut store, _) =
+        open(Arc::new(Shared(Arc::clone(&failing))), folder.path()).expect("opened");
+    for number in 0..2_000 {
+        let job = id(&format!("sales-{number}"));
+        store.append(&job, &dead(0)).expect("JSON");
+        if number % 100 == 99 {
+            store.commit().expect("committed");
+        }
+    }
+    assert_eq!(failing.open.load(Ordering::Relaxed), 0);
+    assert!(failing.most_open.load(Ordering::Relaxed) <= 1);
+    drop(store);
+    assert_eq!(known(folder.path()).len(), 2_000);
+}
+
+/// A state folder with one job of 10 chunks in one journal.
+fn ten_chunks() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut store, _) = Store::open(
+        disk::real(),
+        folder.path(),
+        &Registry::default(),
+        None,
+        Faults::default(),
+    )
+    .expect("opened");
+    for number in 0..10 {
+        store.append(&id("sales-1"), &dead(number)).expect("JSON");
+        store.commit().expect("committed");
+    }
+    let journal = folder.path().join("jobs/sales-1/journal.0");
+    (folder, journal)
+}
+
+#[test]
+fn a_bit_flipped_anywhere_in_a_journal_costs_one_record_and_is_told() {
+    let (folder, journal) = ten_chunks();
+    let good = fs::read(&journal).expect("readable");
+    for place in 0..good.len() {
+        let mut bytes = good.clone();
+        bytes[place] ^= 1 << (place % 8);
+        fs::write(&journal, bytes).expect("written");
+        let (_, found) = open(disk::real(), folder.path()).expect("readable");
+        let (_, job) = &found.jobs[0];
+        let (known, ..) = job.counts();
+        assert!(
+            known == 9 || (known == 10 && place < 22),
+            "{place}: {known}"
+        );
+        let End::Without(without) = job.abandon(std::time::Duration::from_secs(1)) else {
+            panic!("{place}: a report without a manifest");
+        };
+        assert!(
+            without
+                .reason
+                .contains("it was lost with what the reducer cannot read")
+                && without.reason.contains("journal.0"),
+            "{place}: {}",
+            without.reason
+        );
+    }
+}
+
+#[test]
+fn a_damaged_journal_is_left_as_it_is_and_the_job_goes_on_behind_it() {
+    let (folder, journal) = ten_chunks();
+    let mut bytes = fs::read(&journal).expect("readable");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    fs::write(&journal, &bytes).expect("written");
+    for life in 0..3 {
+        let (mut store, found) = open(disk::real(), folder.path()).expect("readable");
+        assert_eq!(found.jobs[0].1.counts().0, 9 + life);
+        let number = 10 + u32::try_from(life).expect("few");
+        store.append(&id("sales-1"), &dead(number)).expect("JSON");
+        store.commit().expect("committed");
+    }
+    assert_eq!(fs::read(&journal).expect("readable"), bytes);
+}
+
+#[test]
+fn a_damaged_snapshot_ends_the_job_with_a_sentence_that_names_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    story(disk::real(), folder.path(), 8);
+    let path = folder.path().join("jobs/sales-1/snapshot");
+    let good = fs::read(&path).expect("a snapshot");
+    for place in (0..good.len()).step_by(37) {
+        let mut bytes = good.clone();
+        bytes[place] ^= 1;
+        fs::write(&path, bytes).expect("written");
+        let (_, found) = open(disk::real(), folder.path()).expect("readable");
+        let Some(End::Without(without)) = found.jobs[0].1.end() else {
+            panic!("{place}: the job goes on");
+        };
+        let reason = without.reason;
+        assert!(
+            reason.contains("damaged") && reason.contains("snapshot"),
+            "{reason}"
+        );
+    }
+}
+
+#[test]
+fn a_snapshot_of_another_version_is_refused_and_one_without_a_version_is_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    story(disk::real(), folder.path(), 8);
+    let path = folder.path().join("jobs/sales-1/snapshot");
+    let text = fs::read_to_string(&path).expect("a snapshot");
+    let (_, json) = text.split_once('\n').expect("a digest");
+    let put = |json: &str| {
+        let digest = Digest::of(json.as_bytes());
+        fs::write(&path, format!("{digest}\n{json}")).expect("written");
+    };
+    put(&json.replacen("\"version\":1,", "", 1));
+    assert_eq!(known(folder.path()), [("sales-1".to_owned(), 8)]);
+    put(&json.replacen("\"version\":1,", "\"version\":9,", 1));
+    let error = open(disk::real(), folder.path()).err().expect("refused");
+    let Error::State { source, .. } = error else {
+        panic!("{error}");
+    };
+    assert!(
+        source.to_string().contains("found version 9, expected 1"),
+        "{source}"
+    );
+}
+
+#[test]
+fn what_a_killed_reducer_left_unflushed_is_flushed_before_a_duplicate_of_it_counts() {
+    let (folder, _) = ten_chunks();
+    let failing = Failing::at(-1);
+    let (mut store, _) =
+        open(Arc::new(Shared(Arc::clone(&failing))), folder.path()).expect("opened");
+    assert!(!store.is_dirty());
+    store.touch(&id("sales-1"));
+    assert!(store.is_dirty());
+    // the first flush of the job's own files fails, so nothing may be acknowledged
+    failing.left.store(1, Ordering::Relaxed);
+    assert!(store.commit().is_err());
+    assert!(store.is_dirty());
+    store.commit().expect("committed");
+    store.touch(&id("sales-1"));
+    assert!(!store.is_dirty());
+}
+
+#[test]
+fn a_folder_of_which_nothing_was_committed_is_no_job() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let own = folder.path().join("jobs/sales-1");
+    fs::create_dir_all(own.join("pages")).expect("made");
+    fs::write(own.join("pages/rejets.csv.0"), b"a page").expect("written");
+    fs::write(own.join("journal.0"), b"autoconnect jour").expect("written");
+    assert!(known(folder.path()).is_empty());
+    assert!(!own.exists());
+}
+
+#[test]
+fn a_job_that_begins_again_beside_its_tombstone_is_told_from_one_that_ended() {
+    let state = tempfile::tempdir().expect("a folder");
+    let job = id("sales-1");
+    let lives = || {
+        let (_, found) = open(disk::real(), state.path()).expect("readable");
+        let again = found
+            .again
+            .iter()
+            .map(|(_, job)| job.counts().0)
+            .collect::<Vec<_>>();
+        let open = found
+            .jobs
+            .iter()
+            .map(|(_, job)| job.counts().0)
+            .collect::<Vec<_>>();
+        (open, again, found.unannounced.len(), found.ended.len())
+    };
+    let write = |store: &mut Store, number| {
+        store.append(&job, &dead(number)).expect("JSON");
+        store.commit().expect("committed");
+    };
+    let (mut store, _) = open(disk::real(), state.path()).expect("opened");
+    write(&mut store, 0);
+    let ended =
+        tombstone::Tombstone::new(job.clone(), autoconnect_common::message::Status::Done, None);
+    ended.write(&*disk::real(), state.path()).expect("written");
+    drop(store);
+    assert_eq!(lives(), (vec![], vec![], 1, 1));
+
+    // what its last life left goes before the next begins
+    let (mut store, _) = open(disk::real(), state.path()).expect("opened");
+    store.begin_again(&job);
+    write(&mut store, 7);
+    drop(store);
+    assert_eq!(lives(), (vec![], vec![1], 0, 1));
+
+    let (mut store, _) = open(disk::real(), state.path()).expect("opened");
+    store.reopen(&job);
+    store.commit().expect("committed");
+    drop(store);
+    assert_eq!(lives(), (vec![1], vec![], 0, 0));
+}
