@@ -3,7 +3,9 @@
 
 .DEFAULT_GOAL := build
 MINUTES ?= 20
-.PHONY: help build test test-compose test-faults soak kill-cost backpressure bench bench-api bench-upload check format lint docs deny data clean
+SEEDS ?= 1000
+FROM ?= 0
+.PHONY: help build test test-compose test-faults sim soak kill-cost backpressure bench bench-api bench-upload check format lint docs deny data clean
 .PHONY: up down status logs scale run-analysis client-logs password images-offline
 
 help: ## list these words
@@ -22,6 +24,9 @@ test-faults: build ## the whole fault suite: containers first, then 20 seeds of 
 	target/release/e2e compose
 	AUTOCONNECT_TEST_SEEDS=20 AUTOCONNECT_TEST_FIGURES=1 AUTOCONNECT_TEST_REQUIRE_BROKER=1 scripts/rabbitmq-node with \
 		cargo test --locked -p autoconnect-testkit --test faults
+
+sim: ## SEEDS=n whole clusters in one thread each, under seeded worlds: docs/simulation.md; REPLAY=seed: one, with its trace
+	cargo run -q --locked --profile sim -p autoconnect-sim -- $(if $(REPLAY),--replay $(REPLAY),--seeds $(SEEDS) --from $(FROM))
 
 soak: build ## jobs back to back for MINUTES=n while workers, reducer and broker are killed at random
 	target/release/e2e soak --minutes $(MINUTES)

@@ -83,11 +83,10 @@ fn question(token: &JobId, job: Option<&JobId>) -> Result<Message, BrokerError> 
     message.map_err(|error| BrokerError::Unsendable(error.to_string()))
 }
 
-/// Text that no other call returns, here or elsewhere: 128 random bits, the time and the process.
+/// Text that no other call returns, here or elsewhere: 128 random bits and the time.
 pub fn unheard() -> String {
     let [high, low] = [(); 2].map(|()| machine::random());
-    let process = std::process::id();
-    format!("{high:016x}{low:016x}-{:?}-{process}", machine::now())
+    format!("{high:016x}{low:016x}-{:?}", machine::now())
 }
 
 fn token() -> Result<JobId, BrokerError> {

@@ -6,8 +6,9 @@
 
 use std::cell::RefCell;
 use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -15,8 +16,8 @@ use tokio::task::{JoinHandle, JoinSet};
 pub trait Simulated {
     /// The time of day.
     fn now(&self) -> SystemTime;
-    /// How long work that blocks takes, in the simulation's time; it then happens at once.
-    fn takes(&self) -> Duration;
+    /// When the turn of work comes that blocks; it then happens at once.
+    fn turn(&self) -> Pin<Box<dyn Future<Output = ()> + Send>>;
     /// A random number.
     fn random(&self) -> u64;
 }
@@ -56,7 +57,7 @@ pub fn random() -> u64 {
 pub fn block<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     match simulated() {
         None => tokio::task::spawn_blocking(work),
-        Some(machine) => tokio::spawn(later(machine.takes(), work)),
+        Some(machine) => tokio::spawn(later(machine.turn(), work)),
     }
 }
 
@@ -67,12 +68,12 @@ pub fn block_in<T: Send + 'static>(
 ) {
     match simulated() {
         None => set.spawn_blocking(work),
-        Some(machine) => set.spawn(later(machine.takes(), work)),
+        Some(machine) => set.spawn(later(machine.turn(), work)),
     };
 }
 
-async fn later<T>(takes: Duration, work: impl FnOnce() -> T) -> T {
-    tokio::time::sleep(takes).await;
+async fn later<T>(turn: impl Future<Output = ()>, work: impl FnOnce() -> T) -> T {
+    turn.await;
     work()
 }
 
@@ -87,8 +88,8 @@ mod tests {
             SystemTime::UNIX_EPOCH
         }
 
-        fn takes(&self) -> Duration {
-            Duration::ZERO
+        fn turn(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            Box::pin(async {})
         }
 
         fn random(&self) -> u64 {

@@ -1,0 +1,430 @@
+//! A broker that decides every delivery, with RabbitMQ's rules: competing consumers, a single active one, delivery
+//! limits and dead letters, full queues that reject, an alternate exchange, messages that come back when a connection is
+//! lost, and connections that are lost at any moment.
+//!
+//! Everything that takes time is on an agenda ([`agenda`]); [`queues`] holds what is kept.
+
+mod agenda;
+mod queues;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use autoconnect_common::broker::{
+    Broker, BrokerError, Delivery, Queue, Subscription, Verdict, check_sendable,
+};
+use autoconnect_common::message::Message;
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::life::Life;
+use crate::world::{World, lock, tell};
+use agenda::Due;
+use queues::{Held, Stored};
+
+/// How the network and the broker behave.
+#[derive(Debug, Clone)]
+pub struct Net {
+    /// How long anything takes on its way, at most.
+    pub latency: Duration,
+    /// Percent of deliveries that do not come in order.
+    pub shuffled: u64,
+    /// Of ten thousand messages, how many are stored twice.
+    pub repeated: u64,
+    /// Of ten thousand messages, how many are lost, unconfirmed, with their connection.
+    pub lost: u64,
+    /// Bytes that a queue of chunks or results holds at most.
+    pub room: u64,
+}
+
+/// The broker; clones are the same.
+#[derive(Clone)]
+pub struct Simulated(Arc<Shared>);
+
+struct Shared {
+    world: World,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+struct State {
+    net: Net,
+    queues: BTreeMap<String, Held>,
+    clients: BTreeMap<u64, Client>,
+    consumers: BTreeMap<u64, Consumer>,
+    sending: BTreeMap<u64, Sending>,
+    agenda: BTreeMap<(Instant, u64), Due>,
+    next: u64,
+    /// No publish is taken while an alarm lasts.
+    alarm: bool,
+    /// Whether it runs.
+    up: bool,
+}
+
+/// A connection of a process.
+struct Client {
+    life: Arc<Life>,
+    up: bool,
+    closed: bool,
+}
+
+struct Consumer {
+    client: u64,
+    queue: String,
+    prefetch: usize,
+    /// Which session of the client: verdicts of an earlier one have no effect.
+    session: u64,
+    /// Handed out and without a verdict.
+    unsettled: BTreeMap<u64, Stored>,
+    deliveries: mpsc::Sender<Delivery>,
+}
+
+/// A message on its way to the broker.
+struct Sending {
+    client: u64,
+    message: Message,
+    pause: Duration,
+    /// Stored; the confirmation is on its way.
+    stored: bool,
+    done: Option<oneshot::Sender<Result<(), BrokerError>>>,
+}
+
+/// What goes out once the lock is released: a delivery that is dropped inside it would lock again.
+type Outbox = Vec<(mpsc::Sender<Delivery>, Delivery)>;
+
+/// A process's own view of the broker.
+#[derive(Clone)]
+pub struct Connection {
+    broker: Simulated,
+    client: u64,
+}
+
+impl Simulated {
+    /// A broker with empty queues; its task runs until the runtime ends.
+    pub fn start(world: World, net: Net, durable: Vec<Queue>) -> Self {
+        let queues = durable.into_iter().map(|queue| {
+            let held = Held::new(queue.clone());
+            (key(&queue), held)
+        });
+        let broker = Self(Arc::new(Shared {
+            world,
+            state: Mutex::new(State {
+                net,
+                queues: queues.collect(),
+                clients: BTreeMap::new(),
+                consumers: BTreeMap::new(),
+                sending: BTreeMap::new(),
+                agenda: BTreeMap::new(),
+                next: 0,
+                alarm: false,
+                up: true,
+            }),
+            changed: Notify::new(),
+        }));
+        tokio::spawn(agenda::keep(broker.clone()));
+        broker
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.0.state)
+    }
+
+    fn world(&self) -> &World {
+        &self.0.world
+    }
+
+    /// The connection of a new process.
+    pub fn connect(&self, life: Arc<Life>) -> Connection {
+        let mut state = self.state();
+        let client = state.number();
+        let up = state.up;
+        state.clients.insert(
+            client,
+            Client {
+                life,
+                up,
+                closed: false,
+            },
+        );
+        Connection {
+            broker: self.clone(),
+            client,
+        }
+    }
+
+    /// Changes how the network behaves.
+    pub fn set_net(&self, change: impl FnOnce(&mut Net)) {
+        change(&mut self.state().net);
+    }
+
+    /// Cuts the connections of a process; they come back.
+    pub fn cut(&self, life: &Life, away: Duration) {
+        let mut state = self.state();
+        let ours: Vec<u64> = state.clients_of(life);
+        for client in ours {
+            state.disconnect(self.world(), client);
+            state.due(away, Due::Reconnect { client });
+        }
+        drop(state);
+        self.0.changed.notify_one();
+    }
+
+    /// Notices that a process is gone.
+    pub fn bury(&self, life: &Life) {
+        let mut state = self.state();
+        for client in state.clients_of(life) {
+            state.disconnect(self.world(), client);
+            state.forget(client);
+        }
+        drop(state);
+        self.0.changed.notify_one();
+    }
+
+    /// Ends and starts again after a while.
+    pub fn restart(&self, away: Duration) {
+        tell!(self.world(), "broker is away for {away:?}");
+        let mut state = self.state();
+        state.up = false;
+        let clients: Vec<u64> = state.clients.keys().copied().collect();
+        for client in clients {
+            state.disconnect(self.world(), client);
+        }
+        state.due(away, Due::Up);
+        drop(state);
+        self.0.changed.notify_one();
+    }
+
+    /// An alarm: nothing is taken for as long as it lasts.
+    pub fn alarm(&self, alarm: bool) {
+        tell!(self.world(), "alarm {alarm}");
+        self.state().alarm = alarm;
+    }
+
+    /// Takes the bindings of a queue away, or gives them back.
+    pub fn unbind(&self, queue: &Queue, unbound: bool) {
+        tell!(self.world(), "{queue:?} is unbound: {unbound}");
+        if let Some(held) = self.state().queues.get_mut(&key(queue)) {
+            held.unbound = unbound;
+        }
+    }
+
+    /// Makes a queue full for good, or not.
+    pub fn fill(&self, queue: &Queue, full: bool) {
+        tell!(self.world(), "{queue:?} is full: {full}");
+        if let Some(held) = self.state().queues.get_mut(&key(queue)) {
+            held.full = full;
+        }
+    }
+
+    /// Drops what waits in a queue.
+    pub fn purge(&self, queue: &Queue) -> usize {
+        let mut state = self.state();
+        let held = state.queues.get_mut(&key(queue));
+        let purged = held.map_or(0, |held| held.waiting.drain(..).count());
+        tell!(self.world(), "{queue:?} is purged of {purged}");
+        purged
+    }
+
+    /// Deletes a queue, with what is in it and at its consumers, and makes it again after a while.
+    pub fn delete(&self, queue: &Queue, away: Duration) {
+        tell!(self.world(), "{queue:?} is deleted for {away:?}");
+        let name = key(queue);
+        let mut state = self.state();
+        if let Some(held) = state.queues.get_mut(&name) {
+            held.waiting.clear();
+            held.absent = true;
+        }
+        for consumer in state.consumers.values_mut().filter(|c| c.queue == name) {
+            consumer.session += 1;
+            consumer.unsettled.clear();
+        }
+        state.due(away, Due::Restored { queue: name });
+        drop(state);
+        self.0.changed.notify_one();
+    }
+
+    /// Every message in a queue, waiting or handed out.
+    pub fn look(&self, queue: &Queue) -> Vec<Message> {
+        let state = self.state();
+        let name = key(queue);
+        let waiting = state.queues.get(&name).into_iter();
+        let waiting = waiting.flat_map(|held| held.waiting.iter());
+        let taken = state.consumers.values().filter(|c| c.queue == name);
+        let taken = taken.flat_map(|consumer| consumer.unsettled.values());
+        waiting
+            .chain(taken)
+            .map(|stored| stored.message.clone())
+            .collect()
+    }
+
+    /// Stores a message that somebody else sends: a copy that is late, or a forgery.
+    pub fn inject(&self, message: Message) {
+        let mut state = self.state();
+        tell!(self.world(), "injected {}", message.id);
+        let _returned = state.route(self.world(), &message);
+        drop(state);
+        self.0.changed.notify_one();
+    }
+
+    /// A copy of a message that was in a queue before.
+    pub fn any_old(&self, queue: &Queue) -> Option<Message> {
+        let state = self.state();
+        let seen = &state.queues.get(&key(queue))?.seen;
+        let place = self.world().roll(|dice| dice.index(seen.len()));
+        seen.get(place).cloned()
+    }
+
+    /// How many messages are on their way.
+    pub fn sending(&self) -> usize {
+        self.state().sending.len()
+    }
+}
+
+/// A queue's name in here.
+fn key(queue: &Queue) -> String {
+    format!("{queue:?}")
+}
+
+impl Connection {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.broker.state()
+    }
+
+    fn is_closed(&self, state: &State) -> bool {
+        let client = state.clients.get(&self.client);
+        client.is_none_or(|client| client.closed || client.life.is_dead())
+    }
+
+    /// Waits until the broker serves us.
+    async fn up(&self) -> Result<(), BrokerError> {
+        loop {
+            let latency = self.state().net.latency;
+            let takes = self.broker.world().roll(|dice| dice.within(latency));
+            tokio::time::sleep(takes + Duration::from_millis(1)).await;
+            let state = self.state();
+            if self.is_closed(&state) {
+                return Err(BrokerError::Closed);
+            }
+            if state.clients.get(&self.client).is_some_and(|c| c.up) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn settler(
+        &self,
+        consumer: u64,
+        session: u64,
+        tag: u64,
+    ) -> impl FnOnce(Verdict) + Send + 'static {
+        let broker = self.broker.clone();
+        let client = self.client;
+        move |verdict| broker.settle(client, consumer, session, tag, verdict)
+    }
+}
+
+impl Simulated {
+    fn settle(&self, client: u64, consumer: u64, session: u64, tag: u64, verdict: Verdict) {
+        let mut state = self.state();
+        // the dead say nothing
+        let alive = state
+            .clients
+            .get(&client)
+            .is_some_and(|c| !c.life.is_dead());
+        if alive {
+            let latency = state.net.latency;
+            let takes = self.world().roll(|dice| dice.within(latency));
+            let due = Due::Settle {
+                consumer,
+                session,
+                tag,
+                verdict,
+            };
+            state.due(takes, due);
+            drop(state);
+            self.0.changed.notify_one();
+        }
+    }
+}
+
+impl Broker for Connection {
+    async fn publish(&self, message: Message) -> Result<(), BrokerError> {
+        check_sendable(&message)?;
+        let (done, sent) = oneshot::channel();
+        {
+            let mut state = self.state();
+            if self.is_closed(&state) {
+                return Err(BrokerError::Closed);
+            }
+            let number = state.number();
+            let sending = Sending {
+                client: self.client,
+                message,
+                pause: Duration::ZERO,
+                stored: false,
+                done: Some(done),
+            };
+            state.sending.insert(number, sending);
+            let latency = state.net.latency;
+            let takes = self.broker.world().roll(|dice| dice.within(latency));
+            state.due(takes, Due::Arrive { sending: number });
+        }
+        self.broker.0.changed.notify_one();
+        sent.await.unwrap_or(Err(BrokerError::Closed))
+    }
+
+    async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Subscription, BrokerError> {
+        self.up().await?;
+        let (deliveries, stream) = mpsc::channel(Semaphore::MAX_PERMITS);
+        let mut state = self.state();
+        let number = state.number();
+        let name = match queue.listens_to() {
+            Some(_) => format!("{queue:?} of {number}"),
+            None => key(&queue),
+        };
+        if queue.listens_to().is_some() {
+            state.queues.insert(name.clone(), Held::new(queue));
+        } else if !state.queues.contains_key(&name) {
+            return Err(BrokerError::Refused(format!("no queue {name}")));
+        }
+        let life = state.clients.get(&self.client).map(|c| c.life.name.clone());
+        tell!(
+            self.broker.world(),
+            "{} takes from {name}",
+            life.unwrap_or_default()
+        );
+        state.consumers.insert(
+            number,
+            Consumer {
+                client: self.client,
+                queue: name.clone(),
+                prefetch: usize::from(prefetch.max(1)),
+                session: 0,
+                unsettled: BTreeMap::new(),
+                deliveries,
+            },
+        );
+        state.hand_out(self.broker.world(), &name);
+        drop(state);
+        self.broker.0.changed.notify_one();
+        Ok(Subscription::new(stream))
+    }
+
+    async fn waiting(&self, queue: Queue) -> Result<u64, BrokerError> {
+        self.up().await?;
+        let state = self.state();
+        let held = state.queues.get(&key(&queue));
+        Ok(held.map_or(0, |held| held.waiting.len() as u64))
+    }
+
+    async fn close(&self) {
+        let mut state = self.state();
+        state.disconnect(self.broker.world(), self.client);
+        if let Some(client) = state.clients.get_mut(&self.client) {
+            client.closed = true;
+        }
+        drop(state);
+        self.broker.0.changed.notify_one();
+    }
+}

@@ -1,0 +1,298 @@
+//! What can go wrong, in themes: each history has a few, so that faults meet that have to do with one another.
+
+use std::time::Duration;
+
+use autoconnect_common::broker::Queue;
+
+use crate::cluster::Role;
+use crate::dice::Dice;
+use crate::kind::Does;
+
+/// Something that happens to a cluster.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// A process is killed.
+    Kill(Option<Role>),
+    /// The reducers die at their n-th operation on a file from now on.
+    DieAtOperation(u64),
+    /// A process dies when it runs the n-th time from now on.
+    DieAtPoll(Role, u64),
+    /// The machine of the reducers loses its power.
+    PowerCut,
+    /// A process stands still.
+    Freeze(Role, Duration),
+    /// A process is told to stop.
+    Stop(Option<Role>),
+    /// A process loses its connections.
+    Cut(Option<Role>, Duration),
+    /// The broker is away.
+    Restart(Duration),
+    /// The broker takes nothing.
+    Alarm(bool),
+    /// A queue loses its bindings.
+    Unbind(Queue, bool),
+    /// A queue is full.
+    Fill(Queue, bool),
+    /// A queue loses what waits in it.
+    Purge(Queue),
+    /// A queue is deleted and made again.
+    Delete(Queue, Duration),
+    /// Of ten thousand messages, how many are stored twice, and how many lost with their connection.
+    Net(u64, u64),
+    /// Of ten thousand operations on files, how many fail.
+    DiskFails(u64),
+    /// The disk is full.
+    DiskFull(bool),
+    /// No folder can be flushed.
+    FoldersDoNotFlush(bool),
+    /// A bit of the reducer's state flips.
+    Flip,
+    /// All processes of a role are stopped, or started.
+    Want(Role, bool),
+    /// The programs are replaced by newer ones.
+    Upgrade,
+    /// The clock of the day jumps.
+    Clock(i64),
+    /// An input is replaced.
+    Change,
+    /// A job is cancelled.
+    Cancel,
+    /// A job is asked for again.
+    AskAgain,
+    /// The dead messages are sent once more.
+    Requeue,
+    /// A copy of an old message comes late.
+    Late(Queue),
+    /// The folder of results is moved away, or back.
+    ResultsAway(bool),
+    /// The results of a job are removed, and the job asked for again.
+    RemoveResults,
+}
+
+/// Faults that belong together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Theme {
+    /// Processes are killed.
+    Kills,
+    /// The reducer dies at an operation on a file.
+    Crashes,
+    /// The power is cut.
+    Power,
+    /// Processes stand still.
+    Freezes,
+    /// Processes are told to stop.
+    Stops,
+    /// Connections are cut.
+    Cuts,
+    /// The broker is away.
+    Outages,
+    /// The broker takes nothing.
+    Alarms,
+    /// Queues lose their bindings.
+    Bindings,
+    /// Queues lose messages.
+    Losses,
+    /// Messages are repeated and lost on their way.
+    Network,
+    /// The disk fails.
+    BadDisk,
+    /// The disk is full while connections flap.
+    FullDisk,
+    /// Bits flip.
+    Flips,
+    /// Nobody works for a long time.
+    NobodyWorks,
+    /// The programs are replaced.
+    Upgrades,
+    /// The clock jumps.
+    Clocks,
+    /// Inputs change.
+    Changes,
+    /// Jobs are cancelled.
+    Cancels,
+    /// Jobs are asked for again.
+    Repeats,
+    /// Chunks that panic.
+    Panics,
+    /// Chunks that kill.
+    Killers,
+    /// Dead queues are full.
+    FullDead,
+    /// Copies of old messages come late.
+    LateCopies,
+    /// Results are moved away and removed.
+    Results,
+}
+
+const ALL: [Theme; 25] = [
+    Theme::Kills,
+    Theme::Crashes,
+    Theme::Power,
+    Theme::Freezes,
+    Theme::Stops,
+    Theme::Cuts,
+    Theme::Outages,
+    Theme::Alarms,
+    Theme::Bindings,
+    Theme::Losses,
+    Theme::Network,
+    Theme::BadDisk,
+    Theme::FullDisk,
+    Theme::Flips,
+    Theme::NobodyWorks,
+    Theme::Upgrades,
+    Theme::Clocks,
+    Theme::Changes,
+    Theme::Cancels,
+    Theme::Repeats,
+    Theme::Panics,
+    Theme::Killers,
+    Theme::FullDead,
+    Theme::LateCopies,
+    Theme::Results,
+];
+
+/// The themes of a history.
+pub fn themes(dice: &mut Dice) -> Vec<Theme> {
+    let mut themes = Vec::new();
+    for _ in 0..dice.between(0, 4) {
+        let theme = ALL[dice.index(ALL.len())];
+        if !themes.contains(&theme) {
+            themes.push(theme);
+        }
+    }
+    themes
+}
+
+fn role(dice: &mut Dice) -> Role {
+    [Role::Producer, Role::Worker, Role::Reducer][dice.index(3)]
+}
+
+fn any_role(dice: &mut Dice) -> Option<Role> {
+    dice.chance(70).then(|| role(dice))
+}
+
+impl Theme {
+    /// What the first input has in it.
+    pub fn harm(self) -> &'static [Does] {
+        match self {
+            Self::Panics => &[Does::Panic],
+            Self::Killers => &[Does::Kill],
+            _ => &[],
+        }
+    }
+
+    /// Its faults, each at its time.
+    pub fn faults(self, dice: &mut Dice, horizon: Duration) -> Vec<(Duration, Fault)> {
+        let mut faults = Vec::new();
+        for _ in 0..dice.between(1, 4) {
+            let at = dice.within(horizon);
+            // most histories are over soon: half of the faults come early
+            let at = if dice.chance(50) { at / 10 } else { at };
+            faults.extend(self.fault(dice, at, horizon));
+        }
+        faults
+    }
+
+    fn fault(self, dice: &mut Dice, at: Duration, horizon: Duration) -> Vec<(Duration, Fault)> {
+        let for_a_while = dice.within(horizon.saturating_sub(at).max(Duration::from_secs(1)));
+        let until = at + for_a_while;
+        let once = |fault| vec![(at, fault)];
+        let meanwhile = |on: Fault, off: Fault| vec![(at, on), (until, off)];
+        match self {
+            Self::Kills => once(Fault::Kill(any_role(dice))),
+            Self::Crashes => match dice.chance(70) {
+                true => once(Fault::DieAtOperation(dice.below(60))),
+                false => once(Fault::DieAtPoll(role(dice), dice.below(60))),
+            },
+            Self::Power => match dice.chance(50) {
+                true => once(Fault::PowerCut),
+                false => vec![
+                    (at, Fault::DieAtOperation(dice.below(60))),
+                    (at + dice.within(Duration::from_secs(2)), Fault::PowerCut),
+                ],
+            },
+            Self::Freezes => once(Fault::Freeze(role(dice), for_a_while)),
+            Self::Stops => once(Fault::Stop(any_role(dice))),
+            Self::Cuts => once(Fault::Cut(any_role(dice), for_a_while / 4)),
+            Self::Outages => once(Fault::Restart(for_a_while / 2)),
+            Self::Alarms => meanwhile(Fault::Alarm(true), Fault::Alarm(false)),
+            Self::Bindings => {
+                let queue = bound(dice);
+                meanwhile(
+                    Fault::Unbind(queue.clone(), true),
+                    Fault::Unbind(queue, false),
+                )
+            }
+            Self::Losses => {
+                let queue = bound(dice);
+                match dice.chance(50) {
+                    true => once(Fault::Purge(queue)),
+                    false => once(Fault::Delete(queue, for_a_while / 4)),
+                }
+            }
+            Self::Network => meanwhile(
+                Fault::Net(dice.below(2_000), dice.below(200)),
+                Fault::Net(0, 0),
+            ),
+            Self::BadDisk => match dice.chance(70) {
+                true => meanwhile(
+                    Fault::DiskFails(dice.between(10, 2_000)),
+                    Fault::DiskFails(0),
+                ),
+                false => meanwhile(
+                    Fault::FoldersDoNotFlush(true),
+                    Fault::FoldersDoNotFlush(false),
+                ),
+            },
+            Self::FullDisk => {
+                let mut faults = meanwhile(Fault::DiskFull(true), Fault::DiskFull(false));
+                for n in 0..30 {
+                    let flap = at + for_a_while * n / 30;
+                    faults.push((flap, Fault::Cut(Some(Role::Reducer), Duration::ZERO)));
+                }
+                faults
+            }
+            Self::Flips => match dice.chance(50) {
+                true => once(Fault::Flip),
+                false => vec![(at, Fault::Flip), (at, Fault::Kill(Some(Role::Reducer)))],
+            },
+            Self::NobodyWorks => vec![
+                (Duration::ZERO, Fault::Want(Role::Worker, false)),
+                (horizon, Fault::Want(Role::Worker, true)),
+            ],
+            Self::Upgrades => once(Fault::Upgrade),
+            Self::Clocks => {
+                let jump = i64::try_from(dice.between(1, 7_200)).unwrap_or(0);
+                once(Fault::Clock(if dice.chance(50) { jump } else { -jump }))
+            }
+            Self::Changes => match dice.chance(50) {
+                true => once(Fault::Change),
+                false => vec![
+                    (at, Fault::DieAtPoll(Role::Producer, dice.below(30))),
+                    (at, Fault::Change),
+                ],
+            },
+            Self::Cancels => once(Fault::Cancel),
+            Self::Repeats => once(Fault::AskAgain),
+            Self::Panics | Self::Killers => once(Fault::Requeue),
+            Self::FullDead => {
+                let queue = [Queue::DeadChunks, Queue::DeadResults][dice.index(2)].clone();
+                meanwhile(Fault::Fill(queue.clone(), true), Fault::Fill(queue, false))
+            }
+            Self::LateCopies => once(Fault::Late(bound(dice))),
+            Self::Results => match dice.chance(50) {
+                true => once(Fault::RemoveResults),
+                false => vec![
+                    (at, Fault::ResultsAway(true)),
+                    (at + Duration::from_secs(1), Fault::ResultsAway(false)),
+                ],
+            },
+        }
+    }
+}
+
+/// One of the queues that programs publish to.
+fn bound(dice: &mut Dice) -> Queue {
+    [Queue::Chunks, Queue::Results, Queue::Jobs][dice.index(3)].clone()
+}

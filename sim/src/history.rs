@@ -1,0 +1,475 @@
+//! One history: a cluster, jobs, and faults, all from one seed; then the faults stop, and everything is judged.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use autoconnect_common::Broker;
+use autoconnect_common::broker::Queue;
+use autoconnect_common::machine;
+use autoconnect_common::message::{Cancel, JobRequest};
+use autoconnect_common::{Registry, ask, dead};
+use autoconnect_producer as producer;
+
+use crate::broker::{Connection, Net, Simulated};
+use crate::cluster::{Cluster, Role, Settings, job_folder, results, state};
+use crate::dice::Dice;
+use crate::disk::Machine;
+use crate::faults::{Fault, Theme, themes};
+use crate::judge::{Excuse, Job, Judge};
+use crate::kind::{self, Count, Does, Line, Request};
+use crate::life::Life;
+use crate::world::{self, World, tell};
+
+/// How long a cluster without faults may take to end every job, beyond the time after which it gives one up.
+const PATIENCE: Duration = Duration::from_secs(1200);
+
+/// What came of a history.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The promises that were broken.
+    pub violations: Vec<String>,
+    /// The hash of its trace: the same seed gives the same.
+    pub hash: u64,
+    /// The trace, where it was to be read.
+    pub lines: Vec<String>,
+    /// How long it lasted, in its own time.
+    pub lasted: Duration,
+}
+
+/// Runs the history of a seed.
+pub fn run(seed: u64, readable: bool) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return Outcome {
+                violations: vec![format!("no runtime: {error}")],
+                hash: 0,
+                lines: Vec::new(),
+                lasted: Duration::ZERO,
+            };
+        }
+    };
+    let outcome = runtime.block_on(async {
+        let world = World::new(seed, readable);
+        machine::simulate(Some(Rc::new(world::Machine(world.clone()))));
+        History::begin(world.clone()).go_on().await;
+        let (hash, lines) = world.trace();
+        Outcome {
+            violations: world.violations(),
+            hash,
+            lines,
+            lasted: world.age(),
+        }
+    });
+    drop(runtime);
+    machine::simulate(None);
+    outcome
+}
+
+/// A history as it goes on.
+struct History {
+    world: World,
+    broker: Simulated,
+    disk: Machine,
+    cluster: Arc<Cluster>,
+    /// The connection of whoever asks for jobs, which is never cut.
+    client: Connection,
+    judge: Judge,
+    themes: Vec<Theme>,
+    horizon: Duration,
+    patience: Duration,
+    chunk_lines: usize,
+}
+
+/// An input: lines of a few keys, some of which are rejected, and perhaps some that do harm.
+fn lines(dice: &mut Dice, harm: &[Does]) -> Vec<Line> {
+    let count = dice.between(1, 40);
+    let keys = dice.between(1, 5);
+    let mut lines: Vec<Line> = (0..count)
+        .map(|_| Line {
+            key: u8::try_from(dice.below(keys)).unwrap_or(0),
+            value: dice.below(1_000_000),
+            does: match dice.chance(15) {
+                true => Does::Reject,
+                false => Does::Count,
+            },
+        })
+        .collect();
+    for does in harm {
+        let place = dice.index(lines.len());
+        lines[place].does = *does;
+    }
+    lines
+}
+
+impl History {
+    fn begin(world: World) -> Self {
+        let (net, settings, horizon) = world.roll(|dice| {
+            let net = Net {
+                latency: Duration::from_millis(dice.between(0, 40)),
+                shuffled: if dice.chance(50) { 30 } else { 0 },
+                repeated: 0,
+                lost: 0,
+                room: if dice.chance(30) { 2_000 } else { u64::MAX },
+            };
+            let settings = Settings {
+                abandon_after: Duration::from_secs(dice.between(200, 300)),
+                snapshot_after: dice.between(300, 20_000),
+                prefetch: u16::try_from(dice.between(1, 4)).unwrap_or(2),
+            };
+            (net, settings, Duration::from_secs(dice.between(5, 90)))
+        });
+        let themes = world.roll(themes);
+        let mut settings = settings;
+        if themes.contains(&Theme::NobodyWorks) {
+            settings.abandon_after = Duration::from_secs(30);
+        }
+        tell!(world, "{themes:?} {net:?} {settings:?} until {horizon:?}");
+        let broker = Simulated::start(world.clone(), net, durable());
+        let disk = Machine::new(world.clone(), &[results(), state()]);
+        let processes = world.roll(|dice| {
+            let mut n = |most| usize::try_from(dice.between(1, most)).unwrap_or(1);
+            [
+                (Role::Producer, n(2)),
+                (Role::Worker, n(4)),
+                (Role::Reducer, n(2)),
+            ]
+        });
+        let patience = settings.abandon_after * 4 + PATIENCE;
+        let cluster = Cluster::start(
+            world.clone(),
+            broker.clone(),
+            disk.clone(),
+            settings,
+            &processes,
+            1,
+        );
+        let client = broker.connect(Life::new("client#1".to_owned()));
+        let chunk_lines = world.roll(|dice| dice.index(6) + 1);
+        Self {
+            judge: Judge::new(world.clone(), disk.clone()),
+            world,
+            broker,
+            disk,
+            cluster,
+            client,
+            themes,
+            horizon,
+            patience,
+            chunk_lines,
+        }
+    }
+
+    async fn go_on(mut self) {
+        self.submit_jobs().await;
+        let faults = self.world.roll(|dice| {
+            let mut faults: Vec<(Duration, Fault)> = self
+                .themes
+                .iter()
+                .flat_map(|theme| theme.faults(dice, self.horizon))
+                .collect();
+            faults.sort_by_key(|(at, _)| *at);
+            faults
+        });
+        for (at, fault) in faults {
+            self.wait_until(at).await;
+            self.happens(fault).await;
+        }
+        self.wait_until(self.horizon).await;
+        self.heal();
+        self.wait_for_ends().await;
+        self.judge.judge(&self.broker);
+    }
+
+    /// Waits, with an eye on what can be read meanwhile.
+    async fn wait_until(&mut self, at: Duration) {
+        while let Some(left) = at
+            .checked_sub(self.world.age())
+            .filter(|left| !left.is_zero())
+        {
+            tokio::time::sleep(left.min(Duration::from_millis(700))).await;
+            self.judge.look();
+        }
+    }
+
+    async fn submit_jobs(&mut self) {
+        let jobs = self.world.roll(|dice| dice.between(1, 4));
+        let harm = self.themes.iter().flat_map(|theme| theme.harm()).copied();
+        let harm: Vec<Does> = harm.collect();
+        for number in 0..jobs {
+            let harm: &[Does] = match number {
+                0 => &harm,
+                _ => &[],
+            };
+            let file = format!("in-{number}");
+            let lines = self.world.roll(|dice| lines(dice, harm));
+            kind::put_input(&file, lines.clone());
+            self.judge.input(&file, lines);
+            self.submit(&file, None).await;
+            if self.world.roll(|dice| dice.chance(50)) {
+                let pause = self.world.roll(|dice| dice.within(Duration::from_secs(2)));
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+
+    /// Asks for a job on a file as it is now.
+    async fn submit(&mut self, file: &str, run: Option<&str>) {
+        let request = Request {
+            file: file.to_owned(),
+            chunk_lines: self.chunk_lines,
+        };
+        let registry = Registry::default().with::<Count<1>>();
+        let named = match producer::name_job::<Count<1>>(&registry, &request, run) {
+            Ok(named) => named,
+            Err(error) => return self.world.violation(format_args!("not named: {error}")),
+        };
+        let lines = self.judge.newest(file);
+        self.judge
+            .asked(Job::new(named.clone(), file, self.chunk_lines, &lines));
+        self.send(&named).await;
+    }
+
+    async fn send(&mut self, request: &JobRequest) {
+        tell!(self.world, "asked for {}", request.job);
+        if let Ok(message) = request.to_message() {
+            self.publish(message);
+        }
+    }
+
+    /// Publishes in the background: whoever asks goes on.
+    fn publish(&self, message: autoconnect_common::message::Message) {
+        let client = self.client.clone();
+        tokio::spawn(async move {
+            let _the_history_goes_on = client.publish(message).await;
+        });
+    }
+
+    async fn happens(&mut self, fault: Fault) {
+        tell!(self.world, "-- {fault:?}");
+        match fault {
+            Fault::Kill(role) => self
+                .any(role)
+                .into_iter()
+                .for_each(|at| self.cluster.kill(at)),
+            Fault::DieAtOperation(n) => {
+                self.each_life(Role::Reducer, |life| life.dies_after_operations(n))
+            }
+            Fault::DieAtPoll(role, n) => {
+                let life = self.any(Some(role)).and_then(|at| self.cluster.life(at));
+                life.into_iter().for_each(|life| life.dies_after_polls(n));
+            }
+            Fault::PowerCut => self.cluster.cut_power(),
+            Fault::Freeze(role, frozen) => {
+                self.any(Some(role))
+                    .into_iter()
+                    .for_each(|at| self.cluster.freeze(at, frozen));
+            }
+            Fault::Stop(role) => self
+                .any(role)
+                .into_iter()
+                .for_each(|at| self.cluster.stop(at)),
+            Fault::Cut(role, away) => {
+                let life = self.any(role).and_then(|at| self.cluster.life(at));
+                life.into_iter()
+                    .for_each(|life| self.broker.cut(&life, away));
+            }
+            Fault::Restart(away) => self.broker.restart(away),
+            Fault::Alarm(on) => self.broker.alarm(on),
+            Fault::Unbind(queue, unbound) => self.broker.unbind(&queue, unbound),
+            Fault::Fill(queue, full) => self.broker.fill(&queue, full),
+            Fault::Purge(queue) => {
+                if self.broker.purge(&queue) > 0 {
+                    self.judge.excuse_all(Excuse::Purged);
+                }
+            }
+            Fault::Delete(queue, away) => {
+                self.broker.delete(&queue, away);
+                self.judge.excuse_all(Excuse::Purged);
+            }
+            Fault::Net(repeated, lost) => self.broker.set_net(|net| {
+                net.repeated = repeated;
+                net.lost = lost;
+            }),
+            Fault::DiskFails(of_ten_thousand) => self.disk.fail(of_ten_thousand),
+            Fault::DiskFull(full) => self.disk.fill(full),
+            Fault::FoldersDoNotFlush(deaf) => self.disk.refuse_to_flush_folders(deaf),
+            Fault::Flip => {
+                if let Some(path) = self.disk.flip(&state()) {
+                    tell!(self.world, "a bit of {} flips", path.display());
+                    self.judge.excuse_path(&path, Excuse::Damaged);
+                }
+            }
+            Fault::Want(role, wanted) => {
+                for place in self.cluster.places(Some(role)) {
+                    self.cluster.want(place, wanted);
+                    if !wanted {
+                        self.cluster.stop(place);
+                    }
+                }
+            }
+            Fault::Upgrade => {
+                // one program after the other, as docs/operations.md says
+                for place in self.cluster.places(None) {
+                    self.cluster.install(place, 2);
+                    self.cluster.stop(place);
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                self.judge.excuse_all(Excuse::Upgraded);
+            }
+            Fault::Clock(seconds) => {
+                self.world.jump(seconds);
+                self.judge.clock_jumped();
+            }
+            Fault::Change => self.change().await,
+            Fault::Cancel => self.cancel(),
+            Fault::AskAgain => {
+                if let Some(request) = self.judge.any_request() {
+                    self.send(&request).await;
+                }
+            }
+            Fault::Requeue => {
+                let client = self.client.clone();
+                let world = self.world.clone();
+                tokio::spawn(async move {
+                    let requeued = dead::requeue(&client, 100, false, |_| true).await;
+                    tell!(world, "requeued: {requeued:?}");
+                });
+            }
+            Fault::Late(queue) => {
+                if let Some(copy) = self.broker.any_old(&queue) {
+                    self.broker.inject(copy);
+                }
+            }
+            Fault::ResultsAway(away) => {
+                let (here, there) = (results(), "/results.away");
+                let moved = match away {
+                    true => self.disk.move_away(&here, there.as_ref()),
+                    false => {
+                        // what was made meanwhile in its place goes
+                        let _ = self.disk.remove(&here);
+                        self.disk.move_away(there.as_ref(), &here)
+                    }
+                };
+                tell!(self.world, "results away {away}: {moved}");
+                self.judge.results_away(away && moved);
+            }
+            Fault::RemoveResults => {
+                if let Some(job) = self.judge.any_request() {
+                    let removed = self.disk.remove(&job_folder(job.job.as_str()));
+                    tell!(self.world, "results of {} removed: {removed}", job.job);
+                    if removed {
+                        self.judge.excuse(job.job.as_str(), Excuse::Removed);
+                        self.send(&job).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn any(&self, role: Option<Role>) -> Option<usize> {
+        let places = self.cluster.places(role);
+        let place = self.world.roll(|dice| dice.index(places.len()));
+        places.get(place).copied()
+    }
+
+    fn each_life(&self, role: Role, act: impl Fn(&Life)) {
+        for place in self.cluster.places(Some(role)) {
+            if let Some(life) = self.cluster.life(place) {
+                act(&life);
+            }
+        }
+    }
+
+    /// Replaces an input by a corrected one, and perhaps asks for a job on it.
+    async fn change(&mut self) {
+        let Some(file) = self.judge.any_file() else {
+            return;
+        };
+        let new = self.world.roll(|dice| {
+            let mut new = self.judge.newest(&file);
+            match dice.below(3) {
+                0 => new = lines(dice, &[]),
+                1 => {
+                    let place = dice.index(new.len());
+                    new[place].value += 1;
+                }
+                _ => new.truncate(dice.index(new.len()) + 1),
+            }
+            new
+        });
+        tell!(self.world, "{file} is changed");
+        kind::put_input(&file, new.clone());
+        self.judge.input(&file, new);
+        self.judge.excuse_file(&file, Excuse::Changed);
+        if self.world.roll(|dice| dice.chance(50)) {
+            self.submit(&file, None).await;
+        }
+    }
+
+    fn cancel(&mut self) {
+        let Some(request) = self.judge.any_request() else {
+            return;
+        };
+        tell!(self.world, "{} is cancelled", request.job);
+        self.judge.excuse(request.job.as_str(), Excuse::Cancelled);
+        let cancel = Cancel {
+            job: request.job,
+            reason: "a test".to_owned(),
+        };
+        if let Ok(message) = cancel.to_message() {
+            self.publish(message);
+        }
+    }
+
+    /// The faults stop.
+    fn heal(&mut self) {
+        tell!(self.world, "-- from here on nothing breaks");
+        self.broker.alarm(false);
+        for queue in durable() {
+            self.broker.unbind(&queue, false);
+            self.broker.fill(&queue, false);
+        }
+        self.broker.set_net(|net| {
+            net.repeated = 0;
+            net.lost = 0;
+        });
+        self.disk.fail(0);
+        self.disk.fill(false);
+        self.disk.refuse_to_flush_folders(false);
+        for place in self.cluster.places(None) {
+            self.cluster.want(place, true);
+        }
+        self.world.set_longest_work(Duration::from_millis(10));
+    }
+
+    /// Asks the reducer until every job ended.
+    async fn wait_for_ends(&mut self) {
+        let until = self.world.age() + self.patience;
+        loop {
+            self.wait_until(self.world.age() + Duration::from_secs(1))
+                .await;
+            match ask::ask(&self.client, None).await {
+                Ok(answer) => {
+                    if self.judge.hears(answer.jobs) {
+                        return;
+                    }
+                }
+                Err(error) => tell!(self.world, "no answer: {error}"),
+            }
+            if self.world.age() > until {
+                return self.judge.never_ended();
+            }
+        }
+    }
+}
+
+/// The queues of the cluster.
+pub fn durable() -> Vec<Queue> {
+    Queue::DURABLE.to_vec()
+}

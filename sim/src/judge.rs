@@ -1,0 +1,463 @@
+//! Judges a history: what was promised, and what came of it.
+//!
+//! | promise | how it is judged |
+//! |---|---|
+//! | no report is wrong | a `done` report is the truth of one version of its input, byte for byte, side file included |
+//! | what is missing is named | an `incomplete` report is the truth without exactly the chunks that it names |
+//! | nothing is lost, nobody innocent suffers | a job that nothing excuses is `done`; one whose chunk does harm lacks exactly that chunk; nothing else is dead |
+//! | every job ends | once the faults stop, within a bounded time |
+//! | the newest results are of one job | at any moment, and never an older job's again |
+//! | bounded | files that one process has open at a time |
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use autoconnect_common::Seq;
+use autoconnect_common::broker::Queue;
+use autoconnect_common::kind::REPORT;
+use autoconnect_common::message::{JobRequest, JobStage, Stage, Status};
+
+use crate::broker::Simulated;
+use crate::cluster::{job_folder, results};
+use crate::disk::Machine;
+use crate::kind::{self, Does, Line, Report, chunks, pages, truth};
+use crate::world::{World, tell};
+
+/// Files that one process may have open at a time.
+const OPEN_FILES: u64 = 64;
+
+/// Why a job may end without a complete report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Excuse {
+    /// Somebody cancelled it.
+    Cancelled,
+    /// Its input was replaced: two cuts may have met.
+    Changed,
+    /// A bit of its state flipped.
+    Damaged,
+    /// Messages of it were thrown away.
+    Purged,
+    /// Two versions of the kind may have met.
+    Upgraded,
+    /// Its results were removed.
+    Removed,
+    /// A chunk of it does harm.
+    Harmful,
+}
+
+/// A job that was asked for.
+pub struct Job {
+    request: JobRequest,
+    file: String,
+    chunk_lines: usize,
+    excuses: BTreeSet<Excuse>,
+}
+
+impl Job {
+    /// A job on `lines`, as the file is when it is asked for.
+    pub fn new(request: JobRequest, file: &str, chunk_lines: usize, lines: &[Line]) -> Self {
+        let mut excuses = BTreeSet::new();
+        if lines
+            .iter()
+            .any(|line| !matches!(line.does, Does::Count | Does::Reject))
+        {
+            excuses.insert(Excuse::Harmful);
+        }
+        Self {
+            request,
+            file: file.to_owned(),
+            chunk_lines,
+            excuses,
+        }
+    }
+}
+
+/// How a job ended, as the reducer says.
+#[derive(Debug, Clone)]
+struct Ended {
+    status: Status,
+    reason: Option<String>,
+    at: u64,
+}
+
+/// What is known of a history, to judge it by.
+pub struct Judge {
+    world: World,
+    disk: Machine,
+    inputs: BTreeMap<String, Vec<Vec<Line>>>,
+    jobs: BTreeMap<String, Job>,
+    ended: BTreeMap<String, Ended>,
+    /// The newest results, one after the other.
+    newest: Vec<String>,
+    away: bool,
+    clock_jumped: bool,
+}
+
+impl Judge {
+    /// One that knows nothing yet.
+    pub fn new(world: World, disk: Machine) -> Self {
+        Self {
+            world,
+            disk,
+            inputs: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            newest: Vec::new(),
+            away: false,
+            clock_jumped: false,
+        }
+    }
+
+    /// An input is like this from now on.
+    pub fn input(&mut self, file: &str, lines: Vec<Line>) {
+        self.inputs.entry(file.to_owned()).or_default().push(lines);
+    }
+
+    /// An input as it is.
+    pub fn newest(&self, file: &str) -> Vec<Line> {
+        let versions = self.inputs.get(file);
+        versions
+            .and_then(|versions| versions.last())
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Somebody asked for a job.
+    pub fn asked(&mut self, job: Job) {
+        self.jobs.entry(job.request.job.to_string()).or_insert(job);
+    }
+
+    /// One of the files.
+    pub fn any_file(&self) -> Option<String> {
+        let place = self.world.roll(|dice| dice.index(self.inputs.len()));
+        self.inputs.keys().nth(place).cloned()
+    }
+
+    /// One of the requests.
+    pub fn any_request(&self) -> Option<JobRequest> {
+        let place = self.world.roll(|dice| dice.index(self.jobs.len()));
+        self.jobs.values().nth(place).map(|job| job.request.clone())
+    }
+
+    /// Something happened to a job.
+    pub fn excuse(&mut self, job: &str, excuse: Excuse) {
+        if let Some(job) = self.jobs.get_mut(job) {
+            job.excuses.insert(excuse);
+        }
+    }
+
+    /// Something happened to every job that was asked for so far.
+    pub fn excuse_all(&mut self, excuse: Excuse) {
+        for job in self.jobs.values_mut() {
+            job.excuses.insert(excuse);
+        }
+    }
+
+    /// Something happened to the jobs on a file.
+    pub fn excuse_file(&mut self, file: &str, excuse: Excuse) {
+        for job in self.jobs.values_mut().filter(|job| job.file == file) {
+            job.excuses.insert(excuse);
+        }
+    }
+
+    /// Something happened to the job whose files these are.
+    pub fn excuse_path(&mut self, path: &Path, excuse: Excuse) {
+        let path = path.to_string_lossy();
+        let ours: Vec<String> = self
+            .jobs
+            .keys()
+            .filter(|job| path.contains(*job))
+            .cloned()
+            .collect();
+        for job in ours {
+            self.excuse(&job, excuse);
+        }
+    }
+
+    /// The folder of results is away, or back.
+    pub fn results_away(&mut self, away: bool) {
+        self.away = away;
+        self.excuse_all(Excuse::Removed);
+    }
+
+    /// Instants can no longer be compared.
+    pub fn clock_jumped(&mut self) {
+        self.clock_jumped = true;
+    }
+
+    /// Looks at the newest results, as a reader does at any moment.
+    pub fn look(&mut self) {
+        let root = results();
+        let Some(target) = self.disk.look_at_link(&root.join("newest")) else {
+            return;
+        };
+        let Some(job) = target
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+        else {
+            return self.world.violation("the newest results have no name");
+        };
+        if self.newest.last() != Some(&job) {
+            tell!(self.world, "the newest results are of {job}");
+            let again = self.newest.contains(&job);
+            let removed = self
+                .jobs
+                .get(&job)
+                .is_some_and(|j| j.excuses.contains(&Excuse::Removed));
+            if again && !removed {
+                self.world
+                    .violation(format_args!("the newest results are {job}'s again"));
+            }
+            self.newest.push(job.clone());
+        }
+        if self.away {
+            return;
+        }
+        for file in self.disk.look_in(&root) {
+            if ["jobs", "newest"].contains(&file.as_str()) || file.ends_with(".tmp") {
+                continue;
+            }
+            let (read, own) = (root.join(&file), job_folder(&job).join(&file));
+            if self.disk.look(&read) != self.disk.look(&own) {
+                self.world.violation(format_args!(
+                    "{file} is not {job}'s, whose the newest results are"
+                ));
+            }
+        }
+    }
+
+    /// What the reducer says of its jobs; whether every job ended.
+    pub fn hears(&mut self, stages: Vec<JobStage>) -> bool {
+        let mut open = BTreeSet::new();
+        for JobStage { job, stage } in stages {
+            match stage {
+                Stage::Ended {
+                    status,
+                    reason,
+                    ended_at,
+                } => {
+                    let ended = Ended {
+                        status,
+                        reason,
+                        at: ended_at,
+                    };
+                    self.ended.insert(job.to_string(), ended);
+                }
+                _ => {
+                    open.insert(job.to_string());
+                }
+            }
+        }
+        self.jobs.iter().all(|(name, job)| {
+            let lost =
+                job.excuses.contains(&Excuse::Purged) || job.excuses.contains(&Excuse::Harmful);
+            !open.contains(name) && (self.ended.contains_key(name) || lost)
+        })
+    }
+
+    /// The time is over.
+    pub fn never_ended(&self) {
+        for name in self
+            .jobs
+            .keys()
+            .filter(|name| !self.ended.contains_key(*name))
+        {
+            self.world.violation(format_args!("{name} never ended"));
+        }
+        self.world.violation("not every job ended");
+    }
+
+    /// Judges how everything ended.
+    pub fn judge(&mut self, broker: &Simulated) {
+        self.look();
+        for (name, job) in &self.jobs {
+            match self.ended.get(name) {
+                Some(ended) => self.judge_job(name, job, ended),
+                None => tell!(self.world, "{name} is not known: {:?}", job.excuses),
+            }
+        }
+        self.judge_dead(broker);
+        self.judge_newest();
+        let open = self.disk.most_open();
+        if open > OPEN_FILES {
+            self.world
+                .violation(format_args!("{open} files are open at a time"));
+        }
+    }
+
+    fn judge_job(&self, name: &str, job: &Job, ended: &Ended) {
+        tell!(
+            self.world,
+            "{name} ended: {ended:?}, excuses {:?}",
+            job.excuses
+        );
+        let wrong = |what: &str| {
+            self.world.violation(format_args!(
+                "{name} is {:?} ({}): {what}",
+                ended.status,
+                ended.reason.as_deref().unwrap_or("no reason")
+            ));
+        };
+        let excused = |excuses: &[Excuse]| excuses.iter().any(|e| job.excuses.contains(e));
+        match ended.status {
+            Status::Done | Status::Incomplete => {
+                if excused(&[Excuse::Removed])
+                    && self.disk.look(&job_folder(name).join(REPORT)).is_none()
+                {
+                    return;
+                }
+                if let Err(what) = self.judge_report(name, job, ended.status) {
+                    return wrong(&what);
+                }
+                let lacking = ended.status == Status::Incomplete;
+                if lacking
+                    && !excused(&[
+                        Excuse::Harmful,
+                        Excuse::Purged,
+                        Excuse::Damaged,
+                        Excuse::Upgraded,
+                        Excuse::Changed,
+                    ])
+                {
+                    wrong("nothing happened to it");
+                }
+            }
+            Status::Cancelled if !excused(&[Excuse::Cancelled]) => wrong("nobody cancelled it"),
+            Status::Failed
+                if !excused(&[
+                    Excuse::Changed,
+                    Excuse::Damaged,
+                    Excuse::Purged,
+                    Excuse::Upgraded,
+                ]) =>
+            {
+                wrong("nothing happened to it");
+            }
+            Status::Cancelled | Status::Failed => {}
+        }
+    }
+
+    /// Whether a report says what one version of its input says.
+    fn judge_report(&self, name: &str, job: &Job, status: Status) -> Result<(), String> {
+        let folder = job_folder(name);
+        let bytes = self
+            .disk
+            .look(&folder.join(REPORT))
+            .ok_or("there is no report")?;
+        let report: Report = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+        let versions = self
+            .inputs
+            .get(&job.file)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let right = versions.iter().find(|lines| {
+            report == truth(report.schema, lines, job.chunk_lines, &report.missing)
+                && [1, 2].contains(&report.schema)
+        });
+        let lines =
+            right.ok_or_else(|| format!("the report is of no version of its input: {report:?}"))?;
+        let rejects = self.disk.look(&folder.join(kind::REJECTS));
+        let pages = pages(lines);
+        let whole = (!pages.is_empty()).then(|| pages.concat());
+        if rejects.is_some() && rejects != whole {
+            return Err(format!("{} is not that of its input", kind::REJECTS));
+        }
+        if status == Status::Done && rejects != whole {
+            return Err(format!("{} is missing", kind::REJECTS));
+        }
+        if status == Status::Done && !report.missing.is_empty() {
+            return Err("it is done, and lacks chunks".to_owned());
+        }
+        if status == Status::Incomplete && report.missing.is_empty() && rejects == whole {
+            return Err("nothing is missing".to_owned());
+        }
+        let only_harmful = job.excuses.iter().all(|excuse| *excuse == Excuse::Harmful);
+        let harmful = harmful(lines, job.chunk_lines);
+        if only_harmful && report.missing != harmful {
+            return Err(format!(
+                "it lacks {:?}, and {harmful:?} do harm",
+                report.missing
+            ));
+        }
+        Ok(())
+    }
+
+    /// Only what did harm is dead.
+    fn judge_dead(&self, broker: &Simulated) {
+        for queue in [Queue::DeadChunks, Queue::DeadResults] {
+            for message in broker.look(&queue) {
+                let of = message
+                    .headers
+                    .get("job")
+                    .map(String::as_str)
+                    .unwrap_or_default();
+                let Some(job) = self.jobs.get(of) else {
+                    if !message.id.starts_with("question") {
+                        self.world
+                            .violation(format_args!("{} is dead, and of no job", message.id));
+                    }
+                    continue;
+                };
+                let does_harm = message.headers.get("seq").is_some_and(|seq| {
+                    let versions = self.inputs.get(&job.file).into_iter().flatten();
+                    let mut harmful = versions.flat_map(|lines| harmful(lines, job.chunk_lines));
+                    harmful.any(|harmful| harmful.to_string() == *seq)
+                });
+                let excuses = [
+                    Excuse::Changed,
+                    Excuse::Upgraded,
+                    Excuse::Damaged,
+                    Excuse::Cancelled,
+                ];
+                let excused = excuses.iter().any(|excuse| job.excuses.contains(excuse));
+                if !does_harm && !excused {
+                    let reason = message.headers.get("reason").map(String::as_str);
+                    self.world.violation(format_args!(
+                        "{} is in {queue:?}, innocent: {}",
+                        message.id,
+                        reason.unwrap_or("no reason")
+                    ));
+                }
+            }
+        }
+    }
+
+    /// The newest results are those of the job that was done last.
+    fn judge_newest(&self) {
+        let done = self
+            .ended
+            .iter()
+            .filter(|(_, ended)| ended.status == Status::Done);
+        let Some(last) = done.map(|(_, ended)| ended.at).max() else {
+            return;
+        };
+        let removed = self
+            .jobs
+            .values()
+            .any(|job| job.excuses.contains(&Excuse::Removed));
+        if self.clock_jumped || removed {
+            return;
+        }
+        let Some(newest) = self.newest.last() else {
+            return self
+                .world
+                .violation("jobs are done, and no results are the newest");
+        };
+        let ended = self.ended.get(newest);
+        if ended.is_none_or(|ended| ended.at < last) {
+            self.world.violation(format_args!(
+                "the newest results are {newest}'s ({ended:?}), and a job was done later, at {last}"
+            ));
+        }
+    }
+}
+
+/// The chunks of a text that do harm.
+fn harmful(lines: &[Line], chunk_lines: usize) -> Vec<Seq> {
+    let chunks = (0u32..).zip(chunks(lines, chunk_lines));
+    let harmful = chunks.filter(|(_, (_, lines))| {
+        let harms = |line: &Line| matches!(line.does, Does::Panic | Does::Kill);
+        lines.iter().any(harms)
+    });
+    harmful.map(|(number, _)| Seq::first_part(number)).collect()
+}

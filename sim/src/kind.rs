@@ -1,0 +1,292 @@
+//! The kind of job that is simulated: counts and sums by key, with a side file of what was rejected. Its truth is a
+//! function of the text alone ([`truth`]), so whoever judges needs no role.
+//!
+//! Two versions of it exist, whose chunks, partials and reports differ: a cluster is upgraded from one to the other.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use autoconnect_common::cut::Item;
+use autoconnect_common::kind::{ConcludeError, Cut, Laps, ReportFile, WorkError};
+use autoconnect_common::{Chunk, CutError, Digest, JobKind, Outlet, Seq};
+use serde::{Deserialize, Serialize};
+
+use crate::life;
+
+/// The name of the kind.
+pub const NAME: &str = "count";
+/// The side file.
+pub const REJECTS: &str = "rejets.csv";
+/// Rejected lines on a page of it.
+const PAGE_LINES: usize = 2;
+
+thread_local! {
+    static INPUTS: RefCell<BTreeMap<String, Vec<Line>>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// A line of an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// What it is about.
+    pub key: u8,
+    /// What is summed up.
+    pub value: u64,
+    /// What it does to whoever reads it.
+    pub does: Does,
+}
+
+/// What a line does to whoever reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Does {
+    /// It counts.
+    Count,
+    /// It is rejected by the cut.
+    Reject,
+    /// The worker panics.
+    Panic,
+    /// The worker's process ends.
+    Kill,
+    /// The producer's process ends.
+    KillProducer,
+}
+
+/// Puts an input where cuts read it, in the place of the one before.
+pub fn put_input(file: &str, lines: Vec<Line>) {
+    INPUTS.with(|inputs| inputs.borrow_mut().insert(file.to_owned(), lines));
+}
+
+fn input(file: &str) -> Result<Vec<Line>, CutError> {
+    let lines = INPUTS.with(|inputs| inputs.borrow().get(file).cloned());
+    lines.ok_or_else(|| CutError::Refused(format!("{file}: no such file")))
+}
+
+/// What is asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// The input.
+    pub file: String,
+    /// How many lines a chunk has at most.
+    pub chunk_lines: usize,
+}
+
+/// What no chunk carries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// The digest of all lines.
+    pub input: String,
+    /// Lines that were rejected.
+    pub rejected: u64,
+}
+
+/// Count and sum of a key.
+pub type Sums = BTreeMap<u8, Sum>;
+
+/// How many lines, and their sum.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sum {
+    /// How many.
+    pub lines: u64,
+    /// What they sum up to.
+    pub sum: u64,
+}
+
+impl autoconnect_common::Merge for Sum {
+    fn merge(&mut self, other: Self) -> Result<(), autoconnect_common::kind::Overflow> {
+        self.lines.merge(other.lines)?;
+        self.sum.merge(other.sum)
+    }
+}
+
+/// The report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The version of the kind.
+    pub schema: u32,
+    /// What the producer said.
+    pub facts: Facts,
+    /// Count and sum of each key.
+    pub sums: Sums,
+    /// The chunks that are not in it.
+    pub missing: Vec<Seq>,
+}
+
+/// The kind, in version `V`.
+pub struct Count<const V: u32>;
+
+/// The chunks of a text: lines of one key, in order, at most `chunk_lines` each.
+pub fn chunks(lines: &[Line], chunk_lines: usize) -> Vec<(u8, Vec<Line>)> {
+    let good: Vec<Line> = lines
+        .iter()
+        .copied()
+        .filter(|l| l.does != Does::Reject)
+        .collect();
+    let keys: BTreeSet<u8> = good.iter().map(|line| line.key).collect();
+    let of = |key: u8| -> Vec<Line> { good.iter().copied().filter(|l| l.key == key).collect() };
+    let all = keys.into_iter().map(|key| (key, of(key)));
+    all.flat_map(|(key, lines)| {
+        let chunks = lines.chunks(chunk_lines.max(1));
+        chunks
+            .map(|lines| (key, lines.to_vec()))
+            .collect::<Vec<_>>()
+    })
+    .collect()
+}
+
+/// The pages of the side file of a text.
+pub fn pages(lines: &[Line]) -> Vec<Vec<u8>> {
+    let rejected: Vec<&Line> = lines.iter().filter(|l| l.does == Does::Reject).collect();
+    let pages = rejected.chunks(PAGE_LINES);
+    pages
+        .map(|lines| {
+            let lines = lines
+                .iter()
+                .map(|line| format!("{};{}\n", line.key, line.value));
+            lines.collect::<String>().into_bytes()
+        })
+        .collect()
+}
+
+fn facts(lines: &[Line]) -> Facts {
+    let rejected = lines.iter().filter(|l| l.does == Does::Reject).count();
+    Facts {
+        input: digest(lines).short(16),
+        rejected: rejected as u64,
+    }
+}
+
+fn digest(lines: &[Line]) -> Digest {
+    Digest::of(format!("{lines:?}").as_bytes())
+}
+
+fn sums(schema: u32, lines: &[Line]) -> Sums {
+    let mut sums = Sums::new();
+    for line in lines {
+        let sum = sums.entry(line.key).or_default();
+        sum.lines += 1;
+        sum.sum += line.value * u64::from(schema);
+    }
+    sums
+}
+
+/// The report of a text without some of its chunks, as it must be.
+pub fn truth(schema: u32, lines: &[Line], chunk_lines: usize, missing: &[Seq]) -> Report {
+    let chunks = chunks(lines, chunk_lines);
+    let is_there = |number: usize| !missing.iter().any(|seq| seq.number as usize == number);
+    let there = chunks
+        .iter()
+        .enumerate()
+        .filter(|(number, _)| is_there(*number));
+    let there: Vec<Line> = there.flat_map(|(_, (_, lines))| lines.clone()).collect();
+    Report {
+        schema,
+        facts: facts(lines),
+        sums: sums(schema, &there),
+        missing: missing.to_vec(),
+    }
+}
+
+impl<const V: u32> JobKind for Count<V> {
+    const NAME: &'static str = NAME;
+    const SCHEMA: u32 = V;
+    type Request = Request;
+    type Facts = Facts;
+    type Partial = Sums;
+    type Report = Report;
+
+    const FILES: &'static [ReportFile<Report>] = &[
+        ReportFile {
+            path: "input.txt",
+            write: |report, out| write!(out, "{}", report.facts.input),
+        },
+        ReportFile {
+            path: "tables/sums.txt",
+            write: |report, out| {
+                let mut sums = report.sums.iter();
+                sums.try_for_each(|(key, sum)| writeln!(out, "{key} {} {}", sum.lines, sum.sum))
+            },
+        },
+    ];
+
+    fn inputs(request: &Request) -> Vec<PathBuf> {
+        vec![PathBuf::from(&request.file)]
+    }
+
+    fn fingerprint(request: &Request) -> Result<Digest, CutError> {
+        input(&request.file).map(|lines| digest(&lines))
+    }
+
+    fn cut(request: &Request, outlet: &Outlet) -> Result<Cut<Facts>, CutError> {
+        let lines = input(&request.file)?;
+        let deadly = lines.iter().any(|line| line.does == Does::KillProducer);
+        if let Some(life) = life::current().filter(|_| deadly) {
+            life.kill();
+        }
+        let mut number = 0;
+        for (key, lines) in chunks(&lines, request.chunk_lines) {
+            let body = serde_json::to_vec(&(V, &lines)).unwrap_or_default();
+            outlet.put(Item::Chunk {
+                seq: Seq::first_part(number),
+                key: format!("k{key}"),
+                rows: u32::try_from(lines.len()).unwrap_or(u32::MAX),
+                body: body.into(),
+            })?;
+            number += 1;
+        }
+        let mut count = 0;
+        for page in pages(&lines) {
+            outlet.put(Item::Annex {
+                name: REJECTS,
+                page: count,
+                body: page.into(),
+            })?;
+            count += 1;
+        }
+        let mut annexes = BTreeMap::new();
+        if count > 0 {
+            annexes.insert(REJECTS.to_owned(), count);
+        }
+        Ok(Cut {
+            chunks: vec![number],
+            annexes,
+            facts: facts(&lines),
+            refusal: None,
+        })
+    }
+
+    fn work(chunk: &Chunk) -> Result<Sums, WorkError> {
+        let (schema, lines): (u32, Vec<Line>) =
+            serde_json::from_slice(&chunk.body).map_err(|error| WorkError(error.to_string()))?;
+        if schema != V {
+            return Err(WorkError(format!("version {schema}, expected {V}")));
+        }
+        for line in &lines {
+            match line.does {
+                Does::Panic => std::panic::panic_any("a line that panics"),
+                Does::Kill => life::current().into_iter().for_each(|life| life.kill()),
+                _ => {}
+            }
+        }
+        Ok(sums(V, &lines))
+    }
+
+    fn conclude(
+        facts: Facts,
+        sums: Sums,
+        missing: &[Seq],
+        _laps: &mut Laps,
+    ) -> Result<Report, ConcludeError> {
+        Ok(Report {
+            schema: V,
+            facts,
+            sums,
+            missing: missing.to_vec(),
+        })
+    }
+
+    fn weigh(sums: &Sums) -> u64 {
+        sums.len() as u64 * 64
+    }
+}

@@ -1,0 +1,118 @@
+//! `sim --seeds 1000`: that many histories. `sim --replay 17`: one, with everything that happened in it.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use autoconnect_sim::history;
+use clap::Parser;
+
+/// Runs whole clusters in one thread each, under seeded worlds; see docs/simulation.md.
+#[derive(Parser)]
+struct Args {
+    /// How many histories.
+    #[arg(long, default_value_t = 1000)]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// How many at a time; as many as there are processors where absent.
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Stop at the first history that breaks a promise.
+    #[arg(long)]
+    stop: bool,
+    /// Replay the history of this seed, and print its trace.
+    #[arg(long)]
+    replay: Option<u64>,
+}
+
+fn main() -> ExitCode {
+    // kinds panic on purpose, and what a role does wrong is in the verdict
+    std::panic::set_hook(Box::new(|_| {}));
+    let args = Args::parse();
+    match args.replay {
+        Some(seed) => replay(seed),
+        None => run(&args),
+    }
+}
+
+fn replay(seed: u64) -> ExitCode {
+    let outcome = history::run(seed, true);
+    let mut out = std::io::stdout().lock();
+    for line in &outcome.lines {
+        // whoever reads only the beginning closes the pipe
+        if writeln!(out, "{line}").is_err() {
+            return ExitCode::FAILURE;
+        }
+    }
+    let _closed = writeln!(out, "seed {seed}, trace {:016x}", outcome.hash);
+    verdict(outcome.violations.is_empty())
+}
+
+fn run(args: &Args) -> ExitCode {
+    let start = Instant::now();
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicU64::new(args.from);
+    let end = args.from + args.seeds;
+    let failed = Mutex::new(Vec::new());
+    let lasted = AtomicU64::new(0);
+    let ran = AtomicU64::new(0);
+    std::thread::scope(|threads| {
+        for _ in 0..args.jobs.unwrap_or(processors) {
+            threads.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end {
+                        return;
+                    }
+                    let outcome = history::run(seed, false);
+                    ran.fetch_add(1, Ordering::Relaxed);
+                    lasted.fetch_add(outcome.lasted.as_secs(), Ordering::Relaxed);
+                    if !outcome.violations.is_empty() {
+                        report(seed, &outcome.violations);
+                        let mut failed = failed.lock().unwrap_or_else(|p| p.into_inner());
+                        failed.push(seed);
+                        if args.stop {
+                            next.store(end, Ordering::Relaxed);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap_or_else(|p| p.into_inner());
+    let hours = lasted.into_inner() / 3600;
+    println!(
+        "{} histories from seed {}, {hours} hours of their time, {:.1} s of ours: {} broke a promise",
+        ran.into_inner(),
+        args.from,
+        start.elapsed().as_secs_f64(),
+        failed.len()
+    );
+    verdict(failed.is_empty())
+}
+
+/// What went wrong, and how to see it again.
+fn report(seed: u64, violations: &[String]) {
+    let commit = std::process::Command::new("git")
+        .args(["rev-parse", "--short", "HEAD"])
+        .output();
+    let commit = commit
+        .ok()
+        .and_then(|out| String::from_utf8(out.stdout).ok());
+    let commit = commit.as_deref().map_or("unknown", str::trim);
+    println!("seed {seed}, commit {commit}: make sim REPLAY={seed}");
+    for violation in violations {
+        println!("    {violation}");
+    }
+}
+
+fn verdict(kept: bool) -> ExitCode {
+    match kept {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
