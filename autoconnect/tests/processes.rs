@@ -139,7 +139,8 @@ async fn half_way(events: &mut Subscription, chunks: u64) -> Result<()> {
                 Event::Progress { .. }
                 | Event::Cut { .. }
                 | Event::Worker(_)
-                | Event::Jobs { .. } => {}
+                | Event::Jobs { .. }
+                | Event::Begun { .. } => {}
                 Event::Finished { .. } => break,
             }
         }

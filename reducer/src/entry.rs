@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use autoconnect_common::message::{Manifest, Outcome};
+use autoconnect_common::message::{Begun, Manifest, Outcome};
 use autoconnect_common::seal::{self, Prefix};
 use autoconnect_common::{Digest, Seq};
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,15 @@ pub(crate) enum Entry<'a> {
         /// Which one it is, where its message says so.
         #[serde(default)]
         chunk: Option<Prefix>,
+    },
+    /// A producer cuts the job.
+    Begun(Cow<'a, Begun>),
+    /// Nobody cut the job any more, and it was asked for again.
+    AskedAgain,
+    /// Its request is dead.
+    DeadRequest {
+        /// Why, in one sentence.
+        reason: Cow<'a, str>,
     },
     /// There can be no report any more.
     Failed {
@@ -117,6 +126,10 @@ impl<'a> From<&'a Outcome> for Entry<'a> {
                     .as_deref()
                     .map_or_else(String::new, seal::to_text)
                     .into(),
+            },
+            Outcome::Begun(begun) => Self::Begun(Cow::Borrowed(begun)),
+            Outcome::DeadRequest { job: _, reason } => Self::DeadRequest {
+                reason: Cow::Borrowed(reason),
             },
             Outcome::Cancel(cancel) => Self::Cancelled {
                 reason: Cow::Borrowed(&cancel.reason),

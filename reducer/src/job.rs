@@ -30,13 +30,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use autoconnect_common::kind::{AddError, Kind, REPORT, Tally};
-use autoconnect_common::message::{Manifest, Status};
+use autoconnect_common::message::{Begun, Manifest, Status};
 use autoconnect_common::seal::{self, MAX_SEALED, Prefix};
 use autoconnect_common::{Digest, JobId, Registry, Seq};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use crate::asked::{self, Asked, Heard, Orphan};
 use crate::entry::{Entry, PageEntry, PartialEntry};
 use crate::execution::{EXECUTION, Figures};
 use crate::merged::{Merged, MergedChunks};
@@ -55,6 +56,8 @@ pub(crate) enum Absorbed {
     News,
     /// It changed nothing: it was known.
     Duplicate,
+    /// It says that a producer still cuts the job, which is no news to keep.
+    Renewed,
     /// It changed nothing: it is of another cut than the one that the manifest seals, as this sentence says.
     Stale(String),
     /// It is wrong and changed nothing; it is to be buried with this reason.
@@ -156,6 +159,8 @@ pub(crate) struct Job {
     dead: BTreeMap<Seq, Dead>,
     revived: BTreeMap<Seq, SentAgain>,
     seal: KnownSeal,
+    /// What is to be asked again should nobody cut it any more; nothing of a job that no queue of requests had.
+    asked: Option<Asked>,
     pages: BTreeMap<String, BTreeMap<u32, Digest>>,
     manifest: Option<Manifest>,
     without: Option<Without>,
@@ -177,6 +182,7 @@ pub(crate) struct Snapshot {
     dead: BTreeMap<Seq, Dead>,
     revived: BTreeMap<Seq, SentAgain>,
     seal: Vec<StoredPage>,
+    asked: Option<Asked>,
     pages: BTreeMap<String, BTreeMap<u32, Digest>>,
     manifest: Option<Manifest>,
     without: Option<Without>,
@@ -212,6 +218,7 @@ impl Job {
             dead: BTreeMap::new(),
             revived: BTreeMap::new(),
             seal: KnownSeal::default(),
+            asked: None,
             pages: BTreeMap::new(),
             manifest: None,
             without: None,
@@ -231,6 +238,9 @@ impl Job {
             Entry::Page(page) => refused && !self.expects_page(&page.name, page.page),
             Entry::Manifest(_)
             | Entry::Seal { .. }
+            | Entry::Begun(_)
+            | Entry::AskedAgain
+            | Entry::DeadRequest { .. }
             | Entry::Failed { .. }
             | Entry::Cancelled { .. } => false,
         };
@@ -253,6 +263,9 @@ impl Job {
                 chunk,
             } => self.absorb_dead(*seq, reason, *revived, *chunk),
             Entry::Revived { seq, time, chunk } => self.absorb_revived(*seq, *time, *chunk),
+            Entry::Begun(begun) => self.absorb_begun(begun),
+            Entry::AskedAgain => self.absorb_asked_again(),
+            Entry::DeadRequest { reason } => self.absorb_dead_request(reason),
             Entry::Failed { reason } => {
                 self.without = Some(Without::failed(reason.clone()));
                 Absorbed::News
@@ -268,6 +281,7 @@ impl Job {
                 self.changed = true;
             }
             Absorbed::Duplicate => self.figures.duplicates += 1,
+            Absorbed::Renewed => self.last_news = Instant::now(),
             Absorbed::Refused(_) | Absorbed::Stale(_) => {}
         }
         absorbed
@@ -402,6 +416,56 @@ impl Job {
         }
         self.manifest = Some(manifest.clone());
         self.look_at_seal()
+    }
+
+    /// Takes note of a producer that cuts the job.
+    fn absorb_begun(&mut self, begun: &Begun) -> Absorbed {
+        if self.manifest.is_some() {
+            return Absorbed::Renewed;
+        }
+        let Some(asked) = &mut self.asked else {
+            self.asked = Some(Asked::new(begun));
+            return Absorbed::News;
+        };
+        match asked.hear(begun) {
+            Heard::Anew => Absorbed::News,
+            Heard::Still => Absorbed::Renewed,
+            Heard::Changed => {
+                let reason = "inconsistent: the input changed between two attempts to cut the job: ask for it again";
+                self.without = Some(Without::failed(reason));
+                Absorbed::Last(Entry::Failed {
+                    reason: reason.into(),
+                })
+            }
+        }
+    }
+
+    fn absorb_asked_again(&mut self) -> Absorbed {
+        match &mut self.asked {
+            Some(asked) => {
+                asked.ask_again();
+                Absorbed::News
+            }
+            None => Absorbed::Duplicate,
+        }
+    }
+
+    /// A request that is dead ends a job that nobody cuts: one that was cut to its end needs no request any more, and
+    /// one that somebody still cuts may come to it.
+    fn absorb_dead_request(&mut self, reason: &str) -> Absorbed {
+        match &mut self.asked {
+            _ if self.manifest.is_some() => return Absorbed::Duplicate,
+            Some(asked) => asked.bury(reason),
+            None => self.without = Some(Without::failed(asked::no_request(reason))),
+        }
+        Absorbed::News
+    }
+
+    /// What is to be done about the job, if no producer said for longer than `lease` that it cuts it.
+    pub(crate) fn orphan(&self, lease: Duration) -> Option<Orphan> {
+        let is_open = self.manifest.is_none() && self.without.is_none();
+        let asked = self.asked.as_ref().filter(|_| is_open)?;
+        asked.orphan(lease)
     }
 
     /// Takes a page of the seal.
@@ -732,11 +796,17 @@ impl Job {
         self.merged.len() == 0
             && self.dead.is_empty()
             && self.seal.is_blank()
+            && self.asked.is_none()
             && self.revived.is_empty()
             && self.pages.is_empty()
             && self.manifest.is_none()
             && self.without.is_none()
             && self.damage.is_none()
+    }
+
+    /// Whether somebody wants the job: a producer cuts it, or has cut it to its end.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        self.asked.is_some() || self.has_manifest()
     }
 
     /// Whether the producer said its last word.
@@ -773,6 +843,7 @@ impl Job {
             dead: self.dead.clone(),
             revived: self.revived.clone(),
             seal: self.seal.stored(self.manifest.as_ref()),
+            asked: self.asked.clone(),
             pages: self.pages.clone(),
             manifest: self.manifest.clone(),
             without: self.without.clone(),
@@ -806,6 +877,7 @@ impl Job {
         job.merged = snapshot.merged.into_iter().collect();
         job.dead = snapshot.dead;
         job.revived = snapshot.revived;
+        job.asked = snapshot.asked;
         job.seal = KnownSeal::restore(snapshot.seal, snapshot.manifest.as_ref())?;
         job.pages = snapshot.pages;
         job.manifest = snapshot.manifest;

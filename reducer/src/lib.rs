@@ -69,6 +69,7 @@
 //! for the embedded broker, whose messages do not outlive it either.
 
 mod announce;
+mod asked;
 mod ending;
 mod entry;
 mod execution;
@@ -101,6 +102,9 @@ use reduce::Reducer;
 /// How long the last announcements may take once the reducer was told to stop.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// The usual [`Config::lease`]: twelve words of a producer that are missing, and longer than a restart of the broker takes.
+const LEASE: Duration = Duration::from_secs(60);
+
 /// How a reducer works.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -112,6 +116,9 @@ pub struct Config {
     /// A job of which nothing came for that long is ended without what is missing. Longer than any outage of the broker
     /// that is to be survived.
     pub abandon_after: Duration,
+    /// A job whose cut has begun, and of which no producer said for that long that it still cuts it, is asked for again.
+    /// Longer than a few of the five seconds after which a producer says so again.
+    pub lease: Duration,
     /// Results taken from the broker and not yet acknowledged, at most.
     pub prefetch: u16,
     /// The first pause after something could not be written; it doubles up to 30 seconds.
@@ -131,6 +138,7 @@ impl Config {
             results: results.into(),
             state: None,
             abandon_after: Duration::MAX,
+            lease: LEASE,
             prefetch: 256,
             retry: Duration::from_secs(1),
             snapshot_after: None,

@@ -1,5 +1,7 @@
 //! The reducer's loop: takes results, merges them, makes them durable, acknowledges them, ends jobs.
 
+mod orphans;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,6 +109,10 @@ pub(crate) struct Reducer<'r, B> {
     /// Jobs that may be at their end, once everything is committed.
     ripe: BTreeSet<JobId>,
     burials: FuturesUnordered<BoxFuture<'r, Delivery>>,
+    /// Attempts to cut that producers told of, to be answered once that is durable.
+    begun: Vec<(JobId, JobId)>,
+    /// Requests on their way to the producers once more.
+    asking: FuturesUnordered<BoxFuture<'r, ()>>,
     endings: JoinSet<Attempt>,
     summary: Summary,
 }
@@ -153,6 +159,8 @@ impl<'r, B: Broker> Reducer<'r, B> {
             failed_commits: 0,
             ripe: BTreeSet::new(),
             burials: FuturesUnordered::new(),
+            begun: Vec::new(),
+            asking: FuturesUnordered::new(),
             endings: JoinSet::new(),
             summary: Summary::default(),
         };
@@ -204,6 +212,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 Some(attempt) = self.endings.join_next() => self.ended(attempt).await?,
                 Some(delivery) = self.burials.next() => self.settle_later(delivery),
                 read = finished(&mut self.reading) => self.answer_asked(read),
+                Some(()) = self.asking.next() => {}
                 () = until(self.commit_at) => self.commit().await?,
                 _ = tick.tick() => self.tick(),
                 delivery = results.next(), if taking => match delivery {
@@ -278,6 +287,9 @@ impl<'r, B: Broker> Reducer<'r, B> {
             Phase::Open(job) | Phase::Again(job) => job,
             Phase::Ending | Phase::Waiting { .. } => return self.take_late(delivery, &outcome),
         };
+        if let Outcome::Begun(begun) = &outcome {
+            self.begun.push((id.clone(), begun.cut.clone()));
+        }
         let entry = Entry::from(&outcome);
         let absorbed = job.absorb(&entry, self.registry);
         let known = !job.is_blank();
@@ -316,6 +328,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 }
                 self.settle_later(delivery);
             }
+            Absorbed::Renewed => self.settle_later(delivery),
             Absorbed::Stale(reason) => {
                 tracing::warn!(job_id = %id, reason, "result of another cut dropped");
                 self.summary.stale += 1;
@@ -384,11 +397,11 @@ impl<'r, B: Broker> Reducer<'r, B> {
         !wish && (begun || self.place.results_of(id) != Whereabouts::There)
     }
 
-    /// Decides on the jobs that ended and of which something came after their results were gone: a manifest opens them
-    /// again; results that are back, or nothing for long, show that they ended after all.
+    /// Decides on the jobs that ended and of which something came after their results were gone: a producer that cuts them
+    /// or has cut them opens them again; results that are back, or nothing for long, show that they ended after all.
     fn decide_again(&mut self) {
         let again = self.jobs.iter().filter_map(|(id, phase)| match phase {
-            Phase::Again(job) => Some((id.clone(), job.has_manifest(), job.idle())),
+            Phase::Again(job) => Some((id.clone(), job.is_asked_for(), job.idle())),
             _ => None,
         });
         for (id, asked_for, idle) in again.collect::<Vec<_>>() {
@@ -435,7 +448,10 @@ impl<'r, B: Broker> Reducer<'r, B> {
         let id = outcome.job();
         self.summary.late += 1;
         tracing::debug!(job_id = %id, id = delivery.message.id, "late result dropped");
-        if matches!(outcome, Outcome::Manifest(_) | Outcome::Cancel(_)) {
+        if matches!(
+            outcome,
+            Outcome::Manifest(_) | Outcome::Cancel(_) | Outcome::Begun(_)
+        ) {
             self.announce(id);
         } else if self.ended.get(id).is_some_and(|e| !e.status.has_report()) {
             self.pointless.insert(id.clone());
@@ -564,6 +580,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
         for delivery in self.unsettled.drain(..) {
             delivery.ack();
         }
+        self.answer_begun();
         self.config.faults.at(Point::Acknowledged)?;
         self.replace_long_journals().await?;
         self.end_ripe();
@@ -732,6 +749,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
         for job in std::mem::take(&mut self.pointless) {
             self.announce(&job);
         }
+        self.look_after_orphans();
         let now = Instant::now();
         let mut abandoned = Vec::new();
         for (id, phase) in &mut self.jobs {

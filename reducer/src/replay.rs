@@ -182,7 +182,7 @@ fn redo(job: &mut Job, payload: &[u8], registry: &Registry) {
         }
     };
     match job.absorb(&entry, registry) {
-        Absorbed::News | Absorbed::Duplicate => {}
+        Absorbed::News | Absorbed::Duplicate | Absorbed::Renewed => {}
         Absorbed::Refused(why) | Absorbed::Stale(why) => {
             tracing::warn!(why, "entry of the journal refused");
         }

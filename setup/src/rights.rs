@@ -71,7 +71,8 @@ pub(crate) const USERS: [User; 6] = [
     },
     User {
         name: "reducer",
-        writes: &[Exchange::Dead, Exchange::Events],
+        // it asks again for a job whose producer died
+        writes: &[Exchange::Jobs, Exchange::Dead, Exchange::Events],
         reads: &[Queue::Results],
         ..NOBODY
     },

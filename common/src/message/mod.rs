@@ -7,10 +7,12 @@
 //! | `manifest` | producer -> reducer | `x.results`, `<kind>.<job>` | JSON of [`Manifest`] |
 //! | `annex` | producer -> reducer | `x.results`, `<kind>.<job>` | a page of a side file |
 //! | `seal` | producer -> reducer | `x.results`, `<kind>.<job>` | a page of a large job's [`Seal`] |
+//! | `begun` | producer -> reducer | `x.results`, `begun.<job>` | JSON of [`Begun`] |
 //! | `cancel` | anyone -> reducer | `x.results`, `cancel.<job>` | JSON of [`Cancel`] |
 //! | `revived` | anyone -> reducer | `x.results`, `revived.<job>` | none, see [`Revived`] |
 //! | `question` | anyone -> reducer | `x.results`, `question.<token>` | JSON of [`Question`] |
 //! | `chunk`, dead | worker or broker -> reducer and dead queue | `x.dead`, `dead` | as the chunk, with a `reason` |
+//! | `job`, dead | broker or producer -> reducer and dead queue | `x.dead`, `jobs` | as the request, perhaps with a `reason` |
 //! | `job` | anyone -> producer | `x.jobs`, `<kind>` | JSON of [`JobRequest`] |
 //! | `event` | any role -> whoever listens | `x.events`, `job.<id>` or `worker.<name>` | JSON of [`Event`] |
 //!
@@ -56,7 +58,7 @@ pub struct Message {
     pub key: String,
     /// Tells it from every other; the same for every copy; at most [`MAX_NAME`] bytes.
     pub id: String,
-    /// `chunk`, `partial`, `manifest`, `annex`, `seal`, `cancel`, `revived`, `question`, `job` or `event`.
+    /// `chunk`, `partial`, `manifest`, `annex`, `seal`, `begun`, `cancel`, `revived`, `question`, `job` or `event`.
     pub kind: String,
     /// What is said about the body.
     pub headers: BTreeMap<String, String>,
@@ -181,13 +183,17 @@ pub fn bury(mut message: Message, reason: &str) -> Message {
 
 /// What is said of a dead chunk that brings no reason with it: the broker gave it up.
 pub const NO_REASON: &str = "every worker that took it died";
+/// The same of a dead request.
+pub const NO_PRODUCER: &str = "every producer that took the request died";
 
 /// Why a dead message is dead, as its header says.
 pub fn reason(message: &Message) -> &str {
-    message
-        .headers
-        .get("reason")
-        .map_or(NO_REASON, String::as_str)
+    let unsaid = match message.kind.as_str() {
+        "job" => NO_PRODUCER,
+        _ => NO_REASON,
+    };
+    let said = message.headers.get("reason");
+    said.map_or(unsaid, String::as_str)
 }
 
 /// How often a chunk was dead and sent once more.
@@ -475,6 +481,35 @@ impl SealPage {
     }
 }
 
+/// Word of a producer that it cuts a job, at the beginning and again and again until the manifest. It brings the request, so
+/// that the reducer can ask for the job again should the producer die; the reducer answers with [`Event::Begun`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Begun {
+    /// What is being cut, with the fingerprint of the input as it is now.
+    pub request: JobRequest,
+    /// Tells this attempt to cut the job from any other.
+    pub cut: JobId,
+}
+
+impl Begun {
+    /// The word as a message to the reducer.
+    ///
+    /// # Errors
+    /// [`serde_json::Error`] where it cannot be written as JSON.
+    pub fn to_message(&self) -> Result<Message, serde_json::Error> {
+        let job = &self.request.job;
+        Ok(Message {
+            exchange: Exchange::Results,
+            key: format!("begun.{job}"),
+            id: format!("{job}/begun/{}", self.cut),
+            kind: "begun".to_owned(),
+            headers: headers([("job", job.to_string())]),
+            body: serde_json::to_vec(self)?.into(),
+        })
+    }
+}
+
 /// Somebody's wish that a job should end without a report.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -615,6 +650,15 @@ pub enum Outcome {
     Annex(Annex),
     /// A page of a large job's seal.
     Seal(SealPage),
+    /// A producer cuts a job.
+    Begun(Begun),
+    /// A request that no producer could read or survive.
+    DeadRequest {
+        /// Its job.
+        job: JobId,
+        /// Why, in one sentence.
+        reason: String,
+    },
     /// There is to be no report.
     Cancel(Cancel),
     /// A chunk that nobody could work.
@@ -645,6 +689,11 @@ impl Outcome {
             "manifest" => message.json().map(Self::Manifest),
             "annex" => Annex::from_message(message).map(Self::Annex),
             "seal" => SealPage::from_message(message).map(Self::Seal),
+            "begun" => message.json().map(Self::Begun),
+            "job" => Ok(Self::DeadRequest {
+                job: message.header("job")?,
+                reason: reason(message).to_owned(),
+            }),
             "cancel" => Cancel::from_message(message).map(Self::Cancel),
             "revived" => Revived::from_message(message).map(Self::Revived),
             "chunk" => Ok(Self::Dead {
@@ -655,7 +704,7 @@ impl Outcome {
                 chunk: message.header("sha256").ok(),
             }),
             other => Err(message.refuse(format!(
-                "type {:?}, expected partial, manifest, annex, seal, cancel, revived, question or chunk",
+                "type {:?}, expected partial, manifest, annex, seal, begun, cancel, revived, question, job or chunk",
                 other.chars().take(40).collect::<String>()
             ))),
         }
@@ -668,6 +717,8 @@ impl Outcome {
             Self::Manifest(manifest) => &manifest.job,
             Self::Annex(annex) => &annex.job,
             Self::Seal(page) => &page.job,
+            Self::Begun(begun) => &begun.request.job,
+            Self::DeadRequest { job, .. } => job,
             Self::Cancel(cancel) => &cancel.job,
             Self::Dead { job, .. } => job,
             Self::Revived(revived) => &revived.job,
@@ -835,6 +886,17 @@ pub enum Event {
         /// Rows merged so far.
         rows: u64,
     },
+    /// The reducer durably knows of a request whose cut has begun: the answer to [`Begun`].
+    Begun {
+        /// The job.
+        job: JobId,
+        /// The attempt that said so.
+        cut: JobId,
+        /// Whether the job was cut to its end before: its manifest is there.
+        whole: bool,
+        /// Chunks merged or dead so far.
+        done: u64,
+    },
     /// A job ended.
     Finished {
         /// The job.
@@ -906,6 +968,7 @@ impl Event {
         let (of, name) = match self {
             Self::Cut { job, .. }
             | Self::Progress { job, .. }
+            | Self::Begun { job, .. }
             | Self::Finished { job, .. }
             | Self::Jobs { token: job, .. } => ("job", job.as_str()),
             Self::Worker(heartbeat) => ("worker", heartbeat.worker.as_str()),

@@ -1,5 +1,6 @@
 //! What a job makes of what comes, in whatever order: dead chunks and their return, and two cuts of one job.
 
+mod asked;
 mod cuts;
 
 use super::*;
