@@ -280,6 +280,8 @@ pub trait Tally: Send {
     /// # Errors
     /// [`AddError`], which says whether the tally can still be used.
     fn add(&mut self, partial: &RawValue) -> Result<(), AddError>;
+    /// What was merged so far, as [`JobKind::weigh`] weighs it.
+    fn weight(&self) -> u64;
     /// All that was merged so far, as one partial: adding it to an empty tally gives this one back.
     ///
     /// # Errors
@@ -388,8 +390,8 @@ impl<K: JobKind> Kind for Erased<K> {
 }
 
 impl<K: JobKind> Merged<K> {
-    fn weigh(&self) -> Result<(), TooHeavy> {
-        match K::weigh(&self.partial) {
+    fn check_weight(&self) -> Result<(), TooHeavy> {
+        match self.weight() {
             found if found > MAX_TALLY => Err(TooHeavy { found }),
             _ => Ok(()),
         }
@@ -404,10 +406,14 @@ impl<K: JobKind> Tally for Merged<K> {
         self.added = self.added.saturating_add(K::weigh(&partial));
         self.partial.merge(partial)?;
         if self.added > MAX_TALLY / WEIGHED_EVERY {
-            self.weigh()?;
+            self.check_weight()?;
             self.added = 0;
         }
         Ok(())
+    }
+
+    fn weight(&self) -> u64 {
+        K::weigh(&self.partial)
     }
 
     fn snapshot(&self) -> Result<Box<RawValue>, WorkError> {
@@ -422,7 +428,7 @@ impl<K: JobKind> Tally for Merged<K> {
     ) -> Result<Box<dyn Concluded>, ConcludeError> {
         let facts = serde_json::from_str(facts.get())
             .map_err(|error| ConcludeError(format!("facts of a {} job: {error}", K::NAME)))?;
-        self.weigh()
+        self.check_weight()
             .map_err(|error| ConcludeError(error.to_string()))?;
         let report = K::conclude(facts, self.partial, missing, laps)?;
         Ok(Box::new(Report::<K>(report)))

@@ -24,6 +24,7 @@ use autoconnect_common::message::Status;
 use autoconnect_common::{Digest, JobId, machine};
 use tokio::time::Instant;
 
+use crate::attempts;
 use crate::execution::{Acts, Chunks, EXECUTION, Execution, ms};
 use crate::faults::{Faults, Point};
 use crate::job::{End, Ended, Without};
@@ -80,6 +81,52 @@ pub(crate) struct Ending {
     /// Whether the newest results are to be this job's: not for one of which nobody said what it was, or that nobody
     /// wants.
     newest: bool,
+}
+
+/// Where a page of a side file of an ending job is, by the side file's name and the page's number.
+pub(crate) type PageOf = Box<dyn Fn(&str, u32, Digest) -> Option<Page> + Send>;
+
+/// What is left to do for a job that ends; it can be tried again where the disk refuses.
+pub(crate) enum Work {
+    /// To conclude it, and to publish what comes of that.
+    Conclude(Box<Ended>, PageOf),
+    /// To publish it.
+    Publish(Box<Ending>),
+}
+
+impl Work {
+    /// Does it. Blocks. `state` is the job's folder in the state folder, where attempts to conclude are counted.
+    ///
+    /// # Errors
+    /// [`Trouble`], and what is left to do.
+    pub(crate) fn carry_out(
+        self,
+        state: Option<&Path>,
+        place: &Place,
+    ) -> Result<Ending, (Option<Self>, Trouble)> {
+        let mut ending = match self {
+            Self::Publish(ending) => ending,
+            Self::Conclude(mut ended, page) => {
+                if let (Some(folder), End::Report { .. }) = (state, &ended.end) {
+                    match attempts::begin(&*place.disk, folder) {
+                        Ok(None) => {}
+                        Ok(Some(why)) => ended.end = End::Without(Without::failed(why)),
+                        Err(trouble) => return Err((Some(Self::Conclude(ended, page)), trouble)),
+                    }
+                }
+                let ending = Ending::conclude(*ended, page, place);
+                let ending = ending.map_err(|trouble| (None, trouble))?;
+                if let (Some(folder), Some(_)) = (state, &ending.report) {
+                    attempts::concluded(&*place.disk, folder);
+                }
+                Box::new(ending)
+            }
+        };
+        match ending.publish(place) {
+            Ok(()) => Ok(*ending),
+            Err(trouble) => Err((Some(Self::Publish(ending)), trouble)),
+        }
+    }
 }
 
 /// A file to write: its path below the results folder, and what it holds.

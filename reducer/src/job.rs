@@ -679,6 +679,11 @@ impl Job {
         self.without.get_or_insert(Without::failed(reason));
     }
 
+    /// What the job's figures weigh, in bytes of memory.
+    pub(crate) fn weight(&self) -> u64 {
+        self.tally.as_ref().map_or(0, |tally| tally.weight())
+    }
+
     /// How the job ends, once nothing more is to come.
     pub(crate) fn end(&self) -> Option<End> {
         if let Some(without) = &self.without {

@@ -70,10 +70,13 @@
 
 mod announce;
 mod asked;
+mod attempts;
+mod conclusions;
 mod ending;
 mod entry;
 mod execution;
 pub mod faults;
+mod intake;
 mod job;
 mod journal;
 mod merged;
@@ -81,6 +84,7 @@ mod pages;
 mod reduce;
 mod replay;
 mod seal;
+mod silence;
 mod store;
 mod tombstone;
 mod trouble;
@@ -90,7 +94,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use autoconnect_common::broker::{BrokerError, Queue};
+use autoconnect_common::broker::BrokerError;
 use autoconnect_common::disk::{self, Disk};
 use autoconnect_common::program::{self, Failure};
 use autoconnect_common::settings::{self, Settings};
@@ -272,15 +276,9 @@ pub async fn run<B: Broker>(
     shutdown: Shutdown,
 ) -> Result<Summary, Error> {
     let (announcer, announcements) = announce::announcer(&config.disk, &config.results);
-    let prefetch = config.prefetch;
     let reducing = async {
         let reducer = Reducer::start(broker, registry, config, announcer).await?;
-        let results = tokio::select! {
-            biased;
-            results = broker.subscribe(Queue::Results, prefetch) => results?,
-            () = shutdown.cancelled() => return Ok(Summary::default()),
-        };
-        reducer.run(results, &shutdown).await
+        reducer.run(&shutdown).await
     };
     let mut announcing = std::pin::pin!(announcements.publish(broker));
     let summary = tokio::select! {

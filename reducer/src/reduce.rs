@@ -3,26 +3,31 @@
 mod orphans;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use autoconnect_common::broker::{Delivery, Subscription};
+use autoconnect_common::broker::{Delivery, Queue};
 use autoconnect_common::message::{
     Event, Exchange, JobStage, Message, Outcome, Question, Stage, Status, Told,
 };
 use autoconnect_common::{Broker, JobId, Registry, Shutdown, machine};
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::announce::{self, Announcer};
-use crate::ending::{Ending, PAGES, Place, Whereabouts, job_folder, kept};
+use crate::attempts;
+use crate::conclusions::{Conclusions, Due};
+use crate::ending::{Ending, PAGES, PageOf, Place, Whereabouts, Work, job_folder, kept};
 use crate::entry::Entry;
 use crate::faults::Point;
-use crate::job::{Absorbed, Job};
+use crate::intake::{Intake, Opening, Taken};
+use crate::job::{Absorbed, End, Job};
 use crate::pages::VolatilePages;
+use crate::silence::Silence;
 use crate::store::{Found, Store, stored_page};
 use crate::tombstone::{Graves, Tombstone, Tombstones};
 use crate::trouble::Trouble;
@@ -41,6 +46,9 @@ const BURYING: usize = 64;
 const AWAY: Duration = Duration::from_secs(5);
 /// The most jobs in one answer; of each the first characters of its reason.
 const ANSWERED: (usize, usize) = (1000, 500);
+/// How long a reducer that starts takes what waits at the broker before it ends the jobs it found, at most: a cancellation
+/// of one whose conclusion kills the reducer must come first, and a broker hands over what waits within moments.
+const SETTLE: Duration = Duration::from_secs(5);
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -53,9 +61,9 @@ enum Phase {
     Again(Box<Job>),
     /// It is being concluded or published.
     Ending,
-    /// Its publication did not work, and is tried again at that time.
+    /// The disk refused what is left to do; it is tried again at that time.
     Waiting {
-        ending: Box<Ending>,
+        work: Work,
         attempt: u32,
         at: Instant,
     },
@@ -82,7 +90,7 @@ impl Phase {
 struct Attempt {
     job: JobId,
     number: u32,
-    result: Result<Ending, (Option<Box<Ending>>, Trouble)>,
+    result: Result<Ending, (Option<Work>, Trouble)>,
 }
 
 pub(crate) struct Reducer<'r, B> {
@@ -108,12 +116,22 @@ pub(crate) struct Reducer<'r, B> {
     failed_commits: u32,
     /// Jobs that may be at their end, once everything is committed.
     ripe: BTreeSet<JobId>,
+    /// Jobs that were found in the state folder: they end once what waits at the broker was taken.
+    found: BTreeSet<JobId>,
+    /// When that is, whatever still comes.
+    settled_at: Instant,
+    /// Whether something was taken since the last tick.
+    took: bool,
+    conclusions: Conclusions,
+    silence: Silence<'r, B>,
     burials: FuturesUnordered<BoxFuture<'r, Delivery>>,
     /// Attempts to cut that producers told of, to be answered once that is durable.
     begun: Vec<(JobId, JobId)>,
     /// Requests on their way to the producers once more.
     asking: FuturesUnordered<BoxFuture<'r, ()>>,
     endings: JoinSet<Attempt>,
+    /// Whether we are told to stop: no conclusion is begun any more.
+    stopping: bool,
     summary: Summary,
 }
 
@@ -136,6 +154,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 (Some(store), found)
             }
         };
+        let abandon_after = config.abandon_after;
         let mut reducer = Self {
             broker,
             registry,
@@ -158,10 +177,16 @@ impl<'r, B: Broker> Reducer<'r, B> {
             commit_at: None,
             failed_commits: 0,
             ripe: BTreeSet::new(),
+            found: BTreeSet::new(),
+            settled_at: Instant::now() + SETTLE,
+            took: false,
+            conclusions: Conclusions::default(),
+            silence: Silence::new(broker, abandon_after),
             burials: FuturesUnordered::new(),
             begun: Vec::new(),
             asking: FuturesUnordered::new(),
             endings: JoinSet::new(),
+            stopping: false,
             summary: Summary::default(),
         };
         reducer.go_on(found);
@@ -187,7 +212,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
         }
         for (id, job) in found.jobs {
             tracing::info!(job_id = %id, "job taken up again");
-            self.ripe.insert(id.clone());
+            self.found.insert(id.clone());
             self.jobs.insert(id, Phase::Open(Box::new(job)));
         }
         for (id, job) in found.again {
@@ -196,15 +221,12 @@ impl<'r, B: Broker> Reducer<'r, B> {
     }
 
     /// Reduces until told to stop.
-    pub(crate) async fn run(
-        mut self,
-        mut results: Subscription,
-        shutdown: &Shutdown,
-    ) -> Result<Summary, Error> {
+    pub(crate) async fn run(mut self, shutdown: &Shutdown) -> Result<Summary, Error> {
+        let mut intake = Intake::Closed;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        self.end_ripe();
         loop {
+            self.regulate(&mut intake);
             let taking = self.failed_commits == 0 && self.burials.len() < BURYING;
             tokio::select! {
                 biased;
@@ -214,27 +236,50 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 read = finished(&mut self.reading) => self.answer_asked(read),
                 Some(()) = self.asking.next() => {}
                 () = until(self.commit_at) => self.commit().await?,
-                _ = tick.tick() => self.tick(),
-                delivery = results.next(), if taking => match delivery {
-                    Some(delivery) => {
+                _ = tick.tick() => self.tick(intake.is_open()),
+                () = self.silence.next() => {}
+                taken = intake.next(), if taking => match taken? {
+                    Taken::Opened => self.settled_at = Instant::now() + SETTLE,
+                    Taken::Delivery(delivery) => {
                         self.take(delivery);
-                        self.take_waiting(&mut results);
+                        self.take_waiting(&mut intake);
                         if self.is_due() {
                             self.commit().await?;
                         }
                     }
-                    None if shutdown.is_cancelled() => break,
-                    None => return Err(Error::BrokerGone),
+                    Taken::Ended if shutdown.is_cancelled() => break,
+                    Taken::Ended => return Err(Error::BrokerGone),
                 },
             }
         }
-        self.stop(results).await
+        self.stop(intake).await
+    }
+
+    /// What is taken, and in which order.
+    fn subscribe(&self) -> Opening<'r> {
+        let (broker, prefetch) = (self.broker, self.config.prefetch);
+        Box::pin(async move { broker.subscribe(Queue::Results, prefetch).await })
+    }
+
+    /// Takes while what comes can be kept. Once it cannot, what has arrived is gathered in memory and nothing more is
+    /// taken, until a write works again: a delivery that is then given back comes again as a duplicate, which needs no
+    /// write to be acknowledged. So however long the disk refuses, nothing comes back to its queue a second time.
+    fn regulate(&mut self, intake: &mut Intake<'r>) {
+        if self.failed_commits == 0 {
+            intake.open(|| self.subscribe());
+        } else if !intake.is_closed() {
+            for delivery in intake.close() {
+                self.take(delivery);
+            }
+        }
     }
 
     /// Finishes what is in hand: what was merged becomes durable, what is being published is published.
-    async fn stop(mut self, results: Subscription) -> Result<Summary, Error> {
+    async fn stop(mut self, intake: Intake<'r>) -> Result<Summary, Error> {
+        self.stopping = true;
+        self.take_attempts_back().await?;
         self.commit().await?;
-        drop(results);
+        drop(intake);
         while let Some(attempt) = self.endings.join_next().await {
             self.ended(attempt).await?;
         }
@@ -242,19 +287,24 @@ impl<'r, B: Broker> Reducer<'r, B> {
     }
 
     /// Takes what has arrived already, up to a group.
-    fn take_waiting(&mut self, results: &mut Subscription) {
-        while !self.is_due() && self.burials.len() < BURYING {
-            match results.next().now_or_never() {
-                Some(Some(delivery)) => self.take(delivery),
-                // the end of the stream shows again when somebody waits for it
-                Some(None) | None => break,
-            }
+    fn take_waiting(&mut self, intake: &mut Intake<'r>) {
+        while !self.is_due()
+            && self.burials.len() < BURYING
+            && let Some(delivery) = intake.arrived()
+        {
+            self.take(delivery);
         }
     }
 
     /// Whether waiting longer for more to commit is pointless.
     fn is_due(&self) -> bool {
         self.unsettled.len() >= GROUP || !self.ripe.is_empty()
+    }
+
+    /// Whether everything that was merged is durable: the first copy of whatever comes again is.
+    fn is_all_kept(&self) -> bool {
+        let is_dirty = self.store.as_ref().is_some_and(Store::is_dirty);
+        !is_dirty && self.unsettled.is_empty()
     }
 
     fn settle_later(&mut self, delivery: Delivery) {
@@ -265,6 +315,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
 
     /// Takes one delivery in.
     fn take(&mut self, delivery: Delivery) {
+        self.took = true;
         let outcome = match Told::from_message(&delivery.message) {
             Ok(Told::Outcome(outcome)) => outcome,
             Ok(Told::Question(question)) => {
@@ -326,7 +377,11 @@ impl<'r, B: Broker> Reducer<'r, B> {
                         store.keep_page(id, &annex.name, annex.page, &annex.body);
                     }
                 }
-                self.settle_later(delivery);
+                if self.is_all_kept() {
+                    delivery.ack();
+                } else {
+                    self.settle_later(delivery);
+                }
             }
             Absorbed::Renewed => self.settle_later(delivery),
             Absorbed::Stale(reason) => {
@@ -571,6 +626,10 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 Err(error) => {
                     let pause = self.pause(self.failed_commits);
                     tracing::error!(error = %chain(&error), ?pause, "state not written; nothing is acknowledged");
+                    // one failure may be a moment's; after that, others are to have what we hold
+                    if self.failed_commits > 0 {
+                        self.unsettled.clear();
+                    }
                     self.failed_commits += 1;
                     self.commit_at = Some(Instant::now() + pause);
                     return Ok(());
@@ -641,34 +700,84 @@ impl<'r, B: Broker> Reducer<'r, B> {
         }
     }
 
-    fn end(&mut self, id: &JobId, end: crate::job::End) {
+    /// Ends a job: at once where there is no report to make, so that a cancellation waits for nobody; in its turn
+    /// otherwise.
+    fn end(&mut self, id: &JobId, end: End) {
+        match (&end, self.jobs.get(id)) {
+            // what waits at the broker comes first
+            (End::Report { .. }, _) if self.found.contains(id) => {}
+            (End::Report { .. }, Some(Phase::Open(job))) => {
+                let (job, weight) = (id.clone(), job.weight());
+                self.conclusions.push(Due { job, end, weight });
+                self.conclude_due();
+            }
+            _ => self.begin_end(id, end),
+        }
+    }
+
+    /// Begins the conclusions there is room for.
+    fn conclude_due(&mut self) {
+        while !self.stopping
+            && let Some(Due { job: id, end, .. }) = self.conclusions.next()
+        {
+            let end = match self.jobs.get(&id) {
+                // something may have come since: its partial after all, or a cancellation
+                Some(Phase::Open(job)) => job.end().or_else(|| {
+                    let still_silent = job.idle() > self.config.abandon_after;
+                    still_silent.then_some(end)
+                }),
+                _ => None,
+            };
+            match end {
+                Some(end) => self.begin_end(&id, end),
+                None => self.conclusions.over(&id),
+            }
+        }
+    }
+
+    fn begin_end(&mut self, id: &JobId, end: End) {
         let Some(Phase::Open(job)) = self.jobs.insert(id.clone(), Phase::Ending) else {
             return;
         };
-        let ended = job.into_ended(end);
-        let place = self.place.clone();
+        let ended = Box::new(job.into_ended(end));
         let stored = self.store.as_ref().map(|store| store.job_folder(id));
-        let volatile = kept(self.volatile_pages.take(id));
-        let job = id.clone();
-        machine::block_in(&mut self.endings, move || {
-            let concluded = match stored {
-                Some(folder) => Ending::conclude(
-                    ended,
-                    |name, page, digest| Some(stored_page(&folder, name, page, digest)),
-                    &place,
-                ),
-                None => Ending::conclude(ended, volatile, &place),
-            };
-            let result = match concluded {
-                Ok(ending) => publish(ending, &place),
-                Err(trouble) => Err((None, trouble)),
-            };
-            Attempt {
-                job,
-                number: 0,
-                result,
+        let page: PageOf = match stored {
+            Some(folder) => {
+                Box::new(move |name, page, digest| Some(stored_page(&folder, name, page, digest)))
+            }
+            None => Box::new(kept(self.volatile_pages.take(id))),
+        };
+        self.carry_out(id, Work::Conclude(ended, page), 0);
+    }
+
+    fn carry_out(&mut self, id: &JobId, work: Work, number: u32) {
+        let (job, place) = (id.clone(), self.place.clone());
+        let state = self.store.as_ref().map(|store| store.job_folder(id));
+        machine::block_in(&mut self.endings, move || Attempt {
+            job,
+            number,
+            result: work.carry_out(state.as_deref(), &place),
+        });
+    }
+
+    /// Takes back the attempts that are being made: whoever told us to stop may not wait for them.
+    async fn take_attempts_back(&mut self) -> Result<(), Error> {
+        let Some(store) = &self.store else {
+            return Ok(());
+        };
+        let running = self.conclusions.running();
+        let folders: Vec<PathBuf> = running.map(|job| store.job_folder(job)).collect();
+        let disk = Arc::clone(&self.place.disk);
+        let taken_back = machine::block(move || {
+            for folder in folders {
+                if let Err(error) = attempts::take_back(&*disk, &folder) {
+                    tracing::warn!(error = %chain(&error), "attempt to conclude not taken back");
+                }
             }
         });
+        taken_back
+            .await
+            .map_err(|error| Error::Internal(error.to_string()))
     }
 
     /// A job ended, or its publication has to be tried again.
@@ -681,8 +790,13 @@ impl<'r, B: Broker> Reducer<'r, B> {
         let ending = match attempt.result {
             Ok(ending) => ending,
             Err((_, Trouble::Killed(killed))) => return Err(killed.into()),
-            Err((ending, error)) => return self.try_again(job, number, ending, error),
+            Err((work, error)) => {
+                self.try_again(job, number, work, error)?;
+                self.conclude_due();
+                return Ok(());
+            }
         };
+        self.conclusions.over(&job);
         tracing::info!(job_id = %job, status = ?ending.status, reason = ending.reason, "job ended");
         match ending.status {
             Status::Done => self.summary.done += 1,
@@ -706,6 +820,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
                     .map_err(|error| Error::Internal(error.to_string()))?,
             );
         }
+        self.conclude_due();
         Ok(())
     }
 
@@ -713,10 +828,10 @@ impl<'r, B: Broker> Reducer<'r, B> {
         &mut self,
         job: JobId,
         number: u32,
-        ending: Option<Box<Ending>>,
+        work: Option<Work>,
         error: Trouble,
     ) -> Result<(), Error> {
-        let (Some(ending), Trouble::Disk { what, source }) = (ending, error) else {
+        let (Some(work), Trouble::Disk { what, source }) = (work, error) else {
             return Err(Error::Internal(format!("job {job} was not concluded")));
         };
         if self.config.state.is_none() {
@@ -724,8 +839,9 @@ impl<'r, B: Broker> Reducer<'r, B> {
         }
         let pause = self.pause(number);
         tracing::error!(job_id = %job, error = %source, ?pause, "report not published: cannot {what}");
+        self.conclusions.stuck(&job);
         let waiting = Phase::Waiting {
-            ending,
+            work,
             attempt: number + 1,
             at: Instant::now() + pause,
         };
@@ -744,14 +860,20 @@ impl<'r, B: Broker> Reducer<'r, B> {
     }
 
     /// Tells progress, and ends that somebody missed; tries publications again, ends abandoned jobs.
-    fn tick(&mut self) {
+    fn tick(&mut self, taking: bool) {
         self.decide_again();
         for job in std::mem::take(&mut self.pointless) {
             self.announce(&job);
         }
         self.look_after_orphans();
         let now = Instant::now();
-        let mut abandoned = Vec::new();
+        let took = std::mem::take(&mut self.took);
+        if taking && !self.found.is_empty() && (!took || now > self.settled_at) {
+            self.ripe.append(&mut self.found);
+            self.commit_at.get_or_insert(now);
+        }
+        let (mut abandoned, mut again) = (Vec::new(), Vec::new());
+        let mut silent = Duration::ZERO;
         for (id, phase) in &mut self.jobs {
             match phase {
                 Phase::Open(job) => {
@@ -764,37 +886,36 @@ impl<'r, B: Broker> Reducer<'r, B> {
                         });
                     }
                     let idle = job.idle();
-                    if idle > self.config.abandon_after && self.failed_commits == 0 {
+                    silent = silent.max(idle);
+                    if idle > self.config.abandon_after
+                        && taking
+                        && self.silence.is_final(job.has_manifest())
+                    {
                         abandoned.push((id.clone(), job.abandon(idle)));
                     }
                 }
                 Phase::Waiting { at, attempt, .. } if *at <= now => {
                     let number = *attempt;
-                    let Phase::Waiting { ending, .. } = std::mem::replace(phase, Phase::Ending)
-                    else {
-                        continue;
-                    };
-                    let (job, place) = (id.clone(), self.place.clone());
-                    machine::block_in(&mut self.endings, move || Attempt {
-                        job,
-                        number,
-                        result: publish(*ending, &place),
-                    });
+                    if let Phase::Waiting { work, .. } = std::mem::replace(phase, Phase::Ending) {
+                        again.push((id.clone(), work, number));
+                    }
                 }
                 Phase::Again(_) | Phase::Ending | Phase::Waiting { .. } => {}
             }
         }
-        for (id, end) in abandoned {
-            tracing::warn!(job_id = %id, "job abandoned");
-            self.end(&id, end);
+        if taking {
+            self.silence.watch(silent);
         }
-    }
-}
-
-fn publish(mut ending: Ending, place: &Place) -> Result<Ending, (Option<Box<Ending>>, Trouble)> {
-    match ending.publish(place) {
-        Ok(()) => Ok(ending),
-        Err(trouble) => Err((Some(Box::new(ending)), trouble)),
+        for (id, work, number) in again {
+            self.conclusions.again(&id);
+            self.carry_out(&id, work, number);
+        }
+        for (id, end) in abandoned {
+            if !self.conclusions.knows(&id) {
+                tracing::warn!(job_id = %id, "job abandoned");
+                self.end(&id, end);
+            }
+        }
     }
 }
 
