@@ -8,19 +8,21 @@
 //! is sent only after every chunk, annex and page of its seal is the broker's; the same request makes the same messages, so a job that was
 //! cut short is simply cut again. It does not know what a chunk holds.
 
+mod ahead;
 pub mod confine;
+mod held;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use autoconnect_common::broker::{BrokerError, Queue, Subscription, Window};
+use autoconnect_common::broker::{BrokerError, Delivery, Queue, Subscription, Window};
 use autoconnect_common::chunk::MAX_BODY;
 use autoconnect_common::cut::{Item, Progress};
 use autoconnect_common::kind::{Cut, Kind};
 use autoconnect_common::message::{
-    Annex, Event, JobRequest, MAX_NAME, Manifest, Message, MessageError, SealPage, Status,
+    Annex, Event, JobRequest, MAX_NAME, Manifest, Message, SealPage, Status,
 };
 use autoconnect_common::program::{self, Failure};
 use autoconnect_common::seal::{Gathered, Seal};
@@ -31,6 +33,9 @@ use autoconnect_common::{
 };
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
+
+use ahead::Ahead;
+use held::{Held, Talk};
 use tokio::time::Instant;
 
 /// The most messages on their way to the broker.
@@ -174,6 +179,9 @@ async fn fingerprint(
     look.await.unwrap_or(Err(CutError::Cancelled.into()))
 }
 
+/// When an input changed that is not the one its job was named from.
+const SINCE_ASKED: &str = "since the job was asked for";
+
 /// Refuses an input that is not the one it was before.
 fn refuse_change(
     before: Option<Digest>,
@@ -214,7 +222,18 @@ pub async fn run_job<B: Broker>(
     progress: Arc<Progress>,
     shutdown: &Shutdown,
 ) -> Result<Manifest, ProducerError> {
-    let mut job = Job::new(registry, request)?;
+    let job = Job::new(registry, request)?;
+    run_to_end(job, broker, registry, threads, progress, shutdown).await
+}
+
+async fn run_to_end<B: Broker>(
+    mut job: Job<'_>,
+    broker: &B,
+    registry: &Arc<Registry>,
+    threads: usize,
+    progress: Arc<Progress>,
+    shutdown: &Shutdown,
+) -> Result<Manifest, ProducerError> {
     tokio::select! {
         biased;
         manifest = job.run(broker, registry, threads, progress, shutdown) => manifest,
@@ -230,6 +249,10 @@ struct Job<'r> {
     start: Instant,
     /// What was put, for the seal of the cut.
     put: Gathered,
+    /// Bytes of chunks that were put.
+    bytes: u64,
+    /// How far the job may run ahead of the reducer; as far as the queue lets it where nobody listens to that.
+    ahead: Option<Arc<Ahead>>,
 }
 
 impl<'r> Job<'r> {
@@ -241,6 +264,8 @@ impl<'r> Job<'r> {
             schema: kind.schema(),
             start: Instant::now(),
             put: Gathered::default(),
+            bytes: 0,
+            ahead: None,
         })
     }
 
@@ -276,11 +301,7 @@ impl<'r> Job<'r> {
         shutdown: &Shutdown,
     ) -> Result<Cut<Box<RawValue>>, ProducerError> {
         let before = fingerprint(registry, self.request).await?;
-        refuse_change(
-            self.request.fingerprint,
-            before,
-            "since the job was asked for",
-        )?;
+        refuse_change(self.request.fingerprint, before, SINCE_ASKED)?;
         let cut = self.cut_and_publish(broker, registry, threads, progress, shutdown);
         let cut = cut.await?;
         let after = fingerprint(registry, self.request).await?;
@@ -340,10 +361,35 @@ impl<'r> Job<'r> {
                 item = items.recv() => item,
             };
             let Some(item) = item else { break };
+            let is_chunk = matches!(item, Item::Chunk { .. });
             let message = self.message(item)?;
+            if is_chunk {
+                self.wait_for_room(&mut window).await?;
+                self.bytes += message.body.len() as u64;
+            }
             window.publish(message).await?;
         }
         Ok(window.drain().await?)
+    }
+
+    /// Waits while too much of the job is not merged yet.
+    async fn wait_for_room<B: Broker>(
+        &mut self,
+        window: &mut Window<'_, B>,
+    ) -> Result<(), BrokerError> {
+        while let Some(ahead) = &self.ahead {
+            tokio::select! {
+                biased;
+                goes_on = ahead.room(self.put.chunks(), self.bytes) => {
+                    if !goes_on {
+                        self.ahead = None;
+                    }
+                    break;
+                }
+                settled = window.settle_one(), if !window.is_empty() => settled?,
+            }
+        }
+        Ok(())
     }
 
     /// Gives an item its job. The digest of a chunk of the usual size takes about a tenth of a millisecond: less than
@@ -570,8 +616,9 @@ pub async fn play(
 }
 
 /// Serves requests for jobs, one at a time, until told to stop: a request is acknowledged once its manifest is the
-/// broker's. A request that can never work is refused with its reason, told to whoever listens, and done with; one whose
-/// job ends without a report while it is cut is done with as well.
+/// broker's, or once the reducer has it in its journal where the cut takes long. A request that can never work is refused
+/// with its reason, told to whoever listens, and done with; one whose job has ended, or ends while it is cut, is done with
+/// as well.
 ///
 /// # Errors
 /// [`ProducerError::Broker`] where the broker does not take our messages.
@@ -582,125 +629,193 @@ pub async fn run<B: Broker>(
     shutdown: &Shutdown,
 ) -> Result<Summary, ProducerError> {
     let mut summary = Summary::default();
-    let mut requests = tokio::select! {
-        biased;
-        requests = broker.subscribe(Queue::Jobs, 1) => requests?,
-        () = shutdown.cancelled() => return Ok(summary),
-    };
+    let mut requests = None;
     loop {
         let delivery = tokio::select! {
             biased;
             () = shutdown.cancelled() => return Ok(summary),
-            delivery = requests.next() => delivery.ok_or(BrokerError::Closed)?,
+            delivery = next(broker, &mut requests) => delivery?,
         };
-        match serve(broker, registry, config, &delivery.message, shutdown).await {
-            Ok(()) => summary.jobs += 1,
-            Err(Served::Unreadable(error)) => {
+        let request = match JobRequest::from_message(&delivery.message) {
+            Ok(request) => request,
+            Err(error) => {
                 tracing::error!(%error, "request for a job refused");
                 summary.refused += 1;
+                delivery.ack();
+                continue;
             }
-            Err(Served::Ended) => summary.stopped += 1,
-            Err(Served::Failed(error)) if error.fate() == Fate::Bury => summary.refused += 1,
-            Err(Served::Failed(error)) => {
-                delivery.give_back();
+        };
+        let was_taken_before = delivery.redeliveries > 0;
+        let mut held = Held::new(delivery, &mut requests);
+        let server = Server {
+            broker,
+            registry,
+            config,
+            shutdown,
+        };
+        match server.serve(request, was_taken_before, &mut held).await {
+            Ok(Served::Cut) => summary.jobs += 1,
+            Ok(Served::Stopped) => summary.stopped += 1,
+            Err(Unserved { error, .. }) if error.fate() == Fate::Bury => summary.refused += 1,
+            Err(Unserved { error, request }) => {
+                held.give_back(broker, request).await;
                 return match error {
                     ProducerError::Cut(CutError::Cancelled) => Ok(summary),
                     error => Err(error),
                 };
             }
         }
-        delivery.ack();
+        held.done();
     }
 }
 
+/// The next request; the queue is entered anew where it was left.
+async fn next<B: Broker>(
+    broker: &B,
+    requests: &mut Option<Subscription>,
+) -> Result<Delivery, BrokerError> {
+    let requests = match requests {
+        Some(requests) => requests,
+        None => requests.insert(broker.subscribe(Queue::Jobs, 1).await?),
+    };
+    requests.next().await.ok_or(BrokerError::Closed)
+}
+
+/// What became of a request.
 enum Served {
-    Unreadable(MessageError),
-    Failed(ProducerError),
-    /// There will be no report.
-    Ended,
+    /// Its job was cut to its end.
+    Cut,
+    /// Its job need not be cut any further.
+    Stopped,
 }
 
-impl<E: Into<ProducerError>> From<E> for Served {
+/// A request that was not served, and what to send for somebody else to do so.
+struct Unserved {
+    error: ProducerError,
+    request: Option<Message>,
+}
+
+impl<E: Into<ProducerError>> From<E> for Unserved {
     fn from(error: E) -> Self {
-        Self::Failed(error.into())
+        Self {
+            error: error.into(),
+            request: None,
+        }
     }
 }
 
-async fn serve<B: Broker>(
-    broker: &B,
-    registry: &Arc<Registry>,
-    config: &Config,
-    message: &Message,
-    shutdown: &Shutdown,
-) -> Result<(), Served> {
-    let request = JobRequest::from_message(message).map_err(Served::Unreadable)?;
-    tracing::info!(job_id = %request.job, kind = name(&request.kind), "cutting a job");
-    let mut events = tokio::select! {
-        biased;
-        events = broker.subscribe(Queue::Events(request.job.clone()), EVENTS) => events?,
-        () = shutdown.cancelled() => return Err(CutError::Cancelled.into()),
-    };
-    let cut = tokio::select! {
-        biased;
-        ended = ended_without_report(&mut events) => {
-            tracing::warn!(job_id = %request.job, status = ?ended?, "the job ended while it was cut");
-            return Err(Served::Ended);
-        }
-        cut = cut_inside(broker, registry, &request, config, shutdown) => cut,
-    };
-    match cut {
-        Ok(manifest) => {
-            let chunks = manifest.seqs().count();
-            tracing::info!(job_id = %request.job, chunks, refusal = manifest.refusal, "job cut");
-            Ok(())
-        }
-        Err(error) => {
-            if error.fate() == Fate::Bury {
-                tracing::error!(job_id = %request.job, %error, "job refused");
-                tell(broker, registry, &request, &error).await?;
+/// A producer that serves.
+struct Server<'s, B> {
+    broker: &'s B,
+    registry: &'s Arc<Registry>,
+    config: &'s Config,
+    shutdown: &'s Shutdown,
+}
+
+impl<B: Broker> Server<'_, B> {
+    async fn serve(
+        &self,
+        mut request: JobRequest,
+        was_taken_before: bool,
+        held: &mut Held<'_>,
+    ) -> Result<Served, Unserved> {
+        tracing::info!(job_id = %request.job, kind = name(&request.kind), "cutting a job");
+        let prepared = tokio::select! {
+            biased;
+            prepared = self.prepare(&request) => prepared,
+            () = self.shutdown.cancelled() => return Err(CutError::Cancelled.into()),
+        };
+        match prepared {
+            Ok((fingerprint, mut events)) => {
+                request.fingerprint = fingerprint;
+                let talk = Talk::new(self.broker, request)?;
+                let served = self.cut(&talk, was_taken_before, &mut events, held).await;
+                served.map_err(|error| Unserved {
+                    error,
+                    request: talk.request().to_message().ok(),
+                })
             }
-            Err(Served::Failed(error))
+            Err(error) => Err(self.refuse(&request, error).await?.into()),
         }
     }
-}
 
-/// Cuts a job whose inputs are where they must be.
-async fn cut_inside<B: Broker>(
-    broker: &B,
-    registry: &Arc<Registry>,
-    request: &JobRequest,
-    config: &Config,
-    shutdown: &Shutdown,
-) -> Result<Manifest, ProducerError> {
-    if let Some(data) = config.data.clone() {
-        let inputs = known(registry, &request.kind)?.inputs(&request.request)?;
-        machine::block(move || confine::check(&inputs, &data))
+    /// Looks at the input, which must be where it must be and what it was when the job was named; and listens to the job.
+    async fn prepare(
+        &self,
+        request: &JobRequest,
+    ) -> Result<(Option<Digest>, Subscription), ProducerError> {
+        if let Some(data) = self.config.data.clone() {
+            let inputs = known(self.registry, &request.kind)?.inputs(&request.request)?;
+            machine::block(move || confine::check(&inputs, &data))
+                .await
+                .unwrap_or(Err(CutError::Cancelled))?;
+        }
+        let now = fingerprint(self.registry, request).await?;
+        refuse_change(request.fingerprint, now, SINCE_ASKED)?;
+        let events = Queue::Events(request.job.clone());
+        Ok((now, self.broker.subscribe(events, EVENTS).await?))
+    }
+
+    /// Cuts a job, unless and until the reducer says that it need not be.
+    async fn cut(
+        &self,
+        talk: &Talk<'_, B>,
+        was_taken_before: bool,
+        events: &mut Subscription,
+        held: &mut Held<'_>,
+    ) -> Result<Served, ProducerError> {
+        let request = talk.request();
+        let job = Job {
+            ahead: Some(Arc::clone(&talk.ahead)),
+            ..Job::new(self.registry, request)?
+        };
+        let cut = async {
+            if was_taken_before {
+                talk.ask_first().await;
+            }
+            let (threads, progress) = (self.config.threads, Arc::default());
+            run_to_end(
+                job,
+                self.broker,
+                self.registry,
+                threads,
+                progress,
+                self.shutdown,
+            )
             .await
-            .unwrap_or(Err(CutError::Cancelled))?;
-    }
-    let progress = Arc::new(Progress::default());
-    run_job(
-        broker,
-        registry,
-        request,
-        config.threads,
-        progress,
-        shutdown,
-    )
-    .await
-}
-
-/// Waits until the reducer says that the job of these events has ended without a report; nobody needs its chunks then.
-async fn ended_without_report(events: &mut Subscription) -> Result<Status, BrokerError> {
-    loop {
-        let event = events.next().await.ok_or(BrokerError::Closed)?;
-        let news = Event::from_message(&event.message);
-        event.ack();
-        if let Ok(Event::Finished { status, .. }) = news
-            && !status.has_report()
-        {
-            return Ok(status);
+        };
+        let cut = tokio::select! {
+            biased;
+            cut = cut => cut,
+            () = self.shutdown.cancelled() => Err(CutError::Cancelled.into()),
+            stop = talk.listen(events) => {
+                tracing::warn!(job_id = %request.job, why = ?stop?, "the job need not be cut any further");
+                return Ok(Served::Stopped);
+            }
+            unsaid = talk.say() => match unsaid? {},
+            never = talk.leave(held) => match never {},
+        };
+        match cut {
+            Ok(manifest) => {
+                let chunks = manifest.seqs().count();
+                tracing::info!(job_id = %request.job, chunks, refusal = manifest.refusal, "job cut");
+                Ok(Served::Cut)
+            }
+            Err(error) => Err(self.refuse(request, error).await?),
         }
+    }
+
+    /// Ends a job that can never be cut; the reason is given back.
+    async fn refuse(
+        &self,
+        request: &JobRequest,
+        error: ProducerError,
+    ) -> Result<ProducerError, BrokerError> {
+        if error.fate() == Fate::Bury {
+            tracing::error!(job_id = %request.job, %error, "job refused");
+            tell(self.broker, self.registry, request, &error).await?;
+        }
+        Ok(error)
     }
 }
 

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use autoconnect_common::ask::unheard;
 use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::broker::{Broker, Queue, Subscription};
-use autoconnect_common::message::{Event, JobRequest, Message, Outcome, Status};
+use autoconnect_common::message::{Begun, Event, JobRequest, Message, Outcome, Status};
 use autoconnect_common::{JobId, Registry, Shutdown};
 use autoconnect_producer::{Config, Summary, name_job, name_unseen, run};
 use autoconnect_testkit::broker::{next, nothing, soon};
@@ -31,8 +31,11 @@ impl Serving {
 
     /// A producer that reads from `data` only.
     fn within(data: Option<&Path>) -> Self {
-        let config = config(data);
-        let (broker, stop) = (Recorded::over(Embedded::new()), Shutdown::new());
+        Self::over(Recorded::over(Embedded::new()), data)
+    }
+
+    fn over(broker: Recorded<Embedded>, data: Option<&Path>) -> Self {
+        let (config, stop) = (config(data), Shutdown::new());
         let (ours, told) = (broker.clone(), stop.clone());
         let running = tokio::spawn(async move {
             let registry = Arc::new(Registry::default().with::<WordCount>());
@@ -92,14 +95,34 @@ fn request(folder: &Path, lines: u32, chunk_lines: u32) -> Result<JobRequest> {
     Ok(name_job::<WordCount>(&registry, &request, None)?)
 }
 
-/// The manifest that comes next.
-async fn manifest(results: &mut Subscription) -> Result<autoconnect_common::message::Manifest> {
+/// What the producer says of the job it cuts.
+async fn begun(results: &mut Subscription) -> Result<Begun> {
     let delivery = next(results).await?;
     let outcome = Outcome::from_message(&delivery.message)?;
     delivery.ack();
     match outcome {
-        Outcome::Manifest(manifest) => Ok(manifest),
-        other => bail!("{other:?}, expected a manifest"),
+        Outcome::Begun(begun) => Ok(begun),
+        other => bail!("{other:?}, expected word of a cut that began"),
+    }
+}
+
+/// The producer said that it cuts the job, and nothing else.
+async fn nothing_but_begun(results: &mut Subscription) -> Result<()> {
+    begun(results).await?;
+    nothing(results).await
+}
+
+/// The manifest that comes next.
+async fn manifest(results: &mut Subscription) -> Result<autoconnect_common::message::Manifest> {
+    loop {
+        let delivery = next(results).await?;
+        let outcome = Outcome::from_message(&delivery.message)?;
+        delivery.ack();
+        match outcome {
+            Outcome::Manifest(manifest) => return Ok(manifest),
+            Outcome::Begun(_) => {}
+            other => bail!("{other:?}, expected a manifest"),
+        }
     }
 }
 
@@ -210,7 +233,7 @@ async fn a_job_that_is_stopped_half_way_is_cut_again_into_the_same_chunks() -> R
     ensure!(serving.stop().await? == Summary::default());
     ensure!(broker.when(&Step::Acked(asked.id.clone())).is_none());
     ensure!(broker.when(&Step::GivenBack(asked.id)).is_some());
-    nothing(&mut results).await?;
+    nothing_but_begun(&mut results).await?;
 
     let registry = Arc::new(Registry::default().with::<WordCount>());
     let stop = Shutdown::new();
@@ -319,7 +342,7 @@ async fn a_job_that_was_cancelled_is_cut_no_further_and_the_next_one_is() -> Res
         broker.publish(event.to_message(stamp as u64)?).await?;
     }
     serving.acked(&asked).await?;
-    nothing(&mut results).await?;
+    nothing_but_begun(&mut results).await?;
     let small = tempfile::tempdir()?;
     serving.ask(&request(small.path(), 9, 3)?).await?;
     let draining = async {
@@ -442,5 +465,132 @@ fn no_two_requests_of_people_have_one_name() -> Result<()> {
     let named: &dyn Fn(Option<&str>) -> Result<JobId> = &named;
     ensure!(named(None)? == named(None)?);
     ensure!(named(Some("a"))? != named(Some("b"))? && named(Some("a"))? != named(None)?);
+    Ok(())
+}
+
+/// What the reducer answers.
+fn heard(begun: &Begun, whole: bool) -> Result<Message> {
+    let event = Event::Begun {
+        job: begun.request.job.clone(),
+        cut: begun.cut.clone(),
+        whole,
+        done: 0,
+    };
+    Ok(event.to_message(7)?)
+}
+
+/// A producer whose cut waits half way, and whose request the reducer has.
+async fn long_cut(folder: &Path) -> Result<(Serving, Message, Begun)> {
+    let serving = Serving::start();
+    let broker = serving.broker.clone();
+    let mut results = broker.subscribe(Queue::Results, 8).await?;
+    // more than the queue and the windows hold, so that the producer waits half way
+    let job = request(folder, 300_000, 30_000)?;
+    let asked = serving.ask(&job).await?;
+    let begun = begun(&mut results).await?;
+    ensure!(begun.request.job == job.job && begun.request.fingerprint == job.fingerprint);
+    // the answer to somebody else's attempt is none to ours
+    let other = Begun {
+        cut: "cut-other".parse()?,
+        ..begun.clone()
+    };
+    broker.publish(heard(&other, true)?).await?;
+    broker.publish(heard(&begun, false)?).await?;
+    serving.acked(&asked).await?;
+    Ok((serving, asked, begun))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_cut_takes_long_is_left_to_the_reducer_and_blocks_no_other() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (serving, _, _) = long_cut(folder.path()).await?;
+    let broker = serving.broker.clone();
+    // another request waits for another producer, not in the hands of this one
+    let small = tempfile::tempdir()?;
+    let next_job = request(small.path(), 9, 3)?;
+    let asked = serving.ask(&next_job).await?;
+    ensure!(broker.waiting(Queue::Jobs).await? == 1);
+    let (registry, config) = (
+        Arc::new(Registry::default().with::<WordCount>()),
+        config(None),
+    );
+    let stop = Shutdown::new();
+    let mut chunks = broker.subscribe(Queue::Chunks, 1).await?;
+    let draining = async {
+        while let Some(chunk) = chunks.next().await {
+            chunk.ack();
+        }
+    };
+    let taken = async {
+        serving.acked(&asked).await?;
+        stop.cancel();
+        anyhow::Ok(())
+    };
+    let other = async {
+        let (summary, taken) = tokio::join!(run(&broker, &registry, &config, &stop), taken);
+        taken?;
+        ensure!(summary?.jobs == 1);
+        // and once this one is through, it takes requests again
+        let last = request(small.path(), 10, 3)?;
+        let asked = serving.ask(&last).await?;
+        serving.acked(&asked).await?;
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        done = other => done?,
+        () = draining => bail!("the broker was closed"),
+    }
+    let summary = serving.stop().await?;
+    ensure!(summary.jobs == 2, "{summary:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_that_is_told_to_stop_sends_once_more_what_it_left_to_the_reducer() -> Result<()>
+{
+    let folder = tempfile::tempdir()?;
+    let (serving, asked, begun) = long_cut(folder.path()).await?;
+    let broker = serving.broker.clone();
+    ensure!(serving.stop().await? == Summary::default());
+    let mut requests = broker.subscribe(Queue::Jobs, 1).await?;
+    let again = next(&mut requests).await?;
+    ensure!(again.message.id == asked.id);
+    let again = JobRequest::from_message(&again.message)?;
+    ensure!(again.fingerprint == begun.request.fingerprint && again.fingerprint.is_some());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_has_ended_or_was_cut_to_its_end_is_not_cut_again() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let job = request(folder.path(), 9, 3)?;
+    let whole: &dyn Fn(&Begun) -> Result<Message> = &|begun| heard(begun, true);
+    let done: &dyn Fn(&Begun) -> Result<Message> = &|begun| {
+        let event = Event::Finished {
+            job: begun.request.job.clone(),
+            status: Status::Done,
+            reason: None,
+            report: None,
+            execution: None,
+        };
+        Ok(event.to_message(7)?)
+    };
+    for answer in [whole, done] {
+        let broker = Recorded::over(Embedded::new());
+        let asked = job.to_message()?;
+        broker.publish(asked.clone()).await?;
+        // somebody took it before
+        let mut requests = broker.subscribe(Queue::Jobs, 1).await?;
+        next(&mut requests).await?.give_back();
+        drop(requests);
+        let serving = Serving::over(broker, None);
+        let mut results = serving.broker.subscribe(Queue::Results, 8).await?;
+        let begun = begun(&mut results).await?;
+        serving.broker.publish(answer(&begun)?).await?;
+        serving.acked(&asked).await?;
+        ensure!(serving.broker.waiting(Queue::Chunks).await? == 0);
+        let summary = serving.stop().await?;
+        ensure!((summary.jobs, summary.stopped) == (0, 1), "{summary:?}");
+    }
     Ok(())
 }
