@@ -131,6 +131,17 @@ pub(crate) fn content_type(headers: &HeaderMap) -> Option<String> {
     Some(essence.to_ascii_lowercase())
 }
 
+/// The `charset` that the `Content-Type` says.
+pub(crate) fn charset(headers: &HeaderMap) -> Option<String> {
+    let said = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let parameters = said.split(';').skip(1);
+    let named = parameters.filter_map(|parameter| parameter.split_once('='));
+    let (_, value) = named
+        .map(|(name, value)| (name.trim(), value.trim().trim_matches('"')))
+        .find(|(name, _)| name.eq_ignore_ascii_case("charset"))?;
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
 /// A small body, whole.
 ///
 /// # Errors

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use autoconnect_common::message::Cancel;
 use autoconnect_common::{Broker as _, JobId, Shutdown};
+use autoconnect_jobs::sales::Report;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::{Stream, StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,7 @@ use utoipa_axum::routes;
 use crate::activity::{JobState, JobView, Snapshot};
 use crate::params::{Nothing, Page, Paging, Params, PerPage};
 use crate::problem::Problem;
+use crate::reads::{self, Reader};
 use crate::{Shared, uploads};
 
 /// The most streams of events at a time.
@@ -37,6 +40,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) fn routes() -> OpenApiRouter<Shared> {
     uploads::routes()
         .routes(routes!(status))
+        .routes(routes!(report))
         .routes(routes!(list))
         .routes(routes!(cancel))
         .routes(routes!(job_events))
@@ -98,13 +102,62 @@ fn event(name: &str, data: &impl Serialize) -> Event {
         .unwrap_or_else(|_| event.data("null"))
 }
 
-type Named = Result<Path<String>, PathRejection>;
+/// A name in a path, which may be none.
+pub(crate) type Named = Result<Path<String>, PathRejection>;
+
+/// The name in the path.
+pub(crate) fn named(id: Named) -> Result<JobId, Problem> {
+    let id: Option<JobId> = id.ok().and_then(|Path(id)| id.parse().ok());
+    id.ok_or_else(|| unknown().about("id"))
+}
 
 /// The job with the name in the path.
 fn known(app: &Shared, id: Named) -> Result<JobView, Problem> {
-    let id: Option<JobId> = id.ok().and_then(|Path(id)| id.parse().ok());
-    id.and_then(|id| app.activity.job(&id))
-        .ok_or_else(|| Problem::not_found("aucun job n’a cet identifiant").about("id"))
+    let job = app.activity.job(&named(id)?);
+    job.ok_or_else(|| unknown().about("id"))
+}
+
+/// No job has this name.
+pub(crate) fn unknown() -> Problem {
+    Problem::not_found("aucun job n’a cet identifiant")
+}
+
+/// Why a job has no report to read.
+pub(crate) fn without_report(app: &Shared, job: &JobId) -> Problem {
+    let Some(view) = app.activity.job(job) else {
+        return unknown();
+    };
+    let reason = view.reason.as_deref().unwrap_or_default();
+    match view.status {
+        state if !state.has_ended() => {
+            Problem::not_found("ce job n’a pas encore de rapport\u{a0}; il n’est pas terminé")
+        }
+        state if state.has_report() => Problem::not_found(
+            "le rapport de ce job n’est plus dans le dossier des résultats, ou ne peut pas être lu",
+        ),
+        _ => Problem::not_found(format!("ce job s’est terminé sans rapport\u{a0}: {reason}")),
+    }
+}
+
+/// The report of a job, byte for byte as its `report.json`.
+#[utoipa::path(get, path = "/api/jobs/{id}/report", tag = "jobs",
+    params(("id" = String, Path, description = "The id of the job")),
+    responses(
+        (status = 200, description = "The report of the job", body = Report),
+        (status = 304, description = "The answer is the one that `If-None-Match` names"),
+        (status = 400, description = "An unknown parameter", body = Problem),
+        (status = 404, description = "No job has this id, or it has no report", body = Problem),
+    ))]
+async fn report(
+    State(app): State<Shared>,
+    id: Named,
+    _: Params<Nothing>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let job = named(id)?;
+    let edition = reads::of_job(&app, job.as_str()).await;
+    let edition = edition.map_err(|none| none.about("id"))?;
+    Ok(Reader::of(edition, None, &headers).whole())
 }
 
 /// How a job goes.

@@ -1,17 +1,17 @@
 //! The HTTP API and the dashboard: what the cluster does now, what the business did.
 //!
 //! ```text
-//!  results/report.json --> newest --+--> reads, rejects     GET /api/villes …
-//!                                   |
-//!  x.events --> activity -----------+--> pages              GET /            (HTML, French or English)
-//!                  ^                |
+//!  results/newest, jobs/ --> editions --+--> reads, rejects     GET /api/villes …
+//!                                       |
+//!  x.events --> activity ---------------+--> pages              GET /            (HTML, French or English)
+//!                  ^                    |
 //!  q.jobs, q.results <-- jobs, uploads, dead                POST /api/process …
 //! ```
 //!
 //! # Layout
 //!
-//! * [`newest`]: the newest report, in memory; a broken file never replaces a good one.
-//! * [`reads`], [`rejects`]: what is asked of it.
+//! * [`editions`]: the newest report, and those of single jobs, in memory; a broken file never replaces a good one.
+//! * [`reads`], [`rejects`]: what is asked of one. [`files`]: what a job left, as it is on disk.
 //! * [`activity`]: what the cluster does: jobs, workers, queues, rates; told by events.
 //! * [`jobs`], [`uploads`], [`dead`]: what changes something.
 //! * [`pages`]: the dashboard.
@@ -26,11 +26,12 @@ mod body;
 pub mod dead;
 pub mod doc;
 mod door;
+pub mod editions;
+pub mod files;
 pub mod guard;
 pub mod jobs;
 pub mod link;
 pub mod metrics;
-pub mod newest;
 pub mod pages;
 pub mod params;
 pub mod problem;
@@ -50,10 +51,10 @@ use axum::Router;
 use tokio::net::TcpListener;
 
 use activity::Activity;
+use editions::Editions;
 use jobs::Streams;
 use link::Link;
 use metrics::Metrics;
-use newest::Newest;
 
 /// How the API serves.
 #[derive(Debug, Clone)]
@@ -103,8 +104,8 @@ pub struct App {
     pub link: Link,
     /// What the cluster does.
     pub activity: Activity,
-    /// The newest report.
-    pub newest: Newest,
+    /// The reports.
+    pub editions: Editions,
     /// Since when it serves.
     pub since: Instant,
     pub(crate) metrics: Metrics,
@@ -117,7 +118,7 @@ impl App {
     pub fn new(config: Config, link: Link, shutdown: &Shutdown) -> Self {
         Self {
             activity: Activity::new(&config.results),
-            newest: Newest::new(&config.results),
+            editions: Editions::new(&config.results),
             since: Instant::now(),
             metrics: Metrics::default(),
             streams: Streams::new(shutdown),
@@ -170,7 +171,7 @@ pub async fn serve(
     tokio::select! {
         () = door::open(listener, router(&app), shutdown) => Ok(()),
         ended = activity::watch(&app) => Err(ended),
-        never = newest::watch(&app) => match never {},
+        never = editions::watch(&app) => match never {},
         never = uploads::sweep(&app) => match never {},
     }
 }
@@ -180,6 +181,7 @@ pub fn router(app: &Shared) -> Router {
     let (api, document) = doc::router()
         .merge(reads::routes())
         .merge(rejects::routes())
+        .merge(files::routes())
         .merge(jobs::routes())
         .merge(dead::routes())
         .merge(activity::routes())

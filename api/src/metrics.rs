@@ -206,7 +206,7 @@ fn exposition(app: &App) -> String {
         "gauge",
         "When the newest report was written, in seconds since 1970.",
     );
-    if let Ok(edition) = app.newest.get() {
+    if let Ok(edition) = app.editions.newest() {
         let written = edition.written.duration_since(UNIX_EPOCH);
         text.sample(&[], written.unwrap_or_default().as_secs_f64());
     }

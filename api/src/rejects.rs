@@ -1,21 +1,23 @@
 //! The rows that the newest report refused, page by page.
 //!
 //! They are in `rejets.csv`, which may be much larger than memory: it is read through once, when somebody first asks, to
-//! learn where its rows begin; a page is then read from where it begins. The file is that of the report, whatever later
-//! jobs leave in the folder of results: one whose counts are not the report's is not taken.
+//! learn where its rows begin; a page is then read from where it begins. The file is the one beside the report; one whose
+//! counts are not the report's is not taken. A job that failed has rejects without a report.
 
 use std::collections::BTreeMap;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use autoconnect_common::kind::REPORT;
+use autoconnect_common::JobId;
 use autoconnect_jobs::sales::Report;
 use autoconnect_jobs::sales::cut::REJETS;
 use autoconnect_jobs::sales::ville;
 use autoconnect_jobs::table::reject::{COLUMNS, Reason};
-use axum::response::Response;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
 use csv::{Position, StringRecord};
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
@@ -25,7 +27,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::Shared;
-use crate::newest::{Edition, Seen, told};
+use crate::editions::Edition;
 use crate::params::{Page, Paging, Params, PerPage};
 use crate::problem::Problem;
 use crate::reads::{Otherwise, Reader, json};
@@ -103,6 +105,8 @@ impl ToSchema for Motif {}
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Asked {
+    /// The job whose rejects these are, with or without a report; that of the newest report without it.
+    job: Option<String>,
     /// A reason; all without it.
     #[param(inline)]
     motif: Option<Motif>,
@@ -139,31 +143,70 @@ struct Rejets<'r> {
 #[utoipa::path(get, path = "/api/rejets", tag = "report", params(Asked),
     responses((status = 200, description = "A page of rejected rows", body = Rejets<'_>),
         (status = 503, description = "The rejected rows could not be read", body = Problem), Otherwise))]
-async fn rejets(Params(asked): Params<Asked>, reader: Reader) -> Result<Response, Problem> {
+async fn rejets(
+    State(app): State<Shared>,
+    Params(asked): Params<Asked>,
+    reader: Result<Reader, Problem>,
+) -> Result<Response, Problem> {
+    let reader = match reader {
+        Ok(reader) => reader,
+        Err(none) => return without_report(&app, asked).await?.ok_or(none),
+    };
     let answer = move |edition: &Edition| {
-        let Asked {
-            motif,
-            ref ville,
-            ref mois,
-            page,
-            par_page,
-        } = asked;
-        let sought = Sought {
-            motif,
-            ville: ville.as_deref().map(ville::key),
-            mois: mois.clone(),
-        };
-        let paging = Paging { page, par_page };
+        let (sought, paging) = asked.parts();
         let (rejets, total) = edition.rejects.page(&edition.report, &sought, paging)?;
         json(&Rejets {
             rejets,
-            page: page.get(),
-            par_page: par_page.get(),
+            page: paging.page.get(),
+            par_page: paging.par_page.get(),
             total,
             par_motif: &edition.report.qualite.par_motif,
         })
     };
     reader.answer(answer).await
+}
+
+/// The rejects of a job that ended without a report; `None` where it left none.
+async fn without_report(app: &Shared, asked: Asked) -> Result<Option<Response>, Problem> {
+    let job: Option<JobId> = asked.job.as_deref().and_then(|job| job.parse().ok());
+    let Some(job) = job else { return Ok(None) };
+    let app = Arc::clone(app);
+    let made = spawn_blocking(move || {
+        let Some(rejects) = app.editions.rejects_of(&job) else {
+            return Ok(None);
+        };
+        let (sought, paging) = asked.parts();
+        let page = rejects.page(&sought, paging);
+        let (rejets, total) = page.map_err(|error| unreadable(&error))?;
+        let counts = rejects.by_motif.iter();
+        let counts = counts.map(|(motif, marks)| (motif.as_str().to_owned(), marks.count));
+        json(&Rejets {
+            rejets,
+            page: paging.page.get(),
+            par_page: paging.par_page.get(),
+            total,
+            par_motif: &counts.collect(),
+        })
+        .map(Some)
+    });
+    let body = made.await.unwrap_or_else(|error| Err(unreadable(&error)))?;
+    let json = [(CONTENT_TYPE, "application/json")];
+    Ok(body.map(|body| (json, body).into_response()))
+}
+
+impl Asked {
+    fn parts(&self) -> (Sought, Paging) {
+        let sought = Sought {
+            motif: self.motif,
+            ville: self.ville.as_deref().map(ville::key),
+            mois: self.mois.clone(),
+        };
+        let paging = Paging {
+            page: self.page,
+            par_page: self.par_page,
+        };
+        (sought, paging)
+    }
 }
 
 /// The first rejects of a report. Blocks.
@@ -224,20 +267,17 @@ pub async fn file(edition: &Arc<Edition>) -> Result<PathBuf, Problem> {
 /// Where the rejects of a report are.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// The folder of results.
-    results: PathBuf,
-    /// What the report's file was told by.
-    report: Seen,
+    /// The folder that the report is in.
+    folder: PathBuf,
     /// The rejects, once somebody asked for them.
     found: Mutex<Option<Arc<Rejects>>>,
 }
 
 impl Source {
-    /// Those of the report in this file.
-    pub(crate) fn of(file: &Path, metadata: &Metadata) -> Self {
+    /// Those of the report in this folder.
+    pub(crate) fn in_folder(folder: &Path) -> Self {
         Self {
-            results: file.parent().unwrap_or(Path::new("")).to_owned(),
-            report: told(metadata),
+            folder: folder.to_owned(),
             found: Mutex::default(),
         }
     }
@@ -261,27 +301,14 @@ impl Source {
         if let Some(rejects) = &*found {
             return Ok(Arc::clone(rejects));
         }
-        // a job that failed replaces the newest rejects, not the newest report
-        let own = self.own_folder();
-        let own = own.and_then(|folder| Rejects::read_of(report, &folder));
-        let newest = || Rejects::read_of(report, &self.results);
-        let rejects = own.or_else(newest).map(Arc::new).ok_or_else(|| {
+        let rejects = Rejects::read_of(report, &self.folder).map(Arc::new);
+        let rejects = rejects.ok_or_else(|| {
             Problem::not_found(
                 "les lignes rejetées de ce rapport ne sont plus dans le dossier des résultats",
             )
         })?;
         *found = Some(Arc::clone(&rejects));
         Ok(rejects)
-    }
-
-    /// The folder of the job whose report it is: the newest report is a second name of the file there.
-    fn own_folder(&self) -> Option<PathBuf> {
-        let folders = std::fs::read_dir(self.results.join("jobs")).ok()?;
-        let folders = folders.filter_map(|entry| Some(entry.ok()?.path()));
-        folders.into_iter().find(|folder| {
-            let report = std::fs::metadata(folder.join(REPORT));
-            report.is_ok_and(|report| told(&report) == self.report)
-        })
     }
 }
 
@@ -294,7 +321,7 @@ fn unreadable(error: &dyn std::error::Error) -> Problem {
 
 /// A file of rejects, and where its rows begin.
 #[derive(Debug)]
-struct Rejects {
+pub(crate) struct Rejects {
     file: PathBuf,
     reader: Mutex<csv::Reader<File>>,
     all: Marks,
@@ -313,7 +340,11 @@ impl Rejects {
         }
     }
 
-    fn read(file: &Path) -> io::Result<Self> {
+    /// Those in this file, read through to its end. Blocks.
+    ///
+    /// # Errors
+    /// The disk's, and where the file is none of rejects.
+    pub(crate) fn read(file: &Path) -> io::Result<Self> {
         let mut reader = csv::ReaderBuilder::new()
             .buffer_capacity(1 << 16)
             .from_reader(File::open(file)?);
@@ -521,12 +552,6 @@ mod tests {
         report
     }
 
-    fn source(results: &Path) -> Source {
-        let file = results.join(REPORT);
-        let metadata = std::fs::metadata(&file).expect("a file");
-        Source::of(&file, &metadata)
-    }
-
     #[test]
     fn any_page_of_any_reason_holds_the_rows_it_should() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -584,40 +609,28 @@ mod tests {
     }
 
     #[test]
-    fn rejects_are_those_of_the_report_though_a_later_job_left_others() {
+    fn rejects_of_another_report_are_not_taken() {
         let folder = tempfile::tempdir().expect("a folder");
-        let results = folder.path();
-        let own = results.join("jobs/one");
-        let report = written(&own, 30);
-        std::fs::write(own.join(REPORT), "{}").expect("written");
-        std::fs::hard_link(own.join(REPORT), results.join(REPORT)).expect("linked");
-        written(results, 31);
-        let all = Sought::default();
-        let (page, _) = source(results)
-            .page(&report, &all, paging(1, 500))
-            .expect("a page");
-        assert_eq!(page.len(), 30);
-        let source = source(results);
-        std::fs::remove_dir_all(own).expect("removed");
-        let lost = source
-            .page(&report, &all, paging(1, 500))
-            .expect_err("lost");
+        let report = written(folder.path(), 30);
+        let page = || {
+            let source = Source::in_folder(folder.path());
+            source.page(&report, &Sought::default(), paging(1, 500))
+        };
+        assert_eq!(page().expect("a page").0.len(), 30);
+        written(folder.path(), 31);
+        let lost = page().expect_err("lost");
         assert!(
             serde_json::to_string(&lost)
                 .expect("JSON")
                 .contains("Introuvable")
         );
-        written(results, 30);
-        let (page, _) = source.page(&report, &all, paging(1, 500)).expect("a page");
-        assert_eq!(page.len(), 30);
     }
 
     #[test]
     fn a_report_without_rejects_needs_no_file() {
         let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join(REPORT), "{}").expect("written");
-        let page =
-            source(folder.path()).page(&Report::default(), &Sought::default(), Paging::default());
+        let source = Source::in_folder(folder.path());
+        let page = source.page(&Report::default(), &Sought::default(), Paging::default());
         assert_eq!(page, Ok((Vec::new(), 0)));
     }
 }

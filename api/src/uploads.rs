@@ -1,5 +1,5 @@
-//! `POST /api/process`: asks for a report on the usual file, on a file of the data folder, or on one that comes with the
-//! request, which is written to disk as it comes.
+//! `POST /api/process`: asks for a report on the usual file, on a file of the data folder, or on one or several that come with the
+//! request, which are written to disk as they come.
 //!
 //! An upload lies in `<data>/incoming/<job>/` until its job has ended.
 
@@ -15,11 +15,13 @@ use std::time::{Duration, SystemTime};
 use autoconnect_common::message::JobRequest;
 use autoconnect_common::{Broker as _, JobId, JobKind as _};
 use autoconnect_jobs::sales::Sales;
+use autoconnect_jobs::sales::request::Encoding;
 use autoconnect_jobs::settings::today;
 use autoconnect_jobs::table::reject::printable;
 use autoconnect_producer::confine;
 use axum::Json;
 use axum::body::Body;
+use axum::extract::multipart::Field;
 use axum::extract::{DefaultBodyLimit, FromRequest as _, Multipart, Request, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, LOCATION};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
@@ -43,8 +45,12 @@ use crate::{App, Shared, body};
 pub(crate) const PROCESS: &str = "/api/process";
 /// The folder of uploads, in the data folder.
 const UPLOADS: &str = "incoming";
-/// The field of a form that is the file.
+/// The field of a form that is a file; there may be several.
 const FIELD: &str = "fichier";
+/// The field of a form, and the parameter, that say how the files spell text.
+const ENCODING: &str = "encoding";
+/// The most files of a form.
+const MOST_FILES: usize = 100;
 /// What the name of a file ends with that is not at its end yet.
 const UNFINISHED: &str = "part";
 /// The types of a body that is the file itself.
@@ -110,16 +116,41 @@ struct Asked {
     /// The path of a file in the data folder, relative to it; the usual file where absent.
     #[serde(default)]
     fichier: Option<String>,
+    /// How the file spells text: `auto`, `utf-8`, `windows-1252` or `utf-16`; told from its bytes where absent.
+    #[serde(default)]
+    #[schema(value_type = Option<EncodingWord>)]
+    encoding: Option<Encoding>,
 }
 
-/// A form with a file.
+/// How files spell text: `auto` tells it from their bytes.
+#[derive(ToSchema)]
+#[schema(rename_all = "kebab-case")]
+#[expect(dead_code, reason = "it describes the words of an encoding")]
+enum EncodingWord {
+    /// UTF-8, or Windows-1252 where every byte beyond ASCII says so.
+    Auto,
+    /// UTF-8; rows that are not are rejected.
+    #[schema(rename = "utf-8")]
+    Utf8,
+    /// Old Windows exports.
+    #[schema(rename = "windows-1252")]
+    Windows1252,
+    /// UTF-16, its byte order told by its mark.
+    #[schema(rename = "utf-16")]
+    Utf16,
+}
+
+/// A form with files.
 #[derive(ToSchema)]
 #[schema(as = FileForm)]
 #[expect(dead_code, reason = "it describes a form, which is read as it comes")]
 struct Form {
-    /// The CSV file, compressed (`.gz`, `.zst`) or not.
+    /// The CSV file, compressed (`.gz`, `.zst`) or not. The field may come several times: the files are then one job.
     #[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream")]
     fichier: Vec<u8>,
+    /// How the files spell text, where the query does not say.
+    #[schema(inline)]
+    encoding: Option<EncodingWord>,
 }
 
 /// The query of `POST /api/process`.
@@ -129,6 +160,9 @@ struct Form {
 struct Named {
     /// The name of the file, where it is the body itself.
     nom: Option<String>,
+    /// How the files spell text; told from their bytes where absent, and where no `charset` of a `Content-Type` says it.
+    #[param(inline, value_type = Option<EncodingWord>)]
+    encoding: Option<Encoding>,
 }
 
 /// Asks for a report.
@@ -159,10 +193,14 @@ struct Named {
     ))]
 async fn process(
     State(app): State<Shared>,
-    Params(Named { nom }): Params<Named>,
+    Params(Named { nom, encoding }): Params<Named>,
     request: Request,
 ) -> Result<Response, Problem> {
     let job = new_job()?;
+    let ask = async |job, files, said: Option<Encoding>| {
+        let encoding = encoding.or(said).unwrap_or_default();
+        on_files(&app, job, files, encoding).await
+    };
     let (parts, body) = request.into_parts();
     let headers = &parts.headers;
     if headers
@@ -177,24 +215,26 @@ async fn process(
             if !body::small(body).await?.is_empty() {
                 return Err(unsupported());
             }
-            on_file(&app, job, usual(&app).await?).await
+            ask(job, vec![usual(&app).await?], None).await
         }
         Some("application/json") => {
             let body = body::small(body).await?;
             let asked = match &*body {
                 [] => Asked::default(),
-                body => body::object(body, "{\"fichier\": \"…\"}")?,
+                body => body::object(body, "{\"fichier\": \"…\", \"encoding\": \"windows-1252\"}")?,
             };
             let file = match asked.fichier {
                 None => usual(&app).await?,
                 Some(fichier) => inside(&app, &fichier).await?,
             };
-            on_file(&app, job, file).await
+            ask(job, vec![file], asked.encoding).await
         }
         Some("multipart/form-data") => {
             check_length(&app, headers, FORM)?;
-            let upload = from_form(&app, &job, Request::from_parts(parts, body)).await?;
-            on_upload(&app, job, upload).await
+            let (upload, said) = from_form(&app, &job, Request::from_parts(parts, body)).await?;
+            let started = ask(job, upload.files.clone(), said).await?;
+            upload.keep();
+            Ok(started)
         }
         Some(raw) if RAW.contains(&raw) => {
             check_length(&app, headers, 0)?;
@@ -202,9 +242,15 @@ async fn process(
                 let header = headers.get(NAME)?;
                 Some(String::from_utf8_lossy(header.as_bytes()).into_owned())
             });
-            let name = clean(name.as_deref().unwrap_or_default());
-            let upload = receive(&app, &job, &name, body.into_data_stream(), |_| ()).await?;
-            on_upload(&app, job, upload).await
+            let said = charset(headers)?;
+            let mut upload = Upload::new(&app, &job);
+            let name = name.unwrap_or_default();
+            upload
+                .receive(&app, &name, body.into_data_stream(), |_| ())
+                .await?;
+            let started = ask(job, upload.files.clone(), said).await?;
+            upload.keep();
+            Ok(started)
         }
         Some(_) => Err(unsupported()),
     }
@@ -268,11 +314,18 @@ async fn inside(app: &App, fichier: &str) -> Result<PathBuf, Problem> {
     }
 }
 
-/// Asks for a job on a file.
-async fn on_file(app: &App, job: JobId, file: PathBuf) -> Result<Response, Problem> {
-    let name = file.file_name().unwrap_or(file.as_os_str());
-    let fichier = name.to_string_lossy().into_owned();
-    let request = app.config.sales.request(vec![file], today());
+/// Asks for a job on some files.
+async fn on_files(
+    app: &App,
+    job: JobId,
+    files: Vec<PathBuf>,
+    encoding: Encoding,
+) -> Result<Response, Problem> {
+    let fichier = shown(&files);
+    let request = autoconnect_jobs::sales::Request {
+        encoding,
+        ..app.config.sales.request(files, today())
+    };
     let unsendable = |_| Problem::bad(FIELD, "le chemin du fichier n’est pas de l’UTF-8");
     let request = JobRequest {
         job: job.clone(),
@@ -305,11 +358,34 @@ async fn on_file(app: &App, job: JobId, file: PathBuf) -> Result<Response, Probl
     Ok((StatusCode::ACCEPTED, location, Json(started)).into_response())
 }
 
-/// Asks for a job on an upload, which stays for it.
-async fn on_upload(app: &App, job: JobId, upload: Upload) -> Result<Response, Problem> {
-    let started = on_file(app, job, upload.file.clone()).await?;
-    upload.keep();
-    Ok(started)
+/// What people call these files: the first, and how many there are beside it.
+fn shown(files: &[PathBuf]) -> String {
+    let name = |file: &PathBuf| {
+        let name = file.file_name().unwrap_or(file.as_os_str());
+        name.to_string_lossy().into_owned()
+    };
+    let first = files.first().map(name).unwrap_or_default();
+    match files.len() {
+        0 | 1 => first,
+        all => format!("{first} (+{})", all - 1),
+    }
+}
+
+/// The encoding that a `Content-Type` says; that of plain ASCII is none.
+fn charset(headers: &HeaderMap) -> Result<Option<Encoding>, Problem> {
+    let Some(said) = body::charset(headers) else {
+        return Ok(None);
+    };
+    if said.eq_ignore_ascii_case("us-ascii") || said.eq_ignore_ascii_case("ascii") {
+        return Ok(None);
+    }
+    Encoding::of_label(&said).map(Some).ok_or_else(|| {
+        let shown = printable(said.as_bytes(), SHOWN);
+        let detail = format!(
+            "charset «\u{a0}{shown}\u{a0}» inconnu\u{a0}; attendu\u{a0}: utf-8, windows-1252 ou utf-16"
+        );
+        Problem::bad("Content-Type", detail)
+    })
 }
 
 /// Refuses what says of itself that it is too large, before it comes.
@@ -329,13 +405,75 @@ fn over_limit(app: &App) -> Problem {
     body::too_large(format!("un fichier de {most} octets au plus est accepté"))
 }
 
-/// A file that came, removed with its folder unless it is kept.
+/// The files that came, removed with their folder unless they are kept.
 struct Upload {
     folder: PathBuf,
-    file: PathBuf,
+    files: Vec<PathBuf>,
+    /// Bytes of all of them.
+    length: u64,
 }
 
 impl Upload {
+    /// Nothing yet, of this job.
+    fn new(app: &App, job: &JobId) -> Self {
+        Self {
+            folder: app.config.api.data.join(UPLOADS).join(job.as_str()),
+            files: Vec::new(),
+            length: 0,
+        }
+    }
+
+    /// The name of the next file, cleaned, as none before has it.
+    fn name(&self, name: &str) -> String {
+        let name = clean(name);
+        let is_taken = |name: &str| self.files.contains(&self.folder.join(name));
+        if !is_taken(&name) {
+            return name;
+        }
+        let mut names = (2..).map(|n| format!("{n}-{name}"));
+        names.find(|name| !is_taken(name)).unwrap_or_default()
+    }
+
+    /// Writes a file that was called so to disk as it comes; `taken` is told of every part.
+    async fn receive<E: Error + 'static>(
+        &mut self,
+        app: &App,
+        name: &str,
+        parts: impl Stream<Item = Result<Bytes, E>>,
+        taken: impl Fn(&Bytes),
+    ) -> Result<(), Problem> {
+        tokio::fs::create_dir_all(&self.folder)
+            .await
+            .map_err(unwritten)?;
+        let name = self.name(name);
+        let unfinished = self.folder.join(format!("{name}.{UNFINISHED}"));
+        let file = tokio::fs::File::create_new(&unfinished).await;
+        let mut file = BufWriter::with_capacity(WRITE, file.map_err(unwritten)?);
+        let mut parts = std::pin::pin!(parts);
+        let before = self.length;
+        while let Some(part) = parts.next().await {
+            let part = part.map_err(|error| body::unreadable(&error))?;
+            taken(&part);
+            self.length += part.len() as u64;
+            if self.length > app.config.api.max_upload {
+                return Err(over_limit(app));
+            }
+            app.metrics.uploaded(part.len() as u64);
+            file.write_all(&part).await.map_err(unwritten)?;
+        }
+        if self.length == before {
+            let detail = format!("le fichier {name} est vide");
+            return Err(Problem::bad(FIELD, detail));
+        }
+        file.flush().await.map_err(unwritten)?;
+        let file = self.folder.join(name);
+        tokio::fs::rename(&unfinished, &file)
+            .await
+            .map_err(unwritten)?;
+        self.files.push(file);
+        Ok(())
+    }
+
     fn keep(mut self) {
         self.folder.clear();
     }
@@ -359,8 +497,12 @@ fn remove(folder: &Path) {
     }
 }
 
-/// Writes the field [`FIELD`] of a form to disk.
-async fn from_form(app: &App, job: &JobId, request: Request) -> Result<Upload, Problem> {
+/// Writes the files of a form to disk, and reads what else it says.
+async fn from_form(
+    app: &App,
+    job: &JobId,
+    request: Request,
+) -> Result<(Upload, Option<Encoding>), Problem> {
     let allowed = Arc::new(AtomicU64::new(FORM));
     let (parts, body) = request.into_parts();
     let body = in_pieces(body, Arc::clone(&allowed));
@@ -371,24 +513,64 @@ async fn from_form(app: &App, job: &JobId, request: Request) -> Result<Upload, P
             "le formulaire ne dit pas ce qui sépare ses parties (boundary)",
         )
     })?;
-    let mut upload = None;
+    let mut upload = Upload::new(app, job);
+    let (mut said, mut charsets) = (None, Vec::new());
     while let Some(field) = form.next_field().await.map_err(|e| body::unreadable(&e))? {
-        if upload.is_some() || field.name() != Some(FIELD) {
-            continue;
+        match field.name() {
+            Some(FIELD) if upload.files.len() == MOST_FILES => {
+                let detail = format!("{MOST_FILES} fichiers au plus sont acceptés");
+                return Err(Problem::bad(FIELD, detail));
+            }
+            Some(FIELD) => {
+                charsets.push(charset(field.headers())?);
+                let name = field.file_name().unwrap_or_default().to_owned();
+                let taken = |bytes: &Bytes| {
+                    allowed.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                };
+                upload.receive(app, &name, field, taken).await?;
+            }
+            Some(ENCODING) => said = encoding_field(field).await?,
+            other => return Err(unknown_field(other.unwrap_or_default())),
         }
-        let name = clean(field.file_name().unwrap_or_default());
-        let taken = |bytes: &Bytes| {
-            allowed.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        };
-        upload = Some(receive(app, job, &name, field, taken).await?);
     }
-    let missing = || {
-        Problem::bad(
+    if upload.files.is_empty() {
+        return Err(Problem::bad(
             FIELD,
             "le formulaire n’a pas de champ «\u{a0}fichier\u{a0}»",
-        )
-    };
-    upload.ok_or_else(missing)
+        ));
+    }
+    charsets.dedup();
+    match (said, &charsets[..]) {
+        (None, [one]) => Ok((upload, *one)),
+        (None, _) => Err(Problem::bad(
+            "Content-Type",
+            "les fichiers disent des charsets différents\u{a0}; donnez «\u{a0}encoding\u{a0}», ou un job à chacun",
+        )),
+        (said, _) => Ok((upload, said)),
+    }
+}
+
+/// The encoding that a field of a form names; none where it is empty.
+async fn encoding_field(field: Field<'_>) -> Result<Option<Encoding>, Problem> {
+    let word = field.text().await.map_err(|e| body::unreadable(&e))?;
+    if word.is_empty() {
+        return Ok(None);
+    }
+    Encoding::named(&word).map(Some).ok_or_else(|| {
+        let shown = printable(word.as_bytes(), SHOWN);
+        let detail = format!(
+            "«\u{a0}{shown}\u{a0}»\u{a0}; attendu\u{a0}: auto, utf-8, windows-1252, utf-16"
+        );
+        Problem::bad(ENCODING, detail)
+    })
+}
+
+fn unknown_field(name: &str) -> Problem {
+    let shown = printable(name.as_bytes(), SHOWN);
+    let detail = format!(
+        "champ «\u{a0}{shown}\u{a0}» inconnu\u{a0}; attendu\u{a0}: {FIELD} (une ou plusieurs fois), {ENCODING}"
+    );
+    Problem::bad(shown, detail)
 }
 
 /// The same body, in pieces that come one at a time, failing where more of it comes than is `allowed`: whoever looks for
@@ -417,47 +599,6 @@ fn in_pieces(body: Body, allowed: Arc<AtomicU64>) -> Body {
             }
         },
     ))
-}
-
-/// Writes a file of that name to disk as it comes; `taken` is told of every part.
-async fn receive<E: Error + 'static>(
-    app: &App,
-    job: &JobId,
-    name: &str,
-    parts: impl Stream<Item = Result<Bytes, E>>,
-    taken: impl Fn(&Bytes),
-) -> Result<Upload, Problem> {
-    let folder = app.config.api.data.join(UPLOADS).join(job.as_str());
-    tokio::fs::create_dir_all(&folder)
-        .await
-        .map_err(unwritten)?;
-    let upload = Upload {
-        file: folder.join(name),
-        folder,
-    };
-    let unfinished = upload.folder.join(format!("{name}.{UNFINISHED}"));
-    let file = tokio::fs::File::create_new(&unfinished).await;
-    let mut file = BufWriter::with_capacity(WRITE, file.map_err(unwritten)?);
-    let mut parts = std::pin::pin!(parts);
-    let mut length = 0;
-    while let Some(part) = parts.next().await {
-        let part = part.map_err(|error| body::unreadable(&error))?;
-        taken(&part);
-        length += part.len() as u64;
-        if length > app.config.api.max_upload {
-            return Err(over_limit(app));
-        }
-        app.metrics.uploaded(part.len() as u64);
-        file.write_all(&part).await.map_err(unwritten)?;
-    }
-    if length == 0 {
-        return Err(Problem::bad(FIELD, "le fichier est vide"));
-    }
-    file.flush().await.map_err(unwritten)?;
-    tokio::fs::rename(&unfinished, &upload.file)
-        .await
-        .map_err(unwritten)?;
-    Ok(upload)
 }
 
 /// Why a file could not be written.

@@ -156,7 +156,7 @@ async function change(method, address, body) {
 }
 
 async function pressed(button) {
-  const { cancel, process, requeue } = button.dataset;
+  const { cancel, process, requeue, newest } = button.dataset;
   if ("print" in button.dataset) return print();
   button.disabled = true;
   if (cancel !== undefined) await change("DELETE", `/api/jobs/${encodeURIComponent(cancel)}`);
@@ -164,6 +164,7 @@ async function pressed(button) {
     const job = await change("POST", "/api/process", { fichier: process });
     if (job) return location.assign(`/jobs/${encodeURIComponent(job.job_id)}`);
   }
+  if (newest !== undefined && await change("POST", `/api/jobs/${encodeURIComponent(newest)}/newest`)) return location.assign("/resultats");
   if (requeue !== undefined) {
     const ids = requeue === "all" ? [...document.querySelectorAll("#dead-list tbody [data-requeue]")].map((one) => one.dataset.requeue) : [requeue];
     if (await change("POST", "/api/dead/requeue", { ids })) await showDead();
@@ -172,7 +173,7 @@ async function pressed(button) {
 }
 
 document.addEventListener("click", (event) => {
-  const button = event.target.closest("button[data-cancel], button[data-process], button[data-requeue], button[data-print]");
+  const button = event.target.closest("button[data-cancel], button[data-process], button[data-requeue], button[data-newest], button[data-print]");
   if (button) pressed(button);
 });
 
@@ -246,7 +247,8 @@ function upload(form) {
 
   const send = () => {
     say("");
-    if (file.files[0].size > Number(form.dataset.max)) return say(`${form.dataset.big}.`);
+    const size = [...file.files].reduce((sum, one) => sum + one.size, 0);
+    if (size > Number(form.dataset.max)) return say(`${form.dataset.big}.`);
     const body = new FormData(form);
     request = new XMLHttpRequest();
     request.open("POST", form.action);

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use autoconnect_common::broker::{Broker as _, BrokerError, Queue, Subscription};
+use autoconnect_common::kind::REPORT;
 use autoconnect_common::message::Event;
 use autoconnect_common::program::Failure;
 use autoconnect_common::{JobId, ask};
 
 use super::Activity;
 use super::view::Queues;
-use crate::Shared;
 use crate::link::Link;
+use crate::{Shared, editions};
 
 /// How often queues are counted and a snapshot is made.
 const SECOND: Duration = Duration::from_secs(1);
@@ -19,6 +20,11 @@ const SECOND: Duration = Duration::from_secs(1);
 const COUNT: Duration = Duration::from_secs(2);
 /// After how long without news of a job that has not ended the reducer is asked.
 const SILENCE: Duration = Duration::from_secs(5);
+/// How long the report of a job that has ended may take to show on the disk, which may be another machine's: as long as a network
+/// file system keeps what it knew of a folder.
+const LANDING: Duration = Duration::from_secs(60);
+/// How often it is looked for meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Events that wait to be read.
 const EVENTS: u16 = 256;
 /// The largest `execution.json` that is read, in bytes.
@@ -27,9 +33,9 @@ const MAX_EXECUTION: u64 = 4 << 20;
 /// Listens for as long as the broker has us; ends only where it does not.
 pub(crate) async fn watch(app: &Shared) -> Failure {
     let ended = tokio::select! {
-        ended = listen(&app.activity, &app.link) => ended,
+        ended = listen(app) => ended,
         ended = count(&app.activity, &app.link) => ended,
-        ended = inquire(&app.activity, &app.link) => ended,
+        ended = inquire(app) => ended,
     };
     match ended {
         BrokerError::Refused(why) => Failure::usage(why),
@@ -37,14 +43,22 @@ pub(crate) async fn watch(app: &Shared) -> Failure {
     }
 }
 
-async fn listen(activity: &Activity, link: &Link) -> BrokerError {
-    let mut events = match link.subscribe(Queue::AllEvents, EVENTS).await {
+async fn listen(app: &Shared) -> BrokerError {
+    let activity = &app.activity;
+    let mut events = match app.link.subscribe(Queue::AllEvents, EVENTS).await {
         Ok(events) => events,
         Err(error) => return error,
     };
     while let Some(event) = next(&mut events).await {
         match event {
             Ok(event) => {
+                if let Event::Finished { job, status, .. } = &event
+                    && status.has_report()
+                    && !is_readable(app, job).await
+                {
+                    tokio::spawn(hear_later(Arc::clone(app), event));
+                    continue;
+                }
                 let changed = activity.cluster().hear(event);
                 if let Some(view) = changed {
                     let _nobody_listens = activity.changes.send(view);
@@ -63,6 +77,33 @@ async fn next(
     let event = Event::from_message(&delivery.message);
     delivery.ack();
     Some(event)
+}
+
+/// Whether the report of a job that has ended can be read, the newest as of now among the rest: nothing here says that it ended
+/// before.
+async fn is_readable(app: &Shared, job: &JobId) -> bool {
+    let sought = app.editions.folder(job).join(REPORT);
+    let is_there = tokio::fs::try_exists(sought).await.unwrap_or(false);
+    editions::look(app).await;
+    is_there
+}
+
+/// Hears of an end whose report the disk does not show yet, once it does, or [`LANDING`] later.
+async fn hear_later(app: Shared, event: Event) {
+    if let Event::Finished { job, .. } = &event {
+        let landing = async {
+            while !is_readable(&app, job).await {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        if tokio::time::timeout(LANDING, landing).await.is_err() {
+            tracing::warn!(job_id = %job, results = %app.editions.results().display(), "report of a job that ended is not in the folder of results");
+        }
+    }
+    let changed = app.activity.cluster().hear(event);
+    if let Some(view) = changed {
+        let _nobody_listens = app.activity.changes.send(view);
+    }
 }
 
 /// Counts what waits, once a second, and hands out a snapshot.
@@ -97,13 +138,16 @@ async fn queues(link: &Link) -> Result<Queues, BrokerError> {
 
 /// Asks the reducer at the start, and whenever a job that has not ended was silent: its end may have been told while the
 /// broker was away.
-async fn inquire(activity: &Activity, link: &Link) -> BrokerError {
+async fn inquire(app: &Shared) -> BrokerError {
+    let (activity, link) = (&app.activity, &app.link);
     let mut asked_all = false;
     loop {
         if !asked_all || !activity.cluster().silent(SILENCE).is_empty() {
             match ask::ask(link, None).await {
                 Ok(answer) => {
                     asked_all = true;
+                    // reports of jobs that ended before the answer are on the disk
+                    editions::look(app).await;
                     for told in answer.jobs {
                         let changed = activity.cluster().answered(told);
                         if let Some(view) = changed {

@@ -330,9 +330,8 @@ fn acts(jobs: &[&JobView], lang: Lang) -> String {
             acts.conclude,
             acts.publish,
         ];
-        // in microseconds, as charts are drawn in integers
-        let micros = values.map(|ms| (ms.clamp(0.0, 1e12) * 1e3) as u64);
-        let pieces = micros.into_iter().zip(CLASSES).zip(&names);
+        let pieces = shares(values, acts.elapsed);
+        let pieces = pieces.into_iter().zip(CLASSES).zip(&names);
         let row = Row::new(job, lang);
         let value = words::millis(acts.elapsed, lang);
         said.push(format!("{} {value}", row.name));
@@ -351,6 +350,21 @@ fn acts(jobs: &[&JobView], lang: Lang) -> String {
         desc: &said.join(", "),
     };
     draw::bars(caption, bars)
+}
+
+/// A job's time divided among its acts, in microseconds, as charts are drawn in integers. Acts of several workers overlap, and more than
+/// they took together would make a short job's bar the longer one.
+fn shares(acts: [f64; 5], elapsed: f64) -> [u64; 5] {
+    let sane = |ms: f64| {
+        if ms.is_finite() {
+            ms.clamp(0.0, 1e12)
+        } else {
+            0.0
+        }
+    };
+    let all: f64 = acts.iter().copied().map(sane).sum();
+    let scale = if all > 0.0 { sane(elapsed) / all } else { 0.0 };
+    acts.map(|ms| (sane(ms) * scale * 1e3) as u64)
 }
 
 /// The colours of the acts, in their order.
@@ -468,6 +482,39 @@ mod tests {
             assert!(!board.contains("<script"));
             assert_eq!(board.matches("<td").count(), board.matches("</td>").count());
         }
+    }
+
+    #[test]
+    fn a_bar_is_as_long_as_its_job_took_and_says_so() {
+        let longest = |acts, elapsed| shares(acts, elapsed).iter().sum::<u64>();
+        // two workers worked 40 ms within 25 ms; the other job took 21 ms, one act after the other
+        let (first, second) = (
+            longest([5.0, 40.0, 1.0, 2.0, 3.0], 25.0),
+            longest([5.0, 9.0, 1.0, 2.0, 3.0], 21.0),
+        );
+        assert!(first > second, "{first} {second}");
+        assert!(first.abs_diff(25_000) < 5 && second.abs_diff(21_000) < 5);
+        assert_eq!(shares([0.0; 5], 1.0), [0; 5]);
+        assert_eq!(
+            shares([f64::NAN, 1.0, f64::INFINITY, -1.0, 0.0], 1.0),
+            [0, 1000, 0, 0, 0]
+        );
+    }
+
+    #[test]
+    fn a_job_s_time_is_the_same_wherever_it_is_shown() {
+        let mut snapshot = snapshot();
+        let job = &mut snapshot.jobs[0];
+        (job.started_at_ms, job.ended_at_ms) = (Some(1_000), Some(1_051));
+        job.acts_ms = Some(Acts {
+            elapsed: 25.0,
+            ..Acts::default()
+        });
+        let row = Row::new(&snapshot.jobs[0], Lang::En);
+        assert_eq!(row.time, "25\u{a0}ms");
+        assert_eq!(row.acts.last(), Some(&("in all", row.time.clone())));
+        let board = rendered(&Board::new(&snapshot, Lang::En));
+        assert!(!board.contains("51\u{a0}ms"), "{board}");
     }
 
     #[test]

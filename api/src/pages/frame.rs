@@ -170,7 +170,7 @@ struct Message {
     heading: String,
     detail: String,
     /// Where to go from here: address and words.
-    way: (&'static str, &'static str),
+    way: (String, &'static str),
 }
 
 /// A page that says one thing, and where to go from it.
@@ -179,7 +179,7 @@ pub(super) fn message(
     status: StatusCode,
     here: Here,
     (heading, detail): (&str, String),
-    way: (&'static str, &'static str),
+    way: (String, &'static str),
 ) -> Response {
     let page = Message {
         t: visitor.frame(here, heading),
@@ -205,7 +205,10 @@ pub(super) fn lost(visitor: &Visitor) -> Response {
             lang.say("Page introuvable", "Page not found"),
             detail.to_owned(),
         ),
-        ("/", lang.say("Retour à l’activité", "Back to activity")),
+        (
+            "/".to_owned(),
+            lang.say("Retour à l’activité", "Back to activity"),
+        ),
     )
 }
 

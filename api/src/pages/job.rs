@@ -1,14 +1,15 @@
 //! One job: how far it is, live; where its report is, once there is one.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use askama::Template;
 use autoconnect_common::JobId;
+use autoconnect_jobs::sales::cut::REJETS;
 use autoconnect_jobs::sales::render::number::Lang;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use futures_util::stream;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
 use super::frame::{Frame, Here, Visitor, lost, rendered};
 use super::live::{self, News};
@@ -18,10 +19,8 @@ use crate::activity::{JobState, JobView};
 
 /// How often a job that is shown is looked at.
 const LOOK: Duration = Duration::from_millis(200);
-/// How long its page waits for the report of a job that has ended to be the one that is shown.
-const LANDING: Duration = Duration::from_secs(5);
-/// Where reports are shown.
-const RESULTS: &str = "/resultats";
+/// Where reports are shown; that of a job, below it.
+pub(super) const RESULTS: &str = "/resultats";
 
 /// A job, in words.
 pub(super) struct Row {
@@ -44,6 +43,8 @@ pub(super) struct Row {
     /// Acts and how long they took.
     pub(super) acts: Vec<(&'static str, String)>,
     pub(super) duplicates: String,
+    /// Where its rejected rows are; empty where it has a report, which tells, or left none.
+    pub(super) rejects: String,
 }
 
 impl Row {
@@ -85,6 +86,7 @@ impl Row {
             has_report: job.status.has_report(),
             acts: acts(job, lang),
             duplicates: count(job.duplicates_dropped),
+            rejects: String::new(),
             id,
         }
     }
@@ -105,7 +107,11 @@ fn reason(job: &JobView) -> String {
     reason.to_owned()
 }
 
+/// How long it took, as its execution says; as it was heard, where that is all that is known. How long is left, before.
 fn time(job: &JobView, lang: Lang) -> String {
+    if let Some(acts) = &job.acts_ms {
+        return words::millis(acts.elapsed, lang);
+    }
     if let (Some(started), Some(ended)) = (job.started_at_ms, job.ended_at_ms) {
         return words::millis(ended.saturating_sub(started) as f64, lang);
     }
@@ -154,6 +160,18 @@ struct View<'a> {
     job: Row,
 }
 
+/// A job in words, with where its rejected rows are.
+async fn whole_row(app: &Shared, job: &JobView, lang: Lang) -> Row {
+    let mut row = Row::new(job, lang);
+    if row.has_ended && !row.has_report {
+        let rejects = app.editions.folder(&job.job_id).join(REJETS);
+        if tokio::fs::try_exists(rejects).await.unwrap_or(false) {
+            row.rejects = format!("/api/jobs/{}/files/{REJETS}", row.id);
+        }
+    }
+    row
+}
+
 fn find(app: &Shared, id: &str) -> Option<JobView> {
     app.activity.job(&id.parse::<JobId>().ok()?)
 }
@@ -167,7 +185,7 @@ pub(super) async fn page(
     let Some(job) = find(&app, &id) else {
         return lost(&visitor);
     };
-    let job = Row::new(&job, visitor.lang);
+    let job = whole_row(&app, &job, visitor.lang).await;
     let title = visitor.lang.say("Analyse", "Analysis");
     let t = visitor.frame(Here::Elsewhere, format!("{title} {}", job.name));
     visitor.show(&Page { t, job })
@@ -190,7 +208,6 @@ pub(super) async fn stream(
         id,
         tick,
         shown: String::new(),
-        ended: None,
         is_over: false,
     };
     live::stream(stream::unfold(watched, async |mut watched| {
@@ -206,8 +223,6 @@ struct Watched {
     id: String,
     tick: tokio::time::Interval,
     shown: String,
-    /// When it was first seen at its end.
-    ended: Option<Instant>,
     is_over: bool,
 }
 
@@ -222,27 +237,16 @@ impl Watched {
             let job = find(&self.app, &self.id)?;
             let view = rendered(&View {
                 t: &self.t,
-                job: Row::new(&job, self.t.lang),
+                job: whole_row(&self.app, &job, self.t.lang).await,
             });
             if view != self.shown {
                 self.shown.clone_from(&view);
                 return Some(News::View(view));
             }
             if job.status.has_report() {
-                let ended = *self.ended.get_or_insert_with(Instant::now);
-                if self.is_published(&job) || ended.elapsed() > LANDING {
-                    self.is_over = true;
-                    return Some(News::Elsewhere(RESULTS));
-                }
+                self.is_over = true;
+                return Some(News::Elsewhere(format!("{RESULTS}/{}", self.id)));
             }
         }
-    }
-
-    /// Whether the report that is shown is not older than the job.
-    fn is_published(&self, job: &JobView) -> bool {
-        let begun = job.started_at_ms.unwrap_or(job.asked_at_ms);
-        let begun = UNIX_EPOCH + Duration::from_millis(begun);
-        let edition = self.app.newest.get();
-        edition.is_ok_and(|edition| edition.written >= begun)
     }
 }

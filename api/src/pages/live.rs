@@ -15,7 +15,7 @@ pub(super) enum News {
     /// The piece of HTML that takes the place of the one that is shown.
     View(String),
     /// The address where the page goes on.
-    Elsewhere(&'static str),
+    Elsewhere(String),
 }
 
 /// The stream of these news.

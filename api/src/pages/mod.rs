@@ -1,7 +1,7 @@
 //! The dashboard: pages made here, kept up to date by one small script, without a build step or another host.
 //!
 //! * `activity`: what the cluster does, live. `job`: one job, live.
-//! * `results`: the newest report, by city and month. `analysis`: asks for another one.
+//! * `results`: the newest report, or a job's own, by city and month. `analysis`: asks for another one.
 //! * `frame`: what stands around every page; the language. `assets`: style, script, icon. `words`: figures as people
 //!   write them. `live`: the streams.
 //!
@@ -30,6 +30,8 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/flux", get(activity::stream))
         .route("/resultats", get(results::page))
         .route("/resultats/tables/{file}", get(results::table))
+        .route("/resultats/{job}", get(results::job_page))
+        .route("/resultats/{job}/tables/{file}", get(results::job_table))
         .route("/analyse", get(analysis::page))
         .route("/jobs/{id}", get(job::page))
         .route("/jobs/{id}/flux", get(job::stream))

@@ -1,7 +1,7 @@
-//! The newest report, or its part about a city or a month; its tables as CSV.
+//! The newest report, or a job's own, or its part about a city or a month; its tables as CSV.
 
-use std::io;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use askama::Template;
 use autoconnect_jobs::sales::Report;
@@ -15,20 +15,19 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use form_urlencoded::Serializer;
-use futures_util::stream;
-use tokio::io::AsyncReadExt as _;
 
 use super::frame::{Frame, Here, Visitor, lost, message};
-use crate::newest::Edition;
+use super::job::RESULTS;
+use super::words;
+use crate::editions::Edition;
 use crate::params::PerPage;
-use crate::{Shared, rejects};
+use crate::{Shared, files, reads, rejects};
 
 /// Rejected rows that the page shows.
 const REJECTS: u64 = 10;
-/// How much of a file is read at once.
-const PIECE: usize = 64 << 10;
+/// Reports of other jobs that the page offers.
+const OTHERS: usize = 20;
 
 /// What a visitor asks of the report.
 #[derive(Debug, Clone, Default)]
@@ -110,27 +109,107 @@ struct Page {
     city_chosen: bool,
     rejects: Vec<Row>,
     rejected: String,
+    /// The address of this report.
+    here: String,
+    whose: Whose,
 }
 
-/// The page.
+/// Whose report it is, and which others there are.
+struct Whose {
+    /// The name of the job; empty where it is not known.
+    job: String,
+    /// When it ended.
+    when: String,
+    is_newest: bool,
+    others: Vec<Other>,
+}
+
+/// The report of another job.
+struct Other {
+    address: String,
+    name: String,
+    when: String,
+}
+
+impl Whose {
+    /// Blocks: looks which of the jobs left a report.
+    fn new(app: &Shared, edition: &Edition, lang: Lang) -> Self {
+        let now = words::now_ms();
+        let newest = app.editions.newest().ok();
+        let newest = newest.and_then(|newest| newest.job.clone());
+        let known = edition.job.as_ref().and_then(|job| app.activity.job(job));
+        let written = edition.written.duration_since(UNIX_EPOCH);
+        let written = written.map_or(0, |since| since.as_millis() as u64);
+        let ended = known.and_then(|job| job.ended_at_ms).unwrap_or(written);
+        let others = app.activity.jobs().into_iter().filter(|job| {
+            let is_other = edition.job.as_ref() != Some(&job.job_id);
+            is_other && job.status.has_report() && app.editions.has_report(&job.job_id)
+        });
+        Self {
+            job: edition
+                .job
+                .as_ref()
+                .map_or_else(String::new, ToString::to_string),
+            when: words::ago(ended, now, lang),
+            is_newest: newest == edition.job,
+            others: others
+                .take(OTHERS)
+                .map(|job| Other {
+                    address: format!("{RESULTS}/{}", job.job_id),
+                    when: words::ago(job.ended_at_ms.unwrap_or(job.asked_at_ms), now, lang),
+                    name: super::job::Row::new(&job, lang).name,
+                })
+                .collect(),
+        }
+    }
+}
+
+/// The page of the newest report.
 pub(super) async fn page(State(app): State<Shared>, visitor: Visitor) -> Response {
-    let Ok(edition) = app.newest.get() else {
+    let Ok(edition) = app.editions.newest() else {
         return no_report(&visitor);
     };
+    show(&app, visitor, edition, RESULTS.to_owned()).await
+}
+
+/// The page of a job's own report.
+pub(super) async fn job_page(
+    State(app): State<Shared>,
+    visitor: Visitor,
+    Path(job): Path<String>,
+) -> Response {
+    match reads::of_job(&app, &job).await {
+        Ok(edition) => show(&app, visitor, edition, format!("{RESULTS}/{job}")).await,
+        Err(_) => no_report_of(&app, &visitor, &job),
+    }
+}
+
+async fn show(app: &Shared, visitor: Visitor, edition: Arc<Edition>, here: String) -> Response {
     let asked = match Asked::of(&visitor, &edition.report) {
         Ok(asked) => asked,
-        Err(unknown) => return not_in_report(&visitor, &unknown),
+        Err(unknown) => return not_in_report(&visitor, &unknown, here),
     };
+    let app = Arc::clone(app);
     // a report of many cities takes a while to render
-    let made = tokio::task::spawn_blocking(move || make(&visitor, &edition, &asked)).await;
+    let made = tokio::task::spawn_blocking(move || {
+        let whose = Whose::new(&app, &edition, visitor.lang);
+        make(&visitor, &edition, &asked, here, whose)
+    });
+    let made = made.await;
     made.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
-fn make(visitor: &Visitor, edition: &Edition, asked: &Asked) -> Response {
+fn make(
+    visitor: &Visitor,
+    edition: &Edition,
+    asked: &Asked,
+    here: String,
+    whose: Whose,
+) -> Response {
     let lang = visitor.lang;
     let report = &edition.report;
     let links = Links {
-        before: "/resultats/tables/".to_owned(),
+        before: format!("{here}/tables/"),
         after: asked.query(),
         label: lang.say("Télécharger ", "Download ").to_owned(),
     };
@@ -166,6 +245,8 @@ fn make(visitor: &Visitor, edition: &Edition, asked: &Asked) -> Response {
         city_chosen: asked.ville.is_some(),
         rejects: first_rejects(edition, lang),
         rejected: number::count(rejected, lang),
+        here,
+        whose,
         article,
     })
 }
@@ -202,13 +283,41 @@ fn no_report(visitor: &Visitor) -> Response {
             detail.to_owned(),
         ),
         (
-            "/analyse",
+            "/analyse".to_owned(),
             lang.say("Lancer une première analyse", "Start a first analysis"),
         ),
     )
 }
 
-fn not_in_report(visitor: &Visitor, unknown: &str) -> Response {
+/// A job without a report leads to its own page, which says how it is; a job that is not known, nowhere.
+fn no_report_of(app: &Shared, visitor: &Visitor, job: &str) -> Response {
+    let known = job
+        .parse()
+        .is_ok_and(|job| app.activity.job(&job).is_some());
+    if !known {
+        return lost(visitor);
+    }
+    let lang = visitor.lang;
+    let detail = lang.say(
+        "Sa page dit où il en est, ou pourquoi il s’est terminé sans rapport.",
+        "Its page says how it goes, or why it ended without a report.",
+    );
+    message(
+        visitor,
+        StatusCode::NOT_FOUND,
+        Here::Results,
+        (
+            lang.say("Ce job n’a pas de rapport", "This job has no report"),
+            detail.to_owned(),
+        ),
+        (
+            format!("/jobs/{job}"),
+            lang.say("Voir le job", "See the job"),
+        ),
+    )
+}
+
+fn not_in_report(visitor: &Visitor, unknown: &str, here: String) -> Response {
     let lang = visitor.lang;
     let unknown: String = unknown.chars().take(80).collect();
     message(
@@ -226,32 +335,48 @@ fn not_in_report(visitor: &Visitor, unknown: &str) -> Response {
             ),
         ),
         (
-            "/resultats",
+            here,
             lang.say("Voir tout le rapport", "See the whole report"),
         ),
     )
 }
 
-/// A table of the report, or of its part, as a spreadsheet wants it; all rejected rows.
+/// A table of the newest report, or of its part, as a spreadsheet wants it; all rejected rows.
 pub(super) async fn table(
     State(app): State<Shared>,
     visitor: Visitor,
     Path(file): Path<String>,
 ) -> Response {
-    let Ok(edition) = app.newest.get() else {
+    let Ok(edition) = app.editions.newest() else {
         return no_report(&visitor);
     };
+    table_of(visitor, edition, &file, RESULTS.to_owned()).await
+}
+
+/// The same of a job's own report.
+pub(super) async fn job_table(
+    State(app): State<Shared>,
+    visitor: Visitor,
+    Path((job, file)): Path<(String, String)>,
+) -> Response {
+    match reads::of_job(&app, &job).await {
+        Ok(edition) => table_of(visitor, edition, &file, format!("{RESULTS}/{job}")).await,
+        Err(_) => no_report_of(&app, &visitor, &job),
+    }
+}
+
+async fn table_of(visitor: Visitor, edition: Arc<Edition>, file: &str, here: String) -> Response {
     if file == REJETS {
         return all_rejects(&edition, &visitor).await;
     }
     let asked = match Asked::of(&visitor, &edition.report) {
         Ok(asked) => asked,
-        Err(unknown) => return not_in_report(&visitor, &unknown),
+        Err(unknown) => return not_in_report(&visitor, &unknown, here),
     };
     let wanted = format!("tables/{file}");
     let made = tokio::task::spawn_blocking(move || csv_of(&edition, &asked, &wanted)).await;
     match made {
-        Ok(Some(bytes)) => download(&file, Body::from(bytes)),
+        Ok(Some(bytes)) => download(file, Body::from(bytes)),
         _ => lost(&visitor),
     }
 }
@@ -288,10 +413,5 @@ async fn all_rejects(edition: &Arc<Edition>, visitor: &Visitor) -> Response {
     let Some(file) = file else {
         return lost(visitor);
     };
-    let pieces = stream::try_unfold(file, async |mut file| {
-        let mut piece = Vec::with_capacity(PIECE);
-        let read = file.read_buf(&mut piece).await?;
-        Ok::<_, io::Error>((read > 0).then(|| (Bytes::from(piece), file)))
-    });
-    download(REJETS, Body::from_stream(pieces))
+    files::sent(REJETS, file).await
 }

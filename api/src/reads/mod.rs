@@ -1,4 +1,4 @@
-//! What is asked of the newest report: the public contract of 2025, and each part of the report under its own name.
+//! What is asked of a report, the newest or a job's own (`job=`): the public contract of 2025, and each part of the report under its own name.
 //!
 //! Every number is that of `report.json`. A city is called as in the report, or else differs by case, accents or
 //! surrounding blanks only; a city or month that the report does not know has an empty answer.
@@ -21,9 +21,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::Shared;
-use crate::params::{Nothing, Params};
+use crate::params::Params;
 use crate::problem::Problem;
-pub(crate) use reader::{Answers, Reader, json};
+pub(crate) use reader::{Answers, Reader, json, of_job};
 
 /// The routes of this module.
 pub(crate) fn routes() -> OpenApiRouter<Shared> {
@@ -40,11 +40,24 @@ pub(crate) fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(rotation))
 }
 
+/// Which report.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct OfJob {
+    /// The job whose report it is; the newest report without it.
+    #[expect(dead_code, reason = "the reader takes it from the query")]
+    job: Option<String>,
+}
+
 /// Which city.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct OfCity {
+    /// The job whose report it is; the newest report without it.
+    #[expect(dead_code, reason = "the reader takes it from the query")]
+    job: Option<String>,
     /// A city; all without it.
     ville: Option<String>,
 }
@@ -54,6 +67,9 @@ pub(crate) struct OfCity {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct OfCityAndMonth {
+    /// The job whose report it is; the newest report without it.
+    #[expect(dead_code, reason = "the reader takes it from the query")]
+    job: Option<String>,
     /// A city; all without it.
     ville: Option<String>,
     /// A month, `YYYY-MM`; all without it.
@@ -66,6 +82,9 @@ pub(crate) struct OfCityAndMonth {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct AsFormat {
+    /// The job whose report it is; the newest report without it.
+    #[expect(dead_code, reason = "the reader takes it from the query")]
+    job: Option<String>,
     /// A city; all without it.
     ville: Option<String>,
     /// `percentage`: in percent of the city's transactions; the number of transactions without it.
@@ -121,17 +140,17 @@ impl IntoResponses for Otherwise {
                 "400",
                 told("A parameter that is unknown, given twice or malformed"),
             ),
-            ("404", told("There is no report yet")),
+            ("404", told("There is no report yet, or the job has none")),
         ]
         .map(|(status, response)| (status.to_owned(), response.into()))
         .into()
     }
 }
 
-/// The cities of the newest report.
-#[utoipa::path(get, path = "/api/villes", tag = "report",
+/// The cities of the report.
+#[utoipa::path(get, path = "/api/villes", tag = "report", params(OfJob),
     responses((status = 200, description = "The cities, sorted", body = Villes<'_>), Otherwise))]
-async fn villes(_: Params<Nothing>, reader: Reader) -> Result<Response, Problem> {
+async fn villes(_: Params<OfJob>, reader: Reader) -> Result<Response, Problem> {
     let make = |report: &Report| {
         json(&Villes {
             villes: &report.villes,
@@ -150,7 +169,7 @@ async fn ca_mensuel(
 ) -> Result<Response, Problem> {
     reader
         .answer(move |edition| {
-            let OfCityAndMonth { ville, mois } = &asked;
+            let OfCityAndMonth { ville, mois, .. } = &asked;
             json(&answers::ca_mensuel(
                 &edition.report,
                 ville.as_deref(),
@@ -244,7 +263,7 @@ async fn saisonnalite(
 ) -> Result<Response, Problem> {
     reader
         .answer(move |edition| {
-            let OfCityAndMonth { ville, mois } = &asked;
+            let OfCityAndMonth { ville, mois, .. } = &asked;
             json(&answers::saisonnalite(
                 &edition.report,
                 ville.as_deref(),

@@ -1,9 +1,10 @@
-//! One answer from the newest report: made once for each question, kept while that report is the newest, and not sent
-//! again to whoever has it.
+//! One answer from a report, the newest or that of the job in the query: made once for each question, kept while that report is
+//! in memory, and not sent again to whoever has it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use autoconnect_common::JobId;
 use axum::extract::FromRequestParts;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH};
 use axum::http::request::Parts;
@@ -16,7 +17,8 @@ use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
 use crate::Shared;
-use crate::newest::Edition;
+use crate::editions::Edition;
+use crate::jobs;
 use crate::problem::Problem;
 
 /// The most answers that are kept.
@@ -24,7 +26,10 @@ const MOST: usize = 512;
 /// The most bytes of questions and answers that are kept.
 const MOST_BYTES: usize = 64 << 20;
 
-/// A question to the newest report. As an extractor it fails with [`Problem::no_report`].
+/// The parameter that names a job.
+const JOB: &str = "job";
+
+/// A question to the newest report, or to that of the job that the query names. As an extractor it fails where there is none.
 pub(crate) struct Reader {
     edition: Arc<Edition>,
     question: PathAndQuery,
@@ -36,14 +41,33 @@ impl FromRequestParts<Shared> for Reader {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
-        let edition = app.newest.get()?;
-        let root = || PathAndQuery::from_static("/");
-        Ok(Self {
-            known: names(&parts.headers, &edition.etag),
-            question: parts.uri.path_and_query().cloned().unwrap_or_else(root),
+        let query = parts.uri.query().unwrap_or_default();
+        let mut query = form_urlencoded::parse(query.as_bytes());
+        let job = query.find(|(name, value)| name == JOB && !value.is_empty());
+        let edition = match job {
+            None => app.editions.newest()?,
+            Some((_, job)) => of_job(app, &job).await.map_err(|none| none.about(JOB))?,
+        };
+        Ok(Self::of(
             edition,
-        })
+            parts.uri.path_and_query(),
+            &parts.headers,
+        ))
     }
+}
+
+/// The report of a job.
+///
+/// # Errors
+/// [`Problem`], which says why it has none.
+pub(crate) async fn of_job(app: &Shared, name: &str) -> Result<Arc<Edition>, Problem> {
+    let Ok(job) = name.parse::<JobId>() else {
+        return Err(jobs::unknown());
+    };
+    let (sought, reports) = (job.clone(), Arc::clone(app));
+    let found = spawn_blocking(move || reports.editions.of(&sought)).await;
+    let found = found.map_err(|error| fault(&error))?;
+    found.ok_or_else(|| jobs::without_report(app, &job))
 }
 
 /// Whether `If-None-Match` names this entity tag.
@@ -58,7 +82,21 @@ fn names(headers: &HeaderMap, etag: &str) -> bool {
 }
 
 impl Reader {
-    /// Answers with what `make` makes of the newest report, on a thread where that may take its time.
+    /// This question to this report.
+    pub(crate) fn of(
+        edition: Arc<Edition>,
+        question: Option<&PathAndQuery>,
+        headers: &HeaderMap,
+    ) -> Self {
+        let root = || PathAndQuery::from_static("/");
+        Self {
+            known: names(headers, &edition.etag),
+            question: question.cloned().unwrap_or_else(root),
+            edition,
+        }
+    }
+
+    /// Answers with what `make` makes of the report, on a thread where that may take its time.
     ///
     /// # Errors
     /// What `make` finds, which is not kept.

@@ -1,5 +1,7 @@
 //! The API over a whole cluster in this process, asked over a socket.
 
 mod hostile;
+mod reports;
 mod site;
+mod uploads;
 mod writes;

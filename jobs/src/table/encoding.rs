@@ -42,6 +42,26 @@ impl Encoding {
             Self::Utf16 => "utf-16",
         }
     }
+
+    /// The encoding of this [name](Self::name).
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [Self::Auto, Self::Utf8, Self::Windows1252, Self::Utf16];
+        all.into_iter().find(|encoding| encoding.name() == name)
+    }
+
+    /// The encoding with this label, as a `charset` says it: `latin1` is Windows-1252, as browsers have it. `None` for one that is
+    /// not read here.
+    pub fn of_label(label: &str) -> Option<Self> {
+        let found = encoding_rs::Encoding::for_label(label.as_bytes())?;
+        [
+            (encoding_rs::UTF_8, Self::Utf8),
+            (WINDOWS_1252, Self::Windows1252),
+            (UTF_16LE, Self::Utf16),
+            (UTF_16BE, Self::Utf16),
+        ]
+        .into_iter()
+        .find_map(|(known, encoding)| (known == found).then_some(encoding))
+    }
 }
 
 /// How many runs of bytes beyond ASCII a text has, by what they are.
@@ -500,6 +520,30 @@ mod tests {
         for other in ["Nîmes".as_bytes(), b"Audi_\xff"] {
             assert!(!Runs::of(&[&orleans, other].concat()).are_windows_1252());
         }
+    }
+
+    #[test]
+    fn an_encoding_is_known_by_its_name_and_by_its_labels() {
+        for (label, encoding) in [
+            ("utf-8", Some(Encoding::Utf8)),
+            ("UTF8", Some(Encoding::Utf8)),
+            ("windows-1252", Some(Encoding::Windows1252)),
+            ("ISO-8859-1", Some(Encoding::Windows1252)),
+            ("latin1", Some(Encoding::Windows1252)),
+            ("utf-16le", Some(Encoding::Utf16)),
+            ("utf-16", Some(Encoding::Utf16)),
+            ("macintosh", None),
+            ("koi8-r", None),
+            ("", None),
+        ] {
+            assert_eq!(Encoding::of_label(label), encoding, "{label}");
+        }
+        for encoding in [Encoding::Auto, Encoding::Utf8, Encoding::Windows1252, Encoding::Utf16] {
+            assert_eq!(Encoding::named(encoding.name()), Some(encoding));
+            let word = serde_json::to_value(encoding).expect("JSON");
+            assert_eq!(word, encoding.name());
+        }
+        assert_eq!(Encoding::named("latin1"), None);
     }
 
     fn bytes() -> impl Strategy<Value = Vec<u8>> {

@@ -1,0 +1,428 @@
+//! Reports in memory: the newest, and some of those that single jobs left.
+//!
+//! `results/newest` is a link to the folder of the job whose report is the newest. It is looked at again and again, resolved
+//! once for each edition, and its report swapped as a whole: so what is read together is of one job. Results that were
+//! written before there was such a link have `report.json` itself there, as a second name of a job's file.
+//!
+//! A file that cannot be read, is half written or is no report of this kind never replaces a good one; it is named once
+//! in the log. The reports of other jobs are read when they are asked for: [`KEPT`] of them, and [`KEPT_BYTES`], stay.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use autoconnect_common::kind::REPORT;
+use autoconnect_common::{Digest, JobId};
+use autoconnect_jobs::sales::Report;
+use autoconnect_jobs::sales::cut::REJETS;
+use tokio::sync::watch;
+
+use crate::problem::Problem;
+use crate::reads::Answers;
+use crate::rejects::{Rejects, Source};
+
+/// The folder of every job's own results.
+const JOBS: &str = "jobs";
+/// The link to the folder of the newest.
+const NEWEST: &str = "newest";
+/// How often the newest report is looked at, beside when a job ends: a person who put a report there sees it at once.
+const LOOK: Duration = Duration::from_millis(250);
+/// The largest report that is read, in bytes.
+const MAX_REPORT: u64 = 256 << 20;
+/// Reports of single jobs that stay in memory: a person compares a few.
+pub const KEPT: usize = 8;
+/// Their bytes as JSON; parsed they take a few times as much. The one that was asked for last always stays.
+pub const KEPT_BYTES: usize = 32 << 20;
+
+/// A report, as it was when it was read.
+#[derive(Debug)]
+pub struct Edition {
+    /// The job it is of; unknown where its folder was removed.
+    pub job: Option<JobId>,
+    /// The report.
+    pub report: Report,
+    /// `report.json`, byte for byte.
+    pub bytes: bytes::Bytes,
+    /// Its entity tag, in quotes: the digest of the bytes.
+    pub etag: String,
+    /// When it was written.
+    pub written: SystemTime,
+    /// What was answered from it.
+    pub(crate) answers: Answers,
+    /// The rows it refused.
+    pub(crate) rejects: Source,
+}
+
+/// The reports of a folder of results.
+pub struct Editions {
+    results: PathBuf,
+    newest: RwLock<Option<Arc<Edition>>>,
+    /// The file that was looked at last; held while it is read, so that whoever looks meanwhile waits for the report.
+    seen: Mutex<Option<(PathBuf, Seen)>>,
+    kept: Mutex<VecDeque<(Seen, Arc<Edition>)>>,
+    /// Held while the report of a single job is read: one at a time.
+    reading: Mutex<()>,
+    /// The rejects of a job without a report that were asked for last.
+    rejects: Mutex<Option<(PathBuf, Seen, Arc<Rejects>)>>,
+    changed: watch::Sender<()>,
+}
+
+/// What tells one file from the next without reading it.
+pub(crate) type Seen = (u64, SystemTime, u64);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Editions {
+    /// The reports of this folder of results.
+    pub fn new(results: &Path) -> Self {
+        let editions = Self {
+            results: results.to_owned(),
+            newest: RwLock::default(),
+            seen: Mutex::default(),
+            kept: Mutex::default(),
+            reading: Mutex::default(),
+            rejects: Mutex::default(),
+            changed: watch::channel(()).0,
+        };
+        editions.look();
+        editions
+    }
+
+    /// The newest report.
+    ///
+    /// # Errors
+    /// [`Problem::no_report`], while there is none.
+    pub fn newest(&self) -> Result<Arc<Edition>, Problem> {
+        let edition = self.newest.read().unwrap_or_else(PoisonError::into_inner);
+        edition.clone().ok_or_else(Problem::no_report)
+    }
+
+    /// The report of a job; `None` where it has none that can be read. Blocks.
+    pub fn of(&self, job: &JobId) -> Option<Arc<Edition>> {
+        if let Ok(newest) = self.newest()
+            && newest.job.as_ref() == Some(job)
+        {
+            return Some(newest);
+        }
+        let file = self.folder(job).join(REPORT);
+        let _one_at_a_time = lock(&self.reading);
+        let seen = told(&fs::metadata(&file).ok()?);
+        if let Some(known) = self.recall(job, seen) {
+            return Some(known);
+        }
+        match read(&file, Some(job.clone())) {
+            Ok(edition) => {
+                let edition = Arc::new(edition);
+                self.keep(seen, &edition);
+                Some(edition)
+            }
+            Err(error) => {
+                tracing::error!(file = %file.display(), %error, "report of a job not read");
+                None
+            }
+        }
+    }
+
+    /// The report of a job, if it is in memory and its file is still this one.
+    fn recall(&self, job: &JobId, seen: Seen) -> Option<Arc<Edition>> {
+        let mut kept = lock(&self.kept);
+        let at = kept
+            .iter()
+            .position(|(_, edition)| edition.job.as_ref() == Some(job))?;
+        let found = kept.remove(at).filter(|(then, _)| *then == seen)?;
+        let edition = Arc::clone(&found.1);
+        kept.push_back(found);
+        Some(edition)
+    }
+
+    fn keep(&self, seen: Seen, edition: &Arc<Edition>) {
+        let mut kept = lock(&self.kept);
+        kept.push_back((seen, Arc::clone(edition)));
+        let bytes = |kept: &VecDeque<(Seen, Arc<Edition>)>| -> usize {
+            kept.iter().map(|(_, edition)| edition.bytes.len()).sum()
+        };
+        while kept.len() > 1 && (kept.len() > KEPT || bytes(&kept) > KEPT_BYTES) {
+            kept.pop_front();
+        }
+    }
+
+    /// The rejects of a job that ended without a report; `None` where it has none that can be read. Blocks.
+    pub(crate) fn rejects_of(&self, job: &JobId) -> Option<Arc<Rejects>> {
+        let file = self.folder(job).join(REJETS);
+        let seen = told(&fs::metadata(&file).ok()?);
+        let mut rejects = lock(&self.rejects);
+        if let Some((path, then, known)) = &*rejects
+            && *path == file
+            && *then == seen
+        {
+            return Some(Arc::clone(known));
+        }
+        match Rejects::read(&file) {
+            Ok(read) => {
+                let read = Arc::new(read);
+                *rejects = Some((file, seen, Arc::clone(&read)));
+                Some(read)
+            }
+            Err(error) => {
+                tracing::warn!(file = %file.display(), %error, "rejects not read");
+                None
+            }
+        }
+    }
+
+    /// The folder of a job's own results.
+    pub fn folder(&self, job: &JobId) -> PathBuf {
+        self.results.join(JOBS).join(job.as_str())
+    }
+
+    /// Whether a job has a report of its own.
+    pub fn has_report(&self, job: &JobId) -> bool {
+        self.folder(job).join(REPORT).is_file()
+    }
+
+    /// The folder of results.
+    pub fn results(&self) -> &Path {
+        &self.results
+    }
+
+    /// Tells of every new edition.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Looks at the newest report, and reads it if it is another one: what was published before the call is in memory after it.
+    /// Blocks.
+    pub(crate) fn look(&self) {
+        let mut seen = lock(&self.seen);
+        let newest = self.newest_file();
+        let found = fs::metadata(&newest).ok();
+        let found = found.map(|metadata| (newest.clone(), told(&metadata)));
+        if *seen == found {
+            return;
+        }
+        seen.clone_from(&found);
+        // removed by hand: what was good stays
+        let Some((_, found)) = found else { return };
+        let is_own = newest.parent().and_then(job_of).is_some();
+        let own = (!is_own).then(|| self.own_file(found)).flatten();
+        let file = own.unwrap_or(newest);
+        let job = file.parent().and_then(job_of);
+        match read(&file, job) {
+            Ok(edition) => {
+                let edition = Some(Arc::new(edition));
+                *self.newest.write().unwrap_or_else(PoisonError::into_inner) = edition;
+                self.changed.send_replace(());
+            }
+            Err(error) => {
+                tracing::error!(file = %file.display(), %error, "report not taken over");
+            }
+        }
+    }
+
+    /// Where the newest report is, by the link or by its name.
+    fn newest_file(&self) -> PathBuf {
+        match fs::read_link(self.results.join(NEWEST)) {
+            Ok(target) => self.results.join(target).join(REPORT),
+            Err(_) => self.results.join(REPORT),
+        }
+    }
+
+    /// This file in the folder of its job, of which `results/report.json` may be a second name.
+    fn own_file(&self, report: Seen) -> Option<PathBuf> {
+        let folders = fs::read_dir(self.results.join(JOBS)).ok()?;
+        let files = folders.filter_map(|entry| Some(entry.ok()?.path().join(REPORT)));
+        files.into_iter().find(|file| {
+            let found = fs::metadata(file);
+            found.is_ok_and(|found| told(&found) == report)
+        })
+    }
+}
+
+/// The job whose own folder of results this is.
+fn job_of(folder: &Path) -> Option<JobId> {
+    let is_own = folder.parent()?.file_name()? == JOBS;
+    let name = folder.file_name()?.to_str()?;
+    is_own.then(|| name.parse().ok())?
+}
+
+#[cfg(unix)]
+pub(crate) fn told(file: &Metadata) -> Seen {
+    use std::os::unix::fs::MetadataExt as _;
+    let modified = file.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+    (file.ino(), modified, file.len())
+}
+
+#[cfg(not(unix))]
+pub(crate) fn told(file: &Metadata) -> Seen {
+    let modified = file.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+    (0, modified, file.len())
+}
+
+fn read(file: &Path, job: Option<JobId>) -> io::Result<Edition> {
+    let metadata = fs::metadata(file)?;
+    if metadata.len() > MAX_REPORT {
+        let sentence = format!("{} bytes, expected at most {MAX_REPORT}", metadata.len());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, sentence));
+    }
+    let bytes = fs::read(file)?;
+    Ok(Edition {
+        job,
+        report: serde_json::from_slice(&bytes)?,
+        etag: format!("\"{}\"", Digest::of(&bytes).short(32)),
+        bytes: bytes.into(),
+        written: metadata.modified()?,
+        answers: Answers::default(),
+        rejects: Source::in_folder(file.parent().unwrap_or(Path::new(""))),
+    })
+}
+
+/// Looks at the newest report for as long as it is asked.
+pub(crate) async fn watch(app: &crate::Shared) -> Infallible {
+    let mut tick = tokio::time::interval(LOOK);
+    loop {
+        tick.tick().await;
+        look(app).await;
+    }
+}
+
+/// Has the newest report in memory that was published before.
+pub(crate) async fn look(app: &crate::Shared) {
+    let app = Arc::clone(app);
+    // a large report takes a while to parse
+    let _died = tokio::task::spawn_blocking(move || app.editions.look()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(villes: &str) -> String {
+        let report = Report {
+            villes: vec![villes.to_owned()],
+            ..Report::default()
+        };
+        serde_json::to_string(&report).expect("JSON")
+    }
+
+    fn job(name: &str) -> JobId {
+        name.parse().expect("a job id")
+    }
+
+    /// Gives a job its own report.
+    fn put(results: &Path, name: &str, text: &str) {
+        let folder = results.join(JOBS).join(name);
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::write(folder.join("new"), text).expect("written");
+        fs::rename(folder.join("new"), folder.join(REPORT)).expect("renamed");
+    }
+
+    #[cfg(unix)]
+    fn link(results: &Path, name: &str) {
+        let new = results.join("new");
+        std::os::unix::fs::symlink(format!("{JOBS}/{name}"), &new).expect("linked");
+        fs::rename(new, results.join(NEWEST)).expect("renamed");
+    }
+
+    #[test]
+    fn a_broken_file_never_replaces_a_good_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join(REPORT);
+        let editions = Editions::new(folder.path());
+        let villes = || {
+            editions
+                .newest()
+                .map(|edition| edition.report.villes.clone())
+        };
+        let put = |text: &str| {
+            let other = folder.path().join("new");
+            fs::write(&other, text).expect("written");
+            fs::rename(&other, &file).expect("renamed");
+            editions.look();
+        };
+        assert_eq!(villes(), Err(Problem::no_report()));
+        put(&report("Lyon"));
+        assert_eq!(villes(), Ok(vec!["Lyon".to_owned()]));
+        let half = &report("Paris")[..100];
+        for broken in [
+            "",
+            "{}",
+            half,
+            &report("Paris").replace("sales/1", "sales/2"),
+        ] {
+            put(broken);
+            assert_eq!(villes(), Ok(vec!["Lyon".to_owned()]), "{broken:?}");
+        }
+        fs::remove_file(&file).expect("removed");
+        editions.look();
+        assert_eq!(villes(), Ok(vec!["Lyon".to_owned()]));
+        put(&report("Nice"));
+        assert_eq!(villes(), Ok(vec!["Nice".to_owned()]));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_newest_is_the_job_that_the_link_names_or_the_one_whose_file_it_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let results = folder.path();
+        let editions = Editions::new(results);
+        let newest = || {
+            editions.look();
+            let edition = editions.newest().expect("a report");
+            (edition.job.clone(), edition.report.villes[0].clone())
+        };
+        // as before there was a link
+        put(results, "one", &report("Lyon"));
+        fs::hard_link(results.join("jobs/one").join(REPORT), results.join(REPORT)).expect("linked");
+        assert_eq!(newest(), (Some(job("one")), "Lyon".to_owned()));
+        put(results, "two", &report("Paris"));
+        put(results, "three", &report("Nice"));
+        link(results, "two");
+        assert_eq!(newest(), (Some(job("two")), "Paris".to_owned()));
+        link(results, "three");
+        assert_eq!(newest(), (Some(job("three")), "Nice".to_owned()));
+        link(results, "two");
+        assert_eq!(newest(), (Some(job("two")), "Paris".to_owned()));
+        // a link that leads nowhere, and its job's folder removed
+        link(results, "gone");
+        assert_eq!(newest(), (Some(job("two")), "Paris".to_owned()));
+    }
+
+    #[test]
+    fn every_job_has_its_own_report_and_memory_is_bounded() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let editions = Editions::new(folder.path());
+        let ville = |name: &str| Some(editions.of(&job(name))?.report.villes[0].clone());
+        for number in 0..3 * KEPT {
+            put(
+                folder.path(),
+                &format!("job-{number}"),
+                &report(&number.to_string()),
+            );
+        }
+        for _ in 0..2 {
+            for number in 0..3 * KEPT {
+                assert_eq!(ville(&format!("job-{number}")), Some(number.to_string()));
+                assert!(lock(&editions.kept).len() <= KEPT);
+            }
+        }
+        let first = editions.of(&job("job-1")).expect("a report");
+        let again = editions.of(&job("job-1")).expect("a report");
+        assert!(Arc::ptr_eq(&first, &again));
+        // asked for once more, it may come to something else
+        put(folder.path(), "job-1", &report("Brest"));
+        assert_eq!(ville("job-1").as_deref(), Some("Brest"));
+        assert_eq!(ville("unknown"), None);
+        put(folder.path(), "broken", "{");
+        assert_eq!(ville("broken"), None);
+        let large = format!("{}{}", report("Lyon"), " ".repeat(KEPT_BYTES));
+        put(folder.path(), "large", &large);
+        assert_eq!(ville("large").as_deref(), Some("Lyon"));
+        assert_eq!(lock(&editions.kept).len(), 1);
+    }
+}
