@@ -23,6 +23,9 @@ const ROUTES: &[&str] = &[
     "/api/jobs",
     "/api/jobs/{}",
     "/api/jobs/{}/events",
+    "/api/jobs/{}/files",
+    "/api/jobs/{}/files/{}",
+    "/api/jobs/{}/report",
     "/api/marge",
     "/api/openapi.json",
     "/api/process",
@@ -37,12 +40,15 @@ const ROUTES: &[&str] = &[
     "/metrics",
     "/resultats",
     "/resultats/tables/{}.csv",
+    "/resultats/{}",
+    "/resultats/{}/tables/{}.csv",
     "/static/{}",
     "/{}",
 ];
 
 const PARAMETERS: &[&str] = &[
-    "ville", "mois", "format", "page", "par_page", "motif", "status", "nom", "lang", "x",
+    "ville", "mois", "format", "page", "par_page", "motif", "status", "nom", "lang", "x", "job",
+    "encoding",
 ];
 
 const NASTY: &[&str] = &[
@@ -76,6 +82,7 @@ const HEADERS: &[&str] = &[
     "Content-Type: multipart/form-data; boundary=XX",
     "Content-Type: multipart/form-data",
     "Content-Type: ; charset=",
+    "Content-Type: text/csv; charset=\"",
     "X-Fichier: ../../secret.csv",
     "If-None-Match: W/\"x\", *",
     "Accept-Language: \u{e9}",

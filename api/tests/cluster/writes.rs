@@ -341,11 +341,11 @@ async fn what_is_too_large_or_no_file_leaves_nothing_behind() -> Result<()> {
             FORM.to_owned(),
             form("autre", "a.csv", &large[..9]),
             400,
-            "fichier",
+            "autre",
         ),
         (
             in_chunks(FORM),
-            chunked(&form("autre", "a.csv", &vec![b'a'; 2 << 20])),
+            chunked(&form("encoding", "a.csv", &vec![b'a'; 2 << 20])),
             413,
             "corps",
         ),

@@ -538,7 +538,12 @@ mod tests {
         ] {
             assert_eq!(Encoding::of_label(label), encoding, "{label}");
         }
-        for encoding in [Encoding::Auto, Encoding::Utf8, Encoding::Windows1252, Encoding::Utf16] {
+        for encoding in [
+            Encoding::Auto,
+            Encoding::Utf8,
+            Encoding::Windows1252,
+            Encoding::Utf16,
+        ] {
             assert_eq!(Encoding::named(encoding.name()), Some(encoding));
             let word = serde_json::to_value(encoding).expect("JSON");
             assert_eq!(word, encoding.name());
