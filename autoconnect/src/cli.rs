@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use autoconnect_common::settings::{self, Log, Settings, Sources};
 use autoconnect_common::{JobId, program, telemetry};
+use autoconnect_jobs::sales::periode::Plage;
 use autoconnect_jobs::sales::request::Encoding;
 use autoconnect_jobs::settings::Limit;
 use chrono::NaiveDate;
@@ -159,6 +160,10 @@ pub(crate) struct Reading {
     /// The most rejected rows for which there is a report: so many rows, or so many percent [default: 10%]
     #[arg(long, value_name = "N|P%")]
     pub(crate) max_rejects: Option<Limit>,
+
+    /// The months to report on, all of them complete: rows outside are counted apart [default: told from the rows]
+    #[arg(long, value_name = "YYYY-MM..YYYY-MM")]
+    pub(crate) periode: Option<Plage>,
 
     /// The day after which a date is in the future: accepted, with a warning [default: today]
     #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]

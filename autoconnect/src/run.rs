@@ -159,6 +159,7 @@ fn request(
         max_rejects: asked
             .max_rejects
             .map_or(sales.max_rejects, |Limit(limit)| limit),
+        periode: asked.periode.or(usual.periode),
         ..usual
     })
 }

@@ -154,6 +154,7 @@ fn request(file: &Path) -> Result<JobRequest> {
         chunk_rows: 5,
         max_rejects: MaxRejects::Percent(Percent::from_units(100)),
         margin: Margin::default(),
+        periode: None,
     };
     let today: NaiveDate = TODAY.parse()?;
     let request = usual.request(vec![file.to_owned()], today);

@@ -138,6 +138,7 @@ impl Work {
             chunk_rows: self.plan.chunk_rows,
             max_rejects: MaxRejects::Percent(Percent::from_units(100)),
             margin: Margin::default(),
+            periode: None,
         };
         let request = usual.request(vec![self.file.clone()], TODAY.parse()?);
         let registry = autoconnect_jobs::registry();

@@ -23,6 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         max_rejects: MaxRejects::Percent(Percent::from_units(100)),
         today: chrono::Utc::now().date_naive(),
         margin: Margin::default(),
+        periode: None,
     };
     let start = Instant::now();
     let job: autoconnect_common::JobId = "sales-example".parse()?;

@@ -8,6 +8,7 @@ use autoconnect_common::settings::{Key, Section, Settings, SettingsError};
 use chrono::NaiveDate;
 
 use crate::fixed::Percent;
+use crate::sales::periode::Plage;
 use crate::sales::request::{Encoding, Margin, MaxRejects, Request};
 
 /// Every key of these sections.
@@ -32,6 +33,11 @@ pub const KEYS: &[Key] = &[
         "percent from 0 to 100, with at most 2 decimals",
         "margin assumed on a rental",
     ),
+    Key::new(
+        "sales.periode",
+        "two months as in 2024-01..2024-03",
+        "months to report on; told from the rows where absent",
+    ),
 ];
 
 /// `[sales]`.
@@ -43,6 +49,8 @@ pub struct Sales {
     pub max_rejects: MaxRejects,
     /// The margin rates assumed where the file has no `cout`.
     pub margin: Margin,
+    /// The months to report on; told from the rows where absent.
+    pub periode: Option<Plage>,
 }
 
 impl Sales {
@@ -57,6 +65,7 @@ impl Sales {
             max_rejects: self.max_rejects,
             today,
             margin: self.margin,
+            periode: self.periode,
         }
     }
 }
@@ -80,6 +89,7 @@ impl Section for Sales {
                 vente: rate("sales.marge_vente")?.unwrap_or(margin.vente),
                 location: rate("sales.marge_location")?.unwrap_or(margin.location),
             },
+            periode: settings.get("sales.periode")?,
         })
     }
 }

@@ -4,9 +4,9 @@ mod made;
 
 use std::io::Write as _;
 
-use autoconnect_jobs::sales::Facts;
+use autoconnect_jobs::sales::{Facts, Request};
 use autoconnect_jobs::sales::request::Encoding;
-use made::{HEADER, How, Made, REFERENCE, made, made_as, with_header};
+use made::{HEADER, How, Made, REFERENCE, made, made_by, with_header};
 
 /// A row with this id and city.
 fn row(id: usize, ville: &str) -> String {
@@ -48,9 +48,10 @@ const WAYS: [How; 4] = [
 
 /// What is known after a cut that is the same in every way.
 fn facts(text: &[u8], encoding: Encoding) -> (Facts, String) {
-    let reference = made_as(text, REFERENCE, encoding);
+    let ask = |request: &mut Request| request.encoding = encoding;
+    let reference = made_by(text, REFERENCE, ask);
     for how in WAYS {
-        assert_eq!(made_as(text, how, encoding), reference, "{how:?}");
+        assert_eq!(made_by(text, how, ask), reference, "{how:?}");
     }
     match reference {
         Made::Cut { facts, rejets, .. } => (*facts, rejets),

@@ -140,6 +140,7 @@ fn request() -> Result<JobRequest> {
         chunk_rows: 500,
         max_rejects: Limit::default().0,
         margin: Margin::default(),
+        periode: None,
     };
     let request = usual.request(vec![shipped.canonicalize()?], "2025-06-30".parse()?);
     Ok(name_job::<Sales>(

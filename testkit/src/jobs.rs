@@ -54,6 +54,7 @@ pub fn sales(file: &Path, chunk_rows: u32) -> Result<JobRequest> {
         chunk_rows,
         max_rejects: MaxRejects::Percent(Percent::from_units(100)),
         margin: Margin::default(),
+        periode: None,
     };
     let today: NaiveDate = TODAY.parse()?;
     let request = usual.request(vec![file.to_owned()], today);

@@ -5,6 +5,7 @@ Percentages and means are rounded half up, towards positive infinity, once. A qu
 
 import calendar
 from collections import defaultdict
+from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from math import floor
@@ -48,21 +49,76 @@ def text_of(number):
     return f"{number // 12:04d}-{number % 12 + 1:02d}"
 
 
-class Months:
-    """The months of a period, and which of them are complete."""
+def easter(year):
+    """Easter Sunday, by Gauss's rule (with his two exceptions), where AutoConnect follows Meeus."""
+    century, moon = year // 100, year % 19
+    shift = (15 - (13 + 8 * century) // 25 + century - century // 4) % 30
+    full = (19 * moon + shift) % 30
+    sunday = (2 * (year % 4) + 4 * (year % 7) + 6 * full + (4 + century - century // 4) % 7) % 7
+    if (full, sunday) == (29, 6) or (full == 28 and sunday == 6 and (11 * shift + 11) % 30 < 19):
+        sunday -= 7
+    return date(year, 3, 22) + timedelta(days=full + sunday)
 
-    def __init__(self, first, last, with_rows, cities):
-        if first is None:
-            self.all, self.partial, self.complete, self.gapless = [], [], [], True
+
+def is_closed(day):
+    """A Sunday or a French public holiday."""
+    fixed = {(1, 1), (5, 1), (5, 8), (7, 14), (8, 15), (11, 1), (11, 11), (12, 25)}
+    return day.weekday() == 6 or (day.month, day.day) in fixed or (day - easter(day.year)).days in (1, 39, 50)
+
+
+def runs_of(days):
+    """Runs of days in order; more than 12 empty months part two."""
+    runs = []
+    for day in days:
+        month = day.year * 12 + day.month
+        if runs and month - (runs[-1][-1].year * 12 + runs[-1][-1].month) <= 13:
+            runs[-1].append(day)
+        else:
+            runs.append([day])
+    return runs
+
+
+class Months:
+    """The months of a period, which of them are complete, and which months are isolated."""
+
+    def __init__(self, days, rows, cities, asked=None):
+        """`days` with a row, in order; `rows` by month; `asked` is the period asked for, as two numbers of months."""
+        self.all, self.partial, self.complete, self.gapless, self.isolated = [], [], [], True, []
+        self.first = self.last_day = None
+        if not days:
             return
-        begin, end = first.year * 12 + first.month - 1, last.year * 12 + last.month - 1
+        if not asked:
+            days = self._main(runs_of(days), rows)
+        self.first, self.last_day = days[0], days[-1]
+        begin, end = asked or (month_number(days[0]), month_number(days[-1]))
         length = end - begin + 1
         self.gapless = length <= LONGEST and length * cities <= MOST_CELLS
-        self.all = list(range(begin, end + 1)) if self.gapless else sorted(with_rows)
-        self.partial = [begin] if first.day > 1 else []
-        if last.day < calendar.monthrange(last.year, last.month)[1] and end not in self.partial:
-            self.partial.append(end)
+        self.all = [m for m in range(begin, end + 1) if self.gapless or m in rows]
+        self.isolated = sorted(m for m in rows if not begin <= m <= end)
+        self.partial = [] if asked else self._partial(days)
         self.complete = [m for m in self.all if m not in self.partial]
+
+    @staticmethod
+    def _main(runs, rows):
+        """The days of all runs but those of a few rows."""
+        sizes = [sum(rows[m] for m in {month_number(day) for day in run}) for run in runs]
+        main = max(range(len(runs)), key=lambda n: (sizes[n], n))
+
+        def isolated(n):
+            return n != main and (100 * sizes[n] < sum(sizes) or (sizes[n] == 1 and sizes[main] >= 10))
+
+        return [day for n, run in enumerate(runs) if not isolated(n) for day in run]
+
+    @staticmethod
+    def _partial(days):
+        """The first and the last month, where days are missing at the edge."""
+        pause = min(6, max(((b - a).days - 1 for a, b in zip(days, days[1:])), default=0))
+        first, last = days[0], days[-1]
+        before = [first.replace(day=n) for n in range(1, first.day)]
+        length = calendar.monthrange(last.year, last.month)[1]
+        after = [last.replace(day=n) for n in range(last.day + 1, length + 1)]
+        edges = [(month_number(first), before), (month_number(last), after)]
+        return sorted({m for m, missing in edges if len(missing) > pause and not all(map(is_closed, missing))})
 
     def last(self, n):
         """The last n complete months, if they follow one another."""
@@ -70,43 +126,51 @@ class Months:
         return last if len(last) == n and last[-1] - last[0] == n - 1 else None
 
     def of(self, series):
-        """The months to list for this series."""
-        return self.all if self.gapless else sorted(series)
+        """The months of the period to list for this series."""
+        return [m for m in self.all if self.gapless or m in series]
+
+
+def month_number(day):
+    """The month of a day as a number."""
+    return day.year * 12 + day.month - 1
 
 
 def report(tables, file_name, rows, by_reason):
-    """The whole report, as report.json must say it."""
+    """The whole report, as report.json must say it; `tables` may be those of a period."""
     sums = defaultdict(lambda: [0, 0])  # by ville, type
     series = defaultdict(lambda: defaultdict(int))  # by ville, month
     cells = defaultdict(int)  # by ville, month, type
-    months_with_rows = set()
+    rows_by_month = defaultdict(int)
     for ville, mois, kind, number, cents in tables.by_month():
         month = number_of(mois)
         sums[ville, kind][0] += number
         sums[ville, kind][1] += cents
         series[ville][month] += cents
         cells[ville, month, kind] += cents
-        months_with_rows.add(month)
+        rows_by_month[month] += number
     villes = sorted(series, key=str.encode)
     whole = defaultdict(int)
     for ville in villes:
         for month, cents in series[ville].items():
             whole[month] += cents
-    first, last = tables.period()
-    months = Months(first, last, months_with_rows, len(villes))
+    asked = tables.asked and [number_of(month) for month in tables.asked.split("..")]
+    months = Months(tables.days(), rows_by_month, len(villes), asked)
+    first, last = months.first, months.last_day
+    isolated = sum(rows_by_month[m] for m in months.isolated)
     models = tables.by_model()
     ca = {ville: sums[ville, "vente"][1] + sums[ville, "location"][1] for ville in villes}
     number = {ville: sums[ville, "vente"][0] + sums[ville, "location"][0] for ville in villes}
     contracts = dict(tables.contracts())
-    warnings = tables.warnings()
+    warnings = tables.warnings() | ({"mois_isole": isolated} if isolated else {})
     everywhere = {"global": whole} | {ville: series[ville] for ville in villes}
     return {
         "schema": "autoconnect.sales/1",
         "source": {
             "fichiers": [file_name],
             "lignes": rows,
-            "acceptees": tables.count(),
+            "acceptees": tables.count() + tables.outside,
             "rejetees": sum(by_reason.values()),
+            "hors_periode": tables.outside,
             "avertissements": sum(warnings.values()),
         },
         "qualite": {
@@ -122,6 +186,16 @@ def report(tables, file_name, rows, by_reason):
             "mois": [text_of(m) for m in months.all],
             "mois_partiels": [text_of(m) for m in months.partial],
             "mois_sans_trous": months.gapless,
+            "demandee": tables.asked,
+            "isoles": [
+                {
+                    "mois": text_of(m),
+                    "nombre": rows_by_month[m],
+                    "ca": euros(whole[m]),
+                    "lignes": [{"fichier": file_name, "ligne": line} for line in tables.first_lines(text_of(m))],
+                }
+                for m in months.isolated
+            ],
         },
         "ca_total": euros(sum(ca.values())),
         "villes": villes,
@@ -130,7 +204,7 @@ def report(tables, file_name, rows, by_reason):
             ville: {
                 text_of(m): {kind: euros(cells[ville, m, kind]) for kind in TYPES}
                 | {"total": euros(series[ville].get(m, 0))}
-                for m in months.of(series[ville])
+                for m in [*months.of(series[ville]), *(m for m in months.isolated if m in series[ville])]
             }
             for ville in villes
         },
@@ -284,10 +358,11 @@ def trends(everywhere, months):
     last = months.last(3)
     if last is None:
         return {}
-    return {name: trend([values.get(m, 0) for m in last], last) for name, values in everywhere.items()}
+    running = last[-1] + 1 in months.partial
+    return {name: trend([values.get(m, 0) for m in last], last, running) for name, values in everywhere.items()}
 
 
-def trend(cents, last):
+def trend(cents, last, running):
     """Least squares over x = 0, 1, 2, by the textbook."""
     xs, ys = [Fraction(x) for x in range(3)], [Fraction(y, 100) for y in cents]
     mean_x, mean_y = sum(xs) / 3, sum(ys) / 3
@@ -301,5 +376,5 @@ def trend(cents, last):
         "pente": rounded(slope),
         "ordonnee": rounded(intercept),
         "r2": rounded(1 - residual / spread, 4) if spread else None,
-        "prevision": {"mois": text_of(last[-1] + 1), "ca": rounded(intercept + 3 * slope)},
+        "prevision": {"mois": text_of(last[-1] + 1), "ca": rounded(intercept + 3 * slope), "en_cours": running},
     }

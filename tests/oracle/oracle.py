@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks a report against an independent computation with DuckDB, every number of it, to the cent and the hundredth.
 
-    oracle.py FILE REPORT_JSON [--truth FILE.truth.json] [--rejets rejets.csv]
+    oracle.py FILE REPORT_JSON [--truth FILE.truth.json] [--rejets rejets.csv] [--periode 2024-01..2024-03]
 
 FILE is plain comma-separated UTF-8. If it has faulty rows, its truth (`autoconnect generate --truth`) says on which lines;
 the rejects are then compared with the truth line by line, and the truth's own tables with DuckDB's. Prints what differs;
@@ -22,14 +22,14 @@ COLUMNS = ["ligne", "motif", "champ", "valeur", "extrait", "fichier"]
 EXCERPT = 200  # characters of a line that rejets.csv shows
 
 
-def check(file, report, truth=None, rejets=None):
-    """What is wrong, one sentence each; nothing is right."""
+def check(file, report, truth=None, rejets=None, asked=None):
+    """What is wrong, one sentence each; nothing is right. `asked` is the period asked for."""
     file = Path(file)
     told = json.loads(Path(truth).read_text(encoding="utf-8")) if truth else None
     rejected = [line for line, _ in told["rejets"]] if told else []
-    tables = Tables(file, rejected)
+    tables = Tables(file, rejected, asked=asked)
     by_reason = told["par_motif"] if told else {}
-    rows = told["lignes"] if told else tables.count()
+    rows = told["lignes"] if told else tables.count() + tables.outside
     wanted = expected.report(tables, file.name, rows, by_reason)
     found = json.loads(Path(report).read_text(encoding="utf-8"), parse_float=Decimal)
     faults = list(differences(found, wanted))
@@ -121,8 +121,9 @@ def main():
     arguments.add_argument("report")
     arguments.add_argument("--truth")
     arguments.add_argument("--rejets")
+    arguments.add_argument("--periode")
     asked = arguments.parse_args()
-    faults = list(check(asked.file, asked.report, asked.truth, asked.rejets))
+    faults = list(check(asked.file, asked.report, asked.truth, asked.rejets, asked.periode))
     for fault in faults[:50]:
         print(fault)
     print(f"{len(faults)} differences" if faults else "equal")

@@ -4,9 +4,11 @@ A file with rejected rows is read without them: the truth of a generated file sa
 each stands on one. What is left is plain CSV, with DuckDB's own quoting, trimming, dates, decimals and accents.
 """
 
+import csv
 import re
 import tempfile
 import unicodedata
+from itertools import islice
 from pathlib import Path
 
 import duckdb
@@ -68,13 +70,17 @@ def listed(groups, key=fold):
 class Tables:
     """The sums every report is made of; money in integer cents."""
 
-    def __init__(self, file, rejected=(), today="2030-01-01"):
+    def __init__(self, file, rejected=(), today="2030-01-01", asked=None):
+        """`asked` is the period asked for, as in 2024-01..2024-03."""
         self.con = duckdb.connect()
-        self.today = today
+        self.today, self.asked = today, asked
+        self.file, self.rejected = Path(file), set(rejected)
         with tempfile.TemporaryDirectory() as folder:
             kept = Path(folder) / "kept.csv"
             kept.write_bytes(without(Path(file).read_bytes(), set(rejected)))
             self._load(kept)
+        self.odd = self._warnings()
+        self.outside = self._leave_out_others() if asked else 0
         self.villes = self._name("ville", "ecrite")
         self.modeles = self._name("modele", "modele_ecrit")
         self.con.execute("ALTER TABLE lines RENAME TO t")
@@ -123,9 +129,36 @@ class Tables:
         self.con.execute("DROP TABLE lines; DROP TABLE names; ALTER TABLE named RENAME TO lines")
         return groups
 
+    def _leave_out_others(self):
+        """Leaves out the rows of no month of the period; returns how many they are."""
+        first, last = self.asked.split("..")
+        condition = f"mois < '{first}' OR mois > '{last}'"
+        number = self.rows(f"SELECT count(*) FROM lines WHERE {condition}")[0][0]
+        self.con.execute(f"DELETE FROM lines WHERE {condition}")
+        return number
+
+    def _warnings(self):
+        conditions = {
+            "vente_avec_duree": "vente_avec_duree",
+            "prix_nul": "cents = 0",
+            "location_longue": "duree > 48",
+            "date_future": f"jour > DATE '{self.today}'",
+            "date_ancienne": "jour < DATE '1970-01-01'",
+            "caracteres_speciaux": f"regexp_matches(ecrite || modele_ecrit, '{SPECIAL}')",
+        }
+        counts = {
+            word: self.rows(f"SELECT count(*) FROM lines WHERE {condition}")[0][0]
+            for word, condition in conditions.items()
+        }
+        return {word: number for word, number in counts.items() if number}
+
     def count(self):
         """How many rows there are."""
         return self.rows("SELECT count(*) FROM t")[0][0]
+
+    def days(self):
+        """The days with a row, in order."""
+        return [day for (day,) in self.rows("SELECT DISTINCT jour FROM t ORDER BY ALL")]
 
     def period(self):
         """The first and last day, as dates; None without rows."""
@@ -165,20 +198,17 @@ class Tables:
         )
 
     def warnings(self):
-        """How many rows bear each warning; absent where none does."""
-        conditions = {
-            "vente_avec_duree": "vente_avec_duree",
-            "prix_nul": "cents = 0",
-            "location_longue": "duree > 48",
-            "date_future": f"jour > DATE '{self.today}'",
-            "date_ancienne": "jour < DATE '1970-01-01'",
-            "caracteres_speciaux": f"regexp_matches(ecrite || modele_ecrit, '{SPECIAL}')",
-        }
-        counts = {
-            word: self.rows(f"SELECT count(*) FROM t WHERE {condition}")[0][0]
-            for word, condition in conditions.items()
-        }
-        return {word: number for word, number in counts.items() if number}
+        """How many rows bear each warning, those outside the period too; absent where none does."""
+        return self.odd
+
+    def first_lines(self, month):
+        """The first ten physical lines with an accepted row of this month; each row stands on one."""
+        lines = self.file.read_bytes().decode("utf-8-sig", "replace").split("\n")
+        column = next(csv.reader(lines[:1])).index("date")
+        plain = ((number, line) for number, line in enumerate(lines[1:], 2) if number not in self.rejected)
+        rows = ((number, next(csv.reader([line]), [])) for number, line in plain)
+        found = (number for number, row in rows if row[column:] and row[column].startswith(month))
+        return list(islice(found, 10))
 
 
 def without(text, rejected):

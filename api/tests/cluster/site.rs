@@ -81,6 +81,7 @@ impl Site {
                 chunk_rows: 512,
                 max_rejects,
                 margin: Default::default(),
+                periode: None,
             },
         };
         configure(&mut config);

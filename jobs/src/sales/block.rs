@@ -6,6 +6,7 @@ use autoconnect_common::CutError;
 
 use super::chunk::{Ligne, SANS_COUT};
 use super::fast::{Classes, Fast, Id, IdKind, Line};
+use super::periode::{ClosedMonths, OpenDays};
 use super::row::{self, Refusal, Row};
 use crate::table::blocks::{Block, File};
 use crate::table::record::{Content, Splitter};
@@ -13,13 +14,16 @@ use crate::table::reject::{Warning, Warnings};
 use crate::table::separators::Separators;
 use crate::table::words::{MAX_WORDS, Words};
 
-/// Every spelling of a city and every model of the job, by number.
+/// What all threads of a job know together: every spelling of a city and of a model, by number, and the months of which
+/// enough rows are known.
 #[derive(Default)]
 pub struct Vocabulary {
     /// Spellings of cities, without surrounding blanks.
     pub villes: Words,
     /// Models.
     pub modeles: Words,
+    /// Months whose first rows are known.
+    pub mois: ClosedMonths,
 }
 
 /// An accepted row; whether its id is new is not known yet.
@@ -60,6 +64,8 @@ pub struct Rows {
     pub lines: u32,
     /// Where a record begins whose end is in the next block.
     pub unfinished: Option<usize>,
+    /// Accepted rows that may be among the first of their months, in file order: where each begins, and its day.
+    pub early: Vec<(u32, i32)>,
     texts: Vec<u8>,
     classes: Classes,
 }
@@ -127,6 +133,7 @@ pub struct BlockReader<'v> {
     fast: Fast,
     hot_path: bool,
     today: i32,
+    open: OpenDays,
     separators: Separators,
     splitter: Splitter,
     file: Option<Arc<File>>,
@@ -142,6 +149,7 @@ impl<'v> BlockReader<'v> {
             fast: Fast::new(today),
             hot_path,
             today,
+            open: OpenDays::default(),
             separators: Separators::default(),
             splitter: Splitter::new(b','),
             file: None,
@@ -176,6 +184,7 @@ impl<'v> BlockReader<'v> {
             self.splitter = Splitter::new(block.file.header.delimiter);
             self.file = Some(Arc::clone(&block.file));
         }
+        self.open.update(&self.vocabulary.mois);
         let mut rows = self.empty(block);
         if self.hot_path {
             self.separators.find(
@@ -194,39 +203,25 @@ impl<'v> BlockReader<'v> {
 
     fn empty(&mut self, block: Block) -> Rows {
         let lines = block.header_lines;
-        let classes = Classes::default();
-        match self.held.take().or_else(|| self.spare.take()) {
-            Some(Rows {
-                mut accepted,
-                mut rejected,
-                mut texts,
-                ..
-            }) => {
-                accepted.clear();
-                rejected.clear();
-                texts.clear();
-                Rows {
-                    block,
-                    accepted,
-                    rejected,
-                    lines,
-                    unfinished: None,
-                    texts,
-                    classes,
-                }
-            }
-            None => {
-                let (accepted, rejected, texts) = (Vec::new(), Vec::new(), Vec::new());
-                Rows {
-                    block,
-                    accepted,
-                    rejected,
-                    lines,
-                    unfinished: None,
-                    texts,
-                    classes,
-                }
-            }
+        let (mut accepted, mut rejected, mut early, mut texts) = self
+            .held
+            .take()
+            .or_else(|| self.spare.take())
+            .map(|rows| (rows.accepted, rows.rejected, rows.early, rows.texts))
+            .unwrap_or_default();
+        accepted.clear();
+        rejected.clear();
+        early.clear();
+        texts.clear();
+        Rows {
+            block,
+            accepted,
+            rejected,
+            lines,
+            unfinished: None,
+            early,
+            texts,
+            classes: Classes::default(),
         }
     }
 
@@ -246,6 +241,9 @@ impl<'v> BlockReader<'v> {
                     break;
                 };
                 rows.accept_line(line, at);
+                if self.open.is_open(line.ligne.jour) {
+                    rows.early.push((at as u32, line.ligne.jour));
+                }
                 at = ends[columns - 1] as usize + 1;
                 next += columns;
             }
@@ -295,6 +293,9 @@ impl<'v> BlockReader<'v> {
                     self.learn(&row)?;
                     let accepted = self.accepted(&row)?;
                     rows.accept(accepted, start, row.id);
+                    if self.open.is_open(row.jour) {
+                        rows.early.push((start, row.jour));
+                    }
                 }
                 Err(refusal) => rows.rejected.push(Rejected {
                     start,

@@ -9,7 +9,7 @@
 //! Which rows make a chunk depends on the order of the rows alone, never on blocks, threads or time.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use autoconnect_common::cut::Item;
 use autoconnect_common::kind::Cut;
@@ -19,6 +19,7 @@ use bytes::Bytes;
 use super::block::{BlockReader, Rows, Spare, Vocabulary};
 use super::chunk::{Encoder, Label};
 use super::order::{Draft, InOrder, Limits, Output, Totals};
+use super::periode::Days;
 use super::report::Ignores;
 use super::row::WANTED;
 use super::{Facts, Request};
@@ -83,6 +84,7 @@ pub fn cut_with(
         chunk_rows: request.chunk_rows as usize,
         dedup: request.dedup,
         encoding: request.encoding,
+        periode: request.periode,
     };
     let turns = Turns::new(
         Blocks::new(files, options),
@@ -90,8 +92,10 @@ pub fn cut_with(
         outlet.threads(),
     );
     let today = request.today.to_epoch_days();
+    let days = Mutex::new(Days::default());
     read_all(&turns, outlet, || Reading {
         turns: &turns,
+        days: &days,
         reader: BlockReader::new(&vocabulary, &spare, today, hot_path),
         sender: Sender::new(outlet, &vocabulary),
     })?;
@@ -101,7 +105,9 @@ pub fn cut_with(
         std::mem::take(&mut totals.drafts),
         std::mem::take(&mut totals.pages),
     )?;
-    Ok(sum_up(totals, request, source))
+    let mut days = days.into_inner().unwrap_or_else(PoisonError::into_inner);
+    days.absorb(&sender.days);
+    Ok(sum_up(totals, &days, request, source))
 }
 
 /// What there was to read.
@@ -110,7 +116,8 @@ struct Source {
     ignores: Ignores,
 }
 
-fn sum_up(totals: Totals, request: &Request, source: Source) -> Cut<Facts> {
+fn sum_up(totals: Totals, days: &Days, request: &Request, source: Source) -> Cut<Facts> {
+    let runs = days.runs();
     let rejetees = totals.par_motif.values().sum();
     let facts = Facts {
         fichiers: source.fichiers,
@@ -122,6 +129,14 @@ fn sum_up(totals: Totals, request: &Request, source: Source) -> Cut<Facts> {
         rejetees,
         par_motif: totals.par_motif,
         avertissements: totals.avertissements,
+        hors_periode: totals.hors_periode,
+        periode: request.periode,
+        premieres_lignes: match request.periode {
+            // a period that was asked for has no isolated months
+            Some(_) => BTreeMap::new(),
+            None => totals.premieres_lignes.of_short_runs(&runs),
+        },
+        suites: runs.into_iter().map(|(suite, _)| suite).collect(),
         villes: totals.villes,
         orthographes: totals.orthographes,
         marge: request.margin,
@@ -230,6 +245,8 @@ impl Drop for StopUnlessDone<'_, '_> {
 /// One thread: takes blocks, reads them, waits for their turn, encodes the chunks that got full.
 struct Reading<'t, 'v> {
     turns: &'t Turns<Blocks, InOrder<'v>, Rows>,
+    /// The days of all threads' chunks.
+    days: &'t Mutex<Days>,
     reader: BlockReader<'t>,
     sender: Sender<'t>,
 }
@@ -240,6 +257,8 @@ impl Reading<'_, '_> {
             self.sender.outlet.check()?;
             let buffer = self.reader.buffer();
             let Some(block) = self.turns.take(|blocks| blocks.next(buffer))? else {
+                let mut days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
+                days.absorb(&self.sender.days);
                 return Ok(());
             };
             let (index, bytes) = (block.index, block.bytes);
@@ -270,6 +289,8 @@ struct Sender<'a> {
     vocabulary: &'a Vocabulary,
     encoder: Encoder,
     modeles: Vec<Arc<str>>,
+    /// The days with a transaction in its chunks.
+    days: Days,
 }
 
 impl<'a> Sender<'a> {
@@ -279,6 +300,7 @@ impl<'a> Sender<'a> {
             vocabulary,
             encoder: Encoder::default(),
             modeles: Vec::new(),
+            days: Days::default(),
         }
     }
 
@@ -296,6 +318,9 @@ impl<'a> Sender<'a> {
     }
 
     fn send(&mut self, draft: Draft) -> Result<(), CutError> {
+        for ligne in &draft.lignes {
+            self.days.insert(ligne.jour);
+        }
         self.vocabulary.modeles.update(&mut self.modeles);
         let label = Label {
             job: self.outlet.job().as_str(),

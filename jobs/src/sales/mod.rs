@@ -10,6 +10,7 @@ mod notes;
 mod only;
 pub mod order;
 pub mod partial;
+pub mod periode;
 pub mod render;
 pub mod report;
 pub mod request;

@@ -78,6 +78,7 @@ impl Report {
         }
         self.periode.mois.retain(|month| month == mois);
         self.periode.mois_partiels.retain(|month| month == mois);
+        self.periode.isoles.retain(|isole| isole.mois == mois);
     }
 }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::block::{Accepted, BlockReader, Rejected, RowId, Rows, Vocabulary};
 use super::chunk::Ligne;
 use super::notes::Notes;
+use super::periode::{FirstLines, Lieu, Plage, month_of_day};
 use super::row::Refusal;
 use super::ville;
 use crate::fold::{Counts, Spellings, naming};
@@ -36,6 +37,8 @@ pub struct Limits {
     pub dedup: bool,
     /// In which encoding the files were asked to be read.
     pub encoding: Encoding,
+    /// The months whose rows are gathered; all where absent.
+    pub periode: Option<Plage>,
 }
 
 /// Rows of one city that make a chunk.
@@ -73,6 +76,10 @@ pub struct Totals {
     pub page_count: u32,
     /// Accepted rows.
     pub acceptees: u64,
+    /// Of these, the rows outside the period that was asked for.
+    pub hors_periode: u64,
+    /// Where the first rows of each month stand.
+    pub premieres_lignes: FirstLines,
     /// Rejected rows, by reason.
     pub par_motif: BTreeMap<String, u64>,
     /// Accepted rows, by what is odd about them.
@@ -100,6 +107,10 @@ pub struct InOrder<'v> {
     waiting: usize,
     chunks: u32,
     acceptees: u64,
+    /// The days whose rows are gathered: the first, and the first one after them.
+    days: (i32, i32),
+    hors_periode: u64,
+    first_lines: FirstLines,
     warnings: BTreeMap<&'static str, u64>,
     notes: Notes,
     /// The number of the file that is being read, if any.
@@ -141,6 +152,9 @@ impl<'v> InOrder<'v> {
             waiting: 0,
             chunks: 0,
             acceptees: 0,
+            days: limits.periode.map_or((i32::MIN, i32::MAX), Plage::days),
+            hors_periode: 0,
+            first_lines: FirstLines::default(),
             warnings: BTreeMap::new(),
             notes: Notes::new(limits.encoding),
             file: None,
@@ -170,6 +184,7 @@ impl<'v> InOrder<'v> {
         let mut drafts = Vec::new();
         let before = (self.acceptees, self.log.count());
         let duplicates = self.gather(&rows, &mut drafts)?;
+        self.note_lines(&rows, &duplicates);
         rows.rejected.extend(duplicates);
         rows.rejected.sort_by_key(|rejected| rejected.start);
         for Rejected {
@@ -265,11 +280,15 @@ impl<'v> InOrder<'v> {
                 });
                 continue;
             }
-            let list = self.list_of(accepted.ville)?;
             self.acceptees += 1;
             if !accepted.warnings.is_empty() {
                 self.count(accepted.warnings);
             }
+            if accepted.ligne.jour < self.days.0 || accepted.ligne.jour >= self.days.1 {
+                self.hors_periode += 1;
+                continue;
+            }
+            let list = self.list_of(accepted.ville)?;
             self.waiting += 1;
             let lignes = &mut self.lists[list].lignes;
             lignes.push(accepted.ligne);
@@ -278,6 +297,31 @@ impl<'v> InOrder<'v> {
             }
         }
         Ok(duplicates)
+    }
+
+    /// Notes where the first rows of each month stand; `duplicates` are in file order.
+    fn note_lines(&mut self, rows: &Rows, duplicates: &[Rejected]) {
+        let mut lines = LineCounter::new(rows);
+        for &(start, jour) in &rows.early {
+            let Some(mois) = month_of_day(jour).filter(|mois| !self.first_lines.is_full(*mois))
+            else {
+                continue;
+            };
+            if duplicates
+                .binary_search_by_key(&start, |row| row.start)
+                .is_ok()
+            {
+                continue;
+            }
+            let lieu = Lieu {
+                fichier: rows.block.file.number as u32,
+                ligne: self.line + u64::from(lines.line_of(start)),
+            };
+            self.first_lines.push(mois, lieu);
+            if self.first_lines.is_full(mois) {
+                self.vocabulary.mois.close(mois);
+            }
+        }
     }
 
     #[cold]
@@ -426,6 +470,8 @@ impl<'v> InOrder<'v> {
             chunks: self.chunks,
             page_count,
             acceptees: self.acceptees,
+            hors_periode: self.hors_periode,
+            premieres_lignes: self.first_lines,
             par_motif,
             avertissements: self
                 .warnings

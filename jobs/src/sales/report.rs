@@ -97,10 +97,13 @@ pub struct Source {
     pub fichiers: Vec<String>,
     /// Rows; always `acceptees + rejetees`.
     pub lignes: u64,
-    /// Rows the report is made of.
+    /// Rows without a fault; the report is made of them, without those of `hors_periode`.
     pub acceptees: u64,
     /// Rows in `rejets.csv`.
     pub rejetees: u64,
+    /// Of the accepted rows those outside the period that was asked for: counted here and nowhere else.
+    #[serde(default)]
+    pub hors_periode: u64,
     /// Warnings; a row may have several.
     pub avertissements: u64,
     /// Files read in an encoding that was told from their bytes, because they are not UTF-8; absent where there are none.
@@ -195,11 +198,42 @@ pub struct Periode {
     pub fin: Option<NaiveDate>,
     /// The months, in order.
     pub mois: Vec<String>,
-    /// The first and last month, where the data do not reach their first or last day.
+    /// The first and last month, where the data do not reach their first or last day, closed days aside.
     pub mois_partiels: Vec<String>,
     /// Whether `mois`, and the months of each city, are every month from the first to the last. A period of
     /// centuries (a typing error in a year) holds only months with transactions, lest zeros fill the report.
     pub mois_sans_trous: bool,
+    /// The period that was asked for, as in `2024-01..2024-03`: its months are complete, rows outside it are in no sum.
+    #[serde(default)]
+    pub demandee: Option<String>,
+    /// Months far from all others with hardly a row: a wrong year. Their rows are in every sum, and in
+    /// [`Report::ca_mensuel`]; the months are in no other list, and in no variation, index, growth or trend.
+    #[serde(default)]
+    pub isoles: Vec<Isole>,
+}
+
+/// A month far from all others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Isole {
+    /// The month.
+    pub mois: String,
+    /// Its transactions.
+    pub nombre: u64,
+    /// Their CA, in euros.
+    pub ca: Euros,
+    /// Where the first ones stand.
+    pub lignes: Vec<Lieu>,
+}
+
+/// Where a row stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Lieu {
+    /// The base name of its file.
+    pub fichier: String,
+    /// Its first line, from 1.
+    pub ligne: u64,
 }
 
 /// CA of a month, in euros.
@@ -361,8 +395,11 @@ pub struct Tendance {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Prevision {
-    /// The month after the last complete one.
+    /// The month after the last complete one; it is never a complete month of the period.
     pub mois: String,
     /// In euros; below zero where the line is.
     pub ca: Euros,
+    /// Whether the month has begun: it is the last of the period and partial.
+    #[serde(default)]
+    pub en_cours: bool,
 }

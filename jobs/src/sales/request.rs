@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
+use super::periode::{Lieu, Plage, Suite};
 use super::report::{Encodage, Ignores, LignesWindows1252};
 use crate::fixed::Percent;
 use crate::fold::Spellings;
 
 pub use crate::table::encoding::Encoding;
+
 
 /// Everything that can change a byte of the report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +34,9 @@ pub struct Request {
     pub today: NaiveDate,
     /// The margin rates assumed where the file has no `cout`.
     pub margin: Margin,
+    /// The months to report on; told from the rows where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub periode: Option<Plage>,
 }
 
 /// The most rejected rows a job survives.
@@ -62,7 +67,7 @@ pub struct Facts {
     pub fichiers: Vec<String>,
     /// Rows read (header and blank lines are none): always `acceptees + rejetees`.
     pub lignes: u64,
-    /// Rows in the chunks.
+    /// Rows without a fault: those in the chunks, and `hors_periode`.
     pub acceptees: u64,
     /// Rows in `rejets.csv`.
     pub rejetees: u64,
@@ -79,6 +84,18 @@ pub struct Facts {
     /// As in [`Source::ignores`](super::report::Source::ignores).
     #[serde(default, skip_serializing_if = "Ignores::is_empty")]
     pub ignores: Ignores,
+    /// Accepted rows outside the period that was asked for; they are in no chunk.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hors_periode: u64,
+    /// The period that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub periode: Option<Plage>,
+    /// The runs of months with transactions, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suites: Vec<Suite>,
+    /// Where the first rows of a month stand, for the months of short runs, where there are several runs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub premieres_lignes: BTreeMap<i32, Vec<Lieu>>,
     /// The name of each city by its key, as in [`Partial::villes`](super::Partial::villes).
     pub villes: BTreeMap<String, String>,
     /// The cities that were written in several ways, by key, with the rows of each spelling.
@@ -86,6 +103,10 @@ pub struct Facts {
     pub orthographes: Spellings,
     /// The margin rates assumed where the file has no `cout`.
     pub marge: Margin,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl Default for Margin {

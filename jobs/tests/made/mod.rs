@@ -52,16 +52,17 @@ pub(crate) fn request(file: &Path) -> Request {
         max_rejects: MaxRejects::Percent(Percent::from_units(100)),
         today: chrono::NaiveDate::from_ymd_opt(2026, 1, 1).expect("a date"),
         margin: Margin::default(),
+        periode: None,
     }
 }
 
 /// Cuts `text` so, and collects all of it; chunks and pages must be numbered without gaps.
 pub(crate) fn made(text: &[u8], how: How) -> Made {
-    made_as(text, how, Encoding::Auto)
+    made_by(text, how, |_| {})
 }
 
-/// The same of a file that is said to be in this encoding.
-pub(crate) fn made_as(text: &[u8], how: How, encoding: Encoding) -> Made {
+/// The same for a request that differs from [`request`].
+pub(crate) fn made_by(text: &[u8], how: How, differ: impl FnOnce(&mut Request)) -> Made {
     let mut file = tempfile::Builder::new()
         .suffix(".csv")
         .tempfile()
@@ -75,10 +76,8 @@ pub(crate) fn made_as(text: &[u8], how: How, encoding: Encoding) -> Made {
         Arc::new(Progress::default()),
         Shutdown::new(),
     );
-    let request = Request {
-        encoding,
-        ..request(file.path())
-    };
+    let mut request = request(file.path());
+    differ(&mut request);
     let cut = cut::cut_with(&request, &outlet, how.block, how.hot_path);
     drop(outlet);
     let Cut {

@@ -7,10 +7,11 @@ use autoconnect_common::Seq;
 use autoconnect_common::kind::{ConcludeError, Merge, Overflow};
 use chrono::NaiveDate;
 
-use super::calendar::{self, Calendrier};
+use super::calendar::{self, Calendrier, Quand};
 use super::modeles::Modeles;
 use crate::fold::Spellings;
 use crate::sales::partial::{ParType, Somme};
+use crate::sales::periode::{Suite, month_of};
 use crate::sales::report::GLOBAL;
 use crate::sales::{Facts, Partial, partial};
 
@@ -141,8 +142,15 @@ impl Base {
             .values()
             .flat_map(|ville: &Ville| ville.serie.iter())
             .collect();
+        let suites = suites(facts, jours, missing)?;
+        let calendrier = Calendrier::new(&Quand {
+            suites: &suites,
+            nombres: &nombres(&villes),
+            demandee: facts.periode,
+            villes: villes.len(),
+        })?;
         Ok(Self {
-            calendrier: Calendrier::new(jours, &global, villes.len()),
+            calendrier,
             villes,
             villes_regroupees: Spellings {
                 listed: regroupees,
@@ -152,6 +160,26 @@ impl Base {
             total,
             global,
         })
+    }
+
+    /// Transactions of all cities in a month.
+    pub(super) fn nombre(&self, mois: i32) -> u64 {
+        let sommes = self
+            .villes
+            .values()
+            .filter_map(|ville| ville.sommes.mois.get(&mois));
+        sommes
+            .map(|somme| somme.vente.nombre + somme.location.nombre)
+            .sum()
+    }
+
+    /// Transactions in isolated months.
+    pub(super) fn isolated(&self) -> u64 {
+        self.calendrier
+            .isoles
+            .iter()
+            .map(|mois| self.nombre(*mois))
+            .sum()
     }
 
     /// One value a city, by its name.
@@ -197,9 +225,9 @@ impl Ville {
         let jours = self
             .sommes
             .jours
-            .map(|jours| calendar::dates(key, jours))
+            .map(|jours| calendar::dates(&format!("partial of city {key:?}"), jours))
             .transpose()?;
-        let ends = jours.map(|(a, b)| (calendar::month_of(a), calendar::month_of(b)));
+        let ends = jours.map(|(a, b)| (month_of(a), month_of(b)));
         let mois = &self.sommes.mois;
         let months = mois
             .first_key_value()
@@ -256,13 +284,48 @@ fn hull<T: Ord + Copy>(a: Option<(T, T)>, b: Option<(T, T)>) -> Option<(T, T)> {
     }
 }
 
+/// Transactions of all cities by month.
+fn nombres(villes: &BTreeMap<String, Ville>) -> BTreeMap<i32, u64> {
+    let mut nombres: BTreeMap<i32, u64> = BTreeMap::new();
+    for (mois, somme) in villes.values().flat_map(|ville| &ville.sommes.mois) {
+        // the sum of all was checked
+        *nombres.entry(*mois).or_default() += somme.vente.nombre + somme.location.nombre;
+    }
+    nombres
+}
+
+/// The runs of months of the facts; of facts that do not tell them (those of a producer of before), the days of the partial.
+fn suites(
+    facts: &Facts,
+    jours: Option<(NaiveDate, NaiveDate)>,
+    missing: &[Seq],
+) -> Result<Vec<Suite>, ConcludeError> {
+    let counted =
+        jours.map(|(premier, dernier)| (premier.to_epoch_days(), dernier.to_epoch_days()));
+    let (Some(first), Some(last)) = (facts.suites.first(), facts.suites.last()) else {
+        let suite = |(premier, dernier)| Suite {
+            premier,
+            dernier,
+            vide: 0,
+        };
+        return Ok(counted.map(suite).into_iter().collect());
+    };
+    if missing.is_empty() && counted != Some((first.premier, last.dernier)) {
+        return Err(ConcludeError(
+            "the first and last day of the partials are not those of the facts".to_owned(),
+        ));
+    }
+    Ok(facts.suites.clone())
+}
+
 fn check_rows(facts: &Facts, total: &ParType<Somme>, missing: &[Seq]) -> Result<(), ConcludeError> {
-    let (counted, accepted) = (total.transactions(), i128::from(facts.acceptees));
+    let counted = total.transactions();
+    let accepted = i128::from(facts.acceptees) - i128::from(facts.hors_periode);
     if counted == accepted || (counted < accepted && !missing.is_empty()) {
         return Ok(());
     }
     Err(ConcludeError(format!(
-        "{counted} transactions in the partials: expected the {accepted} rows that were accepted"
+        "{counted} transactions in the partials: expected the {accepted} rows that were accepted and belong to the period"
     )))
 }
 

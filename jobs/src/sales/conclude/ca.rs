@@ -16,14 +16,18 @@ pub(super) fn total(base: &Base) -> Euros {
     euros(base.total.ca())
 }
 
-/// `ca_mensuel`: the sum of `prix` by city, month and type; every month of the period, zeros included.
+/// `ca_mensuel`: the sum of `prix` by city, month and type; every month of the period, zeros included, and the city's own
+/// isolated months: the months of all cities add up to `ca_total`.
 ///
 /// Source: the brief's "chiffre d'affaires mensuel par ville".
 pub(super) fn mensuel(base: &Base) -> BTreeMap<String, BTreeMap<Mois, CaMois>> {
     let months = |ville: &Ville| {
-        base.calendrier
-            .mois_de(&ville.serie)
+        let isoles = base.calendrier.isoles.iter().copied();
+        let isoles = isoles.filter(|mois| ville.sommes.mois.contains_key(mois));
+        let period = base.calendrier.mois_de(&ville.serie);
+        period
             .into_iter()
+            .chain(isoles)
             .filter_map(|mois| Some((Mois::of(mois)?, ca_mois(ville.sommes.mois.get(&mois)))))
             .collect()
     };

@@ -18,6 +18,7 @@ mod base;
 mod ca;
 mod calendar;
 mod comparatif;
+mod feries;
 mod marge;
 mod modeles;
 mod repartition;
@@ -32,10 +33,13 @@ use autoconnect_common::Seq;
 use autoconnect_common::kind::{ConcludeError, Laps};
 
 use self::base::Base;
-use self::calendar::{Calendrier, label};
-use super::report::{Periode, Qualite, Regroupements, Schema, Source};
+use super::periode::label;
+use super::report::{Isole, Lieu, Periode, Qualite, Regroupements, Schema, Source};
 use super::{Facts, Partial, Report};
 use crate::fixed::{Euros, Fixed, Percent};
+
+/// The warning about a row whose month is isolated; it is the only one that no row tells by itself.
+pub const MOIS_ISOLE: &str = "mois_isole";
 
 /// See [`autoconnect_common::JobKind::conclude`].
 ///
@@ -49,6 +53,7 @@ pub fn conclude(
     laps: &mut Laps,
 ) -> Result<Report, ConcludeError> {
     let mut base = Base::new(&facts, partial, missing)?;
+    let isolated = base.isolated();
     let ca_total = laps.time("CA total", || ca::total(&base));
     let ca_mensuel = laps.time("CA mensuel", || ca::mensuel(&base));
     let repartition = laps.time("répartition", || repartition::repartition(&base));
@@ -62,7 +67,7 @@ pub fn conclude(
     let tendance = laps.time("tendance", || tendance::tendance(&base));
     Ok(Report {
         schema: Schema,
-        periode: periode(&base.calendrier),
+        periode: periode(&facts, &base),
         villes: base.villes.keys().cloned().collect(),
         modeles: ca_par_modele.keys().cloned().collect(),
         ca_total,
@@ -76,35 +81,41 @@ pub fn conclude(
         valeur_contrats,
         marge,
         tendance,
-        qualite: qualite(&facts, &mut base, missing),
-        source: source(facts),
+        qualite: qualite(&facts, &mut base, isolated, missing),
+        source: source(facts, isolated),
     })
 }
 
-fn source(facts: Facts) -> Source {
+/// `isolated` are the rows of isolated months.
+fn source(facts: Facts, isolated: u64) -> Source {
     Source {
         avertissements: facts
             .avertissements
             .values()
-            .fold(0, |sum, n| sum.saturating_add(*n)),
+            .fold(isolated, |sum, n| sum.saturating_add(*n)),
         fichiers: facts.fichiers,
         encodages: facts.encodages,
         ignores: facts.ignores,
         lignes: facts.lignes,
         acceptees: facts.acceptees,
         rejetees: facts.rejetees,
+        hors_periode: facts.hors_periode,
     }
 }
 
-fn qualite(facts: &Facts, base: &mut Base, missing: &[Seq]) -> Qualite {
-    let villes = std::mem::take(&mut base.villes_regroupees);
-    let modeles = std::mem::take(&mut base.modeles_regroupes);
+fn qualite(facts: &Facts, base: &mut Base, isolated: u64, missing: &[Seq]) -> Qualite {
     let mut chunks_perdus = missing.to_vec();
     chunks_perdus.sort_unstable();
     chunks_perdus.dedup();
+    let villes = std::mem::take(&mut base.villes_regroupees);
+    let modeles = std::mem::take(&mut base.modeles_regroupes);
+    let mut avertissements = facts.avertissements.clone();
+    if isolated > 0 {
+        avertissements.insert(MOIS_ISOLE.to_owned(), isolated);
+    }
     Qualite {
         par_motif: facts.par_motif.clone(),
-        avertissements: facts.avertissements.clone(),
+        avertissements,
         regroupements: Regroupements {
             autres: villes.others.saturating_add(modeles.others),
             villes: villes.listed,
@@ -116,14 +127,40 @@ fn qualite(facts: &Facts, base: &mut Base, missing: &[Seq]) -> Qualite {
     }
 }
 
-fn periode(calendrier: &Calendrier) -> Periode {
+fn periode(facts: &Facts, base: &Base) -> Periode {
     let labels = |mois: &[i32]| mois.iter().copied().map(label).collect();
+    let calendrier = &base.calendrier;
     Periode {
         debut: calendrier.jours.map(|jours| jours.0),
         fin: calendrier.jours.map(|jours| jours.1),
         mois: labels(&calendrier.mois),
         mois_partiels: labels(&calendrier.partiels),
         mois_sans_trous: calendrier.sans_trous,
+        demandee: facts.periode.map(|plage| plage.to_string()),
+        isoles: calendrier
+            .isoles
+            .iter()
+            .map(|&mois| isole(mois, facts, base))
+            .collect(),
+    }
+}
+
+fn isole(mois: i32, facts: &Facts, base: &Base) -> Isole {
+    let lignes = facts.premieres_lignes.get(&mois).into_iter().flatten();
+    Isole {
+        mois: label(mois),
+        nombre: base.nombre(mois),
+        ca: euros(base.global.ca(mois)),
+        lignes: lignes
+            .map(|lieu| Lieu {
+                fichier: facts
+                    .fichiers
+                    .get(lieu.fichier as usize)
+                    .cloned()
+                    .unwrap_or_default(),
+                ligne: lieu.ligne,
+            })
+            .collect(),
     }
 }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::base::{Base, Serie};
-use super::calendar::label;
 use super::euros;
 use crate::fixed::Fixed;
+use crate::sales::periode::label;
 use crate::sales::report::{Prevision, Tendance};
 
 /// `tendance`, of all cities together and of each: the least squares line through the CA `y0, y1, y2` of the last three
@@ -17,17 +17,19 @@ use crate::sales::report::{Prevision, Tendance};
 /// * `r2` = `1 - residual / total sum of squares` = `3 b^2 / 4 (a^2 - a b + b^2)` with `a = y1 - y0`, `b = y2 - y0`;
 ///   `null` where the three are equal: there is nothing to explain
 ///
-/// each an exact quotient, rounded once. Empty where there are no three complete months that follow one another.
+/// each an exact quotient, rounded once. The month at x = 3 is after the period, or it is its last month, of which the
+/// data show only a part (`en_cours`): no complete month has a forecast beside its figure. Empty where there are no three complete months that follow one another.
 ///
 /// Source: ordinary least squares (Legendre, 1805), on the brief's "tendance sur trois mois".
 pub(super) fn tendance(base: &Base) -> BTreeMap<String, Tendance> {
     let Some(&[m0, m1, m2]) = base.calendrier.derniers(3) else {
         return BTreeMap::new();
     };
-    base.global_et_par_ville(|serie| line(serie, [m0, m1, m2]))
+    let en_cours = base.calendrier.est_partiel(m2 + 1);
+    base.global_et_par_ville(|serie| line(serie, [m0, m1, m2], en_cours))
 }
 
-fn line(serie: &Serie, mois: [i32; 3]) -> Tendance {
+fn line(serie: &Serie, mois: [i32; 3], en_cours: bool) -> Tendance {
     let [y0, y1, y2] = mois.map(|m| serie.ca(m));
     let (a, b) = (y1 - y0, y2 - y0);
     let amount = |sixths: i128| Fixed::ratio(sixths, 6 * 100).unwrap_or_default();
@@ -40,6 +42,7 @@ fn line(serie: &Serie, mois: [i32; 3]) -> Tendance {
         prevision: Prevision {
             mois: label(mois[2] + 1),
             ca: amount(2 * (4 * y2 + y1 - 2 * y0)),
+            en_cours,
         },
     }
 }

@@ -5,6 +5,7 @@ use autoconnect_common::kind::Laps;
 use serde_json::{Value, json};
 
 use super::conclude;
+use crate::sales::periode::Suite;
 use crate::sales::{Facts, Partial};
 
 /// 2024-01-01 and 2024-03-31, in days since 1970-01-01.
@@ -131,11 +132,11 @@ fn the_report_is_what_a_hand_works_out() {
     assert_eq!(
         at("/tendance/Lyon"),
         json!({"mois": ["2024-01", "2024-02", "2024-03"], "ca": [30_000, 20_000, 500], "pente": -14_750,
-               "ordonnee": 31_583.33, "r2": 0.9666, "prevision": {"mois": "2024-04", "ca": -12_666.67}})
+               "ordonnee": 31_583.33, "r2": 0.9666, "prevision": {"mois": "2024-04", "ca": -12_666.67, "en_cours": false}})
     );
     assert_eq!(
         at("/source"),
-        json!({"fichiers": ["mars.csv"], "lignes": 7, "acceptees": 6, "rejetees": 1, "avertissements": 0})
+        json!({"fichiers": ["mars.csv"], "lignes": 7, "acceptees": 6, "rejetees": 1, "hors_periode": 0, "avertissements": 0})
     );
 }
 
@@ -144,7 +145,8 @@ fn a_month_the_data_do_not_fill_is_named_and_left_out_of_trends() {
     let mut partial = partial();
     for ville in partial.villes.values_mut() {
         if let Some(jours) = &mut ville.jours {
-            jours.dernier -= 1;
+            // 2024-03-31 is Easter Sunday
+            jours.dernier -= 2;
         }
     }
     let report = report(facts(), partial, &[]);
@@ -233,6 +235,58 @@ fn a_report_of_yesterday_is_read() {
         assert!(object.expect(pointer).remove(key).is_some(), "{key}");
     };
     remove("/qualite", "regroupements");
+    remove("/source", "hors_periode");
+    remove("/periode", "demandee");
+    remove("/periode", "isoles");
+    remove("/tendance/Lyon/prevision", "en_cours");
     let read: crate::sales::Report = serde_json::from_value(value).expect("read");
     assert_eq!(read.qualite.regroupements, Default::default());
+    assert_eq!(
+        (read.source.hors_periode, read.periode.isoles.len()),
+        (0, 0)
+    );
+    assert!(!read.tendance["Lyon"].prevision.en_cours);
+}
+
+#[test]
+fn facts_of_a_producer_of_before_are_read_and_those_that_contradict_the_partials_are_refused() {
+    let mut value = serde_json::to_value(facts()).expect("JSON");
+    let object = value.as_object_mut().expect("an object");
+    for key in [
+        "suites",
+        "premieres_lignes",
+        "hors_periode",
+        "periode",
+        "orthographes",
+    ] {
+        assert!(
+            object.remove(key).is_none(),
+            "{key} is written although it says nothing"
+        );
+    }
+    let read: Facts = serde_json::from_value(value).expect("facts");
+    assert_eq!(read, facts());
+    let with = |premier, dernier| Facts {
+        suites: vec![Suite {
+            premier,
+            dernier,
+            vide: 1,
+        }],
+        ..facts()
+    };
+    let conclude =
+        |facts, missing: &[Seq]| conclude(facts, partial(), missing, &mut Laps::default());
+    assert!(conclude(with(JOURS.0, JOURS.1), &[]).is_ok());
+    assert!(conclude(with(JOURS.0, JOURS.1 + 1), &[]).is_err());
+    let more = Facts {
+        lignes: 8,
+        acceptees: 7,
+        ..with(JOURS.0, JOURS.1 + 30)
+    };
+    let lost = conclude(more, &[Seq::first_part(3)]).expect("a report");
+    assert_eq!(
+        lost.periode.mois.len(),
+        4,
+        "the lost chunk's month is known from the facts"
+    );
 }
