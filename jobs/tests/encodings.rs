@@ -4,8 +4,8 @@ mod made;
 
 use std::io::Write as _;
 
-use autoconnect_jobs::sales::{Facts, Request};
 use autoconnect_jobs::sales::request::Encoding;
+use autoconnect_jobs::sales::{Facts, Request};
 use made::{HEADER, How, Made, REFERENCE, made, made_by, with_header};
 
 /// A row with this id and city.

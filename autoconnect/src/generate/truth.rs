@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use autoconnect_jobs::fold::{fold, naming};
 use chrono::NaiveDate;
 use serde::Serialize;
 
@@ -168,13 +169,14 @@ impl Truth {
 
     fn expected(&self, world: &World) -> Expected {
         let names = self.names(world);
+        let models = self.model_names();
         let mut expected = Expected {
             periode: self.period(world),
             ..Expected::default()
         };
         for (city, name) in names.iter().enumerate() {
             self.months_of(world, city, name, &mut expected.par_ville_mois_type);
-            self.models_of(city, name, &mut expected);
+            self.models_of(city, name, &models, &mut expected);
         }
         expected.par_ville_mois_type.sort();
         expected.par_ville_type_modele.sort();
@@ -212,32 +214,39 @@ impl Truth {
         }
     }
 
-    fn models_of(&self, city: usize, name: &str, expected: &mut Expected) {
-        let models = self.models.len();
+    fn models_of(&self, city: usize, name: &str, models: &[&'static str], expected: &mut Expected) {
+        let all = models.len();
+        let mut by_name: BTreeMap<(usize, &'static str), Sum> = BTreeMap::new();
+        let mut months_by_name: BTreeMap<&'static str, u64> = BTreeMap::new();
         let (mut rentals, mut rental_months) = (0, 0);
-        for (model, model_name) in self.models.iter().copied().enumerate() {
+        for (model, model_name) in models.iter().copied().enumerate() {
             for kind in Type::BOTH {
-                let sum = &self.by_model[(city * 2 + kind as usize) * models + model];
+                let sum = &self.by_model[(city * 2 + kind as usize) * all + model];
                 if sum.number > 0 {
-                    let row = (
-                        name.to_owned(),
-                        kind.word(),
-                        model_name,
-                        sum.number,
-                        sum.cents,
-                    );
-                    expected.par_ville_type_modele.push(row);
+                    let of_name = by_name.entry((kind as usize, model_name)).or_default();
+                    of_name.number += sum.number;
+                    of_name.cents += sum.cents;
                 }
             }
-            let rented = self.by_model[(city * 2 + 1) * models + model].number;
-            let months = self.months[city * models + model];
+            let rented = self.by_model[(city * 2 + 1) * all + model].number;
+            let months = self.months[city * all + model];
             if rented > 0 {
-                let row = (name.to_owned(), model_name, months);
-                expected.mois_par_ville_modele.push(row);
+                *months_by_name.entry(model_name).or_default() += months;
             }
             rentals += rented;
             rental_months += months;
         }
+        expected
+            .par_ville_type_modele
+            .extend(by_name.into_iter().map(|((kind, model), sum)| {
+                let kind = Type::BOTH[kind].word();
+                (name.to_owned(), kind, model, sum.number, sum.cents)
+            }));
+        expected.mois_par_ville_modele.extend(
+            months_by_name
+                .into_iter()
+                .map(|(model, months)| (name.to_owned(), model, months)),
+        );
         if rentals > 0 {
             let row = (name.to_owned(), rentals, rental_months);
             expected.locations_par_ville.push(row);
@@ -246,21 +255,42 @@ impl Truth {
         }
     }
 
-    /// What a reader must call each city: its most frequent spelling, ties by byte order.
+    /// What a reader must call each model: the most frequent spelling of its name.
+    fn model_names(&self) -> Vec<&'static str> {
+        let all = self.models.len();
+        let mut counts: BTreeMap<String, BTreeMap<&'static str, u64>> = BTreeMap::new();
+        for (at, sum) in self
+            .by_model
+            .iter()
+            .enumerate()
+            .filter(|(_, sum)| sum.number > 0)
+        {
+            let spelling = self.models[at % all];
+            *counts
+                .entry(fold(spelling))
+                .or_default()
+                .entry(spelling)
+                .or_default() += sum.number;
+        }
+        let name = |spelling: &'static str| {
+            let spellings = counts.get(&fold(spelling)).into_iter().flatten();
+            naming(spellings.map(|(spelling, n)| (*spelling, *n))).unwrap_or(spelling)
+        };
+        self.models.iter().copied().map(name).collect()
+    }
+
+    /// What a reader must call each city: the most frequent spelling of its name.
     fn names<'a>(&'a self, world: &'a World) -> Vec<&'a str> {
         let usual = |(at, city): (usize, &'a super::world::City)| {
             let at = at as u32;
             let others = || {
                 self.spellings
                     .range((at, String::new())..(at + 1, String::new()))
-                    .map(|((_, name), number)| (*number, name.as_str()))
+                    .map(|((_, name), number)| (name.as_str(), *number))
             };
-            let odd: u64 = others().map(|(number, _)| number).sum();
-            let ordinary = (self.rows_of(at as usize) - odd, city.name.as_str());
-            others()
-                .chain([ordinary])
-                .min_by_key(|(number, name)| (u64::MAX - number, *name))
-                .map_or(city.name.as_str(), |(_, name)| name)
+            let odd: u64 = others().map(|(_, number)| number).sum();
+            let ordinary = (city.name.as_str(), self.rows_of(at as usize) - odd);
+            naming(others().chain([ordinary])).unwrap_or(&city.name)
         };
         world.cities.iter().enumerate().map(usual).collect()
     }

@@ -13,7 +13,6 @@ use crate::fold::Spellings;
 
 pub use crate::table::encoding::Encoding;
 
-
 /// Everything that can change a byte of the report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
