@@ -78,6 +78,7 @@ fn sample() -> Report {
         prevision: Prevision {
             mois: "2024-03".to_owned(),
             ca: Fixed(4),
+            en_cours: false,
         },
     };
     let mut report = Report {
