@@ -365,6 +365,17 @@ mod tests {
         assert_eq!(villes(), Ok(vec!["Nice".to_owned()]));
     }
 
+    #[test]
+    fn a_report_of_an_earlier_build_is_taken_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let earlier = include_bytes!("../../jobs/tests/data/report-0.1.json");
+        fs::write(folder.path().join(REPORT), earlier).expect("written");
+        let editions = Editions::new(folder.path());
+        let newest = editions.newest().expect("a report");
+        assert_eq!(newest.report.villes, ["Lyon", "Nice"]);
+        assert_eq!(newest.bytes, earlier[..]);
+    }
+
     #[cfg(unix)]
     #[test]
     fn the_newest_is_the_job_that_the_link_names_or_the_one_whose_file_it_is() {
