@@ -15,13 +15,13 @@ use std::time::{Duration, SystemTime};
 use autoconnect_common::message::JobRequest;
 use autoconnect_common::{Broker as _, JobId, JobKind as _};
 use autoconnect_jobs::sales::Sales;
+use autoconnect_jobs::sales::periode::Plage;
 use autoconnect_jobs::sales::request::Encoding;
 use autoconnect_jobs::settings::today;
 use autoconnect_jobs::table::reject::printable;
 use autoconnect_producer::confine;
 use axum::Json;
 use axum::body::Body;
-use axum::extract::multipart::Field;
 use axum::extract::{DefaultBodyLimit, FromRequest as _, Multipart, Request, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, LOCATION};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
@@ -47,8 +47,6 @@ pub(crate) const PROCESS: &str = "/api/process";
 const UPLOADS: &str = "incoming";
 /// The field of a form that is a file; there may be several.
 const FIELD: &str = "fichier";
-/// The field of a form, and the parameter, that say how the files spell text.
-const ENCODING: &str = "encoding";
 /// The most files of a form.
 const MOST_FILES: usize = 100;
 /// What the name of a file ends with that is not at its end yet.
@@ -108,18 +106,18 @@ struct Started {
     job_id: JobId,
 }
 
-/// Which file of the data folder is reported on.
+/// Which file of the data folder is reported on, and how.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[schema(as = FileOfData)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 struct Asked {
     /// The path of a file in the data folder, relative to it; the usual file where absent.
-    #[serde(default)]
     fichier: Option<String>,
-    /// How the file spells text: `auto`, `utf-8`, `windows-1252` or `utf-16`; told from its bytes where absent.
-    #[serde(default)]
+    /// How the file spells text; told from its bytes where absent.
     #[schema(value_type = Option<EncodingWord>)]
-    encoding: Option<Encoding>,
+    encoding: Option<String>,
+    /// The months to report on, `2024-01..2024-06`; told from the rows where absent.
+    periode: Option<String>,
 }
 
 /// How files spell text: `auto` tells it from their bytes.
@@ -151,6 +149,8 @@ struct Form {
     /// How the files spell text, where the query does not say.
     #[schema(inline)]
     encoding: Option<EncodingWord>,
+    /// The months to report on, where the query does not say.
+    periode: Option<String>,
 }
 
 /// The query of `POST /api/process`.
@@ -162,7 +162,53 @@ struct Named {
     nom: Option<String>,
     /// How the files spell text; told from their bytes where absent, and where no `charset` of a `Content-Type` says it.
     #[param(inline, value_type = Option<EncodingWord>)]
+    encoding: Option<String>,
+    /// The months to report on; told from the rows where absent.
+    #[param(example = "2024-01..2024-06")]
+    periode: Option<String>,
+}
+
+/// What a request says of how its files are read.
+#[derive(Debug, Clone, Copy, Default)]
+struct Wishes {
     encoding: Option<Encoding>,
+    periode: Option<Plage>,
+}
+
+impl Wishes {
+    /// The names of what may be wished.
+    const NAMES: [&str; 2] = ["encoding", "periode"];
+
+    /// Takes these, by name; an absent or empty one is no wish.
+    fn take(&mut self, wishes: &[(&str, Option<&str>)]) -> Result<(), Problem> {
+        for (name, value) in wishes {
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                self.set(name, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), Problem> {
+        let unfit = |expected: &str| {
+            let shown = printable(value.as_bytes(), SHOWN);
+            let detail = format!("«\u{a0}{shown}\u{a0}»\u{a0}; attendu\u{a0}: {expected}");
+            Problem::bad(name, detail)
+        };
+        match name {
+            "encoding" => {
+                let named = Encoding::named(value);
+                let named = named.ok_or_else(|| unfit("auto, utf-8, windows-1252, utf-16"));
+                self.encoding = Some(named?);
+            }
+            "periode" => {
+                let months = value.parse();
+                self.periode = Some(months.map_err(|_| unfit("AAAA-MM..AAAA-MM"))?);
+            }
+            _ => return Err(unknown_field(name)),
+        }
+        Ok(())
+    }
 }
 
 /// Asks for a report.
@@ -193,13 +239,23 @@ struct Named {
     ))]
 async fn process(
     State(app): State<Shared>,
-    Params(Named { nom, encoding }): Params<Named>,
+    Params(Named {
+        nom,
+        encoding,
+        periode,
+    }): Params<Named>,
     request: Request,
 ) -> Result<Response, Problem> {
     let job = new_job()?;
-    let ask = async |job, files, said: Option<Encoding>| {
-        let encoding = encoding.or(said).unwrap_or_default();
-        on_files(&app, job, files, encoding).await
+    let query = [
+        ("encoding", encoding.as_deref()),
+        ("periode", periode.as_deref()),
+    ];
+    // nothing is taken of a request that will be refused
+    Wishes::default().take(&query)?;
+    let ask = async |job, files, mut wishes: Wishes| {
+        wishes.take(&query)?;
+        on_files(&app, job, files, wishes).await
     };
     let (parts, body) = request.into_parts();
     let headers = &parts.headers;
@@ -215,7 +271,7 @@ async fn process(
             if !body::small(body).await?.is_empty() {
                 return Err(unsupported());
             }
-            ask(job, vec![usual(&app).await?], None).await
+            ask(job, vec![usual(&app).await?], Wishes::default()).await
         }
         Some("application/json") => {
             let body = body::small(body).await?;
@@ -227,7 +283,12 @@ async fn process(
                 None => usual(&app).await?,
                 Some(fichier) => inside(&app, &fichier).await?,
             };
-            ask(job, vec![file], asked.encoding).await
+            let mut wishes = Wishes::default();
+            wishes.take(&[
+                ("encoding", asked.encoding.as_deref()),
+                ("periode", asked.periode.as_deref()),
+            ])?;
+            ask(job, vec![file], wishes).await
         }
         Some("multipart/form-data") => {
             check_length(&app, headers, FORM)?;
@@ -242,7 +303,10 @@ async fn process(
                 let header = headers.get(NAME)?;
                 Some(String::from_utf8_lossy(header.as_bytes()).into_owned())
             });
-            let said = charset(headers)?;
+            let said = Wishes {
+                encoding: charset(headers)?,
+                ..Wishes::default()
+            };
             let mut upload = Upload::new(&app, &job);
             let name = name.unwrap_or_default();
             upload
@@ -319,12 +383,14 @@ async fn on_files(
     app: &App,
     job: JobId,
     files: Vec<PathBuf>,
-    encoding: Encoding,
+    wishes: Wishes,
 ) -> Result<Response, Problem> {
     let fichier = shown(&files);
+    let usual = app.config.sales.request(files, today());
     let request = autoconnect_jobs::sales::Request {
-        encoding,
-        ..app.config.sales.request(files, today())
+        encoding: wishes.encoding.unwrap_or(usual.encoding),
+        periode: wishes.periode.or(usual.periode),
+        ..usual
     };
     let unsendable = |_| Problem::bad(FIELD, "le chemin du fichier n’est pas de l’UTF-8");
     let request = JobRequest {
@@ -498,11 +564,7 @@ fn remove(folder: &Path) {
 }
 
 /// Writes the files of a form to disk, and reads what else it says.
-async fn from_form(
-    app: &App,
-    job: &JobId,
-    request: Request,
-) -> Result<(Upload, Option<Encoding>), Problem> {
+async fn from_form(app: &App, job: &JobId, request: Request) -> Result<(Upload, Wishes), Problem> {
     let allowed = Arc::new(AtomicU64::new(FORM));
     let (parts, body) = request.into_parts();
     let body = in_pieces(body, Arc::clone(&allowed));
@@ -514,7 +576,7 @@ async fn from_form(
         )
     })?;
     let mut upload = Upload::new(app, job);
-    let (mut said, mut charsets) = (None, Vec::new());
+    let (mut wishes, mut charsets) = (Wishes::default(), Vec::new());
     while let Some(field) = form.next_field().await.map_err(|e| body::unreadable(&e))? {
         match field.name() {
             Some(FIELD) if upload.files.len() == MOST_FILES => {
@@ -529,7 +591,11 @@ async fn from_form(
                 };
                 upload.receive(app, &name, field, taken).await?;
             }
-            Some(ENCODING) => said = encoding_field(field).await?,
+            Some(name) if Wishes::NAMES.contains(&name) => {
+                let name = name.to_owned();
+                let value = field.text().await.map_err(|e| body::unreadable(&e))?;
+                wishes.take(&[(&name, Some(value.trim()))])?;
+            }
             other => return Err(unknown_field(other.unwrap_or_default())),
         }
     }
@@ -540,35 +606,23 @@ async fn from_form(
         ));
     }
     charsets.dedup();
-    match (said, &charsets[..]) {
-        (None, [one]) => Ok((upload, *one)),
-        (None, _) => Err(Problem::bad(
-            "Content-Type",
-            "les fichiers disent des charsets différents\u{a0}; donnez «\u{a0}encoding\u{a0}», ou un job à chacun",
-        )),
-        (said, _) => Ok((upload, said)),
+    if wishes.encoding.is_none() {
+        let [one] = charsets[..] else {
+            return Err(Problem::bad(
+                "Content-Type",
+                "les fichiers disent des charsets différents\u{a0}; donnez «\u{a0}encoding\u{a0}», ou un job à chacun",
+            ));
+        };
+        wishes.encoding = one;
     }
-}
-
-/// The encoding that a field of a form names; none where it is empty.
-async fn encoding_field(field: Field<'_>) -> Result<Option<Encoding>, Problem> {
-    let word = field.text().await.map_err(|e| body::unreadable(&e))?;
-    if word.is_empty() {
-        return Ok(None);
-    }
-    Encoding::named(&word).map(Some).ok_or_else(|| {
-        let shown = printable(word.as_bytes(), SHOWN);
-        let detail = format!(
-            "«\u{a0}{shown}\u{a0}»\u{a0}; attendu\u{a0}: auto, utf-8, windows-1252, utf-16"
-        );
-        Problem::bad(ENCODING, detail)
-    })
+    Ok((upload, wishes))
 }
 
 fn unknown_field(name: &str) -> Problem {
     let shown = printable(name.as_bytes(), SHOWN);
     let detail = format!(
-        "champ «\u{a0}{shown}\u{a0}» inconnu\u{a0}; attendu\u{a0}: {FIELD} (une ou plusieurs fois), {ENCODING}"
+        "champ «\u{a0}{shown}\u{a0}» inconnu\u{a0}; attendu\u{a0}: {FIELD} (une ou plusieurs fois), {}",
+        Wishes::NAMES.join(", ")
     );
     Problem::bad(shown, detail)
 }

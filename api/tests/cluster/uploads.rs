@@ -203,6 +203,57 @@ async fn the_encoding_of_an_upload_is_what_is_said_or_else_told_from_its_bytes()
     site.stop().await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_months_to_report_on_may_be_asked_for_in_every_way() -> Result<()> {
+    let site = Site::start().await?;
+    let rows = ["TX1,2024-01-31", "TX2,2024-02-01", "TX3,2024-03-01"]
+        .map(|start| format!("{start},Lyon,vente,BMW_X3,100,NULL\n"));
+    let table = utf8(&format!("{HEADER}\n{}", rows.concat()));
+    fs::write(site.data().join("a.csv"), &table)?;
+    let asked = json!({"fichier": "a.csv", "periode": "2024-02..2024-02"}).to_string();
+    let wish = |value: &str| part("periode", "", value.as_bytes());
+    let csv = "Content-Type: text/csv";
+    let requests: [(&str, &str, Vec<u8>); 4] = [
+        ("/api/process?periode=2024-02..2024-02", csv, table.clone()),
+        (
+            "/api/process",
+            FORM,
+            form(&[file("a.csv", &table), wish("2024-02..2024-02")]),
+        ),
+        // the query goes first
+        (
+            "/api/process?periode=2024-02..2024-02",
+            FORM,
+            form(&[file("a.csv", &table), wish("2024-01..2024-03")]),
+        ),
+        (
+            "/api/process",
+            "Content-Type: application/json",
+            asked.into_bytes(),
+        ),
+    ];
+    for (path, headers, body) in requests {
+        let told = report(&site, path, headers, &body).await?;
+        ensure!(
+            told["periode"]["mois"] == json!(["2024-02"]),
+            "{path}: {}",
+            told["periode"]
+        );
+    }
+    for bad in ["2024-02", "2024-13..2024-14", "2024-03..2024-01"] {
+        let path = format!("/api/process?periode={bad}");
+        site.post(&path, csv, &table)
+            .await?
+            .problem(400, Some("periode"))?;
+        let body = form(&[file("a.csv", &table), wish(bad)]);
+        site.post("/api/process", FORM, &body)
+            .await?
+            .problem(400, Some("periode"))?;
+    }
+    site.swept().await?;
+    site.stop().await
+}
+
 /// Runs a job to its end; the only city of its report is this one, or its only row is rejected.
 async fn expect(
     site: &Site,
