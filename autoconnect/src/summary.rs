@@ -12,7 +12,7 @@ use autoconnect_common::message::Status;
 use autoconnect_common::program::Exit;
 use autoconnect_jobs::fixed::{Euros, Percent};
 use autoconnect_jobs::sales::render::{self, number::Lang};
-use autoconnect_jobs::sales::report::{Qualite, Source};
+use autoconnect_jobs::sales::report::{Periode, Qualite, Source};
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
@@ -44,6 +44,8 @@ pub struct Finished {
 struct Report {
     source: Source,
     qualite: Qualite,
+    #[serde(default)]
+    periode: Periode,
     ca_total: Euros,
     #[serde(default)]
     comparatif: Vec<City>,
@@ -178,7 +180,7 @@ impl Report {
         counts(text, "Avertissements", &self.qualite.avertissements);
         notices(
             text,
-            &render::notices(&self.source, &self.qualite, Lang::Fr),
+            &render::notices(&self.source, &self.qualite, &self.periode, Lang::Fr),
         );
     }
 

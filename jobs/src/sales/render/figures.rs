@@ -171,6 +171,7 @@ fn best_month(report: &Report, lang: Lang) -> Option<String> {
     let months = monthly(report);
     let (mois, ca) = months
         .iter()
+        .filter(|(mois, _)| !is_isolated(report, mois))
         .max_by_key(|(mois, ca)| (ca.total, std::cmp::Reverse(*mois)))
         .filter(|(_, ca)| ca.total.0 > 0)?;
     let (mois, ca) = (
@@ -201,7 +202,7 @@ fn mix(report: &Report, lang: Lang) -> Option<String> {
 fn season(report: &Report, lang: Lang) -> Option<String> {
     let (high, low) = extremes(report.saisonnalite.get(whole(report))?)?;
     let name = |month| number::mois_nom(month, lang);
-    let index = |index| number::fixed(index, 0, lang);
+    let index = |index| number::fixed(index, lang);
     let (a, b, x, y) = (name(high.0), name(low.0), index(high.1), index(low.1));
     Some(match lang {
         Lang::Fr => {
@@ -217,7 +218,8 @@ fn outlook(report: &Report, lang: Lang) -> Option<String> {
     let tendance = report.tendance.get(whole(report))?;
     let pente = signed_euros(tendance.pente, lang);
     let mois = number::mois(&tendance.prevision.mois, lang);
-    let ca = number::euros_entiers(tendance.prevision.ca, lang);
+    let mois = running(&mois, tendance.prevision.en_cours, lang);
+    let ca = number::euros(tendance.prevision.ca, lang);
     Some(match lang {
         Lang::Fr => format!(
             "Tendance des trois derniers mois complets\u{a0}: {pente} par mois\u{a0}; prévision pour {mois}\u{a0}: {ca}."
@@ -245,8 +247,22 @@ fn partial_months(report: &Report, lang: Lang) -> Option<String> {
     })
 }
 
-/// An amount to the euro, with its sign.
-pub(super) fn signed_euros(value: Euros, lang: Lang) -> String {
+/// A month, and that it has begun where it has.
+pub(super) fn running(mois: &str, en_cours: bool, lang: Lang) -> String {
+    match (en_cours, lang) {
+        (false, _) => mois.to_owned(),
+        (true, Lang::Fr) => format!("{mois} (mois en cours)"),
+        (true, Lang::En) => format!("{mois} (the month that runs)"),
+    }
+}
+
+/// An amount with its sign.
+fn signed_euros(value: Euros, lang: Lang) -> String {
     let sign = if value.0 > 0 { "+" } else { "" };
-    format!("{sign}{}", number::euros_entiers(value, lang))
+    format!("{sign}{}", number::euros(value, lang))
+}
+
+/// Whether a month is far from all others, with hardly a row.
+pub(super) fn is_isolated(report: &Report, mois: &str) -> bool {
+    report.periode.isoles.iter().any(|isole| isole.mois == mois)
 }

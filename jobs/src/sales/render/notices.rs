@@ -1,22 +1,97 @@
-//! What whoever reads a report should know of how its files were read, in whole sentences.
+//! What a reader of a report should know of how its files were read, in whole sentences.
 
 use super::figures::cut;
 use super::number::{self, Lang};
-use crate::sales::report::{Ignores, LignesWindows1252, Qualite, Source};
+use crate::sales::report::{
+    Ignores, Isole, Lieu, LignesWindows1252, Periode, Qualite, Regroupements, Source,
+};
 
 /// Names that a sentence lists.
 const NAMED: usize = 5;
 /// Characters of a name.
 const NAME: usize = 60;
 
-/// The sentences about a report with this source and this quality; none where all was as expected.
-pub fn notices(source: &Source, qualite: &Qualite, lang: Lang) -> Vec<String> {
+/// The sentences about a report with this source, quality and period; none where all was as expected.
+pub fn notices(source: &Source, qualite: &Qualite, periode: &Periode, lang: Lang) -> Vec<String> {
     let mut sentences = Vec::new();
+    sentences.extend(asked(source, periode, lang));
+    sentences.extend(
+        periode
+            .isoles
+            .iter()
+            .take(NAMED)
+            .map(|isole| isolated(isole, lang)),
+    );
+    sentences.extend(more_isolated(&periode.isoles, lang));
+    sentences.extend(regrouped(&qualite.regroupements, lang));
     sentences.extend(recognised(source, lang));
     let lignes = qualite.lignes_windows_1252.iter().take(NAMED);
     sentences.extend(lignes.map(|lignes| unreadable(lignes, lang)));
     sentences.extend(left_out(&source.ignores, lang));
     sentences
+}
+
+/// The period that was asked for, and the rows outside it.
+fn asked(source: &Source, periode: &Periode, lang: Lang) -> Option<String> {
+    let (debut, fin) = periode.demandee.as_ref()?.split_once("..")?;
+    let (debut, fin) = (number::mois(debut, lang), number::mois(fin, lang));
+    let n = number::count(source.hors_periode, lang);
+    Some(lang.say(
+        format!("Période demandée\u{a0}: de {debut} à {fin}. Lignes acceptées hors de cette période, comptées nulle part ailleurs\u{a0}: {n}."),
+        format!("Period asked for: {debut} to {fin}. Accepted rows outside it, counted nowhere else: {n}."),
+    ))
+}
+
+fn isolated(isole: &Isole, lang: Lang) -> String {
+    let mois = number::mois(&isole.mois, lang);
+    let n = number::count(isole.nombre, lang);
+    let mut lignes: Vec<String> = isole.lignes.iter().map(|lieu| place(lieu, lang)).collect();
+    if isole.nombre > lignes.len() as u64 {
+        lignes.push("…".to_owned());
+    }
+    let lignes = lignes.join(", ");
+    lang.say(
+        format!("{mois} est à plus d’un an de tous les autres mois\u{a0}: une année fausse\u{a0}? Compté dans les totaux, hors de la période, des tendances et des indices. Lignes\u{a0}: {n} ({lignes})."),
+        format!("{mois} is over a year from all other months: a wrong year? Counted in the totals, left out of the period, of trends and indices. Rows: {n} ({lignes})."),
+    )
+}
+
+fn place(lieu: &Lieu, lang: Lang) -> String {
+    let (fichier, ligne) = (cut(&lieu.fichier, NAME), lieu.ligne);
+    lang.say(
+        format!("{fichier} ligne\u{a0}{ligne}"),
+        format!("{fichier} line\u{a0}{ligne}"),
+    )
+}
+
+fn more_isolated(isoles: &[Isole], lang: Lang) -> Option<String> {
+    let more = isoles.get(NAMED..).filter(|more| !more.is_empty())?;
+    let (n, rows) = (
+        number::count(more.len() as u64, lang),
+        more.iter()
+            .fold(0_u64, |sum, isole| sum.saturating_add(isole.nombre)),
+    );
+    let rows = number::count(rows, lang);
+    Some(lang.say(
+        format!("Autres mois isolés\u{a0}: {n}, de {rows} lignes en tout (periode.isoles de report.json)."),
+        format!("Other isolated months: {n}, of {rows} rows in all (periode.isoles of report.json)."),
+    ))
+}
+
+fn regrouped(groups: &Regroupements, lang: Lang) -> Option<String> {
+    let names = groups.villes.len() + groups.modeles.len();
+    if names == 0 {
+        return None;
+    }
+    let listed = named(
+        groups.villes.keys().chain(groups.modeles.keys()),
+        names as u64,
+    );
+    let n = number::count(names as u64, lang);
+    Some(lang.say(
+        format!("Noms écrits de plusieurs façons et comptés sous une seule\u{a0}: {n} ({listed}). Voir tables/qualite.csv."),
+        format!("Names written in several ways and counted under one: {n} ({listed}). See tables/qualite.csv."),
+    ))
 }
 
 /// The first of some names, of `all` that there are.
@@ -77,7 +152,12 @@ mod tests {
     #[test]
     fn a_report_with_nothing_to_say_has_no_notice() {
         assert_eq!(
-            notices(&Source::default(), &Qualite::default(), Lang::Fr),
+            notices(
+                &Source::default(),
+                &Qualite::default(),
+                &Periode::default(),
+                Lang::Fr
+            ),
             [""; 0]
         );
     }
@@ -104,7 +184,7 @@ mod tests {
             }],
             ..Qualite::default()
         };
-        let said = notices(&source, &qualite, Lang::En);
+        let said = notices(&source, &qualite, &Periode::default(), Lang::En);
         assert_eq!(
             said,
             [
@@ -115,8 +195,56 @@ mod tests {
             ]
         );
         source.encodages = (0..20).map(encodage).collect();
-        let said = notices(&source, &qualite, Lang::Fr);
+        let said = notices(&source, &qualite, &Periode::default(), Lang::Fr);
         assert!(said[0].contains("20 fichiers"), "{said:?}");
         assert!(said[0].ends_with("4.csv, …."), "{said:?}");
+    }
+
+    #[test]
+    fn what_was_asked_isolated_and_regrouped_is_said() {
+        let isole = |year: i32, nombre| Isole {
+            mois: format!("{year}-05"),
+            nombre,
+            lignes: vec![Lieu {
+                fichier: "a.csv".to_owned(),
+                ligne: 38,
+            }],
+            ..Isole::default()
+        };
+        let mut periode = Periode {
+            demandee: Some("2024-01..2024-03".to_owned()),
+            isoles: vec![isole(2042, 1)],
+            ..Periode::default()
+        };
+        let source = Source {
+            hors_periode: 1_200,
+            ..Source::default()
+        };
+        let mut qualite = Qualite::default();
+        let spellings = [("Le Mans".to_owned(), 3), ("LE MANS".to_owned(), 1)];
+        qualite
+            .regroupements
+            .villes
+            .insert("Le Mans".to_owned(), spellings.into());
+        let said = notices(&source, &qualite, &periode, Lang::En);
+        assert_eq!(
+            said,
+            [
+                "Period asked for: January\u{a0}2024 to March\u{a0}2024. Accepted rows outside it, counted nowhere else: 1,200.",
+                "May\u{a0}2042 is over a year from all other months: a wrong year? Counted in the totals, left out of the \
+                 period, of trends and indices. Rows: 1 (a.csv line\u{a0}38).",
+                "Names written in several ways and counted under one: 1 (Le Mans). See tables/qualite.csv.",
+            ]
+        );
+        periode.isoles = (2040..2050).map(|year| isole(year, 2)).collect();
+        let said = notices(&source, &qualite, &periode, Lang::Fr);
+        assert!(
+            said[1].ends_with("Lignes\u{a0}: 2 (a.csv ligne\u{a0}38, …)."),
+            "{said:?}"
+        );
+        assert!(
+            said[6].starts_with("Autres mois isolés\u{a0}: 5, de 10 lignes"),
+            "{said:?}"
+        );
     }
 }

@@ -76,21 +76,19 @@ const SHORT_MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
-/// A number with exactly `decimals` decimals (at most `D`), rounded half up.
-pub(super) fn fixed<const D: u32>(value: Fixed<D>, decimals: u32, lang: Lang) -> String {
-    let unit = 10_i64.pow(D.saturating_sub(decimals));
-    let half = unit / 2;
-    let rounded = (i128::from(value.0) + i128::from(half)).div_euclid(i128::from(unit));
-    let one = 10_u128.pow(decimals);
-    let (whole, rest) = (rounded.unsigned_abs() / one, rounded.unsigned_abs() % one);
+/// A number with all its decimals. Fewer are never shown: a quotient was rounded when the report was made, and rounded
+/// again it may be wrong in the last digit. Only sums, which are exact, are shortened: [`euros_entiers`], [`euros_compact`].
+pub(super) fn fixed<const D: u32>(value: Fixed<D>, lang: Lang) -> String {
+    let one = 10_u64.pow(D);
+    let (whole, rest) = (value.0.unsigned_abs() / one, value.0.unsigned_abs() % one);
     let mut text = String::new();
-    if rounded < 0 {
+    if value.0 < 0 {
         text.push('−');
     }
     group(&whole.to_string(), lang, &mut text);
-    if decimals > 0 {
+    if D > 0 {
         text.push(if lang == Lang::Fr { ',' } else { '.' });
-        text.push_str(&format!("{rest:0width$}", width = decimals as usize));
+        text.push_str(&format!("{rest:0width$}", width = D as usize));
     }
     text
 }
@@ -113,12 +111,13 @@ pub fn count(n: u64, lang: Lang) -> String {
 
 /// An amount, to the cent.
 pub(super) fn euros(value: Euros, lang: Lang) -> String {
-    with_euro(&fixed(value, 2, lang), lang)
+    with_euro(&fixed(value, lang), lang)
 }
 
-/// An amount, to the euro.
-pub(super) fn euros_entiers(value: Euros, lang: Lang) -> String {
-    with_euro(&fixed(value, 0, lang), lang)
+/// A sum, to the euro, rounded half up.
+pub(super) fn euros_entiers(sum: Euros, lang: Lang) -> String {
+    let whole = Fixed::<0>::ratio(sum.0.into(), 100).unwrap_or_default();
+    with_euro(&fixed(whole, lang), lang)
 }
 
 fn with_euro(number: &str, lang: Lang) -> String {
@@ -131,7 +130,7 @@ fn with_euro(number: &str, lang: Lang) -> String {
     }
 }
 
-/// An amount on an axis: `250 k€`, `1,5 M€`.
+/// A sum in short, or an amount on an axis: `250 k€`, `1,5 M€`.
 pub(super) fn euros_compact(value: Euros, lang: Lang) -> String {
     let cents = value.0.unsigned_abs();
     let scales = [
@@ -142,7 +141,10 @@ pub(super) fn euros_compact(value: Euros, lang: Lang) -> String {
     for (scale, fr, en) in scales {
         if cents >= scale {
             let scaled = Fixed::<1>::ratio(value.0.into(), i128::from(scale)).unwrap_or_default();
-            let number = fixed(scaled, u32::from(scaled.0 % 10 != 0), lang);
+            let number = match scaled.0 % 10 {
+                0 => fixed(Fixed::<0>(scaled.0 / 10), lang),
+                _ => fixed(scaled, lang),
+            };
             return match lang {
                 Lang::Fr => format!("{number}{NO_BREAK}{fr}"),
                 Lang::En => format!("{}{en}", with_euro(&number, lang)),
@@ -154,19 +156,18 @@ pub(super) fn euros_compact(value: Euros, lang: Lang) -> String {
 
 /// A percentage, with two decimals.
 pub(super) fn percent(value: Percent, lang: Lang) -> String {
-    with_percent(&fixed(value, 2, lang), lang)
+    with_percent(&fixed(value, lang), lang)
 }
 
-/// A percentage, to the percent.
-pub(super) fn whole_percent(value: Percent, lang: Lang) -> String {
-    with_percent(&fixed(value, 0, lang), lang)
+/// A percentage on an axis.
+pub(super) fn whole_percent(units: i64, lang: Lang) -> String {
+    with_percent(&fixed(Fixed::<0>(units), lang), lang)
 }
 
-/// A percentage with one decimal and its sign.
+/// A percentage with two decimals and its sign.
 pub(super) fn signed_percent(value: Percent, lang: Lang) -> String {
-    let number = fixed(value, 1, lang);
     let sign = if value.0 > 0 { "+" } else { "" };
-    with_percent(&format!("{sign}{number}"), lang)
+    with_percent(&format!("{sign}{}", fixed(value, lang)), lang)
 }
 
 fn with_percent(number: &str, lang: Lang) -> String {
@@ -250,16 +251,27 @@ mod tests {
     }
 
     #[test]
-    fn rounding_is_half_up_and_leaves_no_negative_zero() {
-        assert_eq!(fixed(Fixed::<2>(150), 0, Lang::En), "2");
-        assert_eq!(fixed(Fixed::<2>(-150), 0, Lang::En), "−1");
-        assert_eq!(fixed(Fixed::<2>(-20), 0, Lang::En), "0");
+    fn quotients_keep_their_decimals_and_sums_are_rounded_half_up_once() {
+        for (cents, fr, en) in [
+            (150, "2\u{a0}€", "€2"),
+            (149, "1\u{a0}€", "€1"),
+            (-150, "−1\u{a0}€", "−€1"),
+            (-20, "0\u{a0}€", "€0"),
+        ] {
+            assert_eq!(euros_entiers(Fixed(cents), Lang::Fr), fr);
+            assert_eq!(euros_entiers(Fixed(cents), Lang::En), en);
+        }
         assert_eq!(
-            fixed(Fixed::<2>(i64::MIN), 0, Lang::En),
-            "−92,233,720,368,547,758"
+            fixed(Fixed::<2>(i64::MIN), Lang::En),
+            "−92,233,720,368,547,758.08"
         );
-        assert_eq!(signed_percent(Fixed(1234), Lang::Fr), "+12,3\u{a0}%");
-        assert_eq!(signed_percent(Fixed(-1235), Lang::En), "−12.3%");
+        assert_eq!(fixed(Fixed::<4>(9_666), Lang::Fr), "0,9666");
+        // -13.2533 % is -13.25 %; to one decimal it would be -13.3 %, and -13.2 % if it were rounded again
+        let growth = Percent::ratio(-132_533, 10_000).expect("fits");
+        assert_eq!(signed_percent(growth, Lang::Fr), "−13,25\u{a0}%");
+        assert_eq!(signed_percent(Fixed(1234), Lang::Fr), "+12,34\u{a0}%");
+        assert_eq!(signed_percent(Fixed(-4), Lang::En), "−0.04%");
+        assert_eq!(whole_percent(-20, Lang::En), "−20%");
     }
 
     #[test]

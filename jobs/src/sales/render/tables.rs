@@ -265,6 +265,7 @@ pub(super) fn qualite(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         ("lignes", source.lignes),
         ("acceptees", source.acceptees),
         ("rejetees", source.rejetees),
+        ("hors_periode", source.hors_periode),
         ("avertissements", source.avertissements),
     ] {
         table.row([text(mesure), String::new(), num(nombre)])?;
@@ -274,6 +275,21 @@ pub(super) fn qualite(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     }
     for (mot, nombre) in &report.qualite.avertissements {
         table.row([text("avertissement"), text(mot), num(nombre)])?;
+    }
+    for isole in &report.periode.isoles {
+        table.row([text("mois_isole"), text(&isole.mois), num(isole.nombre)])?;
+    }
+    let groups = &report.qualite.regroupements;
+    for (mesure, names) in [
+        ("ville_regroupee", &groups.villes),
+        ("modele_regroupe", &groups.modeles),
+    ] {
+        for (name, spellings) in names {
+            for (spelling, n) in spellings {
+                let motif = format!("{name} = {spelling}");
+                table.row([text(mesure), text(&motif), num(n)])?;
+            }
+        }
     }
     for seq in &report.qualite.chunks_perdus {
         table.row([text("chunk_perdu"), seq.to_string(), String::new()])?;

@@ -88,7 +88,7 @@ fn header(report: &Report, out: &mut String) {
             "\nATTENTION : rapport incomplet, {n} lot(s) de lignes n’ont pas pu être comptés.\n"
         );
     }
-    for notice in notices(&report.source, &report.qualite, FR) {
+    for notice in notices(&report.source, &report.qualite, &report.periode, FR) {
         out.push('\n');
         wrap(&notice, out);
     }
@@ -271,6 +271,8 @@ fn ca_mensuel(report: &Report, out: &mut String) {
             euros(ca.total),
             if partiel {
                 "partiel".to_owned()
+            } else if figures::is_isolated(report, mois) {
+                "isolé".to_owned()
             } else {
                 signed(variation)
             },
@@ -303,10 +305,10 @@ fn repartition(report: &Report, out: &mut String) {
         table.row([
             name(&city.ville),
             count(vente.nombre),
-            number::fixed(vente.pourcentage, 2, FR),
+            number::fixed(vente.pourcentage, FR),
             euros(vente.ca),
             count(location.nombre),
-            number::fixed(location.pourcentage, 2, FR),
+            number::fixed(location.pourcentage, FR),
             euros(location.ca),
         ]);
     }
@@ -364,12 +366,17 @@ fn modeles(report: &Report, out: &mut String) {
 
 fn saisonnalite(report: &Report, out: &mut String) {
     out.push_str("Indice de chaque mois de l’année : 100 est un mois moyen.\n\n");
-    let columns: [&str; 13] = std::array::from_fn(|i| {
-        if i == 0 {
-            "Ville"
-        } else {
-            number::mois_abrege(i, FR)
-        }
+    // twelve columns of two decimals are wider than a page
+    half_year(report, 0, out);
+    out.push('\n');
+    half_year(report, 6, out);
+}
+
+/// The indices of the six months after the first `skipped` ones.
+fn half_year(report: &Report, skipped: usize, out: &mut String) {
+    let columns: [&str; 7] = std::array::from_fn(|i| match i {
+        0 => "Ville",
+        _ => number::mois_abrege(skipped + i, FR),
     });
     let mut table = Table::new("saisonnalite.csv", 1, columns);
     let villes =
@@ -378,13 +385,13 @@ fn saisonnalite(report: &Report, out: &mut String) {
         let Some(saison) = report.saisonnalite.get(nom) else {
             continue;
         };
-        let mut indices = saison.indices.values();
-        table.row(std::array::from_fn::<_, 13, _>(|i| {
+        let mut indices = saison.indices.values().skip(skipped);
+        table.row(std::array::from_fn::<_, 7, _>(|i| {
             if i == 0 {
                 return ville(nom);
             }
             or_none(indices.next().copied().flatten(), |index| {
-                number::fixed(index, 0, FR)
+                number::fixed(index, FR)
             })
         }));
     }
@@ -412,10 +419,8 @@ fn rotation(report: &Report, out: &mut String) {
         table.row([
             name(&city.ville),
             count(rotation.contrats),
-            or_none(rotation.duree_moyenne_mois, |mois| {
-                number::fixed(mois, 2, FR)
-            }),
-            or_none(rotation.rotations_par_an, |n| number::fixed(n, 2, FR)),
+            or_none(rotation.duree_moyenne_mois, |mois| number::fixed(mois, FR)),
+            or_none(rotation.rotations_par_an, |n| number::fixed(n, FR)),
             euros(valeur),
         ]);
     }
@@ -466,7 +471,11 @@ fn tendance(report: &Report, out: &mut String) {
         "Droite des moindres carrés de {} à {}, prolongée à {}.\n\n",
         number::mois(debut, FR),
         number::mois(fin, FR),
-        number::mois(&global.prevision.mois, FR),
+        figures::running(
+            &number::mois(&global.prevision.mois, FR),
+            global.prevision.en_cours,
+            FR
+        ),
     );
     let mut table = Table::new(
         "tendance.csv",
@@ -482,7 +491,7 @@ fn tendance(report: &Report, out: &mut String) {
         table.row([
             ville(nom),
             euros(tendance.pente),
-            or_none(tendance.r2, |r2| number::fixed(r2, 4, FR)),
+            or_none(tendance.r2, |r2| number::fixed(r2, FR)),
             euros(tendance.ca[2]),
             euros(tendance.prevision.ca),
         ]);
@@ -520,6 +529,7 @@ fn qualite(report: &Report, out: &mut String) {
             out.push('\n');
         }
     }
+    regroupements(report, out);
     if !report.qualite.complet {
         let lost: Vec<String> = report
             .qualite
@@ -529,5 +539,24 @@ fn qualite(report: &Report, out: &mut String) {
             .map(ToString::to_string)
             .collect();
         let _ = write!(out, "\nLots perdus : {}\n", lost.join(", "));
+    }
+}
+
+/// The names in several spellings, and how often each was written.
+fn regroupements(report: &Report, out: &mut String) {
+    let groups = &report.qualite.regroupements;
+    if groups.villes.is_empty() && groups.modeles.is_empty() {
+        return;
+    }
+    out.push_str("\nNoms écrits de plusieurs façons, comptés sous un seul\n");
+    let mut table = Table::new("qualite.csv", 2, ["Nom", "Écrit", "Lignes"]);
+    for (nom, spellings) in groups.villes.iter().chain(&groups.modeles) {
+        for (spelling, n) in spellings {
+            table.row([name(nom), name(spelling), count(*n)]);
+        }
+    }
+    table.write(out);
+    if groups.autres > 0 {
+        let _ = writeln!(out, "… et {} autres façons d’écrire", count(groups.autres));
     }
 }

@@ -78,6 +78,10 @@ fn both(word: &str) -> Option<(&'static str, &'static str)> {
             "date postérieure au jour du calcul",
             "a date after the day of the job",
         ),
+        "mois_isole" => (
+            "mois à plus d’un an de tous les autres, avec très peu de lignes\u{a0}: une année fausse",
+            "a month over a year from all others, with hardly a row: a wrong year",
+        ),
         "date_ancienne" => ("date antérieure à 1970", "a date before 1970"),
         "caracteres_speciaux" => (
             "caractères de contrôle dans la ville ou le modèle",

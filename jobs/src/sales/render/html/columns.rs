@@ -124,7 +124,8 @@ impl Plane {
                 marks.push(Mark::Text {
                     x: middle,
                     y,
-                    class: "m v",
+                    // on a narrow screen two decimals are wider than a column
+                    class: "m v w",
                     text: column.label,
                 });
             }

@@ -26,7 +26,7 @@ use self::view::View;
 use super::figures::{self, cut};
 use super::notices::notices;
 use super::number::{self, Lang};
-use crate::fixed::{Fixed, Percent};
+use crate::fixed::Percent;
 use crate::sales::Report;
 use crate::sales::report::Comparatif;
 
@@ -136,7 +136,7 @@ fn edition(view: &View<'_>) -> Edition {
         period: figures::period(report, view.lang),
         source: source(view),
         incomplete: incomplete(view),
-        notices: notices(&report.source, &report.qualite, view.lang),
+        notices: notices(&report.source, &report.qualite, &report.periode, view.lang),
         key_figures: key_figures(view),
         highlights: figures::highlights(report, view.lang),
         sections: sections.iter().map(|section| section(view)).collect(),
@@ -285,15 +285,13 @@ fn rank(view: &View<'_>, city: &Comparatif) -> KeyFigure {
     }
 }
 
-/// Sales and rentals in percent of the transactions; the two make 100.
+/// Sales and rentals in percent of the transactions.
 fn shares(view: &View<'_>, sales: u64, all: u64) -> String {
-    number::or_none(
-        Fixed::<0>::ratio(100 * i128::from(sales), all.into()),
-        |sales| {
-            let percent = |n| number::whole_percent(Percent::from_units(n), view.lang);
-            format!("{} – {}", percent(sales.0), percent(100 - sales.0))
-        },
-    )
+    let share = |n: u64| Percent::ratio(100 * i128::from(n), all.into());
+    let both = share(sales).zip(share(all.saturating_sub(sales)));
+    number::or_none(both, |(sales, rentals)| {
+        format!("{} – {}", view.percent(sales), view.percent(rentals))
+    })
 }
 
 /// How many cities and models there are.
@@ -327,11 +325,11 @@ fn terms(view: &View<'_>) -> Vec<(&'static str, &'static str)> {
         (
             (
                 "Mois incomplet",
-                "premier ou dernier mois que les données ne couvrent pas en entier\u{a0}; il reste hors des variations, des indices et des tendances.",
+                "premier ou dernier mois que les données ne couvrent pas en entier, dimanches et jours fériés mis à part\u{a0}; il reste hors des variations, des indices et des tendances.",
             ),
             (
                 "Partial month",
-                "a first or last month that the data do not fully cover; it stays out of changes, indices and trends.",
+                "a first or last month that the data do not fully cover, Sundays and public holidays aside; it stays out of changes, indices and trends.",
             ),
         ),
         (

@@ -46,7 +46,7 @@ pub(in crate::sales::render::html) fn marge(view: &View<'_>) -> Section {
     for city in view.best() {
         for (name, class, marge) in lines(city) {
             let name = format!("{}, {name}{}", cut(&city.ville, 12), star(marge));
-            let words = view.whole_euros(marge.marge_totale);
+            let words = view.euros(marge.marge_totale);
             said.push(format!("{name} {words}"));
             bars.push(Bar {
                 pieces: vec![(

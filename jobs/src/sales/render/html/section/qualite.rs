@@ -32,6 +32,7 @@ pub(in crate::sales::render::html) fn qualite(view: &View<'_>) -> Section {
             figures.push(motifs(view, title, words, whole));
         }
     }
+    figures.extend(regroupements(view));
     Section {
         id: "qualite",
         title: view.say("Qualité des données", "Quality of the data"),
@@ -113,4 +114,45 @@ fn motifs(view: &View<'_>, title: &str, words: &BTreeMap<String, u64>, whole: u6
 
 fn rate(n: u64, whole: u64) -> Option<Percent> {
     Percent::ratio(100 * i128::from(n), whole.into())
+}
+
+/// The names in several spellings, and how often each was written.
+fn regroupements(view: &View<'_>) -> Option<Figure> {
+    let groups = &view.report.qualite.regroupements;
+    if groups.villes.is_empty() && groups.modeles.is_empty() {
+        return None;
+    }
+    let columns = [
+        view.say("Nom", "Name"),
+        view.say("Écrit", "Written"),
+        view.say("Lignes", "Rows"),
+    ];
+    let names = groups.villes.iter().chain(&groups.modeles);
+    let rows = names.flat_map(|(name, spellings)| {
+        spellings.iter().map(|(spelling, n)| {
+            vec![
+                Cell::name(name),
+                Cell::name(spelling),
+                Cell::from(view.count(*n)),
+            ]
+        })
+    });
+    let others = view.count(groups.autres);
+    Some(Figure {
+        title: view
+            .say(
+                "Noms écrits de plusieurs façons, comptés sous une seule",
+                "Names written in several ways, counted under one",
+            )
+            .to_owned(),
+        note: match groups.autres {
+            0 => String::new(),
+            _ => view.say(
+                format!("Autres façons d’écrire, non listées\u{a0}: {others}."),
+                format!("Other ways of writing, not listed: {others}."),
+            ),
+        },
+        tables: vec![Table::new("qualite.csv", 2, columns).rows(rows, view.lang)],
+        ..Figure::default()
+    })
 }

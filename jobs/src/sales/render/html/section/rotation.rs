@@ -34,11 +34,11 @@ pub(in crate::sales::render::html) fn rotation(view: &View<'_>) -> Section {
 
 fn durees(view: &View<'_>) -> Figure {
     let of = |ville: &str| view.report.rotation.get(ville);
-    let months = |n| number::fixed(n, 2, view.lang);
+    let months = |n| number::fixed(n, view.lang);
     let words = |ville: &str| {
         let mean = of(ville).and_then(|rotation| rotation.duree_moyenne_mois);
         or_none(mean, |mean| {
-            let mean = number::fixed(mean, 1, view.lang);
+            let mean = number::fixed(mean, view.lang);
             view.say(format!("{mean} mois"), format!("{mean} months"))
         })
     };
@@ -155,7 +155,7 @@ fn par_modele(view: &View<'_>) -> Figure {
         let cells = view
             .coloured
             .iter()
-            .map(|ville| or_none(of(ville, modele), |n| number::fixed(n, 2, view.lang)));
+            .map(|ville| or_none(of(ville, modele), |n| number::fixed(n, view.lang)));
         row(modele, cells)
     });
     Figure {

@@ -78,7 +78,7 @@ fn index_chart(view: &View<'_>, saison: &Saison) -> Chart {
         };
         let (name, words) = (
             number::mois_nom(month, view.lang),
-            number::fixed(*index, 0, view.lang),
+            number::fixed(*index, view.lang),
         );
         said.push(format!("{name} {words}"));
         let value = i128::from(index.0) - AVERAGE;
@@ -86,7 +86,7 @@ fn index_chart(view: &View<'_>, saison: &Saison) -> Chart {
             pieces: vec![Piece {
                 value,
                 class: if value < 0 { "low" } else { "high" }.to_owned(),
-                tip: view.pair(name, &number::fixed(*index, 2, view.lang)),
+                tip: view.pair(name, &words),
             }],
             label: words,
         });
@@ -104,7 +104,7 @@ fn heat(view: &View<'_>) -> Table {
         let saison = view.report.saisonnalite.get(ville)?;
         let mut cells = vec![Cell::name(view.ville(ville))];
         cells.extend(saison.indices.values().map(|index| Cell {
-            text: or_none(*index, |index| number::fixed(index, 0, view.lang)),
+            text: or_none(*index, |index| number::fixed(index, view.lang)),
             full: None,
             class: index.map_or("h0", heat_class),
         }));
@@ -172,8 +172,8 @@ fn variation_chart(view: &View<'_>, months: &[&str], known: &[(&str, Percent)]) 
     let values = || known.iter().map(|(_, value)| i128::from(value.0));
     let ends = (values().min().unwrap_or(0), values().max().unwrap_or(0));
     let plane = Plane::new(months.len(), ends, 0, ONE, |value| {
-        let whole = Fixed::<2>::ratio(value, 100).unwrap_or_default();
-        number::whole_percent(whole, view.lang)
+        // ticks stand at multiples of one percent
+        number::whole_percent((value / ONE) as i64, view.lang)
     });
     let few = months.len() <= 14;
     let mut known = known.iter().peekable();
@@ -188,11 +188,7 @@ fn variation_chart(view: &View<'_>, months: &[&str], known: &[(&str, Percent)]) 
                 class: if value.0 < 0 { "low" } else { "high" }.to_owned(),
                 tip: view.pair(&view.mois(mois), &words),
             }],
-            label: if few {
-                number::whole_percent(*value, view.lang)
-            } else {
-                String::new()
-            },
+            label: if few { words } else { String::new() },
         }
     });
     let mut marks = plane.columns(columns.collect(), 0);

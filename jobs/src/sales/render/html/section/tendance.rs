@@ -1,7 +1,7 @@
 //! The trend: the last months, the line through the last three, and where it leads.
 
 use crate::fixed::Euros;
-use crate::sales::render::figures::{monthly, no_trend};
+use crate::sales::render::figures::{monthly, no_trend, running};
 use crate::sales::render::html::chart::{Chart, Coord, Mark};
 use crate::sales::render::html::columns::Plane;
 use crate::sales::render::html::page::{Figure, Section, Table, row};
@@ -29,7 +29,11 @@ pub(in crate::sales::render::html) fn tendance(view: &View<'_>) -> Section {
 fn figure(view: &View<'_>, global: &Tendance) -> Figure {
     let [debut, _, fin] = &global.mois;
     let (debut, fin) = (view.mois(debut), view.mois(fin));
-    let prevu = view.mois(&global.prevision.mois);
+    let prevu = running(
+        &view.mois(&global.prevision.mois),
+        global.prevision.en_cours,
+        view.lang,
+    );
     let whole = capital(&view.together());
     let note = view.say(
         format!("{whole}\u{a0}: mois complets, et la droite des moindres carrés de {debut} à {fin}, prolongée à {prevu}."),
@@ -46,7 +50,7 @@ fn figure(view: &View<'_>, global: &Tendance) -> Figure {
         let tendance = view.report.tendance.get(ville)?;
         let cells = [
             view.euros(tendance.pente),
-            or_none(tendance.r2, |r2| number::fixed(r2, 4, view.lang)),
+            or_none(tendance.r2, |r2| number::fixed(r2, view.lang)),
             view.euros(tendance.ca[2]),
             view.euros(tendance.prevision.ca),
         ];
@@ -110,8 +114,12 @@ fn chart(view: &View<'_>, global: &Tendance) -> Chart {
         });
     }
     let label = view.pair(
-        view.say("prévision", "forecast"),
-        &view.whole_euros(forecast.ca),
+        &running(
+            view.say("prévision", "forecast"),
+            forecast.en_cours,
+            view.lang,
+        ),
+        &view.euros(forecast.ca),
     );
     marks.push(Mark::Dot {
         x: end.0,

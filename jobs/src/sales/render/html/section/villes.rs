@@ -82,7 +82,7 @@ pub(in crate::sales::render::html) fn repartition(view: &View<'_>) -> Section {
             .copied()
             .unwrap_or_default()
     };
-    let share = |percent| number::fixed(percent, 2, view.lang);
+    let share = |percent| number::fixed(percent, view.lang);
     let words = |ParType { vente, location }: ParType<Part>| {
         let (v, l) = (share(vente.pourcentage), share(location.pourcentage));
         view.say(format!("{v}\u{a0}% – {l}\u{a0}%"), format!("{v}% – {l}%"))
@@ -120,7 +120,7 @@ pub(in crate::sales::render::html) fn repartition(view: &View<'_>) -> Section {
         let cells = [vente, location].map(|part| {
             [
                 view.count(part.nombre),
-                number::fixed(part.pourcentage, 2, view.lang),
+                number::fixed(part.pourcentage, view.lang),
                 view.euros(part.ca),
             ]
         });
