@@ -133,14 +133,20 @@ struct Dead {
     reason: String,
     /// Which one it is, where its message says so.
     chunk: Option<Prefix>,
+    /// How often it had been sent once more before it died.
+    #[serde(default)]
+    revived: u32,
 }
 
 /// A chunk that was sent once more after its death.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct SentAgain {
     times: u32,
     /// Which one it is, where its message says so.
     chunk: Option<Prefix>,
+    /// Why it died before, where that is known.
+    #[serde(default)]
+    reason: Option<String>,
 }
 
 /// A kind and the version of its formats.
@@ -329,6 +335,7 @@ impl Job {
                 let dead = Dead {
                     reason: reason.clone(),
                     chunk,
+                    revived,
                 };
                 self.dead.insert(seq, dead);
                 Absorbed::Harmful(Entry::Dead {
@@ -607,15 +614,23 @@ impl Job {
         if let Some(stale) = self.stale_chunk(seq, chunk) {
             return stale;
         }
-        let is_known = self.merged.contains(seq) || self.dead.contains_key(&seq);
-        if is_known || revived < self.times_revived(seq, chunk) {
+        // word of a later death comes first where word of the requeue between them is late
+        let known = self
+            .dead
+            .get(&seq)
+            .is_some_and(|dead| revived <= dead.revived);
+        if self.merged.contains(seq) || known || revived < self.times_revived(seq, chunk) {
             return Absorbed::Duplicate;
         }
         if self.manifest.as_ref().is_some_and(|m| !has_chunk(m, seq)) {
             return Absorbed::Refused(format!("chunk {seq} is not in the job's manifest"));
         }
-        let reason = reason.to_owned();
-        self.dead.insert(seq, Dead { reason, chunk });
+        let dead = Dead {
+            reason: reason.to_owned(),
+            chunk,
+            revived,
+        };
+        self.dead.insert(seq, dead);
         Absorbed::News
     }
 
@@ -629,9 +644,59 @@ impl Job {
         if self.manifest.as_ref().is_some_and(|m| !has_chunk(m, seq)) {
             return Absorbed::Refused(format!("chunk {seq} is not in the job's manifest"));
         }
-        self.dead.remove(&seq);
-        self.revived.insert(seq, SentAgain { times: time, chunk });
+        // word of an earlier time may come after that of the death that followed
+        if self.dead.get(&seq).is_some_and(|dead| time <= dead.revived) {
+            return Absorbed::Duplicate;
+        }
+        let sent = SentAgain {
+            times: time,
+            chunk,
+            reason: self.dead.remove(&seq).map(|dead| dead.reason),
+        };
+        self.revived.insert(seq, sent);
         Absorbed::News
+    }
+
+    /// The chunks that were sent once more, as we were told, and of which nothing came since.
+    fn awaited_again(&self) -> impl Iterator<Item = Seq> {
+        let sent = self.revived.keys().copied();
+        sent.filter(|&seq| !self.merged.contains(seq) && !self.dead.contains_key(&seq))
+    }
+
+    /// Whether nothing holds the job up but chunks that were sent once more, as we were told.
+    pub(crate) fn awaits_only_requeued(&self) -> bool {
+        let whole = |m: &Manifest| self.seal.is_whole() && self.lacking_annexes(m).is_empty();
+        if self.revived.is_empty() {
+            return false;
+        }
+        let Some(manifest) = self.manifest.as_ref().filter(|m| whole(m)) else {
+            return false;
+        };
+        let awaited = self.awaited_again().count() as u64;
+        let seen = self.merged.len() + self.dead.len() as u64;
+        self.without.is_none() && awaited > 0 && seen + awaited == total(manifest)
+    }
+
+    /// Takes the chunks for dead again that were to be sent once more and never came: whoever told us so did not live to
+    /// send them, and the dead queue has them still. A reducer that starts again waits for them again, so no journal
+    /// needs to know.
+    pub(crate) fn give_requeued_up(&mut self) {
+        for seq in self.awaited_again().collect::<Vec<_>>() {
+            let Some(sent) = self.revived.get(&seq) else {
+                continue;
+            };
+            let before = sent.reason.as_deref().unwrap_or("unknown");
+            let dead = Dead {
+                reason: format!(
+                    "it was to be requeued, and never came; why it died before: {before}"
+                ),
+                chunk: sent.chunk,
+                // the same word, told again, counts again
+                revived: sent.times.saturating_sub(1),
+            };
+            self.revived.remove(&seq);
+            self.dead.insert(seq, dead);
+        }
     }
 
     /// How often this chunk was sent once more; another one of the same number, of another cut, does not count.

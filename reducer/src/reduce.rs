@@ -1,6 +1,7 @@
 //! The reducer's loop: takes results, merges them, makes them durable, acknowledges them, ends jobs.
 
 mod orphans;
+mod silent;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -123,7 +124,9 @@ pub(crate) struct Reducer<'r, B> {
     /// Whether something was taken since the last tick.
     took: bool,
     conclusions: Conclusions,
+    /// Watched for jobs that are silent, and for those that wait for requeued chunks only.
     silence: Silence<'r, B>,
+    requeued: Silence<'r, B>,
     burials: FuturesUnordered<BoxFuture<'r, Delivery>>,
     /// Attempts to cut that producers told of, to be answered once that is durable.
     begun: Vec<(JobId, JobId)>,
@@ -182,6 +185,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
             took: false,
             conclusions: Conclusions::default(),
             silence: Silence::new(broker, abandon_after),
+            requeued: Silence::new(broker, abandon_after.min(silent::REQUEUED)),
             burials: FuturesUnordered::new(),
             begun: Vec::new(),
             asking: FuturesUnordered::new(),
@@ -238,6 +242,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 () = until(self.commit_at) => self.commit().await?,
                 _ = tick.tick() => self.tick(intake.is_open()),
                 () = self.silence.next() => {}
+                () = self.requeued.next() => {}
                 taken = intake.next(), if taking => match taken? {
                     Taken::Opened => self.settled_at = Instant::now() + SETTLE,
                     Taken::Delivery(delivery) => {
@@ -872,8 +877,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
             self.ripe.append(&mut self.found);
             self.commit_at.get_or_insert(now);
         }
-        let (mut abandoned, mut again) = (Vec::new(), Vec::new());
-        let mut silent = Duration::ZERO;
+        let mut again = Vec::new();
         for (id, phase) in &mut self.jobs {
             match phase {
                 Phase::Open(job) => {
@@ -885,14 +889,6 @@ impl<'r, B: Broker> Reducer<'r, B> {
                             rows,
                         });
                     }
-                    let idle = job.idle();
-                    silent = silent.max(idle);
-                    if idle > self.config.abandon_after
-                        && taking
-                        && self.silence.is_final(job.has_manifest())
-                    {
-                        abandoned.push((id.clone(), job.abandon(idle)));
-                    }
                 }
                 Phase::Waiting { at, attempt, .. } if *at <= now => {
                     let number = *attempt;
@@ -903,18 +899,12 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 Phase::Again(_) | Phase::Ending | Phase::Waiting { .. } => {}
             }
         }
-        if taking {
-            self.silence.watch(silent);
-        }
         for (id, work, number) in again {
             self.conclusions.again(&id);
             self.carry_out(&id, work, number);
         }
-        for (id, end) in abandoned {
-            if !self.conclusions.knows(&id) {
-                tracing::warn!(job_id = %id, "job abandoned");
-                self.end(&id, end);
-            }
+        if taking {
+            self.give_up_silent();
         }
     }
 }

@@ -55,6 +55,29 @@ fn word_of_a_chunk_counts_once_in_whatever_order_it_comes() {
 }
 
 #[test]
+fn word_of_a_requeue_that_comes_after_the_next_death_changes_nothing() {
+    let (_, counted) = after(&[dead(0), dead(1), revived(1)]);
+    assert_eq!(counted, [1, 1, 1]);
+    let (_, counted) = after(&[dead(1), revived(1)]);
+    assert_eq!(counted, [1, 1]);
+    let (_, counted) = after(&[dead(1), revived(1), revived(2), dead(2), revived(2)]);
+    assert_eq!(counted, [1, 1, 0, 1, 1]);
+}
+
+#[test]
+fn a_requeue_that_never_comes_is_a_dead_chunk_again_and_can_be_told_once_more() {
+    let (mut job, counted) = after(&[dead(0), revived(1)]);
+    assert_eq!(counted, [1, 0]);
+    job.give_requeued_up();
+    assert_eq!(job.counts().0, 1);
+    let registry = Registry::default();
+    assert_eq!(job.absorb(&revived(1), &registry), Absorbed::News);
+    assert_eq!(job.counts().0, 0);
+    assert_eq!(job.absorb(&dead(1), &registry), Absorbed::News);
+    assert_eq!(job.absorb(&revived(1), &registry), Absorbed::Duplicate);
+}
+
+#[test]
 fn a_job_that_is_made_again_from_its_snapshot_waits_for_the_same_chunks() {
     let (job, _) = after(&[dead(0), revived(1)]);
     let json = serde_json::to_string(&job.snapshot().expect("made")).expect("JSON");

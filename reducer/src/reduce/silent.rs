@@ -1,0 +1,52 @@
+//! Jobs of which nothing comes any more: given up once the broker has nothing of them either.
+
+use std::time::Duration;
+
+use autoconnect_common::Broker;
+use tokio::time::Instant;
+
+use super::{Phase, Reducer};
+
+/// How long a job waits for a chunk that it was told is sent once more, while no queue holds a chunk. Whoever requeues
+/// sends it right after telling so; a worker that dies with it gives it back within the 30 seconds after which the broker
+/// misses its heartbeat.
+pub(super) const REQUEUED: Duration = Duration::from_secs(120);
+
+impl<B: Broker> Reducer<'_, B> {
+    /// Ends the jobs that are silent for too long; has the broker looked at while one is silent. Time in which nothing
+    /// was taken does not count.
+    pub(super) fn give_up_silent(&mut self) {
+        let (mut abandoned, mut requeued) = (Vec::new(), Vec::new());
+        let (mut silent, mut awaiting) = (Duration::ZERO, Duration::ZERO);
+        let may_wait = self.config.abandon_after.min(REQUEUED);
+        for (id, phase) in &self.jobs {
+            let Phase::Open(job) = phase else { continue };
+            let idle = job.idle();
+            silent = silent.max(idle);
+            if idle > self.config.abandon_after {
+                if self.silence.is_final(job.has_manifest()) && !self.conclusions.knows(id) {
+                    abandoned.push((id.clone(), job.abandon(idle)));
+                }
+            } else if idle > may_wait / 2 && job.awaits_only_requeued() {
+                awaiting = awaiting.max(idle);
+                if idle > may_wait && self.requeued.is_final(true) {
+                    requeued.push(id.clone());
+                }
+            }
+        }
+        self.silence.watch(silent);
+        self.requeued.watch(awaiting);
+        for id in requeued {
+            if let Some(Phase::Open(job)) = self.jobs.get_mut(&id) {
+                tracing::warn!(job_id = %id, "what was to be requeued never came: it counts as dead again");
+                job.give_requeued_up();
+                self.ripe.insert(id);
+                self.commit_at.get_or_insert_with(Instant::now);
+            }
+        }
+        for (id, end) in abandoned {
+            tracing::warn!(job_id = %id, "job abandoned");
+            self.end(&id, end);
+        }
+    }
+}
