@@ -50,6 +50,8 @@ const ANSWERED: (usize, usize) = (1000, 500);
 /// How long a reducer that starts takes what waits at the broker before it ends the jobs it found, at most: a cancellation
 /// of one whose conclusion kills the reducer must come first, and a broker hands over what waits within moments.
 const SETTLE: Duration = Duration::from_secs(5);
+/// How long nothing came once everything that waited was taken: far more than from one delivery to the next.
+const QUIET: Duration = Duration::from_millis(300);
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -121,8 +123,8 @@ pub(crate) struct Reducer<'r, B> {
     found: BTreeSet<JobId>,
     /// When that is, whatever still comes.
     settled_at: Instant,
-    /// Whether something was taken since the last tick.
-    took: bool,
+    /// When something was taken last, or taking began.
+    took_at: Instant,
     conclusions: Conclusions,
     /// Watched for jobs that are silent, and for those that wait for requeued chunks only.
     silence: Silence<'r, B>,
@@ -182,7 +184,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
             ripe: BTreeSet::new(),
             found: BTreeSet::new(),
             settled_at: Instant::now() + SETTLE,
-            took: false,
+            took_at: Instant::now(),
             conclusions: Conclusions::default(),
             silence: Silence::new(broker, abandon_after),
             requeued: Silence::new(broker, abandon_after.min(silent::REQUEUED)),
@@ -244,7 +246,10 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 () = self.silence.next() => {}
                 () = self.requeued.next() => {}
                 taken = intake.next(), if taking => match taken? {
-                    Taken::Opened => self.settled_at = Instant::now() + SETTLE,
+                    Taken::Opened => {
+                        self.took_at = Instant::now();
+                        self.settled_at = self.took_at + SETTLE;
+                    }
                     Taken::Delivery(delivery) => {
                         self.take(delivery);
                         self.take_waiting(&mut intake);
@@ -320,7 +325,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
 
     /// Takes one delivery in.
     fn take(&mut self, delivery: Delivery) {
-        self.took = true;
+        self.took_at = Instant::now();
         let outcome = match Told::from_message(&delivery.message) {
             Ok(Told::Outcome(outcome)) => outcome,
             Ok(Told::Question(question)) => {
@@ -872,8 +877,8 @@ impl<'r, B: Broker> Reducer<'r, B> {
         }
         self.look_after_orphans();
         let now = Instant::now();
-        let took = std::mem::take(&mut self.took);
-        if taking && !self.found.is_empty() && (!took || now > self.settled_at) {
+        let is_quiet = now - self.took_at > QUIET || now > self.settled_at;
+        if taking && !self.found.is_empty() && is_quiet {
             self.ripe.append(&mut self.found);
             self.commit_at.get_or_insert(now);
         }

@@ -36,9 +36,9 @@ use tokio::runtime::Runtime;
 const OLD: &[u8] = b"the report of the job before";
 
 /// A job, what its reducer is sent, and what it must write.
-struct Case {
-    job: JobId,
-    messages: Vec<Message>,
+pub(crate) struct Case {
+    pub(crate) job: JobId,
+    pub(crate) messages: Vec<Message>,
     expected: BTreeMap<String, Vec<u8>>,
 }
 
@@ -61,16 +61,16 @@ impl Case {
     }
 
     /// A job with side files and some 35 chunks.
-    fn sales(folder: &Path) -> Result<Self> {
+    pub(crate) fn sales(folder: &Path) -> Result<Self> {
         Self::new(&jobs::sales(&jobs::dirty(folder, 3_000)?, 97)?)
     }
 
     /// A job with some 30 chunks.
-    fn words(folder: &Path) -> Result<Self> {
+    pub(crate) fn words(folder: &Path) -> Result<Self> {
         Self::new(&jobs::words(folder, 97)?)
     }
 
-    fn partial(&self, number: usize) -> Result<Partial> {
+    pub(crate) fn partial(&self, number: usize) -> Result<Partial> {
         let partials = self.messages.iter().filter(|m| m.kind == "partial");
         let message = partials.clone().nth(number).context("a partial")?;
         match Outcome::from_message(message)? {
@@ -81,16 +81,16 @@ impl Case {
 }
 
 /// What outlives a reducer.
-struct World {
-    broker: Chaos<Embedded>,
-    folder: TempDir,
+pub(crate) struct World {
+    pub(crate) broker: Chaos<Embedded>,
+    pub(crate) folder: TempDir,
     snapshot_after: Option<u64>,
-    abandon_after: Duration,
+    pub(crate) abandon_after: Duration,
 }
 
 /// How a reducer's life ended.
 #[derive(Debug)]
-enum Life {
+pub(crate) enum Life {
     /// Its jobs ended, so it was told to stop.
     Stopped(Summary, Vec<End>),
     /// It was killed.
@@ -99,7 +99,7 @@ enum Life {
 
 impl Life {
     /// The summary and the ends of a life that nobody cut short.
-    fn whole(self) -> Result<(Summary, Vec<End>)> {
+    pub(crate) fn whole(self) -> Result<(Summary, Vec<End>)> {
         match self {
             Self::Stopped(summary, ends) => Ok((summary, ends)),
             Self::Killed(point) => bail!("killed at {point:?}"),
@@ -108,7 +108,7 @@ impl Life {
 }
 
 impl World {
-    fn new(mischief: Mischief) -> Result<Self> {
+    pub(crate) fn new(mischief: Mischief) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         fs::create_dir(folder.path().join("results"))?;
         fs::write(folder.path().join("results/report.json"), OLD)?;
@@ -120,7 +120,7 @@ impl World {
         })
     }
 
-    fn results(&self) -> PathBuf {
+    pub(crate) fn results(&self) -> PathBuf {
         self.folder.path().join("results")
     }
 
@@ -129,7 +129,7 @@ impl World {
         self.results().join("jobs").join(case.job.as_str())
     }
 
-    fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Config {
         Config {
             snapshot_after: self.snapshot_after,
             abandon_after: self.abandon_after,
@@ -139,7 +139,7 @@ impl World {
     }
 
     /// Sends messages, all at once.
-    fn send(&self, messages: &[Message]) -> Result<()> {
+    pub(crate) fn send(&self, messages: &[Message]) -> Result<()> {
         Runtime::new()?.block_on(async {
             let sending = messages.iter().map(|m| self.broker.publish(m.clone()));
             soon("messages sent", futures_util::future::try_join_all(sending)).await??;
@@ -148,7 +148,7 @@ impl World {
     }
 
     /// One life of a reducer: until `jobs` ended and everything is acknowledged, or `kill` says so.
-    fn live(
+    pub(crate) fn live(
         &self,
         jobs: &[&JobId],
         kill: impl Fn(Point) -> bool + Send + Sync + 'static,
@@ -219,7 +219,7 @@ impl World {
     }
 
     /// Checks that the newest report is this job's, whole.
-    fn check_done(&self, case: &Case) -> Result<()> {
+    pub(crate) fn check_done(&self, case: &Case) -> Result<()> {
         check_files(&self.results(), case)?;
         let left = fs::read_dir(self.folder.path().join("state/jobs"))?.count();
         ensure!(left == 0, "{left} jobs are left in the state folder");
@@ -227,7 +227,7 @@ impl World {
     }
 
     /// Whether the reducer still has something to do or to say for a job.
-    fn is_open(&self, job: &JobId) -> bool {
+    pub(crate) fn is_open(&self, job: &JobId) -> bool {
         let state = self.folder.path().join("state");
         let ended = state.join("done").join(format!("{job}.json")).exists();
         !ended || state.join("jobs").join(job.as_str()).exists()
@@ -241,7 +241,7 @@ impl World {
 }
 
 /// Checks that the files of a finished job are in `folder`, to the byte.
-fn check_files(folder: &Path, case: &Case) -> Result<()> {
+pub(crate) fn check_files(folder: &Path, case: &Case) -> Result<()> {
     let found = files_of(folder)?;
     for (path, bytes) in &case.expected {
         ensure!(found.get(path) == Some(bytes), "{path} is not the same");
@@ -256,7 +256,7 @@ fn check_files(folder: &Path, case: &Case) -> Result<()> {
 }
 
 /// Kills at the `visit`th time that a reducer comes by `point`.
-fn kill_at(point: Point, visit: u32) -> impl Fn(Point) -> bool + Send + Sync + 'static {
+pub(crate) fn kill_at(point: Point, visit: u32) -> impl Fn(Point) -> bool + Send + Sync + 'static {
     let seen = AtomicU32::new(0);
     move |at| at == point && seen.fetch_add(1, Ordering::Relaxed) + 1 == visit
 }
@@ -267,11 +267,11 @@ fn kill_at_random(seed: u64) -> impl Fn(Point) -> bool + Send + Sync + 'static {
     move |_| rng.lock().is_ok_and(|mut rng| rng.random_bool(0.1))
 }
 
-fn never(_: Point) -> bool {
+pub(crate) fn never(_: Point) -> bool {
     false
 }
 
-fn in_order(seed: u64) -> Mischief {
+pub(crate) fn in_order(seed: u64) -> Mischief {
     Mischief {
         seed,
         shuffle: true,
@@ -596,7 +596,7 @@ fn a_job_of_which_nothing_more_comes_ends_without_what_is_missing() -> Result<()
 }
 
 /// Somebody's wish that the job should end.
-fn cancellation(case: &Case) -> Result<Message> {
+pub(crate) fn cancellation(case: &Case) -> Result<Message> {
     let cancel = Cancel {
         job: case.job.clone(),
         reason: "not needed".to_owned(),
