@@ -368,7 +368,10 @@ impl Judge {
         if status == Status::Done && !report.missing.is_empty() {
             return Err("it is done, and lacks chunks".to_owned());
         }
-        if status == Status::Incomplete && report.missing.is_empty() && rejects == whole {
+        // an earlier attempt to publish it may have written what is damaged by now
+        let damaged = job.excuses.contains(&Excuse::Damaged);
+        let whole = report.missing.is_empty() && rejects == whole;
+        if status == Status::Incomplete && whole && !damaged {
             return Err("nothing is missing".to_owned());
         }
         let only_harmful = job.excuses.iter().all(|excuse| *excuse == Excuse::Harmful);
