@@ -21,13 +21,17 @@ const CONCLUDING: u32 = 3;
 /// no memory.
 const PUBLISHING: u64 = 30;
 
-/// Counts one more attempt to conclude the job whose state is in `folder`, for good. Gives back why it is not to be made,
-/// if it is not.
+/// Counts one more attempt than the `made` ones to conclude the job whose state is in `folder`, for good. Gives back why
+/// it is not to be made, if it is not.
 ///
 /// # Errors
-/// [`Trouble`]; nothing was counted, and the attempt must not be made.
-pub(crate) fn begin(disk: &dyn Disk, folder: &Path) -> Result<Option<&'static str>, Trouble> {
-    let made = count(disk, folder)?;
+/// [`Trouble`]; the attempt must not be made. It may be counted all the same: try again with the same `made`, so that a
+/// disk that fails is not taken for a conclusion that kills.
+pub(crate) fn begin(
+    disk: &dyn Disk,
+    folder: &Path,
+    made: u32,
+) -> Result<Option<&'static str>, Trouble> {
     if made >= CONCLUDING {
         return Ok(Some(
             "concluding was tried three times and the reducer did not survive it",
@@ -59,14 +63,17 @@ pub(crate) fn concluded(disk: &dyn Disk, folder: &Path) {
 /// # Errors
 /// [`Trouble`]; the attempt counts.
 pub(crate) fn take_back(disk: &dyn Disk, folder: &Path) -> Result<(), Trouble> {
-    match count(disk, folder)? {
+    match made(disk, folder)? {
         0 => Ok(()),
         made => write(disk, folder, made - 1),
     }
 }
 
 /// The attempts that were made. What cannot be read as a number is none: it says nothing about the job.
-fn count(disk: &dyn Disk, folder: &Path) -> Result<u32, Trouble> {
+///
+/// # Errors
+/// [`Trouble`].
+pub(crate) fn made(disk: &dyn Disk, folder: &Path) -> Result<u32, Trouble> {
     let path = folder.join("attempts");
     match disk.read(&path) {
         Ok(text) => Ok(String::from_utf8_lossy(&text).trim().parse().unwrap_or(0)),
@@ -93,7 +100,12 @@ mod tests {
     fn the_fourth_attempt_is_not_made_and_one_taken_back_does_not_count() {
         let folder = tempfile::tempdir().expect("a folder");
         let disk = disk::real();
-        let begin = || begin(&*disk, folder.path()).expect("counted").is_none();
+        let made = || made(&*disk, folder.path()).expect("readable");
+        let begin = || {
+            begin(&*disk, folder.path(), made())
+                .expect("counted")
+                .is_none()
+        };
         let take_back = || take_back(&*disk, folder.path()).expect("counted");
         take_back();
         assert!(begin() && begin() && begin());
@@ -110,10 +122,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let disk = disk::real();
         for _ in 0..PUBLISHING {
-            assert_eq!(begin(&*disk, folder.path()).expect("counted"), None);
+            assert_eq!(begin(&*disk, folder.path(), 0).expect("counted"), None);
             concluded(&*disk, folder.path());
         }
-        let why = begin(&*disk, folder.path()).expect("counted");
+        let why = begin(&*disk, folder.path(), 0).expect("counted");
         assert!(why.is_some_and(|why| why.starts_with("writing the report")));
     }
 
@@ -122,6 +134,17 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("a file");
         std::fs::write(&file, "").expect("written");
-        assert!(begin(&*disk::real(), &file).is_err());
+        assert!(begin(&*disk::real(), &file, 0).is_err());
+    }
+
+    #[test]
+    fn an_attempt_that_could_not_be_counted_for_good_counts_once_however_often_that_is_tried() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = disk::real();
+        let before = made(&*disk, folder.path()).expect("readable");
+        for _ in 0..=CONCLUDING {
+            assert_eq!(begin(&*disk, folder.path(), before).expect("counted"), None);
+        }
+        assert_eq!(made(&*disk, folder.path()).expect("readable"), before + 1);
     }
 }

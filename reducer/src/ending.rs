@@ -88,8 +88,8 @@ pub(crate) type PageOf = Box<dyn Fn(&str, u32, Digest) -> Option<Page> + Send>;
 
 /// What is left to do for a job that ends; it can be tried again where the disk refuses.
 pub(crate) enum Work {
-    /// To conclude it, and to publish what comes of that.
-    Conclude(Box<Ended>, PageOf),
+    /// To conclude it, and to publish what comes of that; how many attempts were made before, once that is known.
+    Conclude(Box<Ended>, PageOf, Option<u32>),
     /// To publish it.
     Publish(Box<Ending>),
 }
@@ -106,12 +106,14 @@ impl Work {
     ) -> Result<Ending, (Option<Self>, Trouble)> {
         let mut ending = match self {
             Self::Publish(ending) => ending,
-            Self::Conclude(mut ended, page) => {
+            Self::Conclude(mut ended, page, mut before) => {
                 if let (Some(folder), End::Report { .. }) = (state, &ended.end) {
-                    match attempts::begin(&*place.disk, folder) {
+                    match begin(&*place.disk, folder, &mut before) {
                         Ok(None) => {}
                         Ok(Some(why)) => ended.end = End::Without(Without::failed(why)),
-                        Err(trouble) => return Err((Some(Self::Conclude(ended, page)), trouble)),
+                        Err(trouble) => {
+                            return Err((Some(Self::Conclude(ended, page, before)), trouble));
+                        }
                     }
                 }
                 let ending = Ending::conclude(*ended, page, place);
@@ -127,6 +129,20 @@ impl Work {
             Err(trouble) => Err((Some(Self::Publish(ending)), trouble)),
         }
     }
+}
+
+/// Counts an attempt to conclude, once however often that is tried; see [`attempts::begin`].
+fn begin(
+    disk: &dyn Disk,
+    folder: &Path,
+    before: &mut Option<u32>,
+) -> Result<Option<&'static str>, Trouble> {
+    let made = match *before {
+        Some(made) => made,
+        None => attempts::made(disk, folder)?,
+    };
+    *before = Some(made);
+    attempts::begin(disk, folder, made)
 }
 
 /// A file to write: its path below the results folder, and what it holds.

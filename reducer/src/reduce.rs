@@ -757,7 +757,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
             }
             None => Box::new(kept(self.volatile_pages.take(id))),
         };
-        self.carry_out(id, Work::Conclude(ended, page), 0);
+        self.carry_out(id, Work::Conclude(ended, page, None), 0);
     }
 
     fn carry_out(&mut self, id: &JobId, work: Work, number: u32) {

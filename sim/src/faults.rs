@@ -247,9 +247,13 @@ impl Theme {
             },
             Self::FullDisk => {
                 let mut faults = meanwhile(Fault::DiskFull(true), Fault::DiskFull(false));
+                // a client connects again after 0.2 s at the earliest
+                let every = (for_a_while / 30).max(Duration::from_millis(500));
                 for n in 0..30 {
-                    let flap = at + for_a_while * n / 30;
-                    faults.push((flap, Fault::Cut(Some(Role::Reducer), Duration::ZERO)));
+                    let flap = at + every * n;
+                    if flap < until {
+                        faults.push((flap, Fault::Cut(Some(Role::Reducer), Duration::ZERO)));
+                    }
                 }
                 faults
             }

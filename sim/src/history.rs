@@ -118,16 +118,18 @@ impl History {
                 room: if dice.chance(30) { 2_000 } else { u64::MAX },
             };
             let settings = Settings {
-                abandon_after: Duration::from_secs(dice.between(200, 300)),
+                abandon_after: Duration::from_secs(dice.between(300, 400)),
                 snapshot_after: dice.between(300, 20_000),
                 prefetch: u16::try_from(dice.between(1, 4)).unwrap_or(2),
             };
             (net, settings, Duration::from_secs(dice.between(5, 90)))
         });
         let themes = world.roll(themes);
-        let mut settings = settings;
+        let (mut settings, mut horizon) = (settings, horizon);
         if themes.contains(&Theme::NobodyWorks) {
-            settings.abandon_after = Duration::from_secs(30);
+            // longer than the reducer waits for a producer to go on
+            settings.abandon_after = Duration::from_secs(90);
+            horizon += Duration::from_secs(60);
         }
         tell!(world, "{themes:?} {net:?} {settings:?} until {horizon:?}");
         let broker = Simulated::start(world.clone(), net, durable());
