@@ -4,4 +4,5 @@
 mod ends;
 mod laws;
 mod reducer;
+mod requests;
 mod sameness;
