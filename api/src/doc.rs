@@ -10,7 +10,8 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use utoipa::OpenApi as _;
-use utoipa::openapi::OpenApi;
+use utoipa::openapi::path::ParameterIn;
+use utoipa::openapi::{OpenApi, RefOr, Schema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::Config;
 
@@ -47,8 +48,30 @@ pub(crate) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Start::openapi())
 }
 
+/// Says of every parameter that is one of some words that it may be empty as well, which is as good as none.
+fn with_empty_words(mut document: OpenApi) -> OpenApi {
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.post, &mut item.delete];
+        let parameters = operations
+            .into_iter()
+            .flatten()
+            .filter_map(|operation| operation.parameters.as_mut());
+        for parameter in parameters.flatten() {
+            if let RefOr::T(parameter) = parameter
+                && let Some(RefOr::T(Schema::Object(words))) = &mut parameter.schema
+                && let Some(words) = &mut words.enum_values
+                && parameter.parameter_in == ParameterIn::Query
+            {
+                words.push("".into());
+            }
+        }
+    }
+    document
+}
+
 /// The document itself, and a page to read and try it.
 pub(crate) fn routes(document: OpenApi) -> Router<Shared> {
+    let document = with_empty_words(document);
     let json = Bytes::from(serde_json::to_vec(&document).unwrap_or_default());
     let config = Config::new([DOCUMENT])
         .validator_url("none")

@@ -68,7 +68,7 @@ def test_progress_is_told_step_by_step_and_survives_the_broker(cluster, browser,
     cluster.node("again")
     browser.until(lambda: browser.text("#alarm") == "", "the broker back")
     browser.driver.get(f"{cluster.address}/jobs/{job}")
-    browser.until(lambda: browser.path() == "/resultats", "the report")
+    browser.until(lambda: browser.path().startswith("/resultats/"), "the report of the job")
     seen = browser.progress()
     print("progress:", seen)
     assert len([value for value in seen if 0 < value < 100]) >= 3, seen

@@ -49,9 +49,9 @@ def test_a_file_is_brought_watched_and_read(server, browser, generate):
     browser.shoot("analysis")
     browser.find("#file").send_keys(str(file))
     browser.find("#start").click()
-    browser.until(lambda: browser.path().startswith("/jobs/") or browser.path() == "/resultats", "the page of the job")
+    browser.until(lambda: browser.path().startswith(("/jobs/", "/resultats/")), "the page of the job")
     browser.shoot("job")
-    browser.until(lambda: browser.path() == "/resultats", "the report")
+    browser.until(lambda: browser.path().startswith("/resultats/"), "the report of the job")
     seen = browser.progress()
     print("progress:", seen)
     assert seen[-1] == 100
@@ -70,8 +70,20 @@ def test_a_file_is_brought_watched_and_read(server, browser, generate):
 def test_a_file_of_the_server_is_analysed(server, browser):
     browser.driver.get(server.address + "/analyse")
     browser.find(f"[data-process='{SHIPPED.name}']").click()
-    browser.until(lambda: browser.path() == "/resultats", "the report")
+    browser.until(lambda: browser.path().startswith("/resultats/"), "the report of the job")
     assert SHIPPED.name in browser.text(".source")
+
+
+def test_each_job_leads_to_its_own_report(server, browser):
+    browser.driver.get(server.address)
+    reports = browser.all("#panel-jobs a[href^='/resultats/']")
+    addresses = [report.get_attribute("href") for report in reports]
+    assert len(set(addresses)) >= 2, addresses
+    for address in addresses:
+        browser.driver.get(address)
+        assert address.split("/")[-1] in browser.text("#whose")
+        others = {other.get_attribute("href") for other in browser.all(".others a")}
+        assert others == set(addresses) - {address}
 
 
 def test_a_table_of_the_page_is_the_table_of_the_results(server, browser):
@@ -168,6 +180,10 @@ def test_the_keyboard_is_enough(server, browser):
     press(Keys.TAB)
     assert focus() == "file"
     press(Keys.TAB)
+    assert focus() == "encoding"
+    press(Keys.TAB)
+    assert focus() == "periode"
+    press(Keys.TAB)
     assert browser.driver.switch_to.active_element.get_attribute("id") == "start"
 
 
@@ -179,10 +195,10 @@ def test_a_token_is_asked_for_once(guarded, browser):
     browser.until(lambda: browser.find("#token").is_displayed(), "the question")
     browser.shoot("token")
     browser.find("#token-value").send_keys(TOKEN + Keys.ENTER)
-    browser.until(lambda: browser.path() == "/resultats", "the report")
+    browser.until(lambda: browser.path().startswith("/resultats/"), "the report of the job")
     browser.driver.get(guarded.address + "/analyse")
     browser.find(button).click()
-    browser.until(lambda: browser.path().startswith("/jobs/") or browser.path() == "/resultats", "no question")
+    browser.until(lambda: browser.path().startswith(("/jobs/", "/resultats/")), "no question")
 
 
 @pytest.mark.loses
@@ -200,3 +216,14 @@ def test_a_silent_server_is_told_and_forgiven(server, browser):
     browser.until(lambda: browser.text("#stream") == "En direct", "the return")
     # the nodes are the same: nothing was drawn anew
     assert row.is_displayed() and row.find_element(By.CSS_SELECTOR, "th").text
+
+
+def test_several_files_are_one_analysis(server, browser, generate, tmp_path):
+    first = generate("janvier.csv", 100)
+    second = tmp_path / "fevrier.csv"
+    second.write_text("transaction_id,date,ville,type,modele,prix,duree_location_mois\nDEUX1,2024-02-01,Lyon,vente,BMW_X3,100,\n")
+    browser.driver.get(server.address + "/analyse")
+    browser.find("#file").send_keys(f"{first}\n{second}")
+    browser.find("#start").click()
+    browser.until(lambda: browser.path().startswith("/resultats/"), "the report of the job")
+    assert first.name in browser.text(".source") and second.name in browser.text(".source")
