@@ -631,7 +631,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
             .map_err(|error| Error::Internal(error.to_string()))?;
             self.store = Some(store);
             match committed {
-                Ok(()) => self.failed_commits = 0,
+                Ok(()) => {}
                 Err(Trouble::Killed(killed)) => return Err(killed.into()),
                 Err(error) => {
                     let pause = self.pause(self.failed_commits);
@@ -646,6 +646,8 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 }
             }
         }
+        // also where what could not be written was forgotten meanwhile: nothing is left to fail
+        self.failed_commits = 0;
         for delivery in self.unsettled.drain(..) {
             delivery.ack();
         }

@@ -39,6 +39,11 @@ pub struct Outcome {
 
 /// Runs the history of a seed.
 pub fn run(seed: u64, readable: bool) -> Outcome {
+    run_about(seed, readable, None)
+}
+
+/// Runs a history of a seed that is about these themes; about those that the seed says where absent.
+pub fn run_about(seed: u64, readable: bool, about: Option<&[Theme]>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -57,7 +62,7 @@ pub fn run(seed: u64, readable: bool) -> Outcome {
     let outcome = runtime.block_on(async {
         let world = World::new(seed, readable);
         machine::simulate(Some(Rc::new(world::Machine(world.clone()))));
-        History::begin(world.clone()).go_on().await;
+        History::begin(world.clone(), about).go_on().await;
         let (hash, lines) = world.trace();
         Outcome {
             violations: world.violations(),
@@ -108,7 +113,7 @@ fn lines(dice: &mut Dice, harm: &[Does]) -> Vec<Line> {
 }
 
 impl History {
-    fn begin(world: World) -> Self {
+    fn begin(world: World, about: Option<&[Theme]>) -> Self {
         let (net, settings, horizon) = world.roll(|dice| {
             let net = Net {
                 latency: Duration::from_millis(dice.between(0, 40)),
@@ -124,7 +129,10 @@ impl History {
             };
             (net, settings, Duration::from_secs(dice.between(5, 90)))
         });
-        let themes = world.roll(themes);
+        let themes = match about {
+            Some(themes) => themes.to_vec(),
+            None => world.roll(themes),
+        };
         let (mut settings, mut horizon) = (settings, horizon);
         if themes.contains(&Theme::NobodyWorks) {
             // longer than the reducer waits for a producer to go on
