@@ -2,7 +2,8 @@
 
 use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::broker::rabbitmq::RabbitMq;
-use autoconnect_common::broker::{Broker, BrokerError, Queue, Subscription};
+use autoconnect_common::broker::{Broker, BrokerError, Offered, Queue, Subscription};
+use autoconnect_common::health::Health;
 use autoconnect_common::message::Message;
 
 /// One of the two brokers.
@@ -32,6 +33,13 @@ impl Broker for Link {
         }
     }
 
+    async fn offer(&self, message: Message) -> Result<Offered, BrokerError> {
+        match self {
+            Self::Embedded(broker) => broker.offer(message).await,
+            Self::RabbitMq(broker) => broker.offer(message).await,
+        }
+    }
+
     async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Subscription, BrokerError> {
         match self {
             Self::Embedded(broker) => broker.subscribe(queue, prefetch).await,
@@ -43,6 +51,13 @@ impl Broker for Link {
         match self {
             Self::Embedded(broker) => broker.waiting(queue).await,
             Self::RabbitMq(broker) => broker.waiting(queue).await,
+        }
+    }
+
+    fn health(&self) -> Health {
+        match self {
+            Self::Embedded(broker) => broker.health(),
+            Self::RabbitMq(broker) => broker.health(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Dead messages: what lies in the dead queues, and how it is sent once more.
+//! Dead messages: how a program dead-letters, what lies in the dead queues, and how it is sent once more.
 //!
 //! Whoever looks takes every message without a verdict, keeps its headers only, and gives all of them back at the end. A
 //! message that is sent once more leaves its dead queue only after the broker has it where it belongs, and the reducer is
@@ -10,12 +10,76 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::ask::{self, AskError};
-use crate::broker::{BrokerError, Delivery, Queue, Subscription};
+use crate::broker::{BrokerError, Delivery, Offered, Queue, Subscription, Verdict};
 use crate::message::{Message, MessageError, Revived, Stage, reason, revive};
 use crate::{Body, Broker};
 
+/// The dead queues.
+const DEAD: [Queue; 2] = [Queue::DeadChunks, Queue::DeadResults];
 /// How long the broker may take to hand over a message that waits.
 const NEXT: Duration = Duration::from_secs(10);
+
+/// How often a dead queue that was full is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// The name of the trouble that a dead queue is full.
+const FULL: &str = "dead letters";
+
+/// Hands `dead`, what a delivery is as a dead message, to its dead queue in one attempt; the delivery's verdict, to be
+/// given once what else came of it is safe. Where the dead queue is full, that is an alarm, and the broker dead-letters
+/// the delivery by itself once there is room: nothing else waits for it meanwhile.
+///
+/// # Errors
+/// [`BrokerError`], where the broker is closed or will not have us.
+pub async fn dead_letter<B: Broker>(broker: &B, dead: Message) -> Result<Verdict, BrokerError> {
+    let (id, key) = (dead.id.clone(), dead.key.clone());
+    let why = match broker.offer(dead).await {
+        Ok(Offered::Taken) => {
+            broker.health().clear(FULL);
+            return Ok(Verdict::Ack);
+        }
+        Ok(Offered::Refused(why)) => {
+            let advice = "look with `autoconnect dead list`, then requeue or drop what is there";
+            let alarm = format!("a dead message ({key}) was not taken: {why}; {advice}");
+            broker.health().alarm(FULL, alarm);
+            why
+        }
+        // The broker can move what it could deliver.
+        Err(BrokerError::Unsendable(why)) => why,
+        Err(error) => return Err(error),
+    };
+    tracing::error!(id, key, why, "left to the broker to dead-letter, without its reason");
+    Ok(Verdict::Reject)
+}
+
+/// Ends the alarm that a dead queue is full once something moves there; never returns.
+pub(crate) async fn watch<B: Broker>(broker: &B) {
+    loop {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        if !broker.health().is_raised(FULL) {
+            continue;
+        }
+        let Ok(before) = lying(broker).await else {
+            return;
+        };
+        while broker.health().is_raised(FULL) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            match lying(broker).await {
+                Ok(now) if now == before => {}
+                Ok(_) => broker.health().clear(FULL),
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// How many messages lie in each dead queue.
+async fn lying<B: Broker>(broker: &B) -> Result<[u64; 2], BrokerError> {
+    let [chunks, results] = DEAD;
+    Ok([
+        broker.waiting(chunks).await?,
+        broker.waiting(results).await?,
+    ])
+}
 
 /// A dead message, in a line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -85,7 +149,7 @@ impl<'b, B: Broker> Look<'b, B> {
         Self {
             broker,
             most,
-            queues: [Queue::DeadChunks, Queue::DeadResults].into_iter(),
+            queues: DEAD.into_iter(),
             held: Vec::new(),
             current: None,
             further: 0,

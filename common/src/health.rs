@@ -1,50 +1,217 @@
-//! Whether a program that runs is well: it touches a file while it is, and `<program> --health` looks at that file.
+//! Whether a program makes progress: what keeps it from doing so, and the file in which it says so.
 //!
-//! The file's age says both that the program lives, threads and all, and that the broker serves it. It needs no port.
+//! Health asks "did anything move that could?", not "is it connected?". Whoever waits for something outside the program
+//! [raises](Health::raise) a trouble under a name and [clears](Health::clear) it once the wait is over; the broker
+//! clients also count the deliveries in hand, and note every delivery, verdict and confirm as a movement. The troubles
+//! that last are what `--health` and `/readyz` show; each is logged once when it is raised and once when it ends.
+//!
+//! A program writes its [`Health`] into a file every few seconds. The file's age says that the program lives, threads
+//! and all; its text says what is wrong. It needs no port.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use crate::broker::rabbitmq::RabbitMq;
+use tokio::time::Instant;
 
-/// How often a program that is well says so.
+/// How often a program writes its health.
 const EVERY: Duration = Duration::from_secs(2);
-/// After how long it is taken for unwell: longer than the wait between two tries to reach the broker.
+/// After how long without a word a program is taken for dead: five times [`EVERY`], so that a busy machine does not
+/// look like a dead program.
 const STALE: Duration = Duration::from_secs(10);
+/// How long a trouble lasts before it shows: a broker that restarts, or a queue that is full for a moment, is none.
+const LASTS: Duration = Duration::from_secs(10);
+/// How long deliveries may be in hand without any movement: half the broker's consumer timeout of 30 minutes, after
+/// which it takes them away.
+const STUCK: Duration = Duration::from_secs(15 * 60);
+/// What the file says of a program without a trouble.
+const WELL: &str = "well";
 
-/// Touches `file` for as long as the broker serves us; never returns.
-pub(crate) async fn show(file: &Path, broker: &RabbitMq) {
-    let mut tick = tokio::time::interval(EVERY);
-    loop {
-        tick.tick().await;
-        if broker.is_up()
-            && let Err(error) = fs::write(file, b"")
-        {
-            tracing::warn!(file = %file.display(), %error, "health cannot be shown");
+/// What keeps one program from making progress. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Health(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    troubles: BTreeMap<String, Trouble>,
+    /// Deliveries without a verdict.
+    in_hand: usize,
+    /// When a delivery, a verdict or a confirm last came.
+    moved: Instant,
+}
+
+#[derive(Debug)]
+struct Trouble {
+    why: String,
+    since: Instant,
+    /// How long it lasts before it shows.
+    after: Duration,
+    /// Whether the log knows of it.
+    logged: bool,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(State {
+            troubles: BTreeMap::new(),
+            in_hand: 0,
+            moved: Instant::now(),
+        })))
+    }
+}
+
+impl Health {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something keeps us from going on; it shows once it has lasted a while. `name` tells it from other troubles, `why`
+    /// is one sentence. Raised again, it keeps its beginning; another `why` is logged.
+    pub fn raise(&self, name: &str, why: impl Into<String>) {
+        self.raise_after(LASTS, name, why.into());
+    }
+
+    /// As [`Health::raise`], for what shows at once.
+    pub fn alarm(&self, name: &str, why: impl Into<String>) {
+        self.raise_after(Duration::ZERO, name, why.into());
+    }
+
+    /// As [`Health::alarm`], for what is in order for now, so that the log does not speak of it.
+    pub fn expect(&self, name: &str, why: impl Into<String>) {
+        let trouble = Trouble {
+            why: why.into(),
+            since: Instant::now(),
+            after: Duration::ZERO,
+            logged: false,
+        };
+        self.state().troubles.insert(name.to_owned(), trouble);
+    }
+
+    fn raise_after(&self, after: Duration, name: &str, why: String) {
+        let mut state = self.state();
+        let since = match state.troubles.get(name) {
+            Some(known) if known.why == why => return,
+            Some(known) => known.since,
+            None => Instant::now(),
+        };
+        let trouble = Trouble {
+            why: why.clone(),
+            since,
+            after,
+            logged: true,
+        };
+        state.troubles.insert(name.to_owned(), trouble);
+        drop(state);
+        tracing::warn!(trouble = name, why, "no progress");
+    }
+
+    /// Whether there is a trouble of this name, however young.
+    pub fn is_raised(&self, name: &str) -> bool {
+        self.state().troubles.contains_key(name)
+    }
+
+    /// The wait is over.
+    pub fn clear(&self, name: &str) {
+        let ended = self.state().troubles.remove(name);
+        if let Some(trouble) = ended.filter(|trouble| trouble.logged) {
+            let lasted = trouble.since.elapsed();
+            tracing::info!(trouble = name, ?lasted, "progress again");
         }
     }
+
+    /// Something moved.
+    pub fn moved(&self) {
+        self.state().moved = Instant::now();
+    }
+
+    /// A delivery came.
+    pub fn took(&self) {
+        let mut state = self.state();
+        state.in_hand += 1;
+        state.moved = Instant::now();
+    }
+
+    /// A delivery has its verdict.
+    pub fn settled(&self) {
+        let mut state = self.state();
+        state.in_hand = state.in_hand.saturating_sub(1);
+        state.moved = Instant::now();
+    }
+
+    /// What lasts, one sentence each; none for a program that makes progress, or has nothing to do.
+    pub fn troubles(&self) -> Vec<String> {
+        let state = self.state();
+        let lasting = state.troubles.values();
+        let lasting = lasting.filter(|trouble| trouble.since.elapsed() >= trouble.after);
+        let mut troubles: Vec<String> = lasting.map(|trouble| trouble.why.clone()).collect();
+        let (held, still) = (state.in_hand, state.moved.elapsed());
+        if held > 0 && still >= STUCK {
+            let minutes = still.as_secs() / 60;
+            troubles.push(format!(
+                "{held} messages are in hand, and nothing moved for {minutes} minutes"
+            ));
+        }
+        troubles
+    }
+
+    /// Writes itself into `file` every few seconds; never returns.
+    pub(crate) async fn show(&self, file: &Path) {
+        let mut tick = tokio::time::interval(EVERY);
+        loop {
+            tick.tick().await;
+            if let Err(error) = fs::write(file, written(&self.troubles())) {
+                tracing::warn!(file = %file.display(), %error, "health cannot be shown");
+            }
+        }
+    }
+}
+
+/// The text of the file.
+fn written(troubles: &[String]) -> String {
+    let lines = troubles.iter().map(|why| why.replace('\n', " "));
+    let lines = lines.collect::<Vec<_>>().join("\n");
+    let lines = if lines.is_empty() { WELL } else { &lines };
+    format!("{lines}\n")
 }
 
 /// Looks at the file of a program that runs.
 ///
 /// # Errors
-/// One sentence, where the program was not well within the last seconds.
+/// One sentence, where the program is dead or does not make progress.
 pub(crate) fn look(file: &Path) -> Result<(), String> {
     let name = file.display();
     let touched = fs::metadata(file).and_then(|file| file.modified());
     let touched = touched.map_err(|error| format!("not well yet: {name}: {error}"))?;
-    // a clock that was set back makes it young
+    // A clock that was set back makes it young.
     let age = SystemTime::now()
         .duration_since(touched)
         .unwrap_or_default();
-    if age <= STALE {
+    if age > STALE {
+        let (age, stale) = (age.as_secs(), STALE.as_secs());
+        return Err(format!(
+            "not well for {age} s: {name} is written every few seconds, expected within {stale} s"
+        ));
+    }
+    let said = said(file).map_err(|error| format!("{name}: {error}"))?;
+    if said == WELL {
         return Ok(());
     }
-    let (age, stale) = (age.as_secs(), STALE.as_secs());
-    Err(format!(
-        "not well for {age} s: {name} is touched every few seconds, expected within {stale} s"
-    ))
+    Err(format!("not well: {}", said.replace('\n', "; ")))
+}
+
+/// The text of the file, which the program may be writing at this moment: it ends with a newline once it is whole.
+fn said(file: &Path) -> std::io::Result<String> {
+    let mut text = fs::read_to_string(file)?;
+    for _ in 0..20 {
+        if text.ends_with('\n') {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+        text = fs::read_to_string(file)?;
+    }
+    Ok(text.trim_end().to_owned())
 }
 
 #[cfg(test)]
@@ -52,11 +219,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_is_well_while_its_file_is_young() -> Result<(), Box<dyn std::error::Error>> {
+    fn a_program_is_well_while_its_file_is_young_and_says_so()
+    -> Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("health");
         assert!(look(&file).is_err_and(|why| why.starts_with("not well yet")));
-        fs::write(&file, b"")?;
+        fs::write(&file, written(&[]))?;
         assert_eq!(look(&file), Ok(()));
         let touch = |age| {
             fs::File::options()
@@ -68,6 +236,54 @@ mod tests {
         assert!(look(&file).is_err_and(|why| why.starts_with("not well for 12 s")));
         touch(STALE - EVERY)?;
         assert_eq!(look(&file), Ok(()));
+        let troubles = ["q.a is full".to_owned(), "a\nb".to_owned()];
+        fs::write(&file, written(&troubles))?;
+        assert_eq!(look(&file), Err("not well: q.a is full; a b".to_owned()));
         Ok(())
+    }
+
+    #[test]
+    fn a_file_that_says_nothing_is_not_well() -> Result<(), Box<dyn std::error::Error>> {
+        let file = tempfile::NamedTempFile::new()?;
+        assert!(look(file.path()).is_err());
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trouble_shows_once_it_lasts_and_until_it_ends() {
+        let health = Health::default();
+        health.raise("queue", "the queue is full");
+        assert!(health.troubles().is_empty());
+        tokio::time::advance(LASTS / 2).await;
+        health.raise("queue", "the queue is very full");
+        tokio::time::advance(LASTS / 2).await;
+        assert_eq!(health.troubles(), ["the queue is very full"]);
+        health.alarm("disk", "the disk is full");
+        assert_eq!(health.troubles().len(), 2);
+        health.clear("queue");
+        assert_eq!(health.troubles(), ["the disk is full"]);
+        health.clear("disk");
+        health.clear("disk");
+        assert!(health.troubles().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_in_hand_must_move_and_an_idle_program_is_well() {
+        let health = Health::default();
+        tokio::time::advance(2 * STUCK).await;
+        assert!(health.troubles().is_empty(), "nothing to do");
+        health.took();
+        health.took();
+        tokio::time::advance(STUCK).await;
+        let said = health.troubles().join("");
+        assert!(said.starts_with("2 messages are in hand"), "{said}");
+        // A confirm of something else shows that the program works.
+        health.moved();
+        assert!(health.troubles().is_empty());
+        tokio::time::advance(STUCK).await;
+        health.settled();
+        health.settled();
+        tokio::time::advance(STUCK).await;
+        assert!(health.troubles().is_empty());
     }
 }

@@ -16,6 +16,7 @@
 //! * [`ask`]: questions to the reducer. [`dead`]: messages that nobody could use.
 //! * [`faults`]: points at which a test kills a role.
 //! * [`disk`]: [`Disk`](disk::Disk), what a role does on files, and which of it survives a power cut.
+//! * [`health`]: whether a program makes progress, and what keeps it from doing so.
 //! * [`machine`]: the time of day, threads that block, randomness; a simulation plays it.
 //! * [`program`]: signals, the last error, exit codes.
 //! * [`settings`]: defaults, files, environment and flags, in that order.
@@ -29,7 +30,7 @@ pub mod cut;
 pub mod dead;
 pub mod disk;
 pub mod faults;
-mod health;
+pub mod health;
 pub mod job;
 pub mod kind;
 pub mod machine;

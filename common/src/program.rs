@@ -9,9 +9,10 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
 
-use crate::broker::rabbitmq::RabbitMq;
+use crate::broker::Broker as _;
+use crate::broker::rabbitmq::{CONSUME, RabbitMq};
 use crate::settings::{self, Key, Log, Settings, SettingsError, Sources};
-use crate::{Shutdown, health, telemetry};
+use crate::{Shutdown, dead, health, telemetry};
 
 /// How a program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,9 +232,12 @@ pub fn connect(settings: &Settings, name: &str) -> Result<RabbitMq, Failure> {
     }
     let health: settings::Health = settings.load()?;
     let rabbit = RabbitMq::connect(broker.options(name)).map_err(Failure::usage)?;
+    let watched = rabbit.clone();
+    tokio::spawn(async move { dead::watch(&watched).await });
     if let Some(file) = health.file {
-        let rabbit = rabbit.clone();
-        tokio::spawn(async move { health::show(&file, &rabbit).await });
+        let health = rabbit.health();
+        health.expect(CONSUME, "no connection to the broker yet");
+        tokio::spawn(async move { health.show(&file).await });
     }
     Ok(rabbit)
 }

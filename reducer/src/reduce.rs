@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use autoconnect_common::broker::{Delivery, Queue};
+use autoconnect_common::broker::{Delivery, Queue, Verdict};
+use autoconnect_common::dead;
 use autoconnect_common::message::{
     Event, Exchange, JobStage, Message, Outcome, Question, Stage, Status, Told,
 };
@@ -113,7 +114,7 @@ pub(crate) struct Reducer<'r, B> {
     /// Jobs without a report of which something came late: whoever still makes it is to hear of their end.
     pointless: BTreeSet<JobId>,
     /// Deliveries whose outcome is not durable yet.
-    unsettled: Vec<Delivery>,
+    unsettled: Vec<(Delivery, Verdict)>,
     commit_at: Option<Instant>,
     /// Commits that failed in a row; nothing is taken meanwhile.
     failed_commits: u32,
@@ -129,7 +130,7 @@ pub(crate) struct Reducer<'r, B> {
     /// Watched for jobs that are silent, and for those that wait for requeued chunks only.
     silence: Silence<'r, B>,
     requeued: Silence<'r, B>,
-    burials: FuturesUnordered<BoxFuture<'r, Delivery>>,
+    burials: FuturesUnordered<BoxFuture<'r, (Delivery, Verdict)>>,
     /// Attempts to cut that producers told of, to be answered once that is durable.
     begun: Vec<(JobId, JobId)>,
     /// Requests on their way to the producers once more.
@@ -238,7 +239,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 biased;
                 () = shutdown.cancelled() => break,
                 Some(attempt) = self.endings.join_next() => self.ended(attempt).await?,
-                Some(delivery) = self.burials.next() => self.settle_later(delivery),
+                Some((delivery, verdict)) = self.burials.next() => self.settle_as(delivery, verdict),
                 read = finished(&mut self.reading) => self.answer_asked(read),
                 Some(()) = self.asking.next() => {}
                 () = until(self.commit_at) => self.commit().await?,
@@ -318,7 +319,11 @@ impl<'r, B: Broker> Reducer<'r, B> {
     }
 
     fn settle_later(&mut self, delivery: Delivery) {
-        self.unsettled.push(delivery);
+        self.settle_as(delivery, Verdict::Ack);
+    }
+
+    fn settle_as(&mut self, delivery: Delivery, verdict: Verdict) {
+        self.unsettled.push((delivery, verdict));
         self.commit_at
             .get_or_insert_with(|| Instant::now() + GATHER);
     }
@@ -605,17 +610,21 @@ impl<'r, B: Broker> Reducer<'r, B> {
         });
     }
 
-    /// Hands a message that is not what it should be to the operator, and acknowledges it after that.
+    /// Hands a message that is not what it should be to the operator; its verdict comes after that.
     fn bury(&mut self, delivery: Delivery, reason: &str) {
         self.summary.buried += 1;
         tracing::warn!(id = delivery.message.id, reason, "result buried");
         let buried = buried(&delivery.message, reason);
         let broker = self.broker;
         self.burials.push(Box::pin(async move {
-            if let Err(error) = broker.publish(buried).await {
-                tracing::error!(id = delivery.message.id, %error, "result not buried");
-            }
-            delivery
+            let verdict = match dead::dead_letter(broker, buried).await {
+                Ok(verdict) => verdict,
+                Err(error) => {
+                    tracing::error!(id = delivery.message.id, %error, "result not buried");
+                    Verdict::GiveBack
+                }
+            };
+            (delivery, verdict)
         }));
     }
 
@@ -648,8 +657,8 @@ impl<'r, B: Broker> Reducer<'r, B> {
         }
         // also where what could not be written was forgotten meanwhile: nothing is left to fail
         self.failed_commits = 0;
-        for delivery in self.unsettled.drain(..) {
-            delivery.ack();
+        for (delivery, verdict) in self.unsettled.drain(..) {
+            delivery.settle(verdict);
         }
         self.answer_begun();
         self.config.faults.at(Point::Acknowledged)?;

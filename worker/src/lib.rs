@@ -21,6 +21,7 @@ use autoconnect_common::broker::{BrokerError, Delivery, Queue, Subscription};
 use autoconnect_common::message::{self, MAX_JSON, Made, Message, Partial};
 use autoconnect_common::program::{self, Failure};
 use autoconnect_common::settings::{self, Settings};
+use autoconnect_common::dead;
 use autoconnect_common::{Broker, Chunk, Registry, Shutdown, machine};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -232,7 +233,6 @@ enum Outcome {
 enum Confirmed {
     Chunk { rows: u32, took: Duration },
     Buried { took: Duration },
-    GivenBack,
 }
 
 struct Worker<'b, B> {
@@ -286,7 +286,6 @@ impl<B: Broker> Worker<'_, B> {
                 self.summary.buried += 1;
                 self.summary.busy += took;
             }
-            Confirmed::GivenBack => {}
         }
     }
 }
@@ -317,19 +316,9 @@ async fn settle<B: Broker>(
         Outcome::Buried(reason) => reason,
     };
     tracing::error!(message = delivery.message.id, reason, "chunk buried");
-    match broker.publish(burial(&delivery, &reason)).await {
-        Ok(()) => {
-            delivery.ack();
-            Ok(Confirmed::Buried { took })
-        }
-        // it came to us, so the broker can move it: past its delivery limit it does so by itself
-        Err(BrokerError::Unsendable(error)) => {
-            tracing::error!(error, "chunk cannot be buried, given back");
-            delivery.give_back();
-            Ok(Confirmed::GivenBack)
-        }
-        Err(error) => Err(error.into()),
-    }
+    let verdict = dead::dead_letter(broker, burial(&delivery, &reason)).await?;
+    delivery.settle(verdict);
+    Ok(Confirmed::Buried { took })
 }
 
 /// The message that declares a chunk dead. Whatever type it came with, it is buried as a chunk: what only a worker

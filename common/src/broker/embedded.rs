@@ -8,8 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, Semaphore, mpsc};
 
-use super::{Broker, BrokerError, Delivery, Queue, Subscription, Verdict, check_sendable};
+use super::{
+    Broker, BrokerError, Delivery, Offered, Queue, Subscription, Verdict, check_sendable,
+};
 use crate::Shutdown;
+use crate::health::Health;
 use crate::message::{Exchange, Message};
 
 /// Bytes of bodies a queue holds before publishers wait: small, so that the whole job stays in a few megabytes.
@@ -26,6 +29,7 @@ struct Queues {
     /// The queues of those who listen to events, gone with them.
     listeners: Mutex<Vec<Arc<Waiting>>>,
     closed: Shutdown,
+    health: Health,
 }
 
 /// What waits in one queue, and who is told about it.
@@ -121,6 +125,7 @@ impl Embedded {
                 durable: Queue::DURABLE.into_iter().map(Waiting::new).collect(),
                 listeners: Mutex::default(),
                 closed: Shutdown::new(),
+                health: Health::default(),
             }),
         }
     }
@@ -138,14 +143,36 @@ impl Queues {
     }
 
     /// A message came back: to the head of its queue, or to the dead ones once it did so too often.
-    fn give_back(&self, from: &Waiting, mut message: Message, redeliveries: u32) {
+    fn give_back(&self, from: &Waiting, message: Message, redeliveries: u32) {
         match from.queue.delivery_limit() {
-            Some((limit, key)) if redeliveries >= limit => {
-                message.exchange = Exchange::Dead;
-                message.key = key.to_owned();
-                self.force(&message);
-            }
+            Some((limit, _)) if redeliveries >= limit => self.dead_letter(from, message),
             _ => from.put_back(message, redeliveries + 1),
+        }
+    }
+
+    /// Moves a message of `from` to the dead ones; one of a queue without a delivery limit is dropped, as by RabbitMQ.
+    fn dead_letter(&self, from: &Waiting, mut message: Message) {
+        if let Some((_, key)) = from.queue.delivery_limit() {
+            message.exchange = Exchange::Dead;
+            message.key = key.to_owned();
+            self.force(&message);
+        }
+    }
+
+    /// The queue whose room a publisher of `message` waits for. Dead chunks and events are few and always taken; anything
+    /// else has one queue, which may be full.
+    fn bounded(&self, message: &Message) -> Option<&Arc<Waiting>> {
+        let bounded = !matches!(message.exchange, Exchange::Dead | Exchange::Events);
+        let mut takers = self.durable.iter();
+        takers.find(|waiting| bounded && waiting.queue.takes(message))
+    }
+
+    /// Refuses what cannot be sent, or not any more.
+    fn check(&self, message: &Message) -> Result<(), BrokerError> {
+        check_sendable(message)?;
+        match self.closed.is_cancelled() {
+            true => Err(BrokerError::Closed),
+            false => Ok(()),
         }
     }
 
@@ -180,9 +207,13 @@ impl Queues {
                 return;
             }
             let (queues, origin, copy) = (Arc::clone(&self), Arc::clone(&from), message.clone());
+            self.health.took();
             let delivery = Delivery::new(message, redeliveries, move |verdict| {
-                if verdict == Verdict::GiveBack {
-                    queues.give_back(&origin, copy, redeliveries);
+                queues.health.settled();
+                match verdict {
+                    Verdict::Ack => {}
+                    Verdict::GiveBack => queues.give_back(&origin, copy, redeliveries),
+                    Verdict::Reject => queues.dead_letter(&origin, copy),
                 }
                 drop(permit);
             });
@@ -208,14 +239,8 @@ impl Queues {
 
 impl Broker for Embedded {
     async fn publish(&self, mut message: Message) -> Result<(), BrokerError> {
-        check_sendable(&message)?;
-        if self.queues.closed.is_cancelled() {
-            return Err(BrokerError::Closed);
-        }
-        // Dead chunks and events are few and always taken; anything else has one queue, which may be full.
-        let bounded = !matches!(message.exchange, Exchange::Dead | Exchange::Events);
-        let mut takers = self.queues.durable.iter();
-        let Some(taker) = takers.find(|waiting| bounded && waiting.queue.takes(&message)) else {
+        self.queues.check(&message)?;
+        let Some(taker) = self.queues.bounded(&message) else {
             self.queues.force(&message);
             return Ok(());
         };
@@ -229,6 +254,18 @@ impl Broker for Embedded {
                 () = self.queues.closed.cancelled() => return Err(BrokerError::Closed),
             }
         }
+    }
+
+    async fn offer(&self, message: Message) -> Result<Offered, BrokerError> {
+        self.queues.check(&message)?;
+        let Some(taker) = self.queues.bounded(&message) else {
+            self.queues.force(&message);
+            return Ok(Offered::Taken);
+        };
+        Ok(match taker.offer(message) {
+            None => Offered::Taken,
+            Some(_) => Offered::Refused(format!("{} is full", taker.queue.name())),
+        })
     }
 
     async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Subscription, BrokerError> {
@@ -252,6 +289,10 @@ impl Broker for Embedded {
     async fn waiting(&self, queue: Queue) -> Result<u64, BrokerError> {
         let known = self.queues.durable.iter().find(|each| each.queue == queue);
         Ok(known.map_or(0, |each| lock(&each.messages).waiting.len() as u64))
+    }
+
+    fn health(&self) -> Health {
+        self.queues.health.clone()
     }
 
     async fn close(&self) {

@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
+use crate::health::Health;
 use crate::Shutdown;
 use crate::message::{MAX_NAME, Message};
 pub use topology::Queue;
@@ -30,6 +31,14 @@ pub trait Broker: Send + Sync + 'static {
     /// # Errors
     /// [`BrokerError`] where waiting cannot help.
     fn publish(&self, message: Message) -> impl Future<Output = Result<(), BrokerError>> + Send;
+
+    /// Hands a message over in one attempt, however that ends: for what has another way to go. A message that is refused
+    /// may still have reached some of the queues that it is routed to.
+    ///
+    /// # Errors
+    /// [`BrokerError`] where waiting cannot help. While the broker is away, it waits as [`publish`](Broker::publish) does.
+    fn offer(&self, message: Message)
+    -> impl Future<Output = Result<Offered, BrokerError>> + Send;
 
     /// Starts taking from a queue, with at most `prefetch` deliveries without a verdict at any time. It outlives
     /// reconnects: a delivery from before one is simply delivered again, and its late verdict has no effect.
@@ -48,8 +57,20 @@ pub trait Broker: Send + Sync + 'static {
     /// [`BrokerError`] where waiting cannot help.
     fn waiting(&self, queue: Queue) -> impl Future<Output = Result<u64, BrokerError>> + Send;
 
+    /// What keeps this program from making progress: the broker's part of it, and what the roles add.
+    fn health(&self) -> Health;
+
     /// Hands over the verdicts given so far and leaves. Afterwards every subscription is at its end.
     fn close(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// What came of one attempt to publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Offered {
+    /// The broker is responsible for it.
+    Taken,
+    /// A queue is full, or none takes it; why, in one sentence.
+    Refused(String),
 }
 
 /// What waiting does not mend.
@@ -136,8 +157,11 @@ impl Subscription {
 pub enum Verdict {
     /// It is done with, forever.
     Ack,
-    /// Somebody else is to have it.
+    /// Another consumer is to have it.
     GiveBack,
+    /// Nobody can use it: the broker dead-letters it, under the key of its queue's delivery limit. It waits in its queue
+    /// for as long as the dead queue is full.
+    Reject,
 }
 
 /// A message that was handed to us and waits for a verdict; dropping it gives it back.
@@ -171,6 +195,11 @@ impl Delivery {
     /// Says that somebody else is to have it.
     pub fn give_back(mut self) {
         self.settle_as(Verdict::GiveBack);
+    }
+
+    /// Gives a verdict.
+    pub fn settle(mut self, verdict: Verdict) {
+        self.settle_as(verdict);
     }
 
     fn settle_as(&mut self, verdict: Verdict) {

@@ -23,7 +23,12 @@ pub const KEYS: &[Key] = &[
     Key::new(
         "broker.uri_file",
         "the path of a file that holds broker.uri",
-        "a file that holds broker.uri, for passwords",
+        "a file that holds broker.uri, for passwords; read again at each connection",
+    ),
+    Key::new(
+        "broker.refused_login_for",
+        "a time from 1 second, as in 90s, 30m or 1h",
+        "how long a refused login is tried again [default: 45s, and 10m once it worked]",
     ),
     Key::new(
         "broker.ca",
@@ -133,6 +138,10 @@ pub const KEYS: &[Key] = &[
 pub struct Broker {
     /// `amqp://…` or `amqps://…`, with user and password; several, separated by commas, are tried in turn.
     pub uri: Option<Secret>,
+    /// The file that `uri` was read from, if it was.
+    pub uri_file: Option<PathBuf>,
+    /// How long a refused login is tried again; the client's own times where absent.
+    pub refused_login_for: Option<Duration>,
     /// The authority that signed the broker's certificate; the system's authorities where absent.
     pub ca: Option<PathBuf>,
     /// Whether exchanges and queues are declared; a role whose user may not, waits for them.
@@ -147,6 +156,8 @@ impl Broker {
         let uris = self.uri.as_ref().map_or("", Secret::expose);
         Options {
             uris: each(uris).map(str::to_owned).collect(),
+            uri_file: self.uri_file.clone(),
+            refused_login_for: self.refused_login_for,
             ca: self.ca.clone(),
             name: name.into(),
             declare: self.declare,
@@ -158,17 +169,20 @@ impl Broker {
 impl Section for Broker {
     fn check(settings: &Settings) -> Result<Self, SettingsError> {
         let uri = kept_in_file(settings, "broker.uri", "broker.uri_file")?;
+        let given = settings.get::<Secret>("broker.uri")?.is_some();
         if let Some(uri) = &uri
             && !each(uri.expose()).all(is_address)
         {
-            let path = match settings.get::<Secret>("broker.uri")? {
-                Some(_) => "broker.uri",
-                None => "broker.uri_file",
-            };
+            let path = if given { "broker.uri" } else { "broker.uri_file" };
             return Err(settings.bad_value(path, "something else", ADDRESS));
         }
+        let uri_file = settings.get("broker.uri_file")?;
         Ok(Self {
             uri,
+            uri_file: uri_file.filter(|_| !given),
+            refused_login_for: settings
+                .get::<Span>("broker.refused_login_for")?
+                .map(|Span(time)| time),
             ca: settings.get("broker.ca")?,
             declare: settings.get("broker.declare")?.unwrap_or(true),
             prefix: settings

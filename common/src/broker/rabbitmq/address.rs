@@ -1,6 +1,7 @@
 //! Reads the broker's addresses, and writes them without their passwords.
 //!
-//! No message made here, and nothing derived from [`Address`] by `Debug` or `Display`, holds a password.
+//! No message made here, and nothing derived from [`Address`] by `Debug` or `Display`, holds a password. Of an address
+//! that cannot be read nothing is written but that: any part of it may be one.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -65,10 +66,28 @@ pub(super) fn read_all(
     Ok((addresses, trusted))
 }
 
+/// The addresses in a file, with commas between them.
+pub(super) fn read_file(
+    file: &Path,
+    ca: Option<&Path>,
+) -> Result<(Vec<Address>, Option<String>), String> {
+    let at = |error: String| format!("{}: {error}", file.display());
+    let text = std::fs::read_to_string(file).map_err(|error| at(error.to_string()))?;
+    let uris: Vec<String> = text.split(',').map(|uri| uri.trim().to_owned()).collect();
+    read_all(&uris, ca).map_err(at)
+}
+
 /// One address. The parser's own messages may quote the password, so they are not passed on.
 fn read(text: &str) -> Result<Address, String> {
-    let unreadable =
-        || "the broker address is not of the form amqp://user:password@host:port/vhost".to_owned();
+    let unreadable = || {
+        "the broker address is not of the form amqp://user:password@host:port/vhost, where user, password and vhost \
+         write @ as %40, / as %2F, : as %3A, ? as %3F, # as %23 and % as %25"
+            .to_owned()
+    };
+    // The parser takes `amqp://u:p@ss/word@host` for the host `ss`: what follows the first `/` would be shown.
+    if !is_plain(text.trim()) {
+        return Err(unreadable());
+    }
     let mut uri: AMQPUri = text.trim().parse().map_err(|_| unreadable())?;
     if uri.authority.host.is_empty() {
         return Err(unreadable());
@@ -95,6 +114,22 @@ fn read(text: &str) -> Result<Address, String> {
         ));
     }
     Ok(address)
+}
+
+/// Whether only the part before the first `/`, `?` or `#` after the scheme can hold a user and a password.
+fn is_plain(text: &str) -> bool {
+    let Some((_, rest)) = text.split_once("://") else {
+        return false;
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let vhost = path.split_once('?').map_or(path, |(vhost, _)| vhost);
+    let vhost = vhost.strip_prefix('/').unwrap_or(vhost);
+    !text.contains(|c: char| c.is_whitespace() || c.is_control())
+        && !path.contains(['@', '#'])
+        && !vhost.contains(['/', ':'])
+        && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._:[]%".contains(c))
 }
 
 /// The host of `amqp://user:password@[::1]:5672/`, which the parser takes for `localhost`.
@@ -158,11 +193,70 @@ mod tests {
             "http://u:secret@h/",
             "amqp:u:secret",
             "amqp://u:secret@h:port/",
+            "amqp://u:secret@h:99999/",
+            "amqp://u:sec@ret/secret@host:5672/v",
+            "amqp://user:p@secret/w:rd",
+            "amqp://u:secret/1@host/v",
+            "amqp://u:12/secret@host/v",
+            "amqp://u:12?secret@host/v",
+            "amqp://u:12#secret@host/v",
+            "amqp://u:12#secret",
+            "amqp://u:p@12/secret:x",
+            "amqp://u:p@h/secret/x",
+            "amqp://u:sec ret@h/secret",
+            "amqp://u:sec\nret@h/secret",
+            "amqp://u:sec\tret@h/secret",
+            "amqp://u:s@secret^x/v",
+            "amqp://u:s@secret{x/v",
+            "amqp://secret\\@h:x/",
+            "amqp:///secret@h/",
+            "amqp://:secret@/v",
+            "amqps//u:secret@h/v",
+            "://u:secret@h/v",
+            "amqp://u:%ff%fesecret@h/v",
+            "amqp://u:secret@h/%ff%fe",
+            "amqp://u:secret@[::1/v",
         ] {
             let error = read(bad).expect_err(bad);
-            assert!(!error.contains("secret"), "{error}");
+            assert!(
+                error.starts_with("the broker address is not of the form amqp://user:"),
+                "{bad}: {error}"
+            );
+            assert!(!error.contains("secret") && !error.contains("12"), "{error}");
         }
         assert!(read_all(&[], None).is_err());
+    }
+
+    #[test]
+    fn what_is_escaped_or_harmless_is_read_and_its_password_not_written() {
+        for (good, password) in [
+            ("amqp://user:p%40ss%2Fw%3Ard@host:5672/v", "p@ss/w:rd"),
+            ("amqp://user:p@ss@host/v", "p@ss"),
+            ("amqp://user:p:ss@host/v", "p:ss"),
+            ("amqp://user:100%25@host/%2f", "100%"),
+            ("amqp://user:p$s*(!)@host/v?heartbeat=3", "p$s*(!)"),
+        ] {
+            let address = read(good).expect(good);
+            assert_eq!(address.uri.authority.userinfo.password, password);
+            let shown = format!("{address} {address:?}");
+            assert!(shown.starts_with("amqp://user:***@host:5672/"), "{shown}");
+            assert!(!shown.contains(password) && !shown.contains("p@ss"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_addresses_is_read_each_time_and_named_where_it_cannot_be() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), "amqp://u:secret@a, amqp://u:secret@b\n").expect("written");
+        let (addresses, _) = read_file(file.path(), None).expect("two addresses");
+        assert_eq!(addresses.len(), 2);
+        for bad in ["", "amqp://u:secret@a,", "secret"] {
+            std::fs::write(file.path(), bad).expect("written");
+            let error = read_file(file.path(), None).expect_err(bad);
+            let name = file.path().display().to_string();
+            assert!(error.starts_with(&name) && !error.contains("secret"), "{error}");
+        }
+        assert!(read_file(Path::new("/nonexistent/uri"), None).is_err());
     }
 
     #[test]

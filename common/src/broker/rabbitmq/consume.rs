@@ -88,7 +88,7 @@ impl Consumer {
         let tag = short("").map_err(|error| Failure::Never(error.to_string()))?;
         let options = BasicConsumeOptions::default();
         let mut stream = channel
-            .basic_consume(queue, tag, options, FieldTable::default())
+            .basic_consume(queue.clone(), tag, options, FieldTable::default())
             .await?;
         session.prove();
         if let Some(established) = established.take() {
@@ -101,7 +101,10 @@ impl Consumer {
                 Some((acker, verdict)) = verdicts.recv() => hand_over(&acker, verdict).await?,
                 next = stream.next(), if waiting.is_none() => match next {
                     Some(delivery) => waiting = Some(self.delivery(delivery?, &settle)),
-                    None => return Err(Failure::Away("the queue stopped delivering".to_owned())),
+                    None => {
+                        let why = declare::why_stopped(session, &queue).await;
+                        return Err(Failure::Away(why));
+                    }
                 },
                 room = self.deliveries.reserve(), if waiting.is_some() => match room {
                     Ok(room) => {
@@ -126,7 +129,10 @@ impl Consumer {
     ) -> Delivery {
         let (acker, settle) = (delivery.acker.clone(), settle.clone());
         let (message, redeliveries) = received(delivery, &self.queue, &self.common().prefix);
+        let health = self.common().health.clone();
+        health.took();
         Delivery::new(message, redeliveries, move |verdict| {
+            health.settled();
             // A session that is gone takes no verdicts, and needs none.
             let _gone = settle.send((acker, verdict));
         })
@@ -163,9 +169,9 @@ impl Consumer {
 async fn hand_over(acker: &Acker, verdict: Verdict) -> Result<(), Failure> {
     let sent = match verdict {
         Verdict::Ack => acker.ack(BasicAckOptions::default()).await?,
-        Verdict::GiveBack => {
+        Verdict::GiveBack | Verdict::Reject => {
             let options = BasicNackOptions {
-                requeue: true,
+                requeue: verdict == Verdict::GiveBack,
                 ..BasicNackOptions::default()
             };
             acker.nack(options).await?

@@ -27,19 +27,23 @@ mod session;
 mod wire;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use self::address::Address;
 use self::publish::Outgoing;
 use self::session::Link;
-use super::{Broker, BrokerError, Queue, Subscription, check_sendable};
+use super::{Broker, BrokerError, Offered, Queue, Subscription, check_sendable};
 use crate::Shutdown;
+use crate::health::Health;
 use crate::message::Message;
 
+/// The connection that consumes, and the name of the trouble that it cannot be had.
+pub(crate) const CONSUME: &str = "consume";
 /// How long leaving may take before the connections are cut.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -48,6 +52,11 @@ const GOODBYE: Duration = Duration::from_secs(5);
 pub struct Options {
     /// `amqp://user:password@host:port/vhost`, or `amqps://`; several are tried in turn.
     pub uris: Vec<String>,
+    /// The file that `uris` came from, with commas between them: it is read again at each connection, so that a new
+    /// password needs no new start.
+    pub uri_file: Option<PathBuf>,
+    /// How long a refused login is tried again; where absent, 45 seconds, and 10 minutes once a login worked.
+    pub refused_login_for: Option<Duration>,
     /// The certificates (PEM) that alone are trusted for `amqps://`; the system's where there are none.
     pub ca: Option<PathBuf>,
     /// The role's name, shown as the connection's name.
@@ -62,6 +71,8 @@ impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Options")
             .field("uris", &self.uris.len())
+            .field("uri_file", &self.uri_file)
+            .field("refused_login_for", &self.refused_login_for)
             .field("ca", &self.ca)
             .field("name", &self.name)
             .field("declare", &self.declare)
@@ -75,9 +86,17 @@ struct Common {
     name: String,
     declare: bool,
     prefix: String,
-    addresses: Vec<Address>,
-    /// PEM certificates that are trusted, where an address asks for TLS.
-    trusted: Option<String>,
+    /// Where the broker was at the last look.
+    addresses: Mutex<Vec<Address>>,
+    uris: Vec<String>,
+    uri_file: Option<PathBuf>,
+    ca: Option<PathBuf>,
+    refused_login_for: Option<Duration>,
+    /// Whether the broker ever took us in.
+    was_up: AtomicBool,
+    health: Health,
+    /// Somebody found something missing that we declare.
+    missing: Notify,
     closed: Shutdown,
     /// Why the broker will never take us, once that is known.
     refused: OnceLock<String>,
@@ -87,6 +106,20 @@ impl Common {
     /// The name of an exchange or queue on the broker.
     fn named(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
+    }
+
+    /// Where the broker is now, and the PEM certificates that are trusted where an address asks for TLS.
+    fn read_addresses(&self) -> Result<(Vec<Address>, Option<String>), String> {
+        let read = match &self.uri_file {
+            None => address::read_all(&self.uris, self.ca.as_deref()),
+            Some(file) => address::read_file(file, self.ca.as_deref()),
+        }?;
+        self.addresses().clone_from(&read.0);
+        Ok(read)
+    }
+
+    fn addresses(&self) -> MutexGuard<'_, Vec<Address>> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why a request that nobody answers will not be answered.
@@ -116,38 +149,43 @@ impl RabbitMq {
     /// [`BrokerError::Refused`] for an address that is none, a certificate file that cannot be used, and for the
     /// user `guest` at an address off this machine. No password is in any of them.
     pub fn connect(options: Options) -> Result<Self, BrokerError> {
-        let (addresses, trusted) = address::read_all(&options.uris, options.ca.as_deref())
-            .map_err(BrokerError::Refused)?;
         let common = Arc::new(Common {
             name: options.name,
             declare: options.declare,
             prefix: options.prefix,
-            addresses,
-            trusted,
+            addresses: Mutex::default(),
+            uris: options.uris,
+            uri_file: options.uri_file,
+            ca: options.ca,
+            refused_login_for: options.refused_login_for,
+            was_up: AtomicBool::new(false),
+            health: Health::default(),
+            missing: Notify::new(),
             closed: Shutdown::new(),
             refused: OnceLock::new(),
         });
+        common.read_addresses().map_err(BrokerError::Refused)?;
         let publishing = Arc::new(Link::new("publish", Arc::clone(&common)));
-        let consuming = Arc::new(Link::new("consume", Arc::clone(&common)));
+        let consuming = Arc::new(Link::new(CONSUME, Arc::clone(&common)));
         let (inbox, messages) = mpsc::channel(1);
         let publisher = tokio::spawn(publish::run(Arc::clone(&publishing), messages));
+        let mut tasks = vec![publisher];
+        if common.declare {
+            tasks.push(tokio::spawn(declare::keep(Arc::clone(&consuming))));
+        }
         Ok(Self {
             common,
             inbox,
             consuming,
             publishing,
-            tasks: Arc::new(Mutex::new(vec![publisher])),
+            tasks: Arc::new(Mutex::new(tasks)),
         })
     }
 
     /// Where it is, without passwords.
     pub fn addresses(&self) -> String {
-        let addresses: Vec<String> = self
-            .common
-            .addresses
-            .iter()
-            .map(Address::to_string)
-            .collect();
+        let addresses = self.common.addresses();
+        let addresses: Vec<String> = addresses.iter().map(Address::to_string).collect();
         addresses.join(", ")
     }
 
@@ -164,7 +202,21 @@ impl RabbitMq {
         self.consuming.session().await.map(drop)
     }
 
-    fn tasks(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
+    /// Publishes; `once` makes a refusal an answer, too.
+    async fn send(&self, message: Message, once: bool) -> Result<Offered, BrokerError> {
+        check_sendable(&message)?;
+        if self.common.closed.is_cancelled() || self.common.refused.get().is_some() {
+            return Err(self.common.end());
+        }
+        let (done, confirmed) = oneshot::channel();
+        let outgoing = Outgoing::new(message, &self.common, once, done)?;
+        if self.inbox.send(outgoing).await.is_err() {
+            return Err(self.common.end());
+        }
+        confirmed.await.unwrap_or_else(|_| Err(self.common.end()))
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -172,23 +224,18 @@ impl RabbitMq {
 impl std::fmt::Debug for RabbitMq {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RabbitMq")
-            .field("addresses", &self.common.addresses)
+            .field("addresses", &self.addresses())
             .finish_non_exhaustive()
     }
 }
 
 impl Broker for RabbitMq {
     async fn publish(&self, message: Message) -> Result<(), BrokerError> {
-        check_sendable(&message)?;
-        if self.common.closed.is_cancelled() || self.common.refused.get().is_some() {
-            return Err(self.common.end());
-        }
-        let (done, confirmed) = oneshot::channel();
-        let outgoing = Outgoing::new(message, &self.common, done)?;
-        if self.inbox.send(outgoing).await.is_err() {
-            return Err(self.common.end());
-        }
-        confirmed.await.unwrap_or_else(|_| Err(self.common.end()))
+        self.send(message, false).await.map(drop)
+    }
+
+    async fn offer(&self, message: Message) -> Result<Offered, BrokerError> {
+        self.send(message, true).await
     }
 
     async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Subscription, BrokerError> {
@@ -223,6 +270,10 @@ impl Broker for RabbitMq {
                 Err(failure) => session.fail(failure),
             }
         }
+    }
+
+    fn health(&self) -> Health {
+        self.common.health.clone()
     }
 
     async fn close(&self) {

@@ -1,20 +1,28 @@
 //! Publishes, one task for all callers, and keeps each message until the broker has taken it.
 //!
 //! ```text
-//! inbox -> held -> on the wire -> confirmed and not returned -> Ok to the caller
-//!            ^          |-- rejected (the queue is full) or returned (nothing bound): a pause, then again
+//! inbox -> held -> on the wire -> confirmed, and so is all before it -> not returned -> Ok to the caller
+//!            ^          |-- rejected (the queue is full) or returned (none takes it): a pause of its own, then again
 //!            '----------'-- the session ended: all of them again, on the next one
 //! ```
 //!
 //! One task, because lapin numbers a publish before it queues its frames: two tasks could swap the numbers, and with
-//! them the confirmations. For the same reason a returned message is told by its id: lapin hands it out with whatever
-//! confirmation comes next.
+//! them the confirms.
+//!
+//! # When a confirm counts
+//!
+//! The broker sends the return of an unroutable message before its ack. lapin puts returns into one queue, and hands the
+//! first of them out with whatever ack comes next: it may be another message's, and the message's own ack may come
+//! without one. So an ack proves nothing until every publish numbered before it has its ack, too. Then no return of the
+//! message is left: each return waits only for acks of returned messages; the return of message *n* has at most as many
+//! ahead of it as there are returned messages before *n* that still lack their ack; and each ack takes one out. A return
+//! is told by its message id, which marks every message with that id that is on the wire.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::{BoxFuture, FutureExt, ready};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation};
@@ -22,43 +30,55 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Common;
-use super::session::{Failure, Link, Session, random};
+use super::session::{Alarms, Failure, Link, Session, random};
 use super::wire::Ready;
-use crate::broker::BrokerError;
+use crate::broker::{BrokerError, Offered};
 use crate::message::Message;
 
-/// The most messages, and (but for one alone) bytes, without a confirmation.
+/// The most messages, and (but for one alone) bytes, on the wire. 64 messages keep a broker busy that takes 20,000 of
+/// them a second and answers within 3 ms; 8 MiB bound the memory of large ones.
 const WINDOW: (usize, usize) = (64, 8 << 20);
 /// The shortest and the longest pause before a message is offered again.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-/// How long the broker may be silent while it owes us confirmations.
+/// How long the broker may be silent while it owes us confirms: longer than the 16 to 20 seconds after which heartbeats
+/// notice a frozen one.
 const SILENCE: Duration = Duration::from_secs(30);
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long messages of one format may be refused, all of them, before that is a trouble: a queue with a living consumer
+/// has room again within that time.
+const REFUSED: Duration = Duration::from_secs(20);
 
 /// A message on its way, and who waits for it.
 pub(super) struct Outgoing {
     ready: Arc<Ready>,
-    done: oneshot::Sender<Result<(), BrokerError>>,
+    done: oneshot::Sender<Result<Offered, BrokerError>>,
+    /// Whether a refusal is an answer, too.
+    once: bool,
     /// The pause it was last held back for.
     paused: Duration,
+    /// Whether the broker closed the channel when this was on the wire: it is published alone then.
+    suspect: bool,
 }
 
 impl Outgoing {
     pub(super) fn new(
         message: Message,
         common: &Common,
-        done: oneshot::Sender<Result<(), BrokerError>>,
+        once: bool,
+        done: oneshot::Sender<Result<Offered, BrokerError>>,
     ) -> Result<Self, BrokerError> {
         Ok(Self {
             ready: Arc::new(Ready::new(message, common)?),
             done,
+            once,
             paused: Duration::ZERO,
+            suspect: false,
         })
     }
 
-    fn settle(self, result: Result<(), BrokerError>) {
-        // Whoever no longer waits does not need to know.
+    fn settle(self, result: Result<Offered, BrokerError>) {
+        // A caller that no longer waits does not need the answer.
         let _gone = self.done.send(result);
     }
 }
@@ -67,34 +87,27 @@ impl Outgoing {
 #[derive(Default)]
 struct Held {
     by_number: BTreeMap<u64, Outgoing>,
-    bytes: usize,
     last: u64,
 }
 
 impl Held {
     fn insert(&mut self, outgoing: Outgoing) -> u64 {
         self.last += 1;
-        self.bytes += outgoing.ready.body.len();
         self.by_number.insert(self.last, outgoing);
         self.last
-    }
-
-    fn remove(&mut self, number: u64) -> Option<Outgoing> {
-        let outgoing = self.by_number.remove(&number)?;
-        self.bytes -= outgoing.ready.body.len();
-        Some(outgoing)
-    }
-
-    fn has_room(&self) -> bool {
-        self.by_number.len() < WINDOW.0 && self.bytes < WINDOW.1
     }
 
     fn is_empty(&self) -> bool {
         self.by_number.is_empty()
     }
 
+    fn settle(&mut self, number: u64, result: Result<Offered, BrokerError>) {
+        if let Some(outgoing) = self.by_number.remove(&number) {
+            outgoing.settle(result);
+        }
+    }
+
     fn fail(&mut self, error: &BrokerError) {
-        self.bytes = 0;
         for outgoing in std::mem::take(&mut self.by_number).into_values() {
             outgoing.settle(Err(error.clone()));
         }
@@ -128,7 +141,7 @@ pub(super) async fn run(link: Arc<Link>, mut inbox: mpsc::Receiver<Outgoing>) {
                 held.fail(&BrokerError::Closed);
                 return;
             }
-            published = session.carry(Flow::begin(&session, &mut held, &mut inbox)) => published,
+            published = session.carry(publish_over(&session, &link.common, &mut held, &mut inbox)) => published,
         };
         match published {
             Ok(()) => return,
@@ -137,48 +150,168 @@ pub(super) async fn run(link: Arc<Link>, mut inbox: mpsc::Receiver<Outgoing>) {
     }
 }
 
+/// Publishes what is held and what comes in over one session; ends well only when the inbox is closed and nothing is
+/// held.
+async fn publish_over(
+    session: &Session,
+    common: &Common,
+    held: &mut Held,
+    inbox: &mut mpsc::Receiver<Outgoing>,
+) -> Result<(), Failure> {
+    let channel = session.channel().await?;
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await?;
+    let mut flow = Flow {
+        session,
+        common,
+        channel,
+        suspects: Vec::new(),
+        held,
+        on_the_wire: OnTheWire::default(),
+        paused: FuturesUnordered::new(),
+        refused: BTreeMap::new(),
+        alarms: session.alarms(),
+        heard: Instant::now(),
+    };
+    let published = flow.begin(inbox).await;
+    if let Err(Failure::Message(why)) = &published {
+        flow.blame(why);
+    }
+    published
+}
+
 type Sent = (u64, lapin::Result<Confirmation>);
+
+/// A publish without its outcome, or whose outcome does not count yet.
+struct Flight {
+    /// Its number among what is held.
+    number: u64,
+    message: Arc<Ready>,
+    /// Whether the broker acked or nacked it.
+    acked: Option<bool>,
+    returned: bool,
+}
+
+/// The publishes of one channel in the order in which the broker numbers them.
+#[derive(Default)]
+struct OnTheWire {
+    confirms: FuturesUnordered<BoxFuture<'static, Sent>>,
+    flights: BTreeMap<u64, Flight>,
+    bytes: usize,
+    last: u64,
+}
+
+impl OnTheWire {
+    fn has_room(&self) -> bool {
+        self.flights.len() < WINDOW.0 && self.bytes < WINDOW.1
+    }
+
+    fn send(&mut self, channel: &Channel, number: u64, message: &Arc<Ready>) {
+        self.last += 1;
+        let tag = self.last;
+        let mut publish = publish(channel.clone(), Arc::clone(message))
+            .map(move |sent| (tag, sent))
+            .boxed();
+        // lapin numbers a publish at its first poll, which is therefore now.
+        let confirm = match (&mut publish).now_or_never() {
+            Some(sent) => ready(sent).boxed(),
+            None => publish,
+        };
+        self.confirms.push(confirm);
+        self.bytes += message.body.len();
+        let flight = Flight {
+            number,
+            message: Arc::clone(message),
+            acked: None,
+            returned: false,
+        };
+        self.flights.insert(tag, flight);
+    }
+
+    /// Takes note of a confirm, and of the return that came with it.
+    fn note(&mut self, tag: u64, confirmation: Confirmation) {
+        let (acked, returned) = match confirmation {
+            Confirmation::Ack(returned) => (true, returned),
+            Confirmation::Nack(returned) => (false, returned),
+            Confirmation::NotRequested => (false, None),
+        };
+        if let Some(flight) = self.flights.get_mut(&tag) {
+            flight.acked = Some(acked);
+        }
+        if let Some(returned) = returned
+            && let Some(id) = returned.properties.message_id()
+        {
+            let flights = self.flights.values_mut();
+            for flight in flights.filter(|flight| flight.message.id == id.as_str()) {
+                flight.returned = true;
+            }
+        }
+    }
+
+    /// The next publish whose outcome counts: all before it have theirs.
+    fn landed(&mut self) -> Option<(u64, Landed)> {
+        let first = self.flights.first_entry()?;
+        let acked = first.get().acked?;
+        let flight = first.remove();
+        self.bytes -= flight.message.body.len();
+        let landed = match (flight.returned, acked) {
+            (true, _) => Landed::Returned,
+            (false, true) => Landed::Taken,
+            (false, false) => Landed::Rejected,
+        };
+        Some((flight.number, landed))
+    }
+}
+
+/// What came of a publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Landed {
+    Taken,
+    /// No queue takes it.
+    Returned,
+    /// A queue is full.
+    Rejected,
+}
+
+/// The broker takes no message of a format.
+struct Refusal {
+    since: Instant,
+    /// How long a message is held back now.
+    pause: Duration,
+}
 
 /// Publishing over one session.
 struct Flow<'a> {
     session: &'a Session,
+    common: &'a Common,
     channel: Channel,
+    /// Messages to be published one at a time, the first one last.
+    suspects: Vec<u64>,
     held: &'a mut Held,
-    on_the_wire: FuturesUnordered<BoxFuture<'static, Sent>>,
-    /// How long a message that was not taken is held back now.
-    pause: Duration,
+    on_the_wire: OnTheWire,
+    /// The numbers of messages that were held back, once their pause is over.
+    paused: FuturesUnordered<BoxFuture<'static, u64>>,
+    /// What the broker refuses, by format.
+    refused: BTreeMap<String, Refusal>,
+    /// What the broker says of alarms.
+    alarms: Alarms,
     /// When the broker last owed us nothing, or last said something.
     heard: Instant,
-    told_unroutable: bool,
-    told_blocked: bool,
 }
 
-impl<'a> Flow<'a> {
-    /// Publishes what is held and what comes in; ends well only when the inbox is closed and nothing is held.
-    async fn begin(
-        session: &'a Session,
-        held: &'a mut Held,
-        inbox: &mut mpsc::Receiver<Outgoing>,
-    ) -> Result<(), Failure> {
-        let channel = session.channel().await?;
-        channel
-            .confirm_select(ConfirmSelectOptions::default())
-            .await?;
-        let numbers: Vec<u64> = held.by_number.keys().copied().collect();
-        let mut flow = Self {
-            session,
-            channel,
-            held,
-            on_the_wire: FuturesUnordered::new(),
-            pause: PAUSE.0,
-            heard: Instant::now(),
-            told_unroutable: false,
-            told_blocked: false,
-        };
+impl Flow<'_> {
+    async fn begin(&mut self, inbox: &mut mpsc::Receiver<Outgoing>) -> Result<(), Failure> {
+        let numbers: Vec<u64> = self.held.by_number.keys().copied().collect();
         for number in numbers {
-            flow.send(number, Duration::ZERO);
+            let held = self.held.by_number.get(&number);
+            if held.is_some_and(|outgoing| outgoing.suspect) {
+                self.suspects.insert(0, number);
+            } else {
+                self.paused.push(ready(number).boxed());
+            }
         }
-        flow.run(inbox).await
+        self.run(inbox).await
     }
 
     async fn run(&mut self, inbox: &mut mpsc::Receiver<Outgoing>) -> Result<(), Failure> {
@@ -186,9 +319,16 @@ impl<'a> Flow<'a> {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut open = true;
         while open || !self.held.is_empty() {
+            if self.on_the_wire.flights.is_empty()
+                && let Some(suspect) = self.suspects.pop()
+            {
+                self.send(suspect);
+            }
+            let has_room = self.suspects.is_empty() && self.on_the_wire.has_room();
             tokio::select! {
-                Some(sent) = self.on_the_wire.next() => self.settle(sent)?,
-                incoming = inbox.recv(), if open && self.held.has_room() => match incoming {
+                Some(sent) = self.on_the_wire.confirms.next() => self.settle(sent)?,
+                Some(number) = self.paused.next(), if has_room => self.send(number),
+                incoming = inbox.recv(), if open && has_room => match incoming {
                     Some(outgoing) => self.accept(outgoing),
                     None => open = false,
                 },
@@ -199,114 +339,164 @@ impl<'a> Flow<'a> {
     }
 
     fn accept(&mut self, outgoing: Outgoing) {
-        if outgoing.done.is_closed() {
-            return;
-        }
-        if self.on_the_wire.is_empty() {
-            self.heard = Instant::now();
-        }
         let number = self.held.insert(outgoing);
-        self.send(number, Duration::ZERO);
+        self.send(number);
     }
 
-    /// Puts message `number` on the wire, after a pause.
-    fn send(&mut self, number: u64, pause: Duration) {
+    /// Puts message `number` on the wire, unless its caller no longer waits.
+    fn send(&mut self, number: u64) {
         let Some(outgoing) = self.held.by_number.get(&number) else {
             return;
         };
-        let publish = publish(self.channel.clone(), Arc::clone(&outgoing.ready));
-        self.on_the_wire.push(if pause.is_zero() {
-            publish.map(move |sent| (number, sent)).boxed()
-        } else {
-            let late = async move {
-                tokio::time::sleep(pause).await;
-                (number, publish.await)
-            };
-            late.boxed()
-        });
+        if outgoing.done.is_closed() {
+            self.held.by_number.remove(&number);
+            return;
+        }
+        if let Some(why) = self.session.refuses(&outgoing.ready) {
+            self.held.settle(number, Err(BrokerError::Unsendable(why)));
+            return;
+        }
+        if self.on_the_wire.flights.is_empty() {
+            self.heard = Instant::now();
+        }
+        self.on_the_wire
+            .send(&self.channel, number, &outgoing.ready);
     }
 
-    /// Settles a confirmation, and all others that are there: a message's return may have come with any of those.
+    /// Takes note of a confirm, and of all others that are there, and settles the messages whose outcome counts.
     fn settle(&mut self, first: Sent) -> Result<(), Failure> {
         self.heard = Instant::now();
-        let mut confirmed = vec![first];
-        while let Some(Some(sent)) = self.on_the_wire.next().now_or_never() {
-            confirmed.push(sent);
+        let mut error: Option<lapin::Error> = None;
+        let mut next = Some(first);
+        while let Some((tag, sent)) = next {
+            match sent {
+                Ok(confirmation) => self.on_the_wire.note(tag, confirmation),
+                // The broker's own sentence comes with one of the errors.
+                Err(more) if error.is_none() || more.is_amqp_error() => error = Some(more),
+                Err(_) => {}
+            }
+            next = self.on_the_wire.confirms.next().now_or_never().flatten();
         }
-        let mut returned = HashSet::new();
-        let mut taken = Vec::with_capacity(confirmed.len());
-        for (number, sent) in confirmed {
-            let (is_ack, message) = match sent? {
-                Confirmation::Ack(message) => (true, message),
-                Confirmation::Nack(message) => (false, message),
-                Confirmation::NotRequested => (false, None),
-            };
+        while let Some((number, landed)) = self.on_the_wire.landed() {
             self.session.prove();
-            taken.push((number, is_ack));
-            if let Some(message) = message
-                && let Some(id) = message.properties.message_id()
-            {
-                returned.insert(id.as_str().to_owned());
+            self.common.health.moved();
+            match landed {
+                Landed::Taken => self.taken(number),
+                refused => self.refused(number, refused),
             }
         }
-        for (number, is_ack) in taken {
-            let Some(outgoing) = self.held.by_number.get(&number) else {
-                continue;
-            };
-            let unroutable = returned.contains(outgoing.ready.id.as_str());
-            if unroutable && !std::mem::replace(&mut self.told_unroutable, true) {
-                let exchange = outgoing.ready.exchange.as_str();
-                let key = outgoing.ready.key.as_str();
-                tracing::warn!(exchange, key, "waiting for a queue that takes this message");
-            }
-            if is_ack && !unroutable {
-                self.pause = PAUSE.0;
-                if let Some(outgoing) = self.held.remove(number) {
-                    outgoing.settle(Ok(()));
-                }
-            } else {
-                self.hold_back(number);
-            }
-        }
-        Ok(())
+        error.map_or(Ok(()), |error| Err(Failure::publishing(&error)))
     }
 
-    /// Offers a message again after a pause, twice as long once a message was held back for the present one in vain.
-    fn hold_back(&mut self, number: u64) {
+    fn taken(&mut self, number: u64) {
+        let Some(outgoing) = self.held.by_number.get(&number) else {
+            return;
+        };
+        let format = &outgoing.ready.format;
+        if self.refused.remove(format).is_some() {
+            self.common.health.clear(&trouble(format));
+        }
+        self.held.settle(number, Ok(Offered::Taken));
+    }
+
+    /// Offers a message again after a pause, twice as long once a message of its format was held back for the present one
+    /// in vain; or says so, where one attempt was asked for.
+    fn refused(&mut self, number: u64, refused: Landed) {
         let Some(outgoing) = self.held.by_number.get_mut(&number) else {
             return;
         };
-        if outgoing.paused >= self.pause {
-            self.pause = (self.pause * 2).min(PAUSE.1);
+        let ready = Arc::clone(&outgoing.ready);
+        let (exchange, key) = (ready.exchange.as_str(), ready.key.as_str());
+        let why = match refused {
+            Landed::Returned => format!("no queue takes what is published to {exchange} as {key}"),
+            _ => format!("the queue of {exchange}, {key}, is full"),
+        };
+        if outgoing.once {
+            self.held.settle(number, Ok(Offered::Refused(why)));
+            return;
         }
-        outgoing.paused = self.pause;
-        let pause = self.pause.mul_f64(0.5 + random() / 2.0);
-        self.send(number, pause);
+        let refusal = self.refused.entry(ready.format.clone());
+        let refusal = refusal.or_insert_with(|| {
+            if refused == Landed::Returned {
+                tracing::warn!(exchange, key, "waiting for a queue that takes this message");
+                self.common.missing.notify_one();
+            }
+            Refusal {
+                since: Instant::now(),
+                pause: PAUSE.0,
+            }
+        });
+        if outgoing.paused >= refusal.pause {
+            refusal.pause = (refusal.pause * 2).min(PAUSE.1);
+        }
+        outgoing.paused = refusal.pause;
+        let pause = refusal.pause.mul_f64(0.5 + random() / 2.0);
+        let late = async move {
+            tokio::time::sleep(pause).await;
+            number
+        };
+        self.paused.push(late.boxed());
+        if refusal.since.elapsed() >= REFUSED {
+            self.common.health.alarm(&trouble(&ready.format), why);
+        }
+    }
+
+    /// The broker closed the channel because of what is on the wire. A message that was alone there is the one; where
+    /// there are several, the next session publishes them one at a time.
+    fn blame(&mut self, why: &str) {
+        let flights = std::mem::take(&mut self.on_the_wire.flights);
+        let open: Vec<u64> = flights.into_values().map(|flight| flight.number).collect();
+        if let [alone] = open.as_slice() {
+            let id = self.held.by_number.get(alone).map(|held| held.ready.id.clone());
+            let why = format!("message {:?}: {why}", id.unwrap_or_default());
+            tracing::error!(why, "the broker does not take a message");
+            self.held.settle(*alone, Err(BrokerError::Unsendable(why)));
+            return;
+        }
+        for number in open {
+            if let Some(outgoing) = self.held.by_number.get_mut(&number) {
+                outgoing.suspect = true;
+            }
+        }
     }
 
     /// Notices a session that no longer moves, and an alarm, under which it may stand still.
     fn look(&mut self) -> Result<(), Failure> {
         let blocked = self.session.blocked();
-        if blocked != self.told_blocked {
-            self.told_blocked = blocked;
-            if blocked {
-                tracing::warn!("the broker is short of memory or disk and takes no messages");
-            } else {
-                tracing::info!("the broker takes messages again");
-            }
+        match self.alarms.now(blocked) {
+            Some(why) => self.common.health.raise(
+                "alarm",
+                format!("the broker takes no messages because of an alarm: {why}"),
+            ),
+            None => self.common.health.clear("alarm"),
         }
-        if blocked || self.on_the_wire.is_empty() {
+        if blocked || self.on_the_wire.flights.is_empty() {
             self.heard = Instant::now();
         }
         if self.heard.elapsed() > SILENCE {
             let seconds = SILENCE.as_secs();
-            return Err(Failure::Away(format!("no confirmation for {seconds} s")));
+            return Err(Failure::Away(format!("no confirm for {seconds} s")));
         }
         Ok(())
     }
 }
 
-/// Publishes once and waits for the confirmation. Its frames are queued at the first poll.
+impl Drop for Flow<'_> {
+    /// What is refused here says nothing about the next session.
+    fn drop(&mut self) {
+        for format in self.refused.keys() {
+            self.common.health.clear(&trouble(format));
+        }
+        self.common.health.clear("alarm");
+    }
+}
+
+/// The name of the trouble that messages of a format are refused.
+fn trouble(format: &str) -> String {
+    format!("publish {format}")
+}
+
+/// Publishes once and waits for the confirm. Its frames are queued at the first poll.
 async fn publish(channel: Channel, ready: Arc<Ready>) -> lapin::Result<Confirmation> {
     let options = BasicPublishOptions {
         mandatory: ready.mandatory,

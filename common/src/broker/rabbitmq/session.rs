@@ -1,9 +1,10 @@
 //! Connects, waits, gives up, and notices when the broker is gone.
 //!
 //! A [`Session`] is one connection. A [`Link`] has at most one living session and builds the next one when asked: after
-//! a failure it waits a random time, longer each time up to two seconds, without limit. Only where waiting cannot help
-//! (credentials, virtual host, certificate, permissions) it gives up, after five tries, and for a queue that exists
-//! with other arguments, at once.
+//! a failure it waits a random time, longer each time up to two seconds, without limit. Only where waiting alone cannot
+//! help (credentials, virtual host, certificate, permissions, limits) it gives up: after 45 seconds of refusals, for a
+//! login that worked before after the time that the settings allow, and for a queue that exists with other arguments at
+//! once. Where the address comes from a file, that file is read again each time.
 //!
 //! lapin's own recovery is not used: it hangs on a broker that froze, gives up on one that is away for long, and waits
 //! for one that refuses us. Every session holds a second handle of its socket, its [`Plug`], because closing a frozen
@@ -20,11 +21,14 @@ use std::time::Duration;
 
 use lapin::tcp::{AsyncTcpStream, TLSConfig};
 use lapin::uri::{AMQPScheme, AMQPUri};
-use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
+use futures_util::future::FutureExt;
+use futures_util::stream::{BoxStream, StreamExt};
+use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, Event};
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::address::Address;
+use super::wire::Ready;
 use super::{Common, GOODBYE, declare};
 use crate::broker::BrokerError;
 
@@ -38,30 +42,48 @@ const GREET: Duration = Duration::from_secs(15);
 const DECLARE: Duration = Duration::from_secs(30);
 /// The shortest and the longest wait between two tries.
 const WAIT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
-/// After how many refusals in a row the answer is taken for final.
-const REFUSALS: u32 = 5;
+/// How long the broker refuses us, each time, before the answer is taken for final: what an operator mends in a minute is
+/// survived, and a program that cannot work says so and ends within 60 seconds.
+const REFUSED: Duration = Duration::from_secs(45);
+/// The same for a login that worked before, where the settings say nothing: time to write a new password into the file of
+/// `broker.uri_file` by hand.
+const LOGIN_REFUSED: Duration = Duration::from_secs(600);
+/// How long a session lives before its end says nothing about its beginning.
+const SETTLED: Duration = Duration::from_secs(10);
+/// How often a broker that is waited for is spoken of in the log, once it is known there.
+const REMIND: Duration = Duration::from_secs(60);
 
-/// Why a session could not begin, or ended.
-#[derive(Clone, Debug)]
+/// Why a session could not begin, or ended. Each sentence holds the broker's own, where it said one.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     /// Waiting may mend it.
     Away(String),
-    /// Waiting does not mend it, unless it was a slip: final after some tries.
+    /// Only somebody who changes something at the broker mends it: final once it lasts.
     Refused(String),
+    /// User and password are not those of the broker: final once it lasts, but a new password may be on its way.
+    Login(String),
     /// Waiting does not mend it.
     Never(String),
+    /// The broker closed the channel because of a message that we published.
+    Message(String),
 }
 
 impl Failure {
     /// What an error of lapin's means.
     pub(super) fn of(error: &lapin::Error) -> Self {
         match error.kind() {
-            ErrorKind::ProtocolError(reason) => match reason.get_id() {
-                403 | 530 => {
-                    Self::Refused(format!("the broker refuses it: {}", reason.get_message()))
+            ErrorKind::ProtocolError(reason) => {
+                let said = reason.get_message();
+                match reason.get_id() {
+                    // access refused, resource locked, not allowed
+                    403 | 405 | 530 => Self::Refused(format!("the broker refuses it: {said}")),
+                    _ => Self::Away(said.to_string()),
                 }
-                _ => Self::Away(reason.get_message().to_string()),
-            },
+            }
+            ErrorKind::ChannelsLimitReached => Self::Refused(
+                "the broker allows too few channels on a connection for this program (channel_max)"
+                    .to_owned(),
+            ),
             ErrorKind::IOError(reason) if reason.kind() == std::io::ErrorKind::InvalidData => {
                 Self::Refused(format!("no secure connection: {reason}"))
             }
@@ -75,37 +97,71 @@ impl Failure {
     /// What an error means while we declare `what`.
     pub(super) fn declaring(what: &str, error: &lapin::Error) -> Self {
         match error.kind() {
-            ErrorKind::ProtocolError(reason) if reason.get_id() == 406 => Self::Never(format!(
-                "{what} exists with other arguments than ours, remove it or name another prefix: {}",
-                reason.get_message()
-            )),
+            // Only the sentence tells a queue that is not ours from a limit of the broker: both are 406.
+            ErrorKind::ProtocolError(reason) if reason.get_id() == 406 => {
+                let said = reason.get_message();
+                if said.as_str().contains("inequivalent arg") {
+                    Self::Never(format!(
+                        "{what} exists with other arguments than ours, remove it or name another prefix: {said}"
+                    ))
+                } else {
+                    Self::Refused(format!("{what} cannot be declared: {said}"))
+                }
+            }
             _ => Self::of(error),
         }
     }
 
-    /// What an error means while we log in: the broker's own words are for experts.
-    fn greeting(error: &lapin::Error) -> Self {
+    /// What an error means while we publish.
+    pub(super) fn publishing(error: &lapin::Error) -> Self {
         match error.kind() {
-            ErrorKind::ProtocolError(reason) if reason.get_id() == 403 => {
-                Self::Refused("wrong user or password".to_owned())
+            // precondition failed (a message too large), frame error, syntax error, unexpected frame
+            ErrorKind::ProtocolError(reason)
+                if matches!(reason.get_id(), 406 | 501 | 502 | 505) =>
+            {
+                Self::Message(reason.get_message().to_string())
             }
-            ErrorKind::ProtocolError(reason) if reason.get_id() == 530 => {
-                Self::Refused("no such virtual host, or not one for this user".to_owned())
+            _ => Self::of(error),
+        }
+    }
+
+    /// What an error means while we log in.
+    fn greeting(error: &lapin::Error) -> Self {
+        let ErrorKind::ProtocolError(reason) = error.kind() else {
+            return Self::of(error);
+        };
+        let said = reason.get_message().as_str();
+        match reason.get_id() {
+            403 => Self::Login(format!("wrong user or password: {said}")),
+            // 530 is said of a virtual host that is missing, is not this user's, or has a limit.
+            530 if said.contains("limit") => {
+                Self::Refused(format!("a limit of the broker is reached: {said}"))
             }
+            530 if said.contains("not found") => {
+                Self::Refused(format!("no such virtual host: {said}"))
+            }
+            530 => Self::Refused(format!("this user may not use the virtual host: {said}")),
             _ => Self::of(error),
         }
     }
 
     fn at(self, address: &Address) -> Self {
+        let at = |why| format!("{address}: {why}");
         match self {
-            Self::Away(why) => Self::Away(format!("{address}: {why}")),
-            Self::Refused(why) => Self::Refused(format!("{address}: {why}")),
-            Self::Never(why) => Self::Never(format!("{address}: {why}")),
+            Self::Away(why) => Self::Away(at(why)),
+            Self::Refused(why) => Self::Refused(at(why)),
+            Self::Login(why) => Self::Login(at(why)),
+            Self::Never(why) => Self::Never(at(why)),
+            Self::Message(why) => Self::Message(at(why)),
         }
     }
 
-    fn why(&self) -> &str {
-        let (Self::Away(why) | Self::Refused(why) | Self::Never(why)) = self;
+    pub(super) fn why(&self) -> &str {
+        let (Self::Away(why)
+        | Self::Refused(why)
+        | Self::Login(why)
+        | Self::Never(why)
+        | Self::Message(why)) = self;
         why
     }
 }
@@ -160,6 +216,25 @@ pub(super) struct Session {
     plug: Arc<Plug>,
     proved: AtomicBool,
     ended: OnceLock<Failure>,
+    begun: Instant,
+}
+
+/// What the broker says of its alarms.
+pub(super) struct Alarms {
+    events: BoxStream<'static, Event>,
+    why: String,
+}
+
+impl Alarms {
+    /// Why the broker takes no messages now, if it does not.
+    pub(super) fn now(&mut self, blocked: bool) -> Option<&str> {
+        while let Some(Some(event)) = self.events.next().now_or_never() {
+            if let Event::ConnectionBlocked(why) = event {
+                self.why = why;
+            }
+        }
+        blocked.then_some(&self.why)
+    }
 }
 
 impl Session {
@@ -171,6 +246,26 @@ impl Session {
     /// Whether the broker does not read what we publish, because of an alarm.
     pub(super) fn blocked(&self) -> bool {
         self.connection.status().blocked()
+    }
+
+    /// What the broker says of alarms from now on.
+    pub(super) fn alarms(&self) -> Alarms {
+        Alarms {
+            events: self.connection.events_listener().boxed(),
+            why: "short of memory or disk".to_owned(),
+        }
+    }
+
+    /// Why a message cannot travel over this connection, if it cannot: its headers must fit into one frame.
+    pub(super) fn refuses(&self, message: &Ready) -> Option<String> {
+        let (bytes, most) = (message.header_bytes, self.connection.configuration().frame_max());
+        let fits = most == 0 || u32::try_from(bytes).is_ok_and(|bytes| bytes <= most);
+        (!fits).then(|| {
+            format!(
+                "message {:?}: headers of {bytes} bytes, the broker takes frames of at most {most} (frame_max)",
+                message.id
+            )
+        })
     }
 
     pub(super) fn alive(&self) -> bool {
@@ -233,36 +328,60 @@ struct State {
     current: Option<Arc<Session>>,
     /// How many tries in a row came to nothing.
     failures: u32,
-    /// How many of them in a row were refusals.
-    refusals: u32,
-    /// Whether the log knows that the broker is away.
-    told: bool,
+    /// Since when each of them was refused.
+    refused: Option<Instant>,
+    /// What the log last said, and when.
+    said: Option<(String, Instant)>,
 }
 
 impl State {
     /// Takes note of a failure; the reason, where it is final.
-    fn note(&mut self, failure: &Failure) -> Option<String> {
+    fn note(&mut self, failure: &Failure, common: &Common) -> Option<String> {
         self.failures = self.failures.saturating_add(1);
-        match failure {
-            Failure::Away(_) => self.refusals = 0,
-            Failure::Refused(_) => self.refusals += 1,
-            Failure::Never(_) => self.refusals = REFUSALS,
-        }
-        (self.refusals >= REFUSALS).then(|| failure.why().to_owned())
+        let was_up = common.was_up.load(Ordering::Relaxed);
+        let patience = match failure {
+            Failure::Away(_) | Failure::Message(_) => {
+                self.refused = None;
+                return None;
+            }
+            Failure::Login(_) => match (common.refused_login_for, was_up) {
+                (Some(settled), _) => settled,
+                (None, true) => LOGIN_REFUSED,
+                (None, false) => REFUSED,
+            },
+            Failure::Never(_) if !was_up => Duration::ZERO,
+            Failure::Never(_) | Failure::Refused(_) => REFUSED,
+        };
+        let since = *self.refused.get_or_insert_with(Instant::now);
+        (since.elapsed() >= patience).then(|| failure.why().to_owned())
     }
 
     /// Takes note of the session that ended, if one did.
-    fn bury(&mut self) -> Option<String> {
+    fn bury(&mut self, common: &Common) -> Option<String> {
         let session = self.current.take()?;
         if session.proved.load(Ordering::Relaxed) {
             self.failures = 0;
-            self.refusals = 0;
+            // One that is refused something soon after its beginning, each time, comes to nothing.
+            if session.begun.elapsed() >= SETTLED {
+                self.refused = None;
+            }
         }
         let lost = Failure::Away("the connection was lost".to_owned());
         let failure = session.ended.get().unwrap_or(&lost);
         session.plug.pull();
         tracing::warn!(error = failure.why(), "the broker session ended");
-        self.note(failure)
+        self.note(failure, common)
+    }
+
+    /// Whether the log is to speak of this failure: of each once, and then now and then.
+    fn tells(&mut self, failure: &Failure) -> bool {
+        let known = self.said.as_ref();
+        let told =
+            known.is_some_and(|(why, at)| why == failure.why() && at.elapsed() < REMIND);
+        if !told {
+            self.said = Some((failure.why().to_owned(), Instant::now()));
+        }
+        !told
     }
 }
 
@@ -290,7 +409,7 @@ impl Link {
             Some(session) if session.alive() => return Ok(Arc::clone(session)),
             _ => {}
         }
-        let mut last_word = state.bury();
+        let mut last_word = state.bury(&self.common);
         loop {
             if let Some(why) = last_word {
                 let _first = self.common.refused.set(why);
@@ -303,16 +422,20 @@ impl Link {
             }
             match self.begin().await {
                 Ok(session) => {
-                    state.told = false;
+                    state.said = None;
                     state.current = Some(Arc::clone(&session));
+                    self.common.was_up.store(true, Ordering::Relaxed);
+                    self.common.health.clear(self.purpose);
                     return Ok(session);
                 }
                 Err(failure) => {
-                    if !std::mem::replace(&mut state.told, true) {
-                        let error = failure.why();
-                        tracing::warn!(error, purpose = self.purpose, "waiting for the broker");
+                    let why = failure.why();
+                    if state.tells(&failure) {
+                        tracing::warn!(error = why, purpose = self.purpose, "waiting for the broker");
                     }
-                    last_word = state.note(&failure);
+                    let why = format!("no connection to {} over: {why}", self.purpose);
+                    self.common.health.raise(self.purpose, why);
+                    last_word = state.note(&failure, &self.common);
                 }
             }
         }
@@ -321,8 +444,9 @@ impl Link {
     /// Tries every address once; where all fail, the failure that gives the most hope.
     async fn begin(&self) -> Result<Arc<Session>, Failure> {
         let mut worst = None;
-        for address in &self.common.addresses {
-            let failure = match self.open(address).await {
+        let (addresses, trusted) = self.common.read_addresses().map_err(Failure::Refused)?;
+        for address in &addresses {
+            let failure = match self.open(address, trusted.as_deref()).await {
                 Ok(session) => {
                     tracing::info!(broker = %address, purpose = self.purpose, "connected");
                     return Ok(Arc::new(session));
@@ -331,14 +455,14 @@ impl Link {
             };
             match (&worst, &failure) {
                 (_, Failure::Never(_)) => return Err(failure),
-                (Some(Failure::Away(_)), Failure::Refused(_)) => {}
+                (Some(Failure::Away(_)), Failure::Refused(_) | Failure::Login(_)) => {}
                 _ => worst = Some(failure),
             }
         }
         Err(worst.unwrap_or_else(|| Failure::Never("no broker address is given".to_owned())))
     }
 
-    async fn open(&self, address: &Address) -> Result<Session, Failure> {
+    async fn open(&self, address: &Address, trusted: Option<&str>) -> Result<Session, Failure> {
         let plug = Arc::new(Plug::default());
         let mut unfinished = Unfinished(Some(Arc::clone(&plug)));
         let name = format!("{} ({})", self.common.name, self.purpose);
@@ -359,7 +483,7 @@ impl Link {
             }
             let config = TLSConfig {
                 identity: None,
-                cert_chain: self.common.trusted.as_deref(),
+                cert_chain: trusted,
             };
             match stream.into_tls(&authority.host, config).await? {
                 AsyncTcpStream::Plain(_) => Err(no_tls()),
@@ -413,19 +537,20 @@ impl Link {
             plug,
             proved: AtomicBool::new(false),
             ended: OnceLock::new(),
+            begun: Instant::now(),
         })
+    }
+
+    /// The session that lives now, if one does; none is begun.
+    pub(super) fn current(&self) -> Option<Arc<Session>> {
+        // Whoever holds the lock begins one.
+        let state = self.state.try_lock().ok()?;
+        state.current.clone().filter(|session| session.alive())
     }
 
     /// Whether a session lives now.
     pub(super) fn is_up(&self) -> bool {
-        // whoever holds the lock is waiting for the next session
-        let state = self.state.try_lock();
-        state.is_ok_and(|state| {
-            state
-                .current
-                .as_ref()
-                .is_some_and(|session| session.alive())
-        })
+        self.current().is_some()
     }
 
     /// Leaves politely.
@@ -471,27 +596,116 @@ mod tests {
         assert!((0..100).any(|_| jittered(40) > WAIT.1 / 2));
     }
 
-    #[test]
-    fn only_refusals_in_a_row_are_final_and_a_broker_that_is_away_is_waited_for() {
+    fn common(refused_login_for: Option<Duration>) -> Arc<Common> {
+        let rabbit = RabbitMq::connect(Options {
+            uris: vec!["amqp://127.0.0.1:1".to_owned()],
+            refused_login_for,
+            ..Options::default()
+        });
+        rabbit.expect("an address").common
+    }
+
+    fn refused() -> Failure {
+        Failure::Refused("no such virtual host".to_owned())
+    }
+
+    fn login() -> Failure {
+        Failure::Login("wrong user or password".to_owned())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_refusals_that_last_are_final_and_a_broker_that_is_away_is_waited_for() {
+        let common = common(None);
         let mut state = State::default();
-        let refused = Failure::Refused("wrong user or password".to_owned());
-        for _ in 1..REFUSALS {
-            assert_eq!(state.note(&refused), None);
-        }
-        assert_eq!(state.note(&Failure::Away("not there".to_owned())), None);
-        for _ in 1..REFUSALS {
-            assert_eq!(state.note(&refused), None);
-        }
-        assert!(state.note(&refused).is_some());
-        let mut state = State::default();
+        assert_eq!(state.note(&refused(), &common), None);
+        tokio::time::advance(REFUSED / 2).await;
+        let away = Failure::Away("not there".to_owned());
+        assert_eq!(state.note(&away, &common), None);
+        assert_eq!(state.note(&refused(), &common), None);
+        tokio::time::advance(REFUSED / 2).await;
+        assert_eq!(state.note(&refused(), &common), None);
+        tokio::time::advance(REFUSED / 2).await;
+        let why = state.note(&refused(), &common);
+        assert_eq!(why.as_deref(), Some("no such virtual host"));
         for _ in 0..1000 {
-            assert_eq!(state.note(&Failure::Away("not there".to_owned())), None);
+            tokio::time::advance(REFUSED).await;
+            assert_eq!(state.note(&away, &common), None);
         }
-        assert!(
-            state
-                .note(&Failure::Never("other arguments".to_owned()))
-                .is_some()
-        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_login_that_worked_before_is_tried_for_longer_and_as_long_as_the_settings_say() {
+        let lasts = async |common: &Common| {
+            let (mut state, since) = (State::default(), Instant::now());
+            while state.note(&login(), common).is_none() {
+                tokio::time::advance(Duration::from_secs(1)).await;
+            }
+            since.elapsed()
+        };
+        let fresh = common(None);
+        assert_eq!(lasts(&fresh).await, REFUSED);
+        fresh.was_up.store(true, Ordering::Relaxed);
+        assert_eq!(lasts(&fresh).await, LOGIN_REFUSED);
+        let settled = Duration::from_secs(7);
+        assert_eq!(lasts(&common(Some(settled))).await, settled);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_is_not_ours_is_final_at_the_start_and_may_be_mended_while_we_run() {
+        let common = common(None);
+        let other = Failure::Never("other arguments".to_owned());
+        assert!(State::default().note(&other, &common).is_some());
+        common.was_up.store(true, Ordering::Relaxed);
+        assert_eq!(State::default().note(&other, &common), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_log_hears_of_each_failure_once_and_then_now_and_then() {
+        let mut state = State::default();
+        assert!(state.tells(&login()));
+        assert!(!state.tells(&login()));
+        assert!(state.tells(&refused()));
+        tokio::time::advance(REMIND).await;
+        assert!(state.tells(&refused()));
+    }
+
+    #[test]
+    fn what_the_broker_says_is_passed_on_and_tells_apart_what_its_code_does_not() {
+        let said = |code: u16, text: &str| {
+            let error = lapin::protocol::AMQPError::from_id(code, text.into());
+            lapin::Error::from(ErrorKind::ProtocolError(error.expect("a code of AMQP")))
+        };
+        let limit = "NOT_ALLOWED - access to vhost 'v' refused for user 'u': connection limit (1) is reached";
+        let greetings = [
+            (403, "ACCESS_REFUSED - Login was refused", "wrong user or password: "),
+            (530, limit, "a limit of the broker is reached: "),
+            (530, "NOT_ALLOWED - vhost v not found", "no such virtual host: "),
+            (
+                530,
+                "NOT_ALLOWED - access to vhost 'v' refused for user 'u'",
+                "this user may not use the virtual host: ",
+            ),
+            (541, "INTERNAL_ERROR - vhost 'v' is down", ""),
+        ];
+        for (code, text, ours) in greetings {
+            let failure = Failure::greeting(&said(code, text));
+            assert_eq!(failure.why(), format!("{ours}{text}"));
+        }
+        let limit = "PRECONDITION_FAILED - cannot declare queue 'q': queue limit in vhost 'v' (2) is reached";
+        let failure = Failure::declaring("q", &said(406, limit));
+        assert_eq!(failure, Failure::Refused(format!("q cannot be declared: {limit}")));
+        let other = "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'q'";
+        let failure = Failure::declaring("q", &said(406, other));
+        assert!(matches!(failure, Failure::Never(why) if why.ends_with(other)));
+        let locked = "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'q'";
+        let failure = Failure::declaring("q", &said(405, locked));
+        assert!(matches!(failure, Failure::Refused(why) if why.ends_with(locked)));
+        let large = "PRECONDITION_FAILED - message size 2000 is larger than configured max size 1500";
+        let failure = Failure::publishing(&said(406, large));
+        assert_eq!(failure, Failure::Message(large.to_owned()));
+        let gone = "NOT_FOUND - no exchange 'x.results' in vhost '/'";
+        let failure = Failure::publishing(&said(404, gone));
+        assert_eq!(failure, Failure::Away(gone.to_owned()));
     }
 
     #[tokio::test]

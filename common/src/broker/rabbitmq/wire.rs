@@ -12,6 +12,12 @@ use crate::message::{Exchange, Message};
 
 const TRANSIENT: u8 = 1;
 const PERSISTENT: u8 = 2;
+const APP: &str = "autoconnect";
+/// Bytes of a header frame besides what is in its strings: 7 of the frame, 14 of the content header, 1 of each of four
+/// short strings, 1 of the delivery mode, 4 of the table, 1 of the frame's end.
+const FRAME: usize = 31;
+/// Bytes of a header besides its name and value: the length of the name, the type, the length of the value.
+const FIELD: usize = 6;
 
 /// A message ready to be published, any number of times.
 pub(super) struct Ready {
@@ -21,6 +27,11 @@ pub(super) struct Ready {
     /// Whether the broker must say so when no queue takes it. Events are lost where nobody listens.
     pub(super) mandatory: bool,
     pub(super) id: String,
+    /// What it has in common with the messages that wait for the same queue: exchange and routing key, without the last
+    /// word of a topic.
+    pub(super) format: String,
+    /// The bytes of its properties and headers, which travel in one frame.
+    pub(super) header_bytes: usize,
     pub(super) body: Body,
 }
 
@@ -37,7 +48,10 @@ impl Ready {
             _ => "application/json",
         };
         let mut headers = FieldTable::default();
+        let names = [message.id.len(), message.kind.len(), content_type.len(), APP.len()];
+        let mut header_bytes = FRAME + names.iter().sum::<usize>();
         for (name, value) in message.headers {
+            header_bytes += FIELD + name.len() + value.len();
             headers.insert(short(name)?, AMQPValue::LongString(value.into()));
         }
         let properties = BasicProperties::default()
@@ -45,10 +59,15 @@ impl Ready {
             .with_message_id(short(message.id.clone())?)
             .with_type(short(message.kind)?)
             .with_content_type(short(content_type)?)
-            .with_app_id(short("autoconnect")?)
+            .with_app_id(short(APP)?)
             .with_headers(headers);
+        let exchange = message.exchange.name();
+        let of = message.key.rsplit_once('.').map_or("", |(of, _)| of);
+        let of = if message.exchange == Exchange::Dead { &message.key } else { of };
         Ok(Self {
-            exchange: short(common.named(message.exchange.name()))?,
+            format: format!("{exchange} {of}"),
+            header_bytes,
+            exchange: short(common.named(exchange))?,
             key: short(message.key)?,
             properties,
             mandatory: !event,
