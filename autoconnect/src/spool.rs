@@ -9,7 +9,8 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use autoconnect_common::broker::{Broker, BrokerError, Queue, Subscription};
+use autoconnect_common::broker::{Broker, BrokerError, Offered, Queue, Subscription};
+use autoconnect_common::health::Health;
 use autoconnect_common::kind::{ConcludeError, Kind, REPORT};
 use autoconnect_common::message::Message;
 use autoconnect_common::{Body, JobId, disk};
@@ -64,6 +65,16 @@ impl<B> Spool<B> {
 
     fn sides(&self) -> MutexGuard<'_, BTreeMap<String, Side>> {
         self.sides.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a copy of a page that passes.
+    fn pass(&self, message: &Message) -> Result<(), BrokerError> {
+        if message.kind != "annex" {
+            return Ok(());
+        }
+        self.keep(message).map_err(|error| {
+            BrokerError::Unsendable(format!("{}: {error}", self.folder.display()))
+        })
     }
 
     fn keep(&self, message: &Message) -> io::Result<()> {
@@ -152,12 +163,13 @@ impl<B> Drop for Spool<B> {
 
 impl<B: Broker> Broker for Spool<B> {
     async fn publish(&self, message: Message) -> Result<(), BrokerError> {
-        if message.kind == "annex" {
-            self.keep(&message).map_err(|error| {
-                BrokerError::Unsendable(format!("{}: {error}", self.folder.display()))
-            })?;
-        }
+        self.pass(&message)?;
         self.broker.publish(message).await
+    }
+
+    async fn offer(&self, message: Message) -> Result<Offered, BrokerError> {
+        self.pass(&message)?;
+        self.broker.offer(message).await
     }
 
     async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Subscription, BrokerError> {
@@ -166,6 +178,10 @@ impl<B: Broker> Broker for Spool<B> {
 
     async fn waiting(&self, queue: Queue) -> Result<u64, BrokerError> {
         self.broker.waiting(queue).await
+    }
+
+    fn health(&self) -> Health {
+        self.broker.health()
     }
 
     async fn close(&self) {

@@ -76,6 +76,7 @@ impl Cluster {
             name: "e2e".to_owned(),
             declare: true,
             prefix: String::new(),
+            ..Options::default()
         })?;
         let mut cluster = Self {
             node,

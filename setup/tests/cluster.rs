@@ -82,6 +82,7 @@ impl Node {
             name: user.to_owned(),
             declare: false,
             prefix: String::new(),
+            ..Options::default()
         })
     }
 

@@ -15,7 +15,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use autoconnect_common::broker::{Broker, BrokerError, Delivery, Queue, Subscription, Verdict};
+use autoconnect_common::broker::{
+    Broker, BrokerError, Delivery, Offered, Queue, Subscription, Verdict,
+};
+use autoconnect_common::health::Health;
 use autoconnect_common::message::{Exchange, Message};
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64Mcg;
@@ -123,8 +126,8 @@ impl Shared {
                 shared.count(|figures| figures.acks_lost += 1);
                 delivery.give_back();
             }
-            Verdict::Ack => {
-                delivery.ack();
+            Verdict::Ack | Verdict::Reject => {
+                delivery.settle(verdict);
                 shared.count(|figures| figures.on_their_way -= ours);
             }
         })
@@ -235,6 +238,13 @@ impl<B: Broker> Broker for Chaos<B> {
         Ok(())
     }
 
+    async fn offer(&self, message: Message) -> Result<Offered, BrokerError> {
+        if !is_ours(&message) {
+            return self.broker.offer(message).await;
+        }
+        self.publish(message).await.map(|()| Offered::Taken)
+    }
+
     async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Subscription, BrokerError> {
         let meddle = matches!(queue, Queue::Chunks | Queue::Unrouted | Queue::Results);
         let from = self.broker.subscribe(queue, prefetch).await?;
@@ -248,6 +258,10 @@ impl<B: Broker> Broker for Chaos<B> {
 
     async fn waiting(&self, queue: Queue) -> Result<u64, BrokerError> {
         self.broker.waiting(queue).await
+    }
+
+    fn health(&self) -> Health {
+        self.broker.health()
     }
 
     async fn close(&self) {

@@ -64,6 +64,7 @@ impl OnNode {
                 name: test.to_owned(),
                 declare: true,
                 prefix: format!("t{}-{count}.", std::process::id()),
+                ..Options::default()
             },
         }
     }

@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use autoconnect_common::broker::{Broker, BrokerError, Delivery, Queue, Subscription, Verdict};
+use autoconnect_common::broker::{
+    Broker, BrokerError, Delivery, Offered, Queue, Subscription, Verdict,
+};
+use autoconnect_common::health::Health;
 use autoconnect_common::message::Message;
 use tokio::sync::mpsc;
 
@@ -15,6 +18,8 @@ pub enum Step {
     Acked(String),
     /// Somebody else is to have it.
     GivenBack(String),
+    /// The broker is to dead-letter it.
+    Rejected(String),
 }
 
 /// A broker that notes what happens; clones write into the same notes.
@@ -58,6 +63,15 @@ impl<B: Broker> Broker for Recorded<B> {
         Ok(())
     }
 
+    async fn offer(&self, message: Message) -> Result<Offered, BrokerError> {
+        let id = message.id.clone();
+        let offered = self.broker.offer(message).await?;
+        if offered == Offered::Taken {
+            note(&self.steps, Step::Published(id));
+        }
+        Ok(offered)
+    }
+
     async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Subscription, BrokerError> {
         let mut from = self.broker.subscribe(queue, prefetch).await?;
         let (to, stream) = mpsc::channel(usize::from(prefetch.max(1)));
@@ -71,21 +85,16 @@ impl<B: Broker> Broker for Recorded<B> {
                 let Some(delivery) = delivery else { return };
                 let (message, steps) = (delivery.message.clone(), Arc::clone(&steps));
                 let id = message.id.clone();
-                let noted =
-                    Delivery::new(
-                        message,
-                        delivery.redeliveries,
-                        move |verdict| match verdict {
-                            Verdict::Ack => {
-                                note(&steps, Step::Acked(id));
-                                delivery.ack();
-                            }
-                            Verdict::GiveBack => {
-                                note(&steps, Step::GivenBack(id));
-                                delivery.give_back();
-                            }
-                        },
-                    );
+                let redeliveries = delivery.redeliveries;
+                let noted = Delivery::new(message, redeliveries, move |verdict| {
+                    let step = match verdict {
+                        Verdict::Ack => Step::Acked(id),
+                        Verdict::GiveBack => Step::GivenBack(id),
+                        Verdict::Reject => Step::Rejected(id),
+                    };
+                    note(&steps, step);
+                    delivery.settle(verdict);
+                });
                 if to.send(noted).await.is_err() {
                     return;
                 }
@@ -96,6 +105,10 @@ impl<B: Broker> Broker for Recorded<B> {
 
     async fn waiting(&self, queue: Queue) -> Result<u64, BrokerError> {
         self.broker.waiting(queue).await
+    }
+
+    fn health(&self) -> Health {
+        self.broker.health()
     }
 
     async fn close(&self) {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use autoconnect_common::broker::embedded::Embedded;
-use autoconnect_common::broker::{Broker, BrokerError, Queue, Subscription};
+use autoconnect_common::broker::{Broker, BrokerError, Offered, Queue, Subscription};
+use autoconnect_common::health::Health;
 use autoconnect_common::kind::{ConcludeError, Cut, Laps, ReportFile, WorkError};
 use autoconnect_common::message::{Exchange, Message, Outcome};
 use autoconnect_common::{Chunk, CutError, Digest, JobKind, Outlet, Registry, Seq, Shutdown};
@@ -226,12 +227,20 @@ impl Broker for Silent {
         }
     }
 
+    async fn offer(&self, message: Message) -> Result<Offered, BrokerError> {
+        self.broker.offer(message).await
+    }
+
     async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Subscription, BrokerError> {
         self.broker.subscribe(queue, prefetch).await
     }
 
     async fn waiting(&self, queue: Queue) -> Result<u64, BrokerError> {
         self.broker.waiting(queue).await
+    }
+
+    fn health(&self) -> Health {
+        self.broker.health()
     }
 
     async fn close(&self) {

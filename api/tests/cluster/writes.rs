@@ -430,6 +430,7 @@ async fn without_a_broker_nothing_is_started_and_nothing_is_kept() -> Result<()>
         name: "api".to_owned(),
         declare: false,
         prefix: String::new(),
+        ..Options::default()
     })?;
     let site = Site::over(Link::RabbitMq(link), Embedded::new(), |_| ()).await?;
     site.post("/api/process", CSV, b"id\n")
