@@ -154,6 +154,24 @@ impl OwnNode {
     /// # Errors
     /// Where it does not start.
     pub fn of(test: &str, tls: Option<&Path>) -> Result<Option<Self>> {
+        Self::started(test, |start| {
+            if let Some(folder) = tls {
+                start.env("AUTOCONNECT_TEST_NODE_TLS", folder);
+            }
+        })
+    }
+
+    /// As [`OwnNode::of`], with further lines of `rabbitmq.conf`.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub fn with_conf(test: &str, conf: &str) -> Result<Option<Self>> {
+        Self::started(test, |start| {
+            start.env("AUTOCONNECT_TEST_NODE_CONF", conf);
+        })
+    }
+
+    fn started(test: &str, tell: impl FnOnce(&mut Command)) -> Result<Option<Self>> {
         if needed("AUTOCONNECT_TEST_AMQP", test).is_none() {
             return Ok(None);
         }
@@ -162,9 +180,7 @@ impl OwnNode {
             uri: String::new(),
         };
         let mut start = node.script();
-        if let Some(folder) = tls {
-            start.env("AUTOCONNECT_TEST_NODE_TLS", folder);
-        }
+        tell(&mut start);
         start.args(["start", &std::process::id().to_string()]);
         said(start)?;
         node.uri = node.told("uri")?;

@@ -90,26 +90,78 @@ pub(super) fn received(
             .map_or_else(String::new, |text| text.as_str().to_owned())
     };
     let mut headers = BTreeMap::new();
+    let mut death = None;
     let mut redeliveries = u32::from(delivery.redelivered);
     for (name, value) in properties.headers().iter().flatten() {
         let name = name.as_str();
         if name == "x-delivery-count" {
             redeliveries = redeliveries.max(count(value));
+        } else if name == "x-death" {
+            death = Death::last(value);
         } else if !name.starts_with("x-")
             && let AMQPValue::LongString(text) = value
         {
             headers.insert(name.to_owned(), text.to_string());
         }
     }
+    let kind = text(properties.kind());
+    if let Some(why) = death.and_then(|death| death.sentence(&kind)) {
+        headers.entry("reason".to_owned()).or_insert(why);
+    }
     let message = Message {
         exchange: exchange(delivery.exchange.as_str(), prefix).unwrap_or_else(|| home(queue)),
         key: delivery.routing_key.as_str().to_owned(),
         id: text(properties.message_id()),
-        kind: text(properties.kind()),
+        kind,
         headers,
         body: delivery.data.into(),
     };
     (message, redeliveries)
+}
+
+/// Why and from where the broker dead-lettered a message the last time.
+struct Death {
+    reason: String,
+    queue: String,
+}
+
+impl Death {
+    /// The first entry of `x-death`.
+    fn last(deaths: &AMQPValue) -> Option<Self> {
+        let AMQPValue::FieldArray(deaths) = deaths else {
+            return None;
+        };
+        let AMQPValue::FieldTable(death) = deaths.as_slice().first()? else {
+            return None;
+        };
+        let text = |name: &str| match death.inner().get(name)? {
+            AMQPValue::LongString(text) => Some(text.to_string()),
+            _ => None,
+        };
+        Some(Self {
+            reason: text("reason")?,
+            queue: text("queue")?,
+        })
+    }
+
+    /// What that means for a message of this type; none where what is said of a message without a reason is right.
+    fn sentence(&self, kind: &str) -> Option<String> {
+        let Self { reason, queue } = self;
+        Some(match reason.as_str() {
+            "delivery_limit" if kind == "chunk" => return None,
+            "delivery_limit" => format!(
+                "queue {queue} delivered it too often (delivery_limit): each time its consumer died or gave it back"
+            ),
+            "expired" => format!(
+                "it expired in queue {queue}: a policy of the broker limits how long messages wait there"
+            ),
+            "maxlen" => format!("queue {queue} was full and dropped it (maxlen)"),
+            "rejected" => format!(
+                "a consumer rejected it from queue {queue} while the dead queue was full; the consumer's log says why"
+            ),
+            other => format!("the broker took it out of queue {queue} ({other})"),
+        })
+    }
 }
 
 /// The number in `x-delivery-count`, in whatever width the broker wrote it.
@@ -142,5 +194,53 @@ fn home(queue: &Queue) -> Exchange {
         Queue::Results => Exchange::Results,
         Queue::Jobs => Exchange::Jobs,
         Queue::Events(_) | Queue::AllEvents => Exchange::Events,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::types::FieldArray;
+
+    use super::*;
+
+    fn deaths(reasons: &[(&str, &str)]) -> AMQPValue {
+        let entry = |&(reason, queue): &(&str, &str)| {
+            let mut table = FieldTable::default();
+            let text = |text: &str| AMQPValue::LongString(text.into());
+            table.insert("reason".into(), text(reason));
+            table.insert("queue".into(), text(queue));
+            AMQPValue::FieldTable(table)
+        };
+        let entries: Vec<AMQPValue> = reasons.iter().map(entry).collect();
+        AMQPValue::FieldArray(FieldArray::from(entries))
+    }
+
+    #[test]
+    fn a_death_is_told_by_its_latest_reason_and_its_queue() {
+        let said = |reason: &str, kind: &str| {
+            let deaths = deaths(&[(reason, "q.a"), ("delivery_limit", "q.b")]);
+            Death::last(&deaths).expect("a death").sentence(kind)
+        };
+        for reason in ["expired", "maxlen", "rejected", "new_one"] {
+            let why = said(reason, "chunk").expect("a sentence");
+            assert!(why.contains("queue q.a") && !why.contains("q.b"), "{why}");
+        }
+        assert!(said("expired", "partial").is_some_and(|why| why.contains("expired")));
+        // Of a chunk the usual sentence is right: every worker that took it died.
+        assert_eq!(said("delivery_limit", "chunk"), None);
+        assert!(said("delivery_limit", "partial").is_some_and(|why| why.contains("too often")));
+    }
+
+    #[test]
+    fn a_death_that_is_none_is_no_reason() {
+        let hostile = [
+            AMQPValue::Boolean(true),
+            AMQPValue::FieldArray(FieldArray::default()),
+            AMQPValue::FieldArray(FieldArray::from(vec![AMQPValue::Void])),
+            AMQPValue::FieldArray(FieldArray::from(vec![AMQPValue::FieldTable(FieldTable::default())])),
+        ];
+        for value in hostile {
+            assert!(Death::last(&value).is_none(), "{value:?}");
+        }
     }
 }
