@@ -72,9 +72,8 @@ impl<B> Spool<B> {
         if message.kind != "annex" {
             return Ok(());
         }
-        self.keep(message).map_err(|error| {
-            BrokerError::Unsendable(format!("{}: {error}", self.folder.display()))
-        })
+        self.keep(message)
+            .map_err(|error| BrokerError::Unsendable(format!("{}: {error}", self.folder.display())))
     }
 
     fn keep(&self, message: &Message) -> io::Result<()> {

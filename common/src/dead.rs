@@ -47,7 +47,12 @@ pub async fn dead_letter<B: Broker>(broker: &B, dead: Message) -> Result<Verdict
         Err(BrokerError::Unsendable(why)) => why,
         Err(error) => return Err(error),
     };
-    tracing::error!(id, key, why, "left to the broker to dead-letter, without its reason");
+    tracing::error!(
+        id,
+        key,
+        why,
+        "left to the broker to dead-letter, without its reason"
+    );
     Ok(Verdict::Reject)
 }
 

@@ -18,10 +18,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use autoconnect_common::broker::{BrokerError, Delivery, Queue, Subscription};
+use autoconnect_common::dead;
 use autoconnect_common::message::{self, MAX_JSON, Made, Message, Partial};
 use autoconnect_common::program::{self, Failure};
 use autoconnect_common::settings::{self, Settings};
-use autoconnect_common::dead;
 use autoconnect_common::{Broker, Chunk, Registry, Shutdown, machine};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;

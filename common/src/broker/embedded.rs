@@ -8,9 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, Semaphore, mpsc};
 
-use super::{
-    Broker, BrokerError, Delivery, Offered, Queue, Subscription, Verdict, check_sendable,
-};
+use super::{Broker, BrokerError, Delivery, Offered, Queue, Subscription, Verdict, check_sendable};
 use crate::Shutdown;
 use crate::health::Health;
 use crate::message::{Exchange, Message};

@@ -14,8 +14,8 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
-use crate::health::Health;
 use crate::Shutdown;
+use crate::health::Health;
 use crate::message::{MAX_NAME, Message};
 pub use topology::Queue;
 
@@ -37,8 +37,7 @@ pub trait Broker: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`BrokerError`] where waiting cannot help. While the broker is away, it waits as [`publish`](Broker::publish) does.
-    fn offer(&self, message: Message)
-    -> impl Future<Output = Result<Offered, BrokerError>> + Send;
+    fn offer(&self, message: Message) -> impl Future<Output = Result<Offered, BrokerError>> + Send;
 
     /// Starts taking from a queue, with at most `prefetch` deliveries without a verdict at any time. It outlives
     /// reconnects: a delivery from before one is simply delivered again, and its late verdict has no effect.

@@ -173,7 +173,11 @@ impl Section for Broker {
         if let Some(uri) = &uri
             && !each(uri.expose()).all(is_address)
         {
-            let path = if given { "broker.uri" } else { "broker.uri_file" };
+            let path = if given {
+                "broker.uri"
+            } else {
+                "broker.uri_file"
+            };
             return Err(settings.bad_value(path, "something else", ADDRESS));
         }
         let uri_file = settings.get("broker.uri_file")?;

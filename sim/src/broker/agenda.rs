@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use autoconnect_common::broker::{Delivery, Verdict};
+use autoconnect_common::broker::{Delivery, Offered, Verdict};
 use tokio::time::Instant;
 
 use super::queues::{Routed, Stored};
@@ -104,7 +104,7 @@ impl State {
                     .get(&consumer)
                     .is_some_and(|c| c.session == session);
                 if same {
-                    self.settle(world, consumer, tag, verdict == Verdict::Ack);
+                    self.settle(world, consumer, tag, verdict);
                 }
             }
             Due::GiveUp { queue, stored } => self.give_up(world, &queue, stored),
@@ -150,7 +150,7 @@ impl State {
         if self.alarm {
             return self.due(Duration::from_secs(1), Due::Arrive { sending: number });
         }
-        let client = sending.client;
+        let (client, once) = (sending.client, sending.once);
         let message = sending.message.clone();
         if world.roll(|dice| dice.rarely(self.net.lost)) {
             tell!(world, "lost {} on its way", message.id);
@@ -173,6 +173,14 @@ impl State {
                 let after = world.roll(|dice| dice.within(self.net.latency));
                 return self.due(after, Due::Confirm { sending: number });
             }
+            Routed::Returned | Routed::Rejected if once => {
+                tell!(world, "{routed:?} {}, which was offered once", message.id);
+                if let Some(done) = self.sending.remove(&number).and_then(|s| s.done) {
+                    let _whoever_waited_is_gone =
+                        done.send(Ok(Offered::Refused(format!("{routed:?}"))));
+                }
+                return;
+            }
             Routed::Returned | Routed::Rejected => self.sending.get_mut(&number).map(|sending| {
                 sending.pause = (sending.pause * 2).clamp(PAUSE.0, PAUSE.1);
                 sending.pause
@@ -194,7 +202,7 @@ impl State {
             if sending.message.kind != "event" {
                 tell!(world, "confirmed {}", sending.message.id);
             }
-            let _whoever_waited_is_gone = done.send(Ok(()));
+            let _whoever_waited_is_gone = done.send(Ok(Offered::Taken));
         }
     }
 
@@ -217,7 +225,7 @@ impl State {
         };
         if consumer.deliveries.is_closed() {
             // nobody saw it, and it counts as returned all the same
-            return self.settle(broker.world(), number, tag, false);
+            return self.settle(broker.world(), number, tag, Verdict::GiveBack);
         }
         let connection = Connection {
             broker: broker.clone(),

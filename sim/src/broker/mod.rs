@@ -12,8 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use autoconnect_common::broker::{
-    Broker, BrokerError, Delivery, Queue, Subscription, Verdict, check_sendable,
+    Broker, BrokerError, Delivery, Offered, Queue, Subscription, Verdict, check_sendable,
 };
+use autoconnect_common::health::Health;
 use autoconnect_common::message::Message;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
@@ -65,6 +66,7 @@ struct State {
 /// A connection of a process.
 struct Client {
     life: Arc<Life>,
+    health: Health,
     up: bool,
     closed: bool,
 }
@@ -87,7 +89,9 @@ struct Sending {
     pause: Duration,
     /// Stored; the confirmation is on its way.
     stored: bool,
-    done: Option<oneshot::Sender<Result<(), BrokerError>>>,
+    /// Whether a refusal is an answer, too.
+    once: bool,
+    done: Option<oneshot::Sender<Result<Offered, BrokerError>>>,
 }
 
 /// What goes out once the lock is released: a delivery that is dropped inside it would lock again.
@@ -143,6 +147,7 @@ impl Simulated {
             client,
             Client {
                 life,
+                health: Health::default(),
                 up,
                 closed: false,
             },
@@ -312,6 +317,32 @@ impl Connection {
         }
     }
 
+    async fn send(&self, message: Message, once: bool) -> Result<Offered, BrokerError> {
+        check_sendable(&message)?;
+        let (done, sent) = oneshot::channel();
+        {
+            let mut state = self.state();
+            if self.is_closed(&state) {
+                return Err(BrokerError::Closed);
+            }
+            let number = state.number();
+            let sending = Sending {
+                client: self.client,
+                message,
+                pause: Duration::ZERO,
+                stored: false,
+                once,
+                done: Some(done),
+            };
+            state.sending.insert(number, sending);
+            let latency = state.net.latency;
+            let takes = self.broker.world().roll(|dice| dice.within(latency));
+            state.due(takes, Due::Arrive { sending: number });
+        }
+        self.broker.0.changed.notify_one();
+        sent.await.unwrap_or(Err(BrokerError::Closed))
+    }
+
     fn settler(
         &self,
         consumer: u64,
@@ -350,28 +381,11 @@ impl Simulated {
 
 impl Broker for Connection {
     async fn publish(&self, message: Message) -> Result<(), BrokerError> {
-        check_sendable(&message)?;
-        let (done, sent) = oneshot::channel();
-        {
-            let mut state = self.state();
-            if self.is_closed(&state) {
-                return Err(BrokerError::Closed);
-            }
-            let number = state.number();
-            let sending = Sending {
-                client: self.client,
-                message,
-                pause: Duration::ZERO,
-                stored: false,
-                done: Some(done),
-            };
-            state.sending.insert(number, sending);
-            let latency = state.net.latency;
-            let takes = self.broker.world().roll(|dice| dice.within(latency));
-            state.due(takes, Due::Arrive { sending: number });
-        }
-        self.broker.0.changed.notify_one();
-        sent.await.unwrap_or(Err(BrokerError::Closed))
+        self.send(message, false).await.map(drop)
+    }
+
+    async fn offer(&self, message: Message) -> Result<Offered, BrokerError> {
+        self.send(message, true).await
     }
 
     async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Subscription, BrokerError> {
@@ -416,6 +430,12 @@ impl Broker for Connection {
         let state = self.state();
         let held = state.queues.get(&key(&queue));
         Ok(held.map_or(0, |held| held.waiting.len() as u64))
+    }
+
+    fn health(&self) -> Health {
+        let state = self.state();
+        let client = state.clients.get(&self.client);
+        client.map_or_else(Health::default, |client| client.health.clone())
     }
 
     async fn close(&self) {

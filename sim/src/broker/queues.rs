@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use autoconnect_common::broker::Queue;
+use autoconnect_common::broker::{Queue, Verdict};
 use autoconnect_common::message::{Exchange, Message};
 
 use super::agenda::Due;
@@ -151,6 +151,15 @@ impl State {
         }
     }
 
+    /// A consumer rejected a message: to the dead ones, or nowhere where its queue has none.
+    fn reject(&mut self, world: &World, name: &str, mut stored: Stored) {
+        let held = self.queues.get(name);
+        if let Some((limit, _)) = held.and_then(|held| held.queue.delivery_limit()) {
+            stored.returned = stored.returned.max(limit);
+            self.give_back(world, name, stored);
+        }
+    }
+
     /// Tries again to give a message up.
     pub(super) fn give_up(&mut self, world: &World, name: &str, stored: Stored) {
         self.give_back(world, name, stored);
@@ -158,7 +167,7 @@ impl State {
     }
 
     /// A verdict arrived.
-    pub(super) fn settle(&mut self, world: &World, number: u64, tag: u64, ack: bool) {
+    pub(super) fn settle(&mut self, world: &World, number: u64, tag: u64, verdict: Verdict) {
         let Some(consumer) = self.consumers.get_mut(&number) else {
             return;
         };
@@ -166,11 +175,11 @@ impl State {
             return;
         };
         let name = consumer.queue.clone();
-        if ack {
-            tell!(world, "acked {} in {name}", stored.message.id);
-        } else {
-            tell!(world, "given back {} to {name}", stored.message.id);
-            self.give_back(world, &name, stored);
+        tell!(world, "{verdict:?} of {} in {name}", stored.message.id);
+        match verdict {
+            Verdict::Ack => {}
+            Verdict::GiveBack => self.give_back(world, &name, stored),
+            Verdict::Reject => self.reject(world, &name, stored),
         }
         self.hand_out(world, &name);
     }

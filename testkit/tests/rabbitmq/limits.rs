@@ -26,7 +26,12 @@ async fn gives_up(options: Options, expected: &[&str]) -> Result<()> {
     let broker = RabbitMq::connect(options)?;
     let since = Instant::now();
     let refused = tokio::time::timeout(2 * GIVES_UP, async {
-        for queue in [Queue::Results, Queue::Jobs, Queue::DeadChunks, Queue::DeadResults] {
+        for queue in [
+            Queue::Results,
+            Queue::Jobs,
+            Queue::DeadChunks,
+            Queue::DeadResults,
+        ] {
             // Each has a channel; they are kept.
             std::mem::forget(broker.subscribe(queue, 1).await?);
         }
@@ -46,7 +51,11 @@ async fn gives_up(options: Options, expected: &[&str]) -> Result<()> {
     for word in expected {
         ensure!(why.contains(word), "{word:?} is not in {why:?}");
     }
-    ensure!(since.elapsed() < GIVES_UP, "gave up after {:?}", since.elapsed());
+    ensure!(
+        since.elapsed() < GIVES_UP,
+        "gave up after {:?}",
+        since.elapsed()
+    );
     let troubles = broker.health().troubles();
     ensure!(!troubles.is_empty(), "its health says nothing");
     broker.close().await;
@@ -70,7 +79,11 @@ async fn no_more_connections_to_a_virtual_host() -> Result<()> {
     };
     let limit = r#"{"max-connections":0}"#;
     node.ctl().run(&["set_vhost_limits", "-p", "/", limit])?;
-    gives_up(queues.options.clone(), &["connection limit", "a limit of the broker"]).await
+    gives_up(
+        queues.options.clone(),
+        &["connection limit", "a limit of the broker"],
+    )
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,7 +140,11 @@ async fn no_more_queues_in_a_virtual_host() -> Result<()> {
     };
     let limit = r#"{"max-queues":2}"#;
     node.ctl().run(&["set_vhost_limits", "-p", "/", limit])?;
-    gives_up(queues.options.clone(), &["queue limit", "cannot be declared"]).await
+    gives_up(
+        queues.options.clone(),
+        &["queue limit", "cannot be declared"],
+    )
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,7 +161,11 @@ async fn a_permission_that_is_missing() -> Result<()> {
         uris: vec![format!("amqp://poor:poor@{port}")],
         ..queues.options.clone()
     };
-    gives_up(options.clone(), &["ACCESS_REFUSED", "refused for user 'poor'"]).await?;
+    gives_up(
+        options.clone(),
+        &["ACCESS_REFUSED", "refused for user 'poor'"],
+    )
+    .await?;
     // The same where it does not declare: consuming is refused.
     queues.connect().await?.reach().await?;
     let options = Options {
@@ -185,9 +206,14 @@ async fn a_message_too_large_for_the_broker_is_refused_alone() -> Result<()> {
         let Err(BrokerError::Unsendable(why)) = sent else {
             anyhow::bail!("{sent:?}");
         };
-        ensure!(why.contains("max size 1500") && why.contains("large/"), "{why}");
+        ensure!(
+            why.contains("max size 1500") && why.contains("large/"),
+            "{why}"
+        );
     }
-    broker.publish(message(Exchange::Jobs, "sales", "after", "x")).await?;
+    broker
+        .publish(message(Exchange::Jobs, "sales", "after", "x"))
+        .await?;
     let mut jobs = broker.subscribe(Queue::Jobs, 100).await?;
     let mut there = std::collections::BTreeSet::new();
     while there.len() < 21 {

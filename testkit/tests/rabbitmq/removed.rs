@@ -94,7 +94,11 @@ async fn a_queue_redefined_as_classic_is_named_and_mended_by_removing_it() -> Re
         anyhow::bail!("{refused:?}");
     };
     ensure!(why.contains("exists with other arguments"), "{why}");
-    ensure!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
+    ensure!(
+        since.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        since.elapsed()
+    );
     meddler.delete("q.jobs").await?;
     let sent = broker.publish(message(Exchange::Jobs, "sales", "1", "x"));
     soon("the message to be taken", sent).await??;
@@ -153,7 +157,11 @@ async fn a_deleted_virtual_host_is_named_and_waited_for() -> Result<()> {
         Ok(troubles.iter().any(|why| why.contains("vhost / not found")))
     })
     .await?;
-    let user = node.uri().split("//").nth(1).and_then(|rest| rest.split(':').next());
+    let user = node
+        .uri()
+        .split("//")
+        .nth(1)
+        .and_then(|rest| rest.split(':').next());
     let user = user.unwrap_or_default().to_owned();
     node.ctl().run(&["add_vhost", "/"])?;
     node.ctl()

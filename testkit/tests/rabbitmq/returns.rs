@@ -73,7 +73,10 @@ async fn what_no_queue_takes_is_never_called_taken_beside_good_messages() -> Res
     }
     lost.shutdown().await;
     let wrong = called_taken.load(Ordering::Relaxed);
-    ensure!(wrong == 0, "{wrong} messages that no queue took were called taken");
+    ensure!(
+        wrong == 0,
+        "{wrong} messages that no queue took were called taken"
+    );
     broker.close().await;
     meddler.leave().await
 }

@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use autoconnect_common::broker::rabbitmq::{Options, RabbitMq};
 use autoconnect_testkit::node::OnNode;
-use lapin::options::{
-    QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
-};
+use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
 
@@ -61,14 +59,6 @@ impl Meddler {
             .queue_delete(self.named(queue), options)
             .await?;
         Ok(())
-    }
-
-    pub(crate) async fn purge(&self, queue: &str) -> Result<u32> {
-        let options = QueuePurgeOptions::default();
-        Ok(self
-            .channel
-            .queue_purge(self.named(queue), options)
-            .await?)
     }
 
     /// Declares a queue of ours as a classic one.

@@ -123,13 +123,17 @@ fn is_plain(text: &str) -> bool {
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
     let vhost = path.split_once('?').map_or(path, |(vhost, _)| vhost);
     let vhost = vhost.strip_prefix('/').unwrap_or(vhost);
     !text.contains(|c: char| c.is_whitespace() || c.is_control())
         && !path.contains(['@', '#'])
         && !vhost.contains(['/', ':'])
-        && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._:[]%".contains(c))
+        && host
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-._:[]%".contains(c))
 }
 
 /// The host of `amqp://user:password@[::1]:5672/`, which the parser takes for `localhost`.
@@ -222,7 +226,10 @@ mod tests {
                 error.starts_with("the broker address is not of the form amqp://user:"),
                 "{bad}: {error}"
             );
-            assert!(!error.contains("secret") && !error.contains("12"), "{error}");
+            assert!(
+                !error.contains("secret") && !error.contains("12"),
+                "{error}"
+            );
         }
         assert!(read_all(&[], None).is_err());
     }
@@ -240,7 +247,10 @@ mod tests {
             assert_eq!(address.uri.authority.userinfo.password, password);
             let shown = format!("{address} {address:?}");
             assert!(shown.starts_with("amqp://user:***@host:5672/"), "{shown}");
-            assert!(!shown.contains(password) && !shown.contains("p@ss"), "{shown}");
+            assert!(
+                !shown.contains(password) && !shown.contains("p@ss"),
+                "{shown}"
+            );
         }
     }
 
@@ -254,7 +264,10 @@ mod tests {
             std::fs::write(file.path(), bad).expect("written");
             let error = read_file(file.path(), None).expect_err(bad);
             let name = file.path().display().to_string();
-            assert!(error.starts_with(&name) && !error.contains("secret"), "{error}");
+            assert!(
+                error.starts_with(&name) && !error.contains("secret"),
+                "{error}"
+            );
         }
         assert!(read_file(Path::new("/nonexistent/uri"), None).is_err());
     }

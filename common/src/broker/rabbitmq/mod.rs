@@ -119,7 +119,9 @@ impl Common {
     }
 
     fn addresses(&self) -> MutexGuard<'_, Vec<Address>> {
-        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+        self.addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why a request that nobody answers will not be answered.

@@ -30,7 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Common;
-use super::session::{Alarms, Failure, Link, Session, random};
+use super::session::{Failure, Link, Session, random};
 use super::wire::Ready;
 use crate::broker::{BrokerError, Offered};
 use crate::message::Message;
@@ -171,7 +171,6 @@ async fn publish_over(
         on_the_wire: OnTheWire::default(),
         paused: FuturesUnordered::new(),
         refused: BTreeMap::new(),
-        alarms: session.alarms(),
         heard: Instant::now(),
     };
     let published = flow.begin(inbox).await;
@@ -294,8 +293,6 @@ struct Flow<'a> {
     paused: FuturesUnordered<BoxFuture<'static, u64>>,
     /// What the broker refuses, by format.
     refused: BTreeMap<String, Refusal>,
-    /// What the broker says of alarms.
-    alarms: Alarms,
     /// When the broker last owed us nothing, or last said something.
     heard: Instant,
 }
@@ -447,7 +444,11 @@ impl Flow<'_> {
         let flights = std::mem::take(&mut self.on_the_wire.flights);
         let open: Vec<u64> = flights.into_values().map(|flight| flight.number).collect();
         if let [alone] = open.as_slice() {
-            let id = self.held.by_number.get(alone).map(|held| held.ready.id.clone());
+            let id = self
+                .held
+                .by_number
+                .get(alone)
+                .map(|held| held.ready.id.clone());
             let why = format!("message {:?}: {why}", id.unwrap_or_default());
             tracing::error!(why, "the broker does not take a message");
             self.held.settle(*alone, Err(BrokerError::Unsendable(why)));
@@ -463,14 +464,14 @@ impl Flow<'_> {
     /// Notices a session that no longer moves, and an alarm, under which it may stand still.
     fn look(&mut self) -> Result<(), Failure> {
         let blocked = self.session.blocked();
-        match self.alarms.now(blocked) {
+        match &blocked {
             Some(why) => self.common.health.raise(
                 "alarm",
                 format!("the broker takes no messages because of an alarm: {why}"),
             ),
             None => self.common.health.clear("alarm"),
         }
-        if blocked || self.on_the_wire.flights.is_empty() {
+        if blocked.is_some() || self.on_the_wire.flights.is_empty() {
             self.heard = Instant::now();
         }
         if self.heard.elapsed() > SILENCE {

@@ -16,21 +16,22 @@ use std::net::{Shutdown as Direction, TcpStream};
 use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
-use lapin::tcp::{AsyncTcpStream, TLSConfig};
-use lapin::uri::{AMQPScheme, AMQPUri};
 use futures_util::future::FutureExt;
 use futures_util::stream::{BoxStream, StreamExt};
+use lapin::tcp::{AsyncTcpStream, TLSConfig};
+use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, Event};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::address::Address;
 use super::wire::Ready;
-use super::{Common, GOODBYE, declare};
+use super::{CONSUME, Common, GOODBYE, declare};
 use crate::broker::BrokerError;
+use crate::health::Health;
 
 /// How often a session is looked at that does not say by itself that it is dead.
 const LOOK: Duration = Duration::from_millis(500);
@@ -48,8 +49,9 @@ const REFUSED: Duration = Duration::from_secs(45);
 /// The same for a login that worked before, where the settings say nothing: time to write a new password into the file of
 /// `broker.uri_file` by hand.
 const LOGIN_REFUSED: Duration = Duration::from_secs(600);
-/// How long a session lives before its end says nothing about its beginning.
-const SETTLED: Duration = Duration::from_secs(10);
+/// How long a session lives before it counts as one that works: what its first requests are refused, a queue that is
+/// missing for example, comes within that time.
+const SETTLED: Duration = Duration::from_secs(5);
 /// How often a broker that is waited for is spoken of in the log, once it is known there.
 const REMIND: Duration = Duration::from_secs(60);
 
@@ -214,26 +216,41 @@ impl Drop for Unfinished {
 pub(super) struct Session {
     connection: Connection,
     plug: Arc<Plug>,
+    purpose: &'static str,
+    health: Health,
     proved: AtomicBool,
-    ended: OnceLock<Failure>,
     begun: Instant,
+    said: std::sync::Mutex<Said>,
 }
 
-/// What the broker says of its alarms.
-pub(super) struct Alarms {
+/// What is known of a session's state.
+struct Said {
     events: BoxStream<'static, Event>,
-    why: String,
+    /// Why it ended, if it did: of several reasons the one that says most.
+    ended: Option<Failure>,
+    /// Why the broker last took no messages.
+    alarm: String,
 }
 
-impl Alarms {
-    /// Why the broker takes no messages now, if it does not.
-    pub(super) fn now(&mut self, blocked: bool) -> Option<&str> {
+impl Said {
+    /// Takes note of what lapin tells of the connection itself.
+    fn hear(&mut self) {
         while let Some(Some(event)) = self.events.next().now_or_never() {
-            if let Event::ConnectionBlocked(why) = event {
-                self.why = why;
+            match event {
+                Event::ConnectionBlocked(why) => self.alarm = why,
+                Event::Error(error) => self.end(Failure::of(&error)),
+                _ => {}
             }
         }
-        blocked.then_some(&self.why)
+    }
+
+    /// What every request learns when a connection breaks says less than what the broker said.
+    fn end(&mut self, failure: Failure) {
+        match (&self.ended, &failure) {
+            (None | Some(Failure::Away(_)), Failure::Refused(_) | Failure::Never(_))
+            | (None, _) => self.ended = Some(failure),
+            _ => {}
+        }
     }
 }
 
@@ -243,22 +260,24 @@ impl Session {
         Ok(self.connection.create_channel().await?)
     }
 
-    /// Whether the broker does not read what we publish, because of an alarm.
-    pub(super) fn blocked(&self) -> bool {
-        self.connection.status().blocked()
+    fn said(&self) -> std::sync::MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the broker says of alarms from now on.
-    pub(super) fn alarms(&self) -> Alarms {
-        Alarms {
-            events: self.connection.events_listener().boxed(),
-            why: "short of memory or disk".to_owned(),
-        }
+    /// Why the broker does not read what we publish, while there is an alarm.
+    pub(super) fn blocked(&self) -> Option<String> {
+        let mut said = self.said();
+        said.hear();
+        let blocked = self.connection.status().blocked();
+        blocked.then(|| said.alarm.clone())
     }
 
     /// Why a message cannot travel over this connection, if it cannot: its headers must fit into one frame.
     pub(super) fn refuses(&self, message: &Ready) -> Option<String> {
-        let (bytes, most) = (message.header_bytes, self.connection.configuration().frame_max());
+        let (bytes, most) = (
+            message.header_bytes,
+            self.connection.configuration().frame_max(),
+        );
         let fits = most == 0 || u32::try_from(bytes).is_ok_and(|bytes| bytes <= most);
         (!fits).then(|| {
             format!(
@@ -269,7 +288,7 @@ impl Session {
     }
 
     pub(super) fn alive(&self) -> bool {
-        self.ended.get().is_none() && self.connection.status().connected()
+        self.said().ended.is_none() && self.connection.status().connected()
     }
 
     /// Does `work` over the session, for as long as it lives. What is asked of lapin in the moment in which a connection
@@ -292,6 +311,9 @@ impl Session {
                         return Err(Failure::Away("the connection was lost".to_owned()));
                     }
                     was_alive = alive;
+                    if alive && self.begun.elapsed() >= SETTLED {
+                        self.health.clear(self.purpose);
+                    }
                 }
             }
         }
@@ -304,7 +326,7 @@ impl Session {
 
     /// Ends the session: nothing that it still carries counts.
     pub(super) fn fail(&self, failure: Failure) {
-        let _first = self.ended.set(failure);
+        self.said().end(failure);
         self.plug.pull();
     }
 
@@ -366,18 +388,26 @@ impl State {
                 self.refused = None;
             }
         }
-        let lost = Failure::Away("the connection was lost".to_owned());
-        let failure = session.ended.get().unwrap_or(&lost);
+        let failure = {
+            let mut said = session.said();
+            said.hear();
+            let lost = || Failure::Away("the connection was lost".to_owned());
+            said.ended.clone().unwrap_or_else(lost)
+        };
         session.plug.pull();
-        tracing::warn!(error = failure.why(), "the broker session ended");
-        self.note(failure, common)
+        let why = failure.why();
+        if self.tells(&failure) {
+            tracing::warn!(error = why, "the broker session ended");
+        }
+        let purpose = session.purpose;
+        common.health.raise(purpose, no_connection(purpose, why));
+        self.note(&failure, common)
     }
 
     /// Whether the log is to speak of this failure: of each once, and then now and then.
     fn tells(&mut self, failure: &Failure) -> bool {
         let known = self.said.as_ref();
-        let told =
-            known.is_some_and(|(why, at)| why == failure.why() && at.elapsed() < REMIND);
+        let told = known.is_some_and(|(why, at)| why == failure.why() && at.elapsed() < REMIND);
         if !told {
             self.said = Some((failure.why().to_owned(), Instant::now()));
         }
@@ -422,18 +452,22 @@ impl Link {
             }
             match self.begin().await {
                 Ok(session) => {
-                    state.said = None;
                     state.current = Some(Arc::clone(&session));
-                    self.common.was_up.store(true, Ordering::Relaxed);
-                    self.common.health.clear(self.purpose);
+                    if !self.common.was_up.swap(true, Ordering::Relaxed) {
+                        self.common.health.clear(CONSUME);
+                    }
                     return Ok(session);
                 }
                 Err(failure) => {
                     let why = failure.why();
                     if state.tells(&failure) {
-                        tracing::warn!(error = why, purpose = self.purpose, "waiting for the broker");
+                        tracing::warn!(
+                            error = why,
+                            purpose = self.purpose,
+                            "waiting for the broker"
+                        );
                     }
-                    let why = format!("no connection to {} over: {why}", self.purpose);
+                    let why = no_connection(self.purpose, why);
                     self.common.health.raise(self.purpose, why);
                     last_word = state.note(&failure, &self.common);
                 }
@@ -513,6 +547,7 @@ impl Link {
                 )));
             }
         };
+        let events = connection.events_listener().boxed();
         if self.common.declare {
             let declared = async {
                 let channel = connection.create_channel().await?;
@@ -535,9 +570,15 @@ impl Link {
         Ok(Session {
             connection,
             plug,
+            purpose: self.purpose,
+            health: self.common.health.clone(),
             proved: AtomicBool::new(false),
-            ended: OnceLock::new(),
             begun: Instant::now(),
+            said: std::sync::Mutex::new(Said {
+                events,
+                ended: None,
+                alarm: "short of memory or disk".to_owned(),
+            }),
         })
     }
 
@@ -560,6 +601,11 @@ impl Link {
             session.close().await;
         }
     }
+}
+
+/// The trouble of a link without a session that works.
+fn no_connection(purpose: &str, why: &str) -> String {
+    format!("the connection to {purpose} over does not work: {why}")
 }
 
 /// What a build says that would send passwords in the clear instead of through TLS.
@@ -677,9 +723,17 @@ mod tests {
         };
         let limit = "NOT_ALLOWED - access to vhost 'v' refused for user 'u': connection limit (1) is reached";
         let greetings = [
-            (403, "ACCESS_REFUSED - Login was refused", "wrong user or password: "),
+            (
+                403,
+                "ACCESS_REFUSED - Login was refused",
+                "wrong user or password: ",
+            ),
             (530, limit, "a limit of the broker is reached: "),
-            (530, "NOT_ALLOWED - vhost v not found", "no such virtual host: "),
+            (
+                530,
+                "NOT_ALLOWED - vhost v not found",
+                "no such virtual host: ",
+            ),
             (
                 530,
                 "NOT_ALLOWED - access to vhost 'v' refused for user 'u'",
@@ -693,14 +747,18 @@ mod tests {
         }
         let limit = "PRECONDITION_FAILED - cannot declare queue 'q': queue limit in vhost 'v' (2) is reached";
         let failure = Failure::declaring("q", &said(406, limit));
-        assert_eq!(failure, Failure::Refused(format!("q cannot be declared: {limit}")));
+        assert_eq!(
+            failure,
+            Failure::Refused(format!("q cannot be declared: {limit}"))
+        );
         let other = "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'q'";
         let failure = Failure::declaring("q", &said(406, other));
         assert!(matches!(failure, Failure::Never(why) if why.ends_with(other)));
         let locked = "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'q'";
         let failure = Failure::declaring("q", &said(405, locked));
         assert!(matches!(failure, Failure::Refused(why) if why.ends_with(locked)));
-        let large = "PRECONDITION_FAILED - message size 2000 is larger than configured max size 1500";
+        let large =
+            "PRECONDITION_FAILED - message size 2000 is larger than configured max size 1500";
         let failure = Failure::publishing(&said(406, large));
         assert_eq!(failure, Failure::Message(large.to_owned()));
         let gone = "NOT_FOUND - no exchange 'x.results' in vhost '/'";

@@ -48,7 +48,12 @@ impl Ready {
             _ => "application/json",
         };
         let mut headers = FieldTable::default();
-        let names = [message.id.len(), message.kind.len(), content_type.len(), APP.len()];
+        let names = [
+            message.id.len(),
+            message.kind.len(),
+            content_type.len(),
+            APP.len(),
+        ];
         let mut header_bytes = FRAME + names.iter().sum::<usize>();
         for (name, value) in message.headers {
             header_bytes += FIELD + name.len() + value.len();
@@ -63,7 +68,11 @@ impl Ready {
             .with_headers(headers);
         let exchange = message.exchange.name();
         let of = message.key.rsplit_once('.').map_or("", |(of, _)| of);
-        let of = if message.exchange == Exchange::Dead { &message.key } else { of };
+        let of = if message.exchange == Exchange::Dead {
+            &message.key
+        } else {
+            of
+        };
         Ok(Self {
             format: format!("{exchange} {of}"),
             header_bytes,
@@ -237,7 +246,9 @@ mod tests {
             AMQPValue::Boolean(true),
             AMQPValue::FieldArray(FieldArray::default()),
             AMQPValue::FieldArray(FieldArray::from(vec![AMQPValue::Void])),
-            AMQPValue::FieldArray(FieldArray::from(vec![AMQPValue::FieldTable(FieldTable::default())])),
+            AMQPValue::FieldArray(FieldArray::from(vec![AMQPValue::FieldTable(
+                FieldTable::default(),
+            )])),
         ];
         for value in hostile {
             assert!(Death::last(&value).is_none(), "{value:?}");
