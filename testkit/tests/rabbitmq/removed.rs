@@ -83,7 +83,7 @@ async fn a_queue_redefined_as_classic_is_named_and_mended_by_removing_it() -> Re
     }
     until("word of the other queue", async || {
         let troubles = broker.health().troubles();
-        let ours = |why: &String| why.contains(&named) && why.contains("x-queue-type");
+        let ours = |why: &String| why.contains(&named) && why.contains("inequivalent arg");
         Ok(troubles.iter().any(ours))
     })
     .await?;
