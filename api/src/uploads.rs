@@ -398,6 +398,7 @@ async fn on_files(
         kind: Sales::NAME.to_owned(),
         request: serde_json::value::to_raw_value(&request).map_err(unsendable)?,
         fingerprint: None,
+        accept: Default::default(),
     };
     let message = request.to_message().map_err(unsendable)?;
     match tokio::time::timeout(PUBLISH, app.link.publish(message)).await {

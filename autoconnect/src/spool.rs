@@ -3,16 +3,17 @@
 //! The report travels in the job's last event, and its files are rendered from it; side files (`rejets.csv`) do not, so a
 //! [`Spool`] keeps a copy of their pages on disk while they pass on their way to the broker.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use autoconnect_common::broker::{Broker, BrokerError, Offered, Queue, Subscription};
 use autoconnect_common::health::Health;
 use autoconnect_common::kind::{ConcludeError, Kind, REPORT};
 use autoconnect_common::message::Message;
+use autoconnect_common::results::{Accept, EXECUTION, Results};
 use autoconnect_common::{Body, JobId, disk};
 
 use crate::summary::Finished;
@@ -97,7 +98,8 @@ impl<B> Spool<B> {
         Ok(())
     }
 
-    /// Writes what `finished` tells into `out`, in the places where a reducer would have put it: `report.json` last.
+    /// Writes what `finished` tells into `out`, in the places where a reducer would have put it, and says why it is not
+    /// the newest report there, if it is not.
     ///
     /// # Errors
     /// [`SpoolError`].
@@ -106,46 +108,47 @@ impl<B> Spool<B> {
         kind: &dyn Kind,
         out: &Path,
         finished: &Finished,
-    ) -> Result<(), SpoolError> {
-        let disk = disk::real();
-        let own = out.join("jobs").join(finished.job.as_str());
-        let mut written: Vec<String> = Vec::new();
+        accept: Accept,
+    ) -> Result<Option<String>, SpoolError> {
+        let (disk, job) = (disk::real(), &finished.job);
+        let results = Results::new(Arc::clone(&disk), out);
+        let unfinished = results.unfinished(job);
+        results.begin(job).map_err(failed(&unfinished))?;
+        let mut folders = BTreeSet::from([unfinished.clone()]);
         let report = finished.report.as_deref();
         if let Some(report) = report {
-            let report = kind.read(&mut report.as_bytes())?;
-            for path in report.rendered() {
-                disk.write_with(&own.join(path), |file| report.write(path, file))
-                    .map_err(failed(&own.join(path)))?;
-                written.push(path.to_owned());
+            let read = kind.read(&mut report.as_bytes())?;
+            for path in read.rendered() {
+                let file = unfinished.join(path);
+                disk.write_with(&file, |out| read.write(path, out))
+                    .map_err(failed(&file))?;
+                folders.extend(file.parent().map(Path::to_owned));
             }
+            let path = unfinished.join(REPORT);
+            let written = disk.write_whole(&path, report.as_bytes());
+            written.map_err(failed(&path))?;
         }
         if let Some(execution) = &finished.execution {
-            disk.write_whole(&own.join("execution.json"), execution.as_bytes())
-                .map_err(failed(&own.join("execution.json")))?;
-            written.push("execution.json".to_owned());
+            let path = unfinished.join(EXECUTION);
+            let written = disk.write_whole(&path, execution.as_bytes());
+            written.map_err(failed(&path))?;
         }
         for name in self.sides().keys() {
-            let (spooled, side) = (self.folder.join(name), own.join(name));
-            fs::create_dir_all(&own)
-                .and_then(|()| fs::File::open(&spooled)?.sync_data())
+            let (spooled, side) = (self.folder.join(name), unfinished.join(name));
+            fs::File::open(&spooled)
+                .and_then(|file| file.sync_data())
                 .and_then(|()| fs::rename(&spooled, &side))
                 .map_err(failed(&side))?;
-            written.push(name.clone());
         }
-        if let Some(report) = report {
-            disk.write_whole(&own.join(REPORT), report.as_bytes())
-                .map_err(failed(&own.join(REPORT)))?;
-            written.push(REPORT.to_owned());
+        for folder in &folders {
+            disk.sync_folder(folder).map_err(failed(folder))?;
         }
-        for path in &written {
-            disk.link_whole(&own.join(path), &out.join(path))
-                .map_err(failed(&out.join(path)))?;
+        results.put(job).map_err(failed(&results.of(job)))?;
+        if finished.status.has_report() && report.is_none() {
+            return Err(SpoolError::TooLarge(job.clone()));
         }
-        disk.sync_folder(out).map_err(failed(out))?;
-        match (finished.status.has_report(), report) {
-            (true, None) => Err(SpoolError::TooLarge(finished.job.clone())),
-            _ => Ok(()),
-        }
+        let claim = results.claim(job, accept);
+        results.offer(job, claim).map_err(failed(out))
     }
 }
 

@@ -6,10 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use autoconnect_common::JobId;
+use autoconnect_common::disk;
 use autoconnect_common::kind::{Lap, REPORT};
 use autoconnect_common::message::Status;
 use autoconnect_common::program::Exit;
+use autoconnect_common::{JobId, results};
 use autoconnect_jobs::fixed::{Euros, Percent};
 use autoconnect_jobs::sales::render::{self, number::Lang};
 use autoconnect_jobs::sales::report::{Periode, Qualite, Source};
@@ -21,6 +22,8 @@ use crate::print::printable;
 
 /// Characters of a city's name that are shown.
 const NAME: usize = 60;
+/// Characters of a reason that are shown.
+const REASON: usize = 500;
 /// Cities shown in the ranking; the others are in the report.
 const CITIES: usize = 15;
 
@@ -69,7 +72,15 @@ struct Execution {
 
 /// The job's own folder of results.
 fn own(out: &Path, job: &JobId) -> PathBuf {
-    out.join("jobs").join(job.as_str())
+    results::job_folder(out, job)
+}
+
+/// Where the job's files are found: its own folder, where its report is not the newest one.
+fn place(out: &Path, job: &JobId) -> PathBuf {
+    match results::newest(&*disk::real(), out) {
+        Ok(Some(newest)) if newest == *job => out.to_owned(),
+        _ => own(out, job),
+    }
 }
 
 /// `text` as JSON, or the file `name` of the job's own results, where it did not travel.
@@ -93,7 +104,7 @@ fn execution(out: &Path, finished: &Finished) -> Execution {
     read(finished.execution.as_deref(), &own, "execution.json").unwrap_or_default()
 }
 
-/// The files of the job, by their path below `out`, sorted, the report first.
+/// The files of the job, by their path below [`place`], sorted, the report first.
 fn written(out: &Path, job: &JobId) -> Vec<String> {
     let own = own(out, job);
     let mut found = Vec::new();
@@ -118,6 +129,17 @@ pub fn text(out: &Path, finished: &Finished, took: Duration) -> String {
     if let Some(report) = report(out, finished) {
         report.write(&mut text);
     }
+    // of a complete report it says why it is not the newest
+    if let Some(reason) = finished
+        .reason
+        .as_ref()
+        .filter(|_| finished.status == Status::Done)
+    {
+        line(
+            &mut text,
+            format_args!("Attention : {}", printable(reason.as_bytes(), REASON)),
+        );
+    }
     let files = written(out, &finished.job);
     let (tables, others): (Vec<_>, Vec<_>) = files.iter().partition(|name| name.contains('/'));
     if files.is_empty() {
@@ -129,7 +151,10 @@ pub fn text(out: &Path, finished: &Finished, took: Duration) -> String {
     } else {
         line(
             &mut text,
-            format_args!("Fichiers écrits dans {}/", shown(out)),
+            format_args!(
+                "Fichiers écrits dans {}/",
+                shown(&place(out, &finished.job))
+            ),
         );
     }
     for name in others {
@@ -316,7 +341,8 @@ pub fn json(out: &Path, finished: &Finished, took: Duration) -> String {
         "total".to_owned(),
         Some((took.as_secs_f64() * 1e6).round() / 1e3),
     );
-    let path = |name: &String| out.join(name).display().to_string();
+    let place = place(out, &finished.job);
+    let path = |name: &String| place.join(name).display().to_string();
     written_as_json(&Json {
         status: finished.status.word(),
         exit_code: exit.code(),

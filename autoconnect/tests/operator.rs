@@ -335,6 +335,7 @@ async fn jobs_are_listed_asked_about_and_cancelled() -> Result<()> {
         facts: Some(serde_json::value::to_raw_value(&json!({}))?),
         refusal: None,
         cut_ms: 1,
+        accept: Default::default(),
     };
     site.send([
         bury(chunk("sales-1", 1)?.to_message(), "boom"),

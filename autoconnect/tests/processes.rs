@@ -140,6 +140,7 @@ async fn half_way(events: &mut Subscription, chunks: u64) -> Result<()> {
                 | Event::Cut { .. }
                 | Event::Worker(_)
                 | Event::Jobs { .. }
+                | Event::Newest { .. }
                 | Event::Begun { .. } => {}
                 Event::Finished { .. } => break,
             }

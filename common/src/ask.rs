@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::broker::{Broker, BrokerError, Queue};
-use crate::message::{Event, JobStage, Message, Question};
+use crate::message::{Event, JobStage, Message, Newest, Question};
 use crate::{Digest, JobId, machine};
 
 /// How long the reducer may take to answer.
@@ -72,6 +72,42 @@ pub async fn remind<B: Broker>(broker: &B, job: &JobId) -> BrokerError {
             return error;
         }
     }
+}
+
+/// Has the reducer make the report of `job`, which ended, the newest one. The inner error says why it is not, in one
+/// sentence.
+///
+/// # Errors
+/// [`AskError`].
+pub async fn make_newest<B: Broker>(
+    broker: &B,
+    job: &JobId,
+) -> Result<Result<(), String>, AskError> {
+    let wishing = async {
+        let ours = token()?;
+        let listening = broker.subscribe(Queue::Events(ours.clone()), ANSWERS);
+        let mut answers = listening.await?;
+        let wish = Newest {
+            token: ours.clone(),
+            job: job.clone(),
+        };
+        let wish = wish.to_message();
+        let wish = wish.map_err(|error| BrokerError::Unsendable(error.to_string()))?;
+        broker.publish(wish).await?;
+        loop {
+            let event = answers.next().await.ok_or(BrokerError::Closed)?;
+            let news = Event::from_message(&event.message);
+            event.ack();
+            if let Ok(Event::Newest { token, refused, .. }) = news
+                && token == ours
+            {
+                return Ok(refused.map_or(Ok(()), Err));
+            }
+        }
+    };
+    tokio::time::timeout(ANSWER, wishing)
+        .await
+        .unwrap_or(Err(AskError::Silence))
 }
 
 fn question(token: &JobId, job: Option<&JobId>) -> Result<Message, BrokerError> {

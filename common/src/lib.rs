@@ -19,6 +19,7 @@
 //! * [`health`]: whether a program makes progress, and what keeps it from doing so.
 //! * [`machine`]: the time of day, threads that block, randomness; a simulation plays it.
 //! * [`program`]: signals, the last error, exit codes.
+//! * [`results`]: the folder of results, and which report is the newest.
 //! * [`settings`]: defaults, files, environment and flags, in that order.
 //! * [`telemetry`]: where logs go.
 
@@ -36,6 +37,7 @@ pub mod kind;
 pub mod machine;
 pub mod message;
 pub mod program;
+pub mod results;
 pub mod seal;
 pub mod settings;
 pub mod telemetry;

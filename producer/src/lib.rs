@@ -25,6 +25,7 @@ use autoconnect_common::message::{
     Annex, Event, JobRequest, MAX_NAME, Manifest, Message, SealPage, Status,
 };
 use autoconnect_common::program::{self, Failure};
+use autoconnect_common::results::Accept;
 use autoconnect_common::seal::{Gathered, Seal};
 use autoconnect_common::settings::{self, Settings};
 use autoconnect_common::{
@@ -113,6 +114,7 @@ pub fn name_job<K: JobKind>(
         kind: K::NAME.to_owned(),
         fingerprint: can_be_read_twice(kind, &request)?.then_some(fingerprint),
         request,
+        accept: Accept::default(),
     })
 }
 
@@ -127,6 +129,7 @@ pub fn name_unseen<K: JobKind>(request: &K::Request, run: &str) -> Result<JobReq
         kind: K::NAME.to_owned(),
         request: as_json::<K>(request)?,
         fingerprint: None,
+        accept: Accept::default(),
     })
 }
 
@@ -520,6 +523,7 @@ impl<'r> Job<'r> {
             facts: None,
             refusal,
             cut_ms: u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX),
+            accept: self.request.accept,
         }
     }
 

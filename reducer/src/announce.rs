@@ -11,11 +11,9 @@ use std::time::UNIX_EPOCH;
 use autoconnect_common::disk::Disk;
 use autoconnect_common::kind::REPORT;
 use autoconnect_common::message::{Event, MAX_JSON, Message, Status};
+use autoconnect_common::results::{EXECUTION, job_folder};
 use autoconnect_common::{Broker, JobId, machine};
 use tokio::sync::mpsc;
-
-use crate::ending::job_folder;
-use crate::execution::EXECUTION;
 
 /// Progress and answers that wait for the broker; more are dropped.
 const WAITING: usize = 64;

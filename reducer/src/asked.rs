@@ -94,6 +94,11 @@ impl Asked {
         self.dead = Some(reason.to_owned());
     }
 
+    /// The request.
+    pub(crate) fn request(&self) -> Box<JobRequest> {
+        Box::new(self.request.clone())
+    }
+
     /// What is to be done, if no producer said for longer than `lease` that it cuts the job.
     pub(crate) fn orphan(&self, lease: Duration) -> Option<Orphan> {
         if self.heard.elapsed() <= lease {
@@ -104,7 +109,7 @@ impl Asked {
             None if self.again >= AGAIN => Orphan::GiveUp(format!(
                 "the job was never cut to its end: it was asked for again {AGAIN} times, and each time its producer died or fell silent"
             )),
-            None => Orphan::AskAgain(Box::new(self.request.clone())),
+            None => Orphan::AskAgain(self.request()),
         })
     }
 }

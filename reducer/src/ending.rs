@@ -1,13 +1,12 @@
 //! The end of a job: its conclusion, made once, and its publication, which can be tried again.
 //!
-//! Files appear in this order, each whole or not at all, so that whoever finds `report.json` finds a whole report:
+//! Files appear in this order, so that whoever finds `report.json` finds a whole report:
 //!
 //! ```text
-//! results/jobs/<job>/   side files and the kind's files, execution.json    (flushed, together)
-//!                       report.json                                       (flushed, last)
-//! results/              the same files, as links                          (replaced one by one)
-//!                       report.json                                       (replaced last)
-//! <state>/done/         the tombstone                                     (from here on, late results are dropped)
+//! results/jobs/.<job>/  side files, the kind's files, report.json, execution.json    (flushed)
+//! results/jobs/<job>/   all of them at once                                          (one rename)
+//! results/newest        leads there, if the job is the newest (see `Results`)        (one rename)
+//! <state>/done/         the tombstone                           (from here on, late results are dropped)
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,11 +20,12 @@ use std::time::SystemTime;
 use autoconnect_common::disk::Disk;
 use autoconnect_common::kind::{Concluded, Laps, REPORT};
 use autoconnect_common::message::Status;
+use autoconnect_common::results::{Accept, Claim, EXECUTION, Rank, Results};
 use autoconnect_common::{Digest, JobId, machine};
 use tokio::time::Instant;
 
 use crate::attempts;
-use crate::execution::{Acts, Chunks, EXECUTION, Execution, ms};
+use crate::execution::{Acts, Chunks, Execution, ms};
 use crate::faults::{Faults, Point};
 use crate::job::{End, Ended, Without};
 use crate::pages::Page;
@@ -39,7 +39,7 @@ const FLUSHING: usize = 8;
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) results: PathBuf,
+    pub(crate) results: Results,
     pub(crate) state: Option<PathBuf>,
     pub(crate) faults: Faults,
 }
@@ -58,9 +58,9 @@ pub(crate) enum Whereabouts {
 impl Place {
     /// What became of the results of a job that ended.
     pub(crate) fn results_of(&self, job: &JobId) -> Whereabouts {
-        match self.disk.metadata(&job_folder(&self.results, job)) {
+        match self.disk.metadata(&self.results.of(job)) {
             Ok(Some(_)) => Whereabouts::There,
-            Ok(None) => match self.disk.metadata(&self.results.join("jobs")) {
+            Ok(None) => match self.disk.metadata(&self.results.jobs()) {
                 Ok(Some(_)) => Whereabouts::Removed,
                 Ok(None) | Err(_) => Whereabouts::Away,
             },
@@ -81,6 +81,7 @@ pub(crate) struct Ending {
     /// Whether the newest results are to be this job's: not for one of which nobody said what it was, or that nobody
     /// wants.
     newest: bool,
+    accept: Accept,
 }
 
 /// Where a page of a side file of an ending job is, by the side file's name and the page's number.
@@ -156,11 +157,6 @@ enum Content {
     Pages(Vec<Page>),
 }
 
-/// The folder of a job's own copy of its report.
-pub(crate) fn job_folder(results: &Path, job: &JobId) -> PathBuf {
-    results.join("jobs").join(job.as_str())
-}
-
 impl Ending {
     /// Concludes a job. Pure but for its clock; a kind's panic costs its own job only.
     pub(crate) fn conclude(
@@ -215,6 +211,7 @@ impl Ending {
                     .collect(),
             },
             rows: ended.figures.rows,
+            order: ended.order,
             duplicates_dropped: ended.figures.duplicates,
             acts_ms: Acts {
                 cut: ended.manifest.as_ref().map(|m| m.cut_ms),
@@ -236,13 +233,14 @@ impl Ending {
             execution,
             first_news: ended.figures.first_news,
             newest: ended.manifest.is_some() && status != Status::Cancelled,
+            accept: ended.manifest.map(|m| m.accept).unwrap_or_default(),
         })
     }
 
     /// Publishes the job's end. Blocks. Doing it again does no harm. A report that cannot be rendered fails the job.
     ///
     /// # Errors
-    /// [`Trouble`]; what was the newest report before still is, or nearly: `report.json` is replaced last.
+    /// [`Trouble`]; what was the newest report before still is, or this one is, whole.
     pub(crate) fn publish(&mut self, place: &Place) -> Result<(), Trouble> {
         loop {
             match self.write(place) {
@@ -268,33 +266,56 @@ impl Ending {
 
     fn write(&mut self, place: &Place) -> Result<(), Trouble> {
         let start = Instant::now();
-        let own = job_folder(&place.results, &self.job);
-        write_together(place, &own, &self.files)?;
-        let doing = || format!("write {}", own.join(EXECUTION).display());
-        let execution = self
-            .execution
-            .render(start, self.first_news)
-            .map_err(io::Error::from)
-            .doing(doing)?;
-        place
-            .disk
-            .write_whole(&own.join(EXECUTION), &execution)
-            .doing(doing)?;
-        flush(place, &folders_of(&own, self.paths()))?;
+        let unfinished = place.results.unfinished(&self.job);
+        let begun = place.results.begin(&self.job);
+        begun.doing(|| format!("make the folder {}", unfinished.display()))?;
+        write_together(place, &unfinished, &self.files)?;
         if let Some(report) = &self.report {
-            write_report(&*place.disk, &own, &**report, REPORT)?;
+            write_report(&*place.disk, &unfinished, &**report, REPORT)?;
         }
-        flush(place, [own.clone(), place.results.join("jobs")].iter())?;
+        let path = unfinished.join(EXECUTION);
+        let execution = self.execution.render(start, self.first_news);
+        execution
+            .map_err(io::Error::from)
+            .and_then(|execution| place.disk.write_whole(&path, &execution))
+            .doing(|| format!("write {}", path.display()))?;
+        flush(place, &folders_of(&unfinished, self.paths()))?;
+        let own = place.results.of(&self.job);
+        let put = place.results.put(&self.job);
+        put.doing(|| format!("put the files into {}", own.display()))?;
         place.faults.at(Point::ReportWritten)?;
         if self.newest {
-            self.link(&own, place)?;
+            self.offer(place)?;
         }
         // pages that a volatile reducer had no memory for
-        let _ = place.disk.remove(&own.join(PAGES));
+        let _ = place.disk.remove(&pages_folder(&place.results, &self.job));
         if let Some(state) = &place.state {
             self.tombstone().write(&*place.disk, state)?;
         }
         Ok(place.faults.at(Point::TombstoneWritten)?)
+    }
+
+    /// Makes the newest report this job's, or says in the job's end why it is not.
+    fn offer(&mut self, place: &Place) -> Result<(), Trouble> {
+        let claim = Claim {
+            order: self.execution.order,
+            rank: Rank::of(self.status, self.execution.rows, self.accept),
+        };
+        let offered = place.results.offer(&self.job, claim);
+        let refused = offered.doing(|| format!("make job {} the newest", self.job))?;
+        if let Some(why) = refused.filter(|_| self.status.has_report()) {
+            tracing::warn!(job_id = %self.job, why, "report is not the newest");
+            self.add_reason(why);
+        }
+        Ok(place.faults.at(Point::ReportLinked)?)
+    }
+
+    fn add_reason(&mut self, reason: String) {
+        self.reason = Some(match self.reason.take() {
+            None => reason,
+            Some(other) if other.contains(&reason) => other,
+            Some(other) => format!("{other}; {reason}"),
+        });
     }
 
     /// Goes on without a side file of which a page is damaged on disk: what came is lost, and the job's end says so.
@@ -307,10 +328,7 @@ impl Ending {
         if self.status == Status::Done {
             self.status = Status::Incomplete;
         }
-        self.reason = Some(match self.reason.take() {
-            None => reason,
-            Some(other) => format!("{other}; {reason}"),
-        });
+        self.add_reason(reason);
         self.execution.status = self.status;
         self.execution.reason.clone_from(&self.reason);
     }
@@ -324,29 +342,13 @@ impl Ending {
         let files = self.files.iter().map(|file| file.path.as_str());
         files.chain([EXECUTION])
     }
-
-    /// Makes the newest results this job's.
-    fn link(&self, own: &Path, place: &Place) -> Result<(), Trouble> {
-        let link = |path: &str| {
-            let new = place.results.join(path);
-            let linked = place.disk.link_whole(&own.join(path), &new);
-            linked.doing(|| format!("replace {}", new.display()))
-        };
-        for path in self.paths() {
-            link(path)?;
-            place.faults.at(Point::FileLinked)?;
-        }
-        if self.report.is_some() {
-            flush(place, &folders_of(&place.results, self.paths()))?;
-            link(REPORT)?;
-        }
-        flush(place, [place.results.clone()].iter())?;
-        Ok(place.faults.at(Point::ReportLinked)?)
-    }
 }
 
-/// The folder, in a job's own, for pages that a volatile reducer has no memory for.
-pub(crate) const PAGES: &str = ".pages";
+/// The folder for pages that a volatile reducer has no memory for.
+pub(crate) fn pages_folder(results: &Results, job: &JobId) -> PathBuf {
+    // no job has a dot in its name
+    results.jobs().join(format!(".{job}.pages"))
+}
 
 /// The report as files, or why there is none.
 fn report(

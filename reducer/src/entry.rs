@@ -59,6 +59,11 @@ pub(crate) enum Entry<'a> {
         /// Why, in one sentence.
         reason: Cow<'a, str>,
     },
+    /// The job has come to its end.
+    AtEnd {
+        /// Larger than that of every job that came to its end before.
+        order: u64,
+    },
     /// There can be no report any more.
     Failed {
         /// Why, in one sentence.

@@ -5,7 +5,8 @@
 //! | `schema` | `autoconnect.execution/1` |
 //! | `job`, `kind`, `status`, `reason` | which job, its [`Status`] in a word, and why if it is not `done` |
 //! | `chunks` | `total` (null without a manifest), `merged`, and `missing`: number -> why |
-//! | `rows` | rows merged |
+//! | `rows` | rows merged; a report of none is empty |
+//! | `order` | when the job's end was decided: larger than that of every job that ended before. Where a person made the report the newest, when that was |
 //! | `duplicates_dropped` | results that came again before the job ended, and were counted once |
 //! | `acts_ms` | `cut` (and publish the chunks), `work` (summed over workers), `merge`, `conclude`, `publish` (the files, up to this one), `elapsed` (first result to this file) |
 //! | `calculations` | each calculation of the conclusion: `name`, `ms` |
@@ -22,8 +23,6 @@ use tokio::time::Instant;
 
 use crate::entry::PartialEntry;
 
-/// The file's name.
-pub(crate) const EXECUTION: &str = "execution.json";
 /// Workers that are named; the others are counted together, as `…`.
 const MAX_WORKERS: usize = 1024;
 
@@ -94,6 +93,7 @@ pub(crate) struct Execution {
     pub(crate) reason: Option<String>,
     pub(crate) chunks: Chunks,
     pub(crate) rows: u64,
+    pub(crate) order: u64,
     pub(crate) duplicates_dropped: u64,
     pub(crate) acts_ms: Acts,
     pub(crate) calculations: Vec<Lap>,

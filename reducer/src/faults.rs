@@ -17,13 +17,11 @@ pub enum Point {
     SnapshotWritten,
     /// The report was made; no file of it was written.
     Concluded,
-    /// One more file of the report is in the job's own folder.
+    /// One more file of the report is in the folder that is to be the job's own.
     FileWritten,
-    /// `report.json` is in the job's own folder; the newest report is still the old one.
+    /// The job's own folder is there; the newest report is still the old one.
     ReportWritten,
-    /// One more file of the newest report is this job's.
-    FileLinked,
-    /// `results/report.json` is this job's; nothing says yet that the job ended.
+    /// The newest report is this job's, if it may be; nothing says yet that the job ended.
     ReportLinked,
     /// The tombstone is in place; the job's journal still exists.
     TombstoneWritten,
@@ -33,7 +31,7 @@ pub enum Point {
 
 impl Point {
     /// Every point, in the order in which a job comes by.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 11] = [
         Self::PageWritten,
         Self::JournalWritten,
         Self::JournalFlushed,
@@ -42,7 +40,6 @@ impl Point {
         Self::Concluded,
         Self::FileWritten,
         Self::ReportWritten,
-        Self::FileLinked,
         Self::ReportLinked,
         Self::TombstoneWritten,
         Self::Announced,

@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use autoconnect_common::kind::{AddError, Kind, REPORT, Tally};
 use autoconnect_common::message::{Begun, Manifest, Status};
+use autoconnect_common::results::EXECUTION;
 use autoconnect_common::seal::{self, MAX_SEALED, Prefix};
 use autoconnect_common::{Digest, JobId, Registry, Seq};
 use serde::{Deserialize, Serialize};
@@ -39,7 +40,7 @@ use tokio::time::Instant;
 
 use crate::asked::{self, Asked, Heard, Orphan};
 use crate::entry::{Entry, PageEntry, PartialEntry};
-use crate::execution::{EXECUTION, Figures};
+use crate::execution::Figures;
 use crate::merged::{Merged, MergedChunks};
 use crate::seal::{KnownSeal, StoredPage, Taken};
 
@@ -173,6 +174,10 @@ pub(crate) struct Job {
     figures: Figures,
     /// What could not be read of the job's journals, in one phrase: some of what came may be lost.
     damage: Option<String>,
+    /// Whether something was lost for certain, so that the job is to be asked for again.
+    redo: bool,
+    /// When the job came to its end, among all jobs.
+    order: Option<u64>,
     /// When the last entry came that changed the job.
     last_news: Instant,
     /// Whether anything changed since somebody asked.
@@ -195,6 +200,10 @@ pub(crate) struct Snapshot {
     figures: Figures,
     #[serde(default)]
     damage: Option<String>,
+    #[serde(default)]
+    redo: bool,
+    #[serde(default)]
+    order: Option<u64>,
 }
 
 /// A job that ends: all that its conclusion needs.
@@ -211,6 +220,8 @@ pub(crate) struct Ended {
     pub(crate) figures: Figures,
     /// What is said of a missing chunk of which nothing is known.
     pub(crate) unknown: String,
+    /// When it came to its end, among all jobs.
+    pub(crate) order: u64,
 }
 
 impl Job {
@@ -230,6 +241,8 @@ impl Job {
             without: None,
             figures: Figures::default(),
             damage: None,
+            redo: false,
+            order: None,
             last_news: Instant::now(),
             changed: false,
         }
@@ -246,11 +259,13 @@ impl Job {
             | Entry::Seal { .. }
             | Entry::Begun(_)
             | Entry::AskedAgain
+            | Entry::AtEnd { .. }
             | Entry::DeadRequest { .. }
             | Entry::Failed { .. }
             | Entry::Cancelled { .. } => false,
         };
-        if self.without.is_some() || beside {
+        let is_news = !matches!(entry, Entry::AtEnd { .. });
+        if is_news && (self.without.is_some() || beside) {
             return Absorbed::Duplicate;
         }
         let absorbed = match entry {
@@ -271,6 +286,10 @@ impl Job {
             Entry::Revived { seq, time, chunk } => self.absorb_revived(*seq, *time, *chunk),
             Entry::Begun(begun) => self.absorb_begun(begun),
             Entry::AskedAgain => self.absorb_asked_again(),
+            Entry::AtEnd { order } => {
+                self.order = Some(*order);
+                Absorbed::News
+            }
             Entry::DeadRequest { reason } => self.absorb_dead_request(reason),
             Entry::Failed { reason } => {
                 self.without = Some(Without::failed(reason.clone()));
@@ -448,6 +467,7 @@ impl Job {
     }
 
     fn absorb_asked_again(&mut self) -> Absorbed {
+        self.redo = false;
         match &mut self.asked {
             Some(asked) => {
                 asked.ask_again();
@@ -470,9 +490,12 @@ impl Job {
 
     /// What is to be done about the job, if no producer said for longer than `lease` that it cuts it.
     pub(crate) fn orphan(&self, lease: Duration) -> Option<Orphan> {
-        let is_open = self.manifest.is_none() && self.without.is_none();
-        let asked = self.asked.as_ref().filter(|_| is_open)?;
-        asked.orphan(lease)
+        let asked = self.asked.as_ref().filter(|_| self.without.is_none())?;
+        if self.redo {
+            return Some(Orphan::AskAgain(asked.request()));
+        }
+        let is_cut = self.manifest.is_some();
+        asked.orphan(lease).filter(|_| !is_cut)
     }
 
     /// Takes a page of the seal.
@@ -654,6 +677,8 @@ impl Job {
             reason: self.dead.remove(&seq).map(|dead| dead.reason),
         };
         self.revived.insert(seq, sent);
+        // it is waited for: the job comes to its end another time
+        self.order = None;
         Absorbed::News
     }
 
@@ -715,7 +740,9 @@ impl Job {
     }
 
     /// Takes note that some of what came may be lost: the job's end must not say that it never came.
-    pub(crate) fn note_damage(&mut self, damage: &str) {
+    /// What was lost for certain (`redo`) is asked for again, where the request is known.
+    pub(crate) fn note_damage(&mut self, damage: &str, redo: bool) {
+        self.redo |= redo;
         let known = self.damage.get_or_insert_default();
         if !known.contains(damage) && known.len() < 500 {
             let separator = if known.is_empty() { "" } else { "; " };
@@ -830,8 +857,13 @@ impl Job {
         manifest.annexes.iter().filter_map(lacking).collect()
     }
 
-    /// Takes the job apart for its end.
-    pub(crate) fn into_ended(self, end: End) -> Ended {
+    /// When the job came to its end, among all jobs, if that was decided.
+    pub(crate) fn order(&self) -> Option<u64> {
+        self.order
+    }
+
+    /// Takes the job apart for its end, which came at `order` among all jobs.
+    pub(crate) fn into_ended(self, end: End, order: u64) -> Ended {
         let mut annexes = BTreeMap::new();
         if let Some(manifest) = &self.manifest {
             for (name, &expected) in &manifest.annexes {
@@ -858,6 +890,7 @@ impl Job {
             annexes,
             figures: self.figures,
             unknown,
+            order,
         }
     }
 
@@ -877,6 +910,11 @@ impl Job {
     /// Whether somebody wants the job: a producer cuts it, or has cut it to its end.
     pub(crate) fn is_asked_for(&self) -> bool {
         self.asked.is_some() || self.has_manifest()
+    }
+
+    /// Whether nothing that the producer sends once more can be of use.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.manifest.is_some() && self.damage.is_none()
     }
 
     /// Whether the producer said its last word.
@@ -919,6 +957,8 @@ impl Job {
             without: self.without.clone(),
             figures: self.figures.clone(),
             damage: self.damage.clone(),
+            redo: self.redo,
+            order: self.order,
         })
     }
 
@@ -954,6 +994,8 @@ impl Job {
         job.without = snapshot.without.or(job.without);
         job.figures = snapshot.figures;
         job.damage = snapshot.damage;
+        job.redo = snapshot.redo;
+        job.order = snapshot.order;
         Ok(job)
     }
 }

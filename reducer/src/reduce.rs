@@ -6,13 +6,14 @@ mod silent;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use autoconnect_common::broker::{Delivery, Queue, Verdict};
 use autoconnect_common::dead;
 use autoconnect_common::message::{
-    Event, Exchange, JobStage, Message, Outcome, Question, Stage, Status, Told,
+    Annex, Event, Exchange, JobStage, Message, Newest, Outcome, Question, Stage, Status, Told,
 };
+use autoconnect_common::results::Results;
 use autoconnect_common::{Broker, JobId, Registry, Shutdown, machine};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -23,7 +24,7 @@ use tokio::time::Instant;
 use crate::announce::{self, Announcer};
 use crate::attempts;
 use crate::conclusions::{Conclusions, Due};
-use crate::ending::{Ending, PAGES, PageOf, Place, Whereabouts, Work, job_folder, kept};
+use crate::ending::{Ending, PageOf, Place, Whereabouts, Work, kept, pages_folder};
 use crate::entry::Entry;
 use crate::faults::Point;
 use crate::intake::{Intake, Opening, Taken};
@@ -138,6 +139,10 @@ pub(crate) struct Reducer<'r, B> {
     endings: JoinSet<Attempt>,
     /// Whether we are told to stop: no conclusion is begun any more.
     stopping: bool,
+    /// Reports that a person makes the newest.
+    choices: JoinSet<Event>,
+    /// The order of the job whose end was decided last.
+    last_order: u64,
     summary: Summary,
 }
 
@@ -166,7 +171,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
             registry,
             place: Place {
                 disk: Arc::clone(&config.disk),
-                results: config.results.clone(),
+                results: Results::new(Arc::clone(&config.disk), &config.results),
                 state: config.state.clone(),
                 faults: config.faults.clone(),
             },
@@ -194,6 +199,8 @@ impl<'r, B: Broker> Reducer<'r, B> {
             asking: FuturesUnordered::new(),
             endings: JoinSet::new(),
             stopping: false,
+            choices: JoinSet::new(),
+            last_order: 0,
             summary: Summary::default(),
         };
         reducer.go_on(found);
@@ -203,7 +210,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
     /// Takes up what was found in the state folder.
     fn go_on(&mut self, found: Found) {
         if let Some(state) = self.config.state.clone() {
-            let (disk, results) = (Arc::clone(&self.place.disk), self.place.results.clone());
+            let (disk, results) = (Arc::clone(&self.place.disk), self.config.results.clone());
             let graves = Graves {
                 disk,
                 state,
@@ -217,6 +224,9 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 store.forget(&job);
             }
         }
+        let newest = self.place.results.newest_order().unwrap_or_default();
+        let orders = found.jobs.iter().filter_map(|(_, job)| job.order());
+        self.last_order = orders.fold(newest, u64::max);
         for (id, job) in found.jobs {
             tracing::info!(job_id = %id, "job taken up again");
             self.found.insert(id.clone());
@@ -240,6 +250,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 () = shutdown.cancelled() => break,
                 Some(attempt) = self.endings.join_next() => self.ended(attempt).await?,
                 Some((delivery, verdict)) = self.burials.next() => self.settle_as(delivery, verdict),
+                Some(Ok(answer)) = self.choices.join_next() => self.announcer.news(answer),
                 read = finished(&mut self.reading) => self.answer_asked(read),
                 Some(()) = self.asking.next() => {}
                 () = until(self.commit_at) => self.commit().await?,
@@ -337,6 +348,10 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 self.ask(question);
                 return delivery.ack();
             }
+            Ok(Told::Newest(wish)) => {
+                self.choose(wish);
+                return delivery.ack();
+            }
             Err(error) => return self.bury(delivery, &error.to_string()),
         };
         let id = outcome.job();
@@ -375,10 +390,23 @@ impl<'r, B: Broker> Reducer<'r, B> {
         {
             store.begin_again(id);
         }
+        self.absorbed(delivery, &outcome, absorbed, came_again);
+        self.note_end(outcome.job());
+    }
+
+    /// Does what the verdict on an outcome asks for.
+    fn absorbed(
+        &mut self,
+        delivery: Delivery,
+        outcome: &Outcome,
+        absorbed: Absorbed,
+        came_again: Option<&Annex>,
+    ) {
+        let (id, entry) = (outcome.job(), Entry::from(outcome));
         match absorbed {
             Absorbed::News => {
                 self.summary.merged += u64::from(matches!(outcome, Outcome::Partial(_)));
-                match self.keep(id, &entry, &outcome) {
+                match self.keep(id, &entry, outcome) {
                     Ok(()) => self.settle_later(delivery),
                     Err(reason) => self.bury(delivery, &reason),
                 }
@@ -412,7 +440,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
             Absorbed::Refused(reason) => self.bury(delivery, &reason),
             Absorbed::Last(entry) => {
                 tracing::error!(job_id = %id, ?entry, "job given up");
-                match self.keep(id, &entry, &outcome) {
+                match self.keep(id, &entry, outcome) {
                     Ok(()) => self.settle_later(delivery),
                     Err(reason) => self.bury(delivery, &reason),
                 }
@@ -423,7 +451,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
                     _ => String::new(),
                 };
                 tracing::error!(job_id = %id, reason, "result that does its job harm");
-                let kept = self.keep(id, &entry, &outcome);
+                let kept = self.keep(id, &entry, outcome);
                 self.bury(delivery, kept.err().as_deref().unwrap_or(&reason));
             }
         }
@@ -443,7 +471,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 store.append(id, entry)
             }
             (None, Some(annex)) => {
-                let folder = job_folder(&self.place.results, id).join(PAGES);
+                let folder = pages_folder(&self.place.results, id);
                 self.volatile_pages
                     .keep(
                         &*self.place.disk,
@@ -498,9 +526,50 @@ impl<'r, B: Broker> Reducer<'r, B> {
             store.reopen(&id);
         }
         self.ripe.insert(id.clone());
-        self.jobs.insert(id, Phase::Open(job));
+        self.jobs.insert(id.clone(), Phase::Open(job));
+        self.note_end(&id);
         self.commit_at
             .get_or_insert_with(|| Instant::now() + GATHER);
+    }
+
+    /// When the end is that is decided now, among all jobs: in milliseconds since 1970, unless the clock was set back.
+    fn next_order(&mut self) -> u64 {
+        let now = machine::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let now = u64::try_from(now.as_millis()).unwrap_or(0);
+        self.last_order = now.max(self.last_order.saturating_add(1));
+        self.last_order
+    }
+
+    /// Notes when a job comes to its end, before it is concluded: however often its publication is tried, and by however
+    /// many reducers, it does not take the place of one that came to its end later.
+    fn note_end(&mut self, id: &JobId) {
+        let decided = match self.jobs.get(id) {
+            Some(Phase::Open(job)) => job.order().is_none() && job.end().is_some(),
+            _ => false,
+        };
+        if decided {
+            let order = self.next_order();
+            self.note(id, &Entry::AtEnd { order });
+        }
+    }
+
+    /// Makes a report the newest because a person says so.
+    fn choose(&mut self, wish: Newest) {
+        let order = self.next_order();
+        let results = self.place.results.clone();
+        machine::block_in(&mut self.choices, move || {
+            let chosen = results.choose(&wish.job, order);
+            if let Err(error) = &chosen {
+                tracing::warn!(job_id = %wish.job, %error, "report not made the newest");
+            }
+            Event::Newest {
+                token: wish.token,
+                job: wish.job,
+                refused: chosen.err().map(|error| error.to_string()),
+            }
+        });
     }
 
     fn drop_again(&mut self, id: &JobId) {
@@ -760,7 +829,8 @@ impl<'r, B: Broker> Reducer<'r, B> {
         let Some(Phase::Open(job)) = self.jobs.insert(id.clone(), Phase::Ending) else {
             return;
         };
-        let ended = Box::new(job.into_ended(end));
+        let order = job.order().unwrap_or_else(|| self.next_order());
+        let ended = Box::new(job.into_ended(end, order));
         let stored = self.store.as_ref().map(|store| store.job_folder(id));
         let page: PageOf = match stored {
             Some(folder) => {

@@ -106,7 +106,7 @@ pub(crate) fn replay(
             } else {
                 tracing::warn!(job_id = %id, damage, "the end of a journal is torn");
             }
-            job.note_damage(&damage);
+            job.note_damage(&damage, replay.is_damaged());
         }
         for payload in replay.payloads() {
             redo(&mut job, payload, registry);

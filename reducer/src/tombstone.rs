@@ -12,11 +12,10 @@ use std::time::UNIX_EPOCH;
 
 use autoconnect_common::disk::Disk;
 use autoconnect_common::message::Status;
+use autoconnect_common::results::{EXECUTION, job_folder};
 use autoconnect_common::{JobId, machine};
 use serde::{Deserialize, Serialize};
 
-use crate::ending::job_folder;
-use crate::execution::EXECUTION;
 use crate::trouble::{Doing, Trouble};
 
 /// The folder of tombstones, in the state folder.

@@ -217,7 +217,7 @@ pub fn files_of(results: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
             let name = path.strip_prefix(results)?.to_string_lossy().into_owned();
             if !path.is_dir() {
                 files.insert(name, fs::read(&path)?);
-            } else if name != "jobs" {
+            } else if name != "jobs" && name != "newest" && !name.starts_with('.') {
                 folders.push(path);
             }
         }

@@ -243,7 +243,7 @@ impl Cluster {
                 return None;
             }
             // those of our own questions come back to whoever asked
-            Event::Jobs { .. } | Event::Begun { .. } => return None,
+            Event::Jobs { .. } | Event::Newest { .. } | Event::Begun { .. } => return None,
             Event::Cut {
                 job,
                 rows,

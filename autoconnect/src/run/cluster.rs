@@ -8,6 +8,7 @@ use autoconnect_common::ask;
 use autoconnect_common::broker::rabbitmq::RabbitMq;
 use autoconnect_common::broker::{Broker as _, Queue};
 use autoconnect_common::kind::REPORT;
+use autoconnect_common::message::Status;
 use autoconnect_common::program;
 use autoconnect_common::settings::Sources;
 use autoconnect_common::{Shutdown, telemetry};
@@ -56,8 +57,8 @@ pub(super) async fn run(
     if plan.workers.is_some() {
         forget(&state);
     }
-    let finished = finished?;
-    write_if_elsewhere(plan, &spool, &finished)?;
+    let mut finished = finished?;
+    write_if_elsewhere(plan, &spool, &mut finished)?;
     Ok(finished)
 }
 
@@ -65,7 +66,7 @@ pub(super) async fn run(
 fn write_if_elsewhere(
     plan: &Plan,
     spool: &Spool<RabbitMq>,
-    finished: &Finished,
+    finished: &mut Finished,
 ) -> Result<(), Trouble> {
     let job = plan.request.job.as_str();
     let own = plan.out.join("jobs").join(job);
@@ -76,9 +77,14 @@ fn write_if_elsewhere(
         .registry
         .get(&plan.request.kind)
         .ok_or_else(|| Trouble::Failed("the job's kind is unknown here".to_owned()))?;
-    spool
-        .write(kind, &plan.out, finished)
-        .map_err(|error| Trouble::of(&error))
+    let refused = spool
+        .write(kind, &plan.out, finished, plan.request.accept)
+        .map_err(|error| Trouble::of(&error))?;
+    // the reducer's word was about its own folder
+    if finished.status == Status::Done {
+        finished.reason = refused;
+    }
+    Ok(())
 }
 
 /// Removes the reducer's state, unless results of another job are in it: those exist nowhere else.

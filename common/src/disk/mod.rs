@@ -11,6 +11,7 @@
 //! 3. [`Disk::rename`] and [`Disk::exchange`] are atomic: whoever looks, now or after a power cut, finds the old or the
 //!    new, never neither.
 
+mod failing;
 mod real;
 
 use std::ffi::OsString;
@@ -19,6 +20,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use failing::Failing;
 pub use real::RealDisk;
 
 /// The operations on files that a role needs. Every path is used as it is.

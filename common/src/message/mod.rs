@@ -11,6 +11,7 @@
 //! | `cancel` | anyone -> reducer | `x.results`, `cancel.<job>` | JSON of [`Cancel`] |
 //! | `revived` | anyone -> reducer | `x.results`, `revived.<job>` | none, see [`Revived`] |
 //! | `question` | anyone -> reducer | `x.results`, `question.<token>` | JSON of [`Question`] |
+//! | `newest` | anyone -> reducer | `x.results`, `newest.<token>` | JSON of [`Newest`] |
 //! | `chunk`, dead | worker or broker -> reducer and dead queue | `x.dead`, `dead` | as the chunk, with a `reason` |
 //! | `job`, dead | broker or producer -> reducer and dead queue | `x.dead`, `jobs` | as the request, perhaps with a `reason` |
 //! | `job` | anyone -> producer | `x.jobs`, `<kind>` | JSON of [`JobRequest`] |
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::chunk::{Chunk, Digest, MAX_BODY};
+use crate::results::Accept;
 use crate::seal::{self, Prefix, Seal};
 use crate::{Body, JobId, Seq};
 
@@ -349,6 +351,9 @@ pub struct Manifest {
     pub refusal: Option<String>,
     /// How long cutting and publishing took, in milliseconds; told, never merged.
     pub cut_ms: u64,
+    /// As [`JobRequest::accept`].
+    #[serde(default, skip_serializing_if = "Accept::is_usual")]
+    pub accept: Accept,
 }
 
 impl Manifest {
@@ -639,6 +644,35 @@ impl Question {
     }
 }
 
+/// Somebody's wish that the report of a job that ended should be the newest one. The reducer answers with
+/// [`Event::Newest`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Newest {
+    /// Whoever listens to the events of a job of this name hears the answer.
+    pub token: JobId,
+    /// The job.
+    pub job: JobId,
+}
+
+impl Newest {
+    /// The wish as a message to the reducer.
+    ///
+    /// # Errors
+    /// [`serde_json::Error`] where it cannot be written as JSON.
+    pub fn to_message(&self) -> Result<Message, serde_json::Error> {
+        let token = &self.token;
+        Ok(Message {
+            exchange: Exchange::Results,
+            key: format!("newest.{token}"),
+            id: format!("{token}/newest"),
+            kind: "newest".to_owned(),
+            headers: BTreeMap::new(),
+            body: serde_json::to_vec(self)?.into(),
+        })
+    }
+}
+
 /// Everything the reducer can be told.
 #[derive(Debug, Clone)]
 pub enum Outcome {
@@ -733,6 +767,8 @@ pub enum Told {
     Outcome(Outcome),
     /// A question.
     Question(Question),
+    /// A wish.
+    Newest(Newest),
 }
 
 impl Told {
@@ -743,6 +779,7 @@ impl Told {
     pub fn from_message(message: &Message) -> Result<Self, MessageError> {
         match message.kind.as_str() {
             "question" => message.json().map(Self::Question),
+            "newest" => message.json().map(Self::Newest),
             _ => Outcome::from_message(message).map(Self::Outcome),
         }
     }
@@ -762,6 +799,9 @@ pub struct JobRequest {
     /// under this name. Absent where whoever asks does not see the input, or where it cannot be read twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Digest>,
+    /// Which report is to become the newest although it would not by itself.
+    #[serde(default, skip_serializing_if = "Accept::is_usual")]
+    pub accept: Accept,
 }
 
 impl JobRequest {
@@ -919,6 +959,15 @@ pub enum Event {
         /// How many more there are, which did not fit.
         more: u64,
     },
+    /// The answer to a [`Newest`].
+    Newest {
+        /// Its token.
+        token: JobId,
+        /// The job.
+        job: JobId,
+        /// Why its report did not become the newest, in one sentence; absent where it did.
+        refused: Option<String>,
+    },
 }
 
 /// How a worker is, once a second.
@@ -970,7 +1019,8 @@ impl Event {
             | Self::Progress { job, .. }
             | Self::Begun { job, .. }
             | Self::Finished { job, .. }
-            | Self::Jobs { token: job, .. } => ("job", job.as_str()),
+            | Self::Jobs { token: job, .. }
+            | Self::Newest { token: job, .. } => ("job", job.as_str()),
             Self::Worker(heartbeat) => ("worker", heartbeat.worker.as_str()),
         };
         Ok(Message {

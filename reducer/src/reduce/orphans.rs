@@ -15,7 +15,7 @@ impl<B: Broker> Reducer<'_, B> {
             if let Some(Phase::Open(open)) = self.jobs.get(&job) {
                 let (done, _, _) = open.counts();
                 self.announcer.news(Event::Begun {
-                    whole: open.has_manifest(),
+                    whole: open.is_cut(),
                     job,
                     cut,
                     done,
@@ -52,7 +52,7 @@ impl<B: Broker> Reducer<'_, B> {
     }
 
     /// Takes in what no message said.
-    fn note(&mut self, id: &JobId, entry: &Entry<'_>) {
+    pub(super) fn note(&mut self, id: &JobId, entry: &Entry<'_>) {
         let Some(Phase::Open(job)) = self.jobs.get_mut(id) else {
             return;
         };

@@ -1,161 +1,13 @@
 //! The state folder on disks that fail, flip bits and run out of descriptors.
 
-use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Read};
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 use autoconnect_common::Seq;
-use autoconnect_common::disk::{self, Metadata, RealDisk, Write};
+use autoconnect_common::disk::{self, Failing};
 
 use super::*;
 use crate::entry::PageEntry;
 use crate::job::End;
-
-/// A disk of which one operation fails, and that counts how many files are open.
-#[derive(Debug, Default)]
-struct Failing {
-    /// Operations until one fails; none does where this is negative.
-    left: AtomicI64,
-    open: Arc<AtomicU32>,
-    most_open: Arc<AtomicU32>,
-}
-
-impl Failing {
-    fn at(operation: i64) -> Arc<Self> {
-        Arc::new(Self {
-            left: AtomicI64::new(operation),
-            ..Self::default()
-        })
-    }
-
-    fn step(&self) -> io::Result<()> {
-        match self.left.fetch_sub(1, Ordering::Relaxed) {
-            1 => Err(io::Error::other("staged")),
-            _ => Ok(()),
-        }
-    }
-
-    fn counted<T>(&self, file: T) -> Counted<T> {
-        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
-        self.most_open.fetch_max(open, Ordering::Relaxed);
-        Counted(file, Arc::clone(&self.open))
-    }
-}
-
-/// An open file.
-#[derive(Debug)]
-struct Counted<T>(T, Arc<AtomicU32>);
-
-impl<T> Drop for Counted<T> {
-    fn drop(&mut self) {
-        self.1.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Read for Counted<Box<dyn Read + Send>> {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.0.read(bytes)
-    }
-}
-
-/// A file that is written, of which an operation may fail.
-#[derive(Debug)]
-struct Watched(Counted<Box<dyn Write>>, Arc<Failing>);
-
-impl io::Write for Watched {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Err(error) = self.1.step() {
-            // half of it is there
-            self.0.0.write_all(&bytes[..bytes.len() / 2])?;
-            return Err(error);
-        }
-        self.0.0.write_all(bytes)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.0.flush()
-    }
-}
-
-impl Write for Watched {
-    fn set_len(&mut self, length: u64) -> io::Result<()> {
-        self.1.step()?;
-        self.0.0.set_len(length)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.1.step()?;
-        self.0.0.sync()
-    }
-}
-
-/// The disk, as the store has it.
-#[derive(Debug)]
-struct Shared(Arc<Failing>);
-
-impl Shared {
-    fn real(&self) -> io::Result<RealDisk> {
-        self.0.step().map(|()| RealDisk)
-    }
-
-    fn watched(&self, file: Box<dyn Write>) -> Box<dyn Write> {
-        Box::new(Watched(self.0.counted(file), Arc::clone(&self.0)))
-    }
-}
-
-impl Disk for Shared {
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.real()?.read(path)
-    }
-    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
-        let file = self.real()?.open(path)?;
-        Ok(Box::new(self.0.counted(file)))
-    }
-    fn create(&self, path: &Path) -> io::Result<Box<dyn Write>> {
-        Ok(self.watched(self.real()?.create(path)?))
-    }
-    fn append(&self, path: &Path) -> io::Result<Box<dyn Write>> {
-        Ok(self.watched(self.real()?.append(path)?))
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.real()?.rename(from, to)
-    }
-    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
-        self.real()?.exchange(one, other)
-    }
-    fn link(&self, existing: &Path, new: &Path) -> io::Result<()> {
-        self.real()?.link(existing, new)
-    }
-    fn symlink(&self, target: &Path, new: &Path) -> io::Result<()> {
-        self.real()?.symlink(target, new)
-    }
-    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
-        self.real()?.read_link(path)
-    }
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.real()?.remove_file(path)
-    }
-    fn remove_folder(&self, path: &Path) -> io::Result<()> {
-        self.real()?.remove_folder(path)
-    }
-    fn create_folders(&self, path: &Path) -> io::Result<()> {
-        self.real()?.create_folders(path)
-    }
-    fn list(&self, folder: &Path) -> io::Result<Vec<OsString>> {
-        self.real()?.list(folder)
-    }
-    fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
-        self.real()?.metadata(path)
-    }
-    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        self.real()?.sync_folder(folder)
-    }
-    fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
-        self.real()?.lock(path)
-    }
-}
 
 fn id(name: &str) -> JobId {
     name.parse().expect("a name")
@@ -238,7 +90,7 @@ fn whatever_single_operation_fails_nothing_that_was_committed_is_lost() {
     loop {
         let folder = tempfile::tempdir().expect("a folder");
         let failing = Failing::at(operation);
-        story(Arc::new(Shared(Arc::clone(&failing))), folder.path(), 6);
+        story(Arc::new(failing.clone()), folder.path(), 6);
         // another life on what that one left
         story(disk::real(), folder.path(), 2);
         assert_eq!(
@@ -252,7 +104,7 @@ fn whatever_single_operation_fails_nothing_that_was_committed_is_lost() {
             assert_eq!(text, page.to_string(), "operation {operation} failed");
         }
         snapshots += u32::from(folder.path().join("jobs/sales-1/snapshot").exists());
-        if failing.left.load(Ordering::Relaxed) > 0 {
+        if failing.is_waiting() {
             break;
         }
         operation += 1;
@@ -267,8 +119,7 @@ fn whatever_single_operation_fails_nothing_that_was_committed_is_lost() {
 fn a_folder_flush_that_fails_once_the_snapshot_is_renamed_loses_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let failing = Failing::at(-1);
-    let (mut store, _) =
-        open(Arc::new(Shared(Arc::clone(&failing))), folder.path()).expect("opened");
+    let (mut store, _) = open(Arc::new(failing.clone()), folder.path()).expect("opened");
     let (job, mut model) = (id("sales-1"), Job::new(id("sales-1")));
     let mut take = |store: &mut Store, number| {
         model.absorb(&dead(number), &Registry::default());
@@ -280,7 +131,7 @@ fn a_folder_flush_that_fails_once_the_snapshot_is_renamed_loses_nothing() {
     // folders, metadata, create, write, sync, rename; then the flush
     let path = folder.path().join("jobs/sales-1/snapshot");
     let renamed = (1..20).find(|&operation| {
-        failing.left.store(operation, Ordering::Relaxed);
+        failing.fail(operation);
         let snapshot = serde_json::to_vec(&snapshot).expect("JSON");
         let snapshot = serde_json::from_slice(&snapshot).expect("a snapshot");
         store.replace_journal(&id("sales-1"), snapshot).is_err() && path.exists()
@@ -289,7 +140,7 @@ fn a_folder_flush_that_fails_once_the_snapshot_is_renamed_loses_nothing() {
         renamed.is_some(),
         "the flush never failed behind the rename"
     );
-    failing.left.store(-1, Ordering::Relaxed);
+    failing.fail(-1);
     take(&mut store, 1);
     drop(store);
     assert_eq!(known(folder.path()), [("sales-1".to_owned(), 2)]);
@@ -299,8 +150,7 @@ fn a_folder_flush_that_fails_once_the_snapshot_is_renamed_loses_nothing() {
 fn many_open_jobs_need_no_descriptor_each() {
     let folder = tempfile::tempdir().expect("a folder");
     let failing = Failing::at(-1);
-    let (mut store, _) =
-        open(Arc::new(Shared(Arc::clone(&failing))), folder.path()).expect("opened");
+    let (mut store, _) = open(Arc::new(failing.clone()), folder.path()).expect("opened");
     for number in 0..2_000 {
         let job = id(&format!("sales-{number}"));
         store.append(&job, &dead(0)).expect("JSON");
@@ -308,8 +158,7 @@ fn many_open_jobs_need_no_descriptor_each() {
             store.commit().expect("committed");
         }
     }
-    assert_eq!(failing.open.load(Ordering::Relaxed), 0);
-    assert!(failing.most_open.load(Ordering::Relaxed) <= 1);
+    assert_eq!(failing.most_open(), 1);
     drop(store);
     assert_eq!(known(folder.path()).len(), 2_000);
 }
@@ -429,13 +278,12 @@ fn a_snapshot_of_another_version_is_refused_and_one_without_a_version_is_read() 
 fn what_a_killed_reducer_left_unflushed_is_flushed_before_a_duplicate_of_it_counts() {
     let (folder, _) = ten_chunks();
     let failing = Failing::at(-1);
-    let (mut store, _) =
-        open(Arc::new(Shared(Arc::clone(&failing))), folder.path()).expect("opened");
+    let (mut store, _) = open(Arc::new(failing.clone()), folder.path()).expect("opened");
     assert!(!store.is_dirty());
     store.touch(&id("sales-1"));
     assert!(store.is_dirty());
     // the first flush of the job's own files fails, so nothing may be acknowledged
-    failing.left.store(1, Ordering::Relaxed);
+    failing.fail(1);
     assert!(store.commit().is_err());
     assert!(store.is_dirty());
     store.commit().expect("committed");

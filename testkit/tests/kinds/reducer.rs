@@ -4,6 +4,8 @@
 //! A life is one reducer on a runtime of its own: when it is killed, its threads are gone before the next one begins, as
 //! after a power cut. The broker and both folders outlive it.
 
+mod storage;
+
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -15,6 +17,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::broker::{Broker, Queue};
+use autoconnect_common::disk::{self, Disk};
 use autoconnect_common::faults::Killed;
 use autoconnect_common::message::{
     Cancel, Event, JobRequest, Message, Outcome, Partial, Question, Stage, Status, bury,
@@ -86,6 +89,7 @@ pub(crate) struct World {
     pub(crate) folder: TempDir,
     snapshot_after: Option<u64>,
     pub(crate) abandon_after: Duration,
+    disk: Arc<dyn Disk>,
 }
 
 /// How a reducer's life ended.
@@ -117,6 +121,7 @@ impl World {
             folder,
             snapshot_after: None,
             abandon_after: Duration::MAX,
+            disk: disk::real(),
         })
     }
 
@@ -134,6 +139,7 @@ impl World {
             snapshot_after: self.snapshot_after,
             abandon_after: self.abandon_after,
             retry: Duration::from_millis(10),
+            disk: Arc::clone(&self.disk),
             ..Config::durable(self.results(), self.folder.path().join("state"))
         }
     }
@@ -482,7 +488,7 @@ fn a_dead_chunk_is_named_in_an_incomplete_report() -> Result<()> {
         let named = format!("{} (the worker panicked: boom)", lost.seq);
         ensure!(reason.contains(&named), "{reason}");
         let report: Value =
-            serde_json::from_slice(&fs::read(world.results().join("report.json"))?)?;
+            serde_json::from_slice(&fs::read(world.own(&case).join("report.json"))?)?;
         let quality = &report["qualite"];
         ensure!(quality["complet"] == false, "{quality}");
         ensure!(
@@ -527,9 +533,9 @@ fn a_report_that_cannot_be_written_is_tried_again() -> Result<()> {
     let case = Case::words(folder.path())?;
     let world = World::new(in_order(1))?;
     world.send(&case.messages)?;
-    // a folder is where the newest report is to be, until it stood in the way three times
-    let obstacle = world.results().join("report.json");
-    fs::remove_file(&obstacle)?;
+    // a folder is where the link to the newest report is to be, until it stood in the way three times
+    fs::remove_file(world.results().join("report.json"))?;
+    let obstacle = world.results().join("newest");
     fs::create_dir(&obstacle)?;
     let attempts = Arc::new(AtomicU32::new(0));
     let seen = Arc::clone(&attempts);
@@ -579,11 +585,17 @@ fn a_job_of_which_nothing_more_comes_ends_without_what_is_missing() -> Result<()
         end.status == Status::Incomplete && reason.contains(&named),
         "{reason}"
     );
-    let report: Value = serde_json::from_slice(&fs::read(world.results().join("report.json"))?)?;
+    let report: Value = serde_json::from_slice(&fs::read(world.own(&case).join("report.json"))?)?;
     ensure!(
         report["missing"] == serde_json::json!([lost.seq]),
         "{report}"
     );
+    // the newest report was complete
+    ensure!(
+        reason.contains("the newest report is still that of"),
+        "{reason}"
+    );
+    ensure!(fs::read(world.results().join("report.json"))? == OLD);
 
     let (world, end) = abandoned(&without("manifest", ""))?;
     let reason = end.reason.unwrap_or_default();

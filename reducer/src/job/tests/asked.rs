@@ -19,6 +19,7 @@ fn begun(cut: &str, input: &str) -> Entry<'static> {
             kind: "wordcount".to_owned(),
             request: RawValue::from_string("{}".to_owned()).expect("JSON"),
             fingerprint: Some(Digest::of(input.as_bytes())),
+            accept: Default::default(),
         },
         cut: cut.parse().expect("a name"),
     }))
@@ -41,6 +42,7 @@ fn refused() -> Entry<'static> {
         facts: None,
         refusal: Some("no".to_owned()),
         cut_ms: 0,
+        accept: Default::default(),
     }))
 }
 

@@ -89,6 +89,7 @@ impl Cut {
             facts: Some(RawValue::from_string(format!("{{\"lines\":{lines}}}")).expect("JSON")),
             refusal: None,
             cut_ms: 1,
+            accept: Default::default(),
         };
         Self {
             chunks,
