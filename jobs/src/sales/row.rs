@@ -10,9 +10,9 @@
 //! 3. It is not the header again: `entete_repetee`.
 //! 4. `transaction_id` is not none: `id_vide`. Ids are compared byte for byte, without the blanks around them.
 //! 5. `date` is a day of the calendar, years 0001 to 9999, written `YYYY-MM-DD` and nothing else: `date_invalide`.
-//! 6. `ville` is not none (`ville_vide`) and, trimmed, has at most 255 bytes (`ville_trop_longue`).
+//! 6. `ville` is not none, nor invisible (`ville_vide`) and, trimmed, has at most 255 bytes (`ville_trop_longue`).
 //! 7. `type` is exactly `vente` or `location`: `type_inconnu`.
-//! 8. `modele` is not none (`modele_vide`) and, trimmed, has at most 255 bytes (`modele_trop_long`).
+//! 8. `modele` is not none, nor invisible (`modele_vide`) and, trimmed, has at most 255 bytes (`modele_trop_long`).
 //! 9. `prix` is an [`amount`]: `prix_manquant`, `prix_negatif`, `prix_invalide`, `prix_trop_precis`, `prix_excessif`.
 //! 10. `duree_location_mois` of a rental is digits that make 1 to 120: `duree_manquante`, `duree_invalide`. A sale has none; any
 //!     other value there is ignored, with a warning unless it is zero.
@@ -20,6 +20,7 @@
 
 use csv::ByteRecord;
 
+use crate::fold::fold;
 use crate::table::header::{Header, Wanted};
 use crate::table::reject::{MAX_VALUE, Reason, Warning, Warnings, is_special, printable, trimmed};
 
@@ -220,7 +221,7 @@ impl<'r> Field<'r> {
             return self.refuse(Reason::EncodageInvalide);
         };
         let text = text.trim();
-        if is_none(text.as_bytes()) {
+        if is_none(text.as_bytes()) || is_blank(text) {
             return self.refuse(empty);
         }
         if text.len() > MAX_NAME {
@@ -259,6 +260,11 @@ impl<'r> Field<'r> {
 
 fn shown(bytes: &[u8]) -> String {
     printable(bytes, MAX_VALUE)
+}
+
+/// Whether a name has nothing that another name could be told from: invisible characters or separators alone.
+fn is_blank(name: &str) -> bool {
+    !name.contains(char::is_alphanumeric) && fold(name).is_empty()
 }
 
 /// Whether a field says that there is nothing.
@@ -466,6 +472,25 @@ mod tests {
             (row.id, row.jour, row.prix, row.duree),
             (&b"7"[..], 1, 950, 24)
         );
+    }
+
+    #[test]
+    fn a_name_without_a_visible_character_is_none() {
+        for name in ["\u{200b}", "\u{ad}\u{a0}", "-", "_ _", "\u{301}"] {
+            assert_eq!(
+                refusal(&with(&[(2, name)])).0,
+                Reason::VilleVide,
+                "{name:?}"
+            );
+            assert_eq!(
+                refusal(&with(&[(4, name)])).0,
+                Reason::ModeleVide,
+                "{name:?}"
+            );
+        }
+        for name in ["?", "/", "\u{1f697}", "東京"] {
+            assert!(check(&with(&[(2, name), (4, name)]), &header_by(b','), TODAY).is_ok());
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The header of a table: which delimiter, which columns, in which order.
 //!
-//! Columns are found by name, in any order; blanks around a name and its case do not matter, and other columns are ignored.
+//! Columns are found by name, in any order; names are compared [folded](crate::fold), and other columns are ignored.
 //! A header that cannot be used refuses the whole job with one sentence that names the file, the line, what was found and
 //! what was expected.
 
@@ -9,6 +9,7 @@ use csv::ByteRecord;
 
 use super::record::{self, Content, MAX_ROW, Record};
 use super::reject::{Reason, printable};
+use crate::fold::fold;
 
 /// The delimiters that are told from a header, in order of preference.
 pub const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
@@ -115,7 +116,7 @@ pub fn read(
     }
 
     let names: Vec<Vec<u8>> = fields.iter().map(plain).collect();
-    if let Some(twice) = first_repeated(&names) {
+    if let Some(twice) = first_repeated(&names, wanted) {
         return Err(refused(format!(
             "line {line}: the column {:?} occurs twice, expected each column once",
             printable(twice, 60)
@@ -212,7 +213,12 @@ fn plain(name: &[u8]) -> Vec<u8> {
 }
 
 fn position(names: &[Vec<u8>], column: &Wanted) -> Option<usize> {
-    names.iter().position(|name| name == column.name.as_bytes())
+    names.iter().position(|name| is_named(name, column))
+}
+
+/// Whether a name is that of a wanted column, as names are compared: `Modèle`, `Transaction ID`.
+fn is_named(name: &[u8], column: &Wanted) -> bool {
+    std::str::from_utf8(name).is_ok_and(|name| fold(name) == fold(column.name))
 }
 
 /// Bytes and lines of the blank lines at the start.
@@ -231,13 +237,17 @@ fn skip_blank(text: &[u8]) -> (usize, u32) {
     }
 }
 
-/// The first name that occurs a second time; columns without a name may.
-fn first_repeated(names: &[Vec<u8>]) -> Option<&[u8]> {
+/// The first name that occurs a second time, or that names a wanted column a second time; columns without a name may.
+fn first_repeated<'n>(names: &'n [Vec<u8>], wanted: &'n [Wanted]) -> Option<&'n [u8]> {
     let mut seen = std::collections::HashSet::new();
+    let known = |name: &'n [u8]| {
+        let column = wanted.iter().find(|column| is_named(name, column));
+        column.map_or(name, |column| column.name.as_bytes())
+    };
     names
         .iter()
-        .find(|name| !name.is_empty() && !seen.insert(name.as_slice()))
         .map(Vec::as_slice)
+        .find(|name| !name.is_empty() && !seen.insert(known(name)))
 }
 
 fn broken(reason: Reason, line: u32, rest: &[u8]) -> String {
@@ -508,5 +518,27 @@ mod tests {
         assert!(found.is_repeated_by(&record(&format!("\u{feff}{}", HEADER.to_uppercase()))));
         assert!(!found.is_repeated_by(&record(&HEADER.replace("date", "2024-01-01"))));
         assert!(!found.is_repeated_by(&record(&format!("{HEADER},"))));
+    }
+
+    #[test]
+    fn columns_are_found_whatever_the_spelling_of_their_names() {
+        for text in [
+            "Transaction ID,Date,Ville,Type,Modèle,Prix,Durée location mois\n",
+            "TRANSACTION-ID,DATE,VILLE,TYPE,MODELE,PRIX,DUREE\u{a0}LOCATION\u{a0}MOIS\n",
+            "transaction_id,date,ville\u{200b},type,mode\u{300}le,prix,duree__location_mois\n",
+        ] {
+            let expected: Vec<Option<usize>> = (0..7).map(Some).chain([None]).collect();
+            assert_eq!(header(text).expect(text).positions, expected, "{text}");
+        }
+        let twice =
+            "transaction_id,Transaction ID,date,ville,type,modele,prix,duree_location_mois\n";
+        let refused = refusal(twice);
+        assert!(
+            refused.contains("\"transaction id\" occurs twice"),
+            "{refused}"
+        );
+        // columns that nobody wants may look alike
+        let others = format!("{HEADER},Prix HT,prix_ht\n");
+        assert!(header(&others).is_ok());
     }
 }
