@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use autoconnect_common::message::Cancel;
-use autoconnect_common::{Broker as _, JobId, Shutdown};
+use autoconnect_common::{Broker as _, JobId, Shutdown, ask};
 use autoconnect_jobs::sales::Report;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
@@ -25,7 +25,7 @@ use crate::activity::{JobState, JobView, Snapshot};
 use crate::params::{Nothing, Page, Paging, Params, PerPage};
 use crate::problem::Problem;
 use crate::reads::{self, Reader};
-use crate::{Shared, uploads};
+use crate::{Shared, editions, uploads};
 
 /// The most streams of events at a time.
 pub const STREAMS: usize = 256;
@@ -43,6 +43,7 @@ pub(crate) fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(report))
         .routes(routes!(list))
         .routes(routes!(cancel))
+        .routes(routes!(newest))
         .routes(routes!(job_events))
         .routes(routes!(activity_events))
 }
@@ -266,6 +267,48 @@ async fn cancel(
         Ok(Ok(())) => Ok((StatusCode::ACCEPTED, Json(job))),
         _ => Err(away()),
     }
+}
+
+/// Makes the report of a job that has ended the newest one, whatever ended since.
+#[utoipa::path(post, path = "/api/jobs/{id}/newest", tag = "jobs",
+    params(("id" = String, Path, description = "The id of the job")),
+    responses(
+        (status = 200, description = "Its report is the newest, and every read shows it", body = JobView),
+        (status = 400, description = "An unknown parameter", body = Problem),
+        (status = 404, description = "No job has this id", body = Problem),
+        (status = 409, description = "The job has no report", body = Problem),
+        (status = 503, description = "The message broker or the reducer does not answer", body = Problem),
+    ))]
+async fn newest(
+    State(app): State<Shared>,
+    id: Named,
+    _: Params<Nothing>,
+) -> Result<Json<JobView>, Problem> {
+    let job = known(&app, id)?;
+    if !job.status.has_report() {
+        return Err(without_a_newest(&job, "il n’a pas de rapport"));
+    }
+    match ask::make_newest(&app.link, &job.job_id).await {
+        Ok(Ok(())) => {
+            editions::look(&app).await;
+            Ok(Json(job))
+        }
+        Ok(Err(why)) => Err(without_a_newest(&job, &why)),
+        Err(error) => {
+            tracing::warn!(job_id = %job.job_id, %error, "report not made the newest");
+            Err(Problem::unavailable(
+                "le réducteur ne répond pas\u{a0}; réessayez",
+            ))
+        }
+    }
+}
+
+fn without_a_newest(job: &JobView, why: &str) -> Problem {
+    let detail = format!(
+        "le rapport de {} ne peut pas devenir le plus récent\u{a0}: {why}",
+        job.job_id
+    );
+    Problem::new(StatusCode::CONFLICT, "Pas de rapport", detail).about("id")
 }
 
 /// How a job goes, as it happens, until it ends.

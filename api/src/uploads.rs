@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use autoconnect_common::message::JobRequest;
+use autoconnect_common::results::Accept;
 use autoconnect_common::{Broker as _, JobId, JobKind as _};
 use autoconnect_jobs::sales::Sales;
 use autoconnect_jobs::sales::periode::Plage;
@@ -118,6 +119,10 @@ struct Asked {
     encoding: Option<String>,
     /// The months to report on, `2024-01..2024-06`; told from the rows where absent.
     periode: Option<String>,
+    /// Whether a report without an accepted row becomes the newest.
+    accept_empty: bool,
+    /// Whether a report that lacks something becomes the newest, though the newest is complete.
+    accept_incomplete: bool,
 }
 
 /// How files spell text: `auto` tells it from their bytes.
@@ -151,6 +156,23 @@ struct Form {
     encoding: Option<EncodingWord>,
     /// The months to report on, where the query does not say.
     periode: Option<String>,
+    /// Whether a report without an accepted row becomes the newest.
+    #[schema(inline)]
+    accept_empty: Option<YesOrNo>,
+    /// Whether a report that lacks something becomes the newest, though the newest is complete.
+    #[schema(inline)]
+    accept_incomplete: Option<YesOrNo>,
+}
+
+/// Yes or no, as a query and a form say it.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "it describes the words of a wish")]
+enum YesOrNo {
+    /// Yes.
+    True,
+    /// No.
+    False,
 }
 
 /// The query of `POST /api/process`.
@@ -166,18 +188,25 @@ struct Named {
     /// The months to report on; told from the rows where absent.
     #[param(example = "2024-01..2024-06")]
     periode: Option<String>,
+    /// Whether a report without an accepted row becomes the newest.
+    #[param(inline, value_type = Option<YesOrNo>)]
+    accept_empty: Option<String>,
+    /// Whether a report that lacks something becomes the newest, though the newest is complete.
+    #[param(inline, value_type = Option<YesOrNo>)]
+    accept_incomplete: Option<String>,
 }
 
-/// What a request says of how its files are read.
+/// What a request says of how its files are read, and what becomes of the report.
 #[derive(Debug, Clone, Copy, Default)]
 struct Wishes {
     encoding: Option<Encoding>,
     periode: Option<Plage>,
+    accept: Accept,
 }
 
 impl Wishes {
     /// The names of what may be wished.
-    const NAMES: [&str; 2] = ["encoding", "periode"];
+    const NAMES: [&str; 4] = ["encoding", "periode", "accept_empty", "accept_incomplete"];
 
     /// Takes these, by name; an absent or empty one is no wish.
     fn take(&mut self, wishes: &[(&str, Option<&str>)]) -> Result<(), Problem> {
@@ -204,6 +233,14 @@ impl Wishes {
             "periode" => {
                 let months = value.parse();
                 self.periode = Some(months.map_err(|_| unfit("AAAA-MM..AAAA-MM"))?);
+            }
+            "accept_empty" | "accept_incomplete" => {
+                let yes = value.parse().map_err(|_| unfit("true, false"))?;
+                let wish = match name {
+                    "accept_empty" => &mut self.accept.empty,
+                    _ => &mut self.accept.incomplete,
+                };
+                *wish = yes;
             }
             _ => return Err(unknown_field(name)),
         }
@@ -243,6 +280,8 @@ async fn process(
         nom,
         encoding,
         periode,
+        accept_empty,
+        accept_incomplete,
     }): Params<Named>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -250,6 +289,8 @@ async fn process(
     let query = [
         ("encoding", encoding.as_deref()),
         ("periode", periode.as_deref()),
+        ("accept_empty", accept_empty.as_deref()),
+        ("accept_incomplete", accept_incomplete.as_deref()),
     ];
     // nothing is taken of a request that will be refused
     Wishes::default().take(&query)?;
@@ -283,7 +324,13 @@ async fn process(
                 None => usual(&app).await?,
                 Some(fichier) => inside(&app, &fichier).await?,
             };
-            let mut wishes = Wishes::default();
+            let mut wishes = Wishes {
+                accept: Accept {
+                    empty: asked.accept_empty,
+                    incomplete: asked.accept_incomplete,
+                },
+                ..Wishes::default()
+            };
             wishes.take(&[
                 ("encoding", asked.encoding.as_deref()),
                 ("periode", asked.periode.as_deref()),
@@ -398,7 +445,7 @@ async fn on_files(
         kind: Sales::NAME.to_owned(),
         request: serde_json::value::to_raw_value(&request).map_err(unsendable)?,
         fingerprint: None,
-        accept: Default::default(),
+        accept: wishes.accept,
     };
     let message = request.to_message().map_err(unsendable)?;
     match tokio::time::timeout(PUBLISH, app.link.publish(message)).await {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 
+use autoconnect_common::results::Accept;
 use autoconnect_common::settings::{self, Log, Settings, Sources};
 use autoconnect_common::{JobId, program, telemetry};
 use autoconnect_jobs::sales::periode::Plage;
@@ -127,6 +128,9 @@ pub struct Run {
     #[command(flatten)]
     pub(crate) reading: Reading,
 
+    #[command(flatten)]
+    pub(crate) accepting: Accepting,
+
     /// How many workers [default: one for each core; with --broker, those that run elsewhere]
     ///
     /// With --broker, so many worker processes and a reducer are started for this job and stopped at its end; without
@@ -172,6 +176,28 @@ pub(crate) struct Reading {
     /// How many rows a chunk has at most [default: 16384]
     #[arg(long, value_name = "N", value_parser = rows)]
     pub(crate) chunk_rows: Option<NonZeroU32>,
+}
+
+/// Which report becomes the newest, as typed.
+#[derive(Debug, Default, Clone, Copy, Args)]
+#[command(next_help_heading = "Writing")]
+pub(crate) struct Accepting {
+    /// Let a report without an accepted row take the place of the newest
+    #[arg(long)]
+    pub(crate) accept_empty: bool,
+
+    /// Let a report that lacks something take the place of a complete one
+    #[arg(long)]
+    pub(crate) accept_incomplete: bool,
+}
+
+impl From<Accepting> for Accept {
+    fn from(typed: Accepting) -> Self {
+        Self {
+            empty: typed.accept_empty,
+            incomplete: typed.accept_incomplete,
+        }
+    }
 }
 
 /// What is printed, as typed.
@@ -234,6 +260,9 @@ pub(crate) struct Submit {
 
     #[command(flatten)]
     pub(crate) reading: Reading,
+
+    #[command(flatten)]
+    pub(crate) accepting: Accepting,
 
     #[command(flatten)]
     pub(crate) print: Print,

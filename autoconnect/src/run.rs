@@ -125,7 +125,10 @@ fn plan(asked: cli::Run) -> Result<Plan, Failure> {
         files => files.to_vec(),
     };
     let request = request(&asked.reading, inputs, &settings)?;
-    let request = name_job(&registry, &request, broker.uri.is_some())?;
+    let request = JobRequest {
+        accept: asked.accepting.into(),
+        ..name_job(&registry, &request, broker.uri.is_some())?
+    };
     let reducer: settings::Reducer = load(&settings)?;
     check_folder(&reducer.results)?;
     Ok(Plan {

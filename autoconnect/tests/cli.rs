@@ -916,6 +916,41 @@ fn the_summary_names_what_a_folder_leaves_out() {
 }
 
 #[test]
+fn a_report_without_a_row_takes_the_place_of_the_newest_only_where_that_is_asked() {
+    let folder = Folder::with(table(&[GOOD]));
+    folder.write("vide.csv", table(&[]));
+    let villes = || {
+        let report = folder.read("results/report.json");
+        let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+        report["villes"].clone()
+    };
+    folder.run(&["run", "in.csv", "--quiet"]).done();
+    let said = folder.run(&["run", "vide.csv"]).done().out;
+    assert_eq!(villes(), serde_json::json!(["Lyon"]));
+    assert!(
+        said.contains("Attention : ") && said.contains("no accepted row"),
+        "{said}"
+    );
+    // its copy is kept, and named
+    assert!(
+        said.contains("Fichiers écrits dans results/jobs/sales-"),
+        "{said}"
+    );
+    folder
+        .run(&["run", "vide.csv", "--accept-incomplete", "--quiet"])
+        .done();
+    assert_eq!(villes(), serde_json::json!(["Lyon"]));
+    let said = folder
+        .run(&["run", "vide.csv", "--accept-empty"])
+        .done()
+        .out;
+    assert!(!said.contains("Attention"), "{said}");
+    assert_eq!(villes(), serde_json::json!([]));
+    folder.run(&["run", "in.csv", "--quiet"]).done();
+    assert_eq!(villes(), serde_json::json!(["Lyon"]));
+}
+
+#[test]
 fn several_files_and_folders_are_one_job() {
     let folder = Folder::with(table(&[GOOD]));
     folder.write("more/b.csv", table(&[&GOOD.replace("TX1", "TX2")]));
@@ -951,6 +986,8 @@ fn the_manual_names_every_flag_every_file_and_every_exit_code() {
         "--max-rejects",
         "--today",
         "--chunk-rows",
+        "--accept-empty",
+        "--accept-incomplete",
         "--workers",
         "--broker",
         "--ca",

@@ -86,6 +86,19 @@ def test_each_job_leads_to_its_own_report(server, browser):
         assert others == set(addresses) - {address}
 
 
+def test_an_older_report_is_made_the_newest(server, browser):
+    browser.driver.get(server.address + "/resultats")
+    newest = browser.text("#whose")
+    browser.driver.get(browser.find(".others a").get_attribute("href"))
+    older = browser.find("[data-newest]").get_attribute("data-newest")
+    assert older not in newest
+    for job in [older, newest.split(",")[0].split()[-1]]:
+        browser.driver.get(f"{server.address}/resultats/{job}")
+        browser.find("[data-newest]").click()
+        browser.until(lambda: browser.path() == "/resultats", "the newest report")
+        assert job in browser.text("#whose")
+
+
 def test_a_table_of_the_page_is_the_table_of_the_results(server, browser):
     browser.driver.get(server.address + "/resultats")
     links = {link.get_attribute("href") for link in browser.all(".file a")}
@@ -183,6 +196,10 @@ def test_the_keyboard_is_enough(server, browser):
     assert focus() == "encoding"
     press(Keys.TAB)
     assert focus() == "periode"
+    press(Keys.TAB)
+    assert focus() == "accept-empty"
+    press(Keys.TAB)
+    assert focus() == "accept-incomplete"
     press(Keys.TAB)
     assert browser.driver.switch_to.active_element.get_attribute("id") == "start"
 

@@ -25,6 +25,7 @@ const ROUTES: &[&str] = &[
     "/api/jobs/{}/events",
     "/api/jobs/{}/files",
     "/api/jobs/{}/files/{}",
+    "/api/jobs/{}/newest",
     "/api/jobs/{}/report",
     "/api/marge",
     "/api/openapi.json",
@@ -47,8 +48,20 @@ const ROUTES: &[&str] = &[
 ];
 
 const PARAMETERS: &[&str] = &[
-    "ville", "mois", "format", "page", "par_page", "motif", "status", "nom", "lang", "x", "job",
+    "ville",
+    "mois",
+    "format",
+    "page",
+    "par_page",
+    "motif",
+    "status",
+    "nom",
+    "lang",
+    "x",
+    "job",
     "encoding",
+    "periode",
+    "accept_empty",
 ];
 
 const NASTY: &[&str] = &[

@@ -211,6 +211,94 @@ async fn a_job_keeps_its_report_when_another_is_the_newest() -> Result<()> {
     site.stop().await
 }
 
+/// The cities of the newest report.
+async fn villes(site: &Site) -> Result<Value> {
+    Ok(found(site, "/api/villes").await?.json()?["villes"].clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_without_a_row_is_the_newest_only_where_somebody_accepts_it() -> Result<()> {
+    let site = Site::start().await?;
+    let good = run(&site, "lyon.csv", &table("Lyon", 30, 0)).await?;
+    let empty = run(&site, "vide.csv", &table("Nice", 0, 0)).await?;
+    let told = ended(&site, &empty).await?;
+    let reason = told["reason"].as_str().context("a reason")?;
+    ensure!(
+        told["status"] == "done" && reason.contains("no accepted row"),
+        "{told}"
+    );
+    ensure!(reason.contains(&good), "{reason}");
+    ensure!(villes(&site).await? == json!(["Lyon"]));
+    let own = found(&site, &format!("/api/villes?job={empty}"))
+        .await?
+        .json()?;
+    ensure!(own == json!({"villes": []}), "{own}");
+    let page = found(&site, &format!("/jobs/{empty}")).await?.text();
+    ensure!(page.contains("no accepted row"), "{page}");
+    for wish in [
+        "accept_empty=true",
+        "accept_incomplete=true&accept_empty=true",
+    ] {
+        run(&site, "lyon.csv", &table("Lyon", 30, 0)).await?;
+        ensure!(villes(&site).await? == json!(["Lyon"]));
+        let path = format!("/api/process?nom=vide.csv&{wish}");
+        let job = site.post(&path, CSV, &table("Nice", 0, 0)).await?.job()?;
+        let told = ended(&site, &job).await?;
+        ensure!(
+            told["reason"].is_null() && villes(&site).await? == json!([]),
+            "{wish}: {told}"
+        );
+    }
+    for wish in [
+        "accept_empty=false",
+        "accept_incomplete=true",
+        "accept_empty=",
+    ] {
+        run(&site, "lyon.csv", &table("Lyon", 30, 0)).await?;
+        let path = format!("/api/process?nom=vide.csv&{wish}");
+        let job = site.post(&path, CSV, &table("Nice", 0, 0)).await?.job()?;
+        ended(&site, &job).await?;
+        ensure!(villes(&site).await? == json!(["Lyon"]), "{wish}");
+    }
+    let bad = site
+        .post("/api/process?accept_empty=oui", CSV, &table("Nice", 0, 0))
+        .await?;
+    bad.problem(400, Some("accept_empty"))?;
+    site.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_job_with_a_report_can_be_made_the_newest() -> Result<()> {
+    let site = Site::start().await?;
+    let lyon = run(&site, "lyon.csv", &table("Lyon", 30, 1)).await?;
+    let nice = run(&site, "nice.csv", &table("Nice", 30, 0)).await?;
+    let empty = run(&site, "vide.csv", &table("Nice", 0, 0)).await?;
+    let failed = run(&site, "mauvais.csv", &table("Nice", 1, 30)).await?;
+    let make = async |job: &str| site.post(&format!("/api/jobs/{job}/newest"), "", b"").await;
+    for (job, ville) in [
+        (&lyon, json!(["Lyon"])),
+        (&empty, json!([])),
+        (&nice, json!(["Nice"])),
+        (&lyon, json!(["Lyon"])),
+    ] {
+        let answer = make(job).await?;
+        ensure!(answer.status == 200, "{}", answer.text());
+        ensure!(answer.json()?["job_id"] == job.as_str());
+        // at once
+        ensure!(villes(&site).await? == ville, "{}", villes(&site).await?);
+        let page = found(&site, "/resultats").await?.text();
+        ensure!(page.contains(job.as_str()), "{page}");
+    }
+    ensure!(found(&site, "/api/rejets").await?.json()?["total"] == 1);
+    make(&failed).await?.problem(409, Some("id"))?;
+    make("none").await?.problem(404, Some("id"))?;
+    ensure!(villes(&site).await? == json!(["Lyon"]));
+    // a job that ends afterwards is the newest again
+    run(&site, "brest.csv", &table("Brest", 30, 0)).await?;
+    ensure!(villes(&site).await? == json!(["Brest"]));
+    site.stop().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_files_of_a_job_are_its_own_and_no_path_leads_out_of_its_folder() -> Result<()> {
     let site = Site::start().await?;

@@ -47,7 +47,11 @@ fn named(asked: &cli::Submit) -> Result<(Settings, JobRequest), Failure> {
     }
     let request = request(&asked.reading, asked.files.clone(), &settings)?;
     let request = autoconnect_producer::name_unseen::<Sales>(&request, &ask::unheard());
-    Ok((settings, request.map_err(Failure::usage)?))
+    let request = JobRequest {
+        accept: asked.accepting.into(),
+        ..request.map_err(Failure::usage)?
+    };
+    Ok((settings, request))
 }
 
 /// Sends the request, and follows its job to the end.
