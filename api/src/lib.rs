@@ -5,7 +5,7 @@
 //!                                       |
 //!  x.events --> activity ---------------+--> pages              GET /            (HTML, French or English)
 //!                  ^                    |
-//!  q.jobs, q.results <-- jobs, uploads, dead                POST /api/process …
+//!  x.jobs, x.control <-- jobs, uploads, dead                POST /api/process …
 //! ```
 //!
 //! # Layout
@@ -138,7 +138,7 @@ pub type Shared = Arc<App>;
 /// [`Failure`].
 pub async fn play(settings: &Settings, shutdown: &Shutdown) -> Result<(), Failure> {
     let config = Config::load(settings)?;
-    let rabbit = program::connect(settings, "api")?;
+    let rabbit = program::connect(settings, "api", autoconnect_jobs::registry().formats())?;
     let listener = bind(&config).await?;
     let served = serve(config, Link::RabbitMq(rabbit.clone()), listener, shutdown).await;
     rabbit.close().await;

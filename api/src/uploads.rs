@@ -443,6 +443,7 @@ async fn on_files(
     let request = JobRequest {
         job: job.clone(),
         kind: Sales::NAME.to_owned(),
+        schema: Sales::SCHEMA,
         request: serde_json::value::to_raw_value(&request).map_err(unsendable)?,
         fingerprint: None,
         accept: wishes.accept,

@@ -24,7 +24,7 @@ pub(crate) fn at<T>(
     act: impl AsyncFnOnce(&RabbitMq) -> Result<T, Trouble>,
 ) -> Result<T, Failure> {
     program::run(|shutdown| async move {
-        let rabbit = program::connect(settings, name)?;
+        let rabbit = program::connect(settings, name, autoconnect_jobs::registry().formats())?;
         let done = tokio::select! {
             done = act(&rabbit) => done.map_err(Trouble::into_failure),
             () = shutdown.cancelled() => Err(Failure::new(Exit::Interrupted, "interrupted")),

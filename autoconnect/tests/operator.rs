@@ -33,7 +33,7 @@ impl Site {
             return Ok(None);
         };
         let broker = RabbitMq::connect(node.options.clone())?;
-        soon("the queues", broker.waiting(Queue::Jobs)).await??;
+        soon("the queues", broker.waiting(Queue::Control)).await??;
         Ok(Some(Self {
             node,
             folder: tempfile::tempdir()?,
@@ -289,7 +289,10 @@ async fn a_dead_chunk_is_requeued_while_its_job_still_waits_for_it() -> Result<(
     site.waits(Queue::DeadChunks, 1).await?;
     let said = site.says(&["dead", "requeue", "--job", "ended-1", "--even-if-ended"])?;
     ensure!(said == "requeued 1 dead message\n", "{said}");
-    let mut chunks = site.broker.subscribe(Queue::Chunks, 2).await?;
+    let mut chunks = site
+        .broker
+        .subscribe(Queue::Chunks(chunk("open-1", 0)?.format()), 2)
+        .await?;
     for mut expected in sent {
         expected
             .headers
@@ -551,8 +554,8 @@ async fn an_operator_and_a_producer_need_no_more_than_their_rights() -> Result<(
         &site,
         &ctl,
         "operator",
-        &["x.jobs", "x.chunks", "x.results"],
-        &["q.chunks.dead", "q.results.dead", "x.events"],
+        &["x.jobs.2", "x.chunks.2", "x.results.2", "x.control"],
+        &["q.jobs.dead", "q.chunks.dead", "q.results.dead", "x.events"],
     )?;
     let operator = |arguments: &[&str]| {
         let mut command = site.autoconnect(arguments);
@@ -564,8 +567,8 @@ async fn an_operator_and_a_producer_need_no_more_than_their_rights() -> Result<(
         &site,
         &ctl,
         "producer",
-        &["x.chunks", "x.results", "x.jobs", "x.events"],
-        &["q.jobs", "x.events"],
+        &["x.chunks.2", "x.results.2", "x.jobs.2", "x.events"],
+        &["q.jobs.sales.v1", "x.events"],
     )?;
     let mut producer = site.role("producer")?;
     producer.env("AUTOCONNECT_BROKER__URI", uri);

@@ -1,12 +1,13 @@
 //! What a worker receives ([`Chunk`]) and the [`Digest`] that proves it arrived as it was sent.
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Body, JobId, Seq};
+use crate::{Body, Format, JobId, Seq};
 
 /// The largest chunk body that is accepted, in bytes: quorum queues keep larger messages on disk long after their ack.
 pub const MAX_BODY: usize = 1 << 20;
@@ -22,6 +23,16 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// The digest of `value` as we write it in JSON, without keeping that.
+    ///
+    /// # Errors
+    /// [`serde_json::Error`] where it cannot be written as JSON.
+    pub fn of_json(value: &impl Serialize) -> Result<Self, serde_json::Error> {
+        let mut hashing = Hashing(Sha256::new());
+        serde_json::to_writer(&mut hashing, value)?;
+        Ok(Self(hashing.0.finalize().into()))
+    }
+
     /// The digest itself.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -30,6 +41,20 @@ impl Digest {
     /// The first `digits` hexadecimal digits: enough to name a thing, not to prove it.
     pub fn short(&self, digits: usize) -> String {
         self.to_string().chars().take(digits).collect()
+    }
+}
+
+/// A file that only keeps its digest.
+struct Hashing(Sha256);
+
+impl io::Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -102,4 +127,11 @@ pub struct Chunk {
     pub rows: u32,
     /// The rows, in the kind's own format (`sales`: an Arrow IPC stream).
     pub body: Body,
+}
+
+impl Chunk {
+    /// Its kind and the version of its format.
+    pub fn format(&self) -> Format {
+        Format::new(self.kind.as_str(), self.schema)
+    }
 }

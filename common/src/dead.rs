@@ -15,7 +15,7 @@ use crate::message::{Message, MessageError, Revived, Stage, reason, revive};
 use crate::{Body, Broker};
 
 /// The dead queues.
-const DEAD: [Queue; 2] = [Queue::DeadChunks, Queue::DeadResults];
+const DEAD: [Queue; 3] = [Queue::DeadChunks, Queue::DeadResults, Queue::DeadJobs];
 /// How long the broker may take to hand over a message that waits.
 const NEXT: Duration = Duration::from_secs(10);
 
@@ -78,12 +78,12 @@ pub(crate) async fn watch<B: Broker>(broker: &B) {
 }
 
 /// How many messages lie in each dead queue.
-async fn lying<B: Broker>(broker: &B) -> Result<[u64; 2], BrokerError> {
-    let [chunks, results] = DEAD;
-    Ok([
-        broker.waiting(chunks).await?,
-        broker.waiting(results).await?,
-    ])
+async fn lying<B: Broker>(broker: &B) -> Result<Vec<u64>, BrokerError> {
+    let mut lying = Vec::new();
+    for queue in DEAD {
+        lying.push(broker.waiting(queue).await?);
+    }
+    Ok(lying)
 }
 
 /// A dead message, in a line.
@@ -93,7 +93,7 @@ pub struct Line {
     /// Its id: of a chunk, `<job>/<chunk>`.
     pub id: String,
     /// The queue it lies in.
-    pub queue: &'static str,
+    pub queue: String,
     /// `chunk`, `partial`, …
     pub r#type: String,
     /// Its job.
@@ -135,7 +135,7 @@ impl Line {
 pub struct Look<'b, B> {
     broker: &'b B,
     most: u16,
-    queues: std::array::IntoIter<Queue, 2>,
+    queues: std::array::IntoIter<Queue, 3>,
     // given back before its subscription leaves
     held: Vec<Delivery>,
     current: Option<Current>,
@@ -265,7 +265,9 @@ pub async fn requeue<B: Broker>(
         }
         done.found.insert(message.id.clone());
         let of = message.headers.get("job").map_or("?", String::as_str);
-        let left = if open.as_ref().is_some_and(|open| !open.contains(of)) {
+        // a request that no producer could cut has no job yet
+        let belongs = message.kind != "job";
+        let left = if belongs && open.as_ref().is_some_and(|open| !open.contains(of)) {
             Left::Ended(of.to_owned())
         } else {
             match alive(message) {

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::chunk::Digest;
-use crate::{Chunk, CutError, Outlet, Seq};
+use crate::{Chunk, CutError, Format, Outlet, Seq};
 
 /// A kind of job: a name and three acts, each played by one program.
 ///
@@ -239,6 +239,10 @@ pub trait Kind: Send + Sync {
     fn name(&self) -> &'static str;
     /// [`JobKind::SCHEMA`].
     fn schema(&self) -> u32;
+    /// Both.
+    fn format(&self) -> Format {
+        Format::new(self.name(), self.schema())
+    }
     /// [`JobKind::inputs`].
     ///
     /// # Errors
@@ -275,11 +279,17 @@ pub trait Kind: Send + Sync {
 
 /// The merged partials of one job, their type erased.
 pub trait Tally: Send {
-    /// Merges one partial.
+    /// What a partial says, as a digest that is the same however it is written: blanks, the order of keys and what may
+    /// be left out do not count.
+    ///
+    /// # Errors
+    /// [`AddError::Unreadable`].
+    fn digest(&self, partial: &RawValue) -> Result<Digest, AddError>;
+    /// Merges one partial; its [digest](Tally::digest).
     ///
     /// # Errors
     /// [`AddError`], which says whether the tally can still be used.
-    fn add(&mut self, partial: &RawValue) -> Result<(), AddError>;
+    fn add(&mut self, partial: &RawValue) -> Result<Digest, AddError>;
     /// What was merged so far, as [`JobKind::weigh`] weighs it.
     fn weight(&self) -> u64;
     /// All that was merged so far, as one partial: adding it to an empty tally gives this one back.
@@ -398,18 +408,31 @@ impl<K: JobKind> Merged<K> {
     }
 }
 
+impl<K: JobKind> Merged<K> {
+    /// A partial, and its digest.
+    fn read(partial: &RawValue) -> Result<(K::Partial, Digest), AddError> {
+        let unreadable =
+            |error| AddError::Unreadable(format!("partial of a {} job: {error}", K::NAME));
+        let partial: K::Partial = serde_json::from_str(partial.get()).map_err(unreadable)?;
+        let digest = Digest::of_json(&partial).map_err(unreadable)?;
+        Ok((partial, digest))
+    }
+}
+
 impl<K: JobKind> Tally for Merged<K> {
-    fn add(&mut self, partial: &RawValue) -> Result<(), AddError> {
-        let partial: K::Partial = serde_json::from_str(partial.get()).map_err(|error| {
-            AddError::Unreadable(format!("partial of a {} job: {error}", K::NAME))
-        })?;
+    fn digest(&self, partial: &RawValue) -> Result<Digest, AddError> {
+        Self::read(partial).map(|(_, digest)| digest)
+    }
+
+    fn add(&mut self, partial: &RawValue) -> Result<Digest, AddError> {
+        let (partial, digest) = Self::read(partial)?;
         self.added = self.added.saturating_add(K::weigh(&partial));
         self.partial.merge(partial)?;
         if self.added > MAX_TALLY / WEIGHED_EVERY {
             self.check_weight()?;
             self.added = 0;
         }
-        Ok(())
+        Ok(digest)
     }
 
     fn weight(&self) -> u64 {
@@ -452,26 +475,63 @@ impl<K: JobKind> Concluded for Report<K> {
     }
 }
 
-/// The kinds a program knows, by name.
+/// The kinds a program knows, each in one version of its formats or in several.
 #[derive(Default)]
-pub struct Registry(BTreeMap<&'static str, Box<dyn Kind>>);
+pub struct Registry(BTreeMap<&'static str, BTreeMap<u32, Box<dyn Kind>>>);
 
 impl Registry {
-    /// This registry and one kind more.
+    /// This registry and one kind more, or one more version of a kind.
     #[must_use]
     pub fn with<K: JobKind>(mut self) -> Self {
-        self.0.insert(K::NAME, Box::new(Erased::<K>(PhantomData)));
+        let versions = self.0.entry(K::NAME).or_default();
+        versions.insert(K::SCHEMA, Box::new(Erased::<K>(PhantomData)));
         self
     }
 
-    /// The kind of that name, if it is known here.
-    pub fn get(&self, name: &str) -> Option<&dyn Kind> {
-        self.0.get(name).map(AsRef::as_ref)
+    /// The kind of that name, in the newest version known here: for a request that is made now.
+    pub fn newest(&self, name: &str) -> Option<&dyn Kind> {
+        let (_, kind) = self.0.get(name)?.last_key_value()?;
+        Some(kind.as_ref())
+    }
+
+    /// The kind of that name in that version, if it is known here.
+    pub fn get(&self, name: &str, schema: u32) -> Option<&dyn Kind> {
+        self.0.get(name)?.get(&schema).map(AsRef::as_ref)
+    }
+
+    /// As [`Registry::get`].
+    ///
+    /// # Errors
+    /// One sentence, for a kind or a version that is not known here.
+    pub fn known(&self, name: &str, schema: u32) -> Result<&dyn Kind, String> {
+        if let Some(kind) = self.get(name, schema) {
+            return Ok(kind);
+        }
+        Err(match self.0.get(name) {
+            Some(versions) => {
+                let known: Vec<String> = versions.keys().map(u32::to_string).collect();
+                format!(
+                    "schema {schema} of kind {name}, expected {}",
+                    known.join(" or ")
+                )
+            }
+            None => {
+                let found: String = name.chars().take(40).collect();
+                let known = self.names().collect::<Vec<_>>().join(", ");
+                format!("kind of job {found:?}, expected one of {known}")
+            }
+        })
     }
 
     /// The names of all kinds known here, sorted.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.0.keys().copied()
+    }
+
+    /// Every format known here: each kind in each of its versions, sorted.
+    pub fn formats(&self) -> Vec<Format> {
+        let kinds = self.0.values().flat_map(BTreeMap::values);
+        kinds.map(|kind| kind.format()).collect()
     }
 }
 
@@ -520,9 +580,9 @@ mod tests {
         }
     }
 
-    fn tally_of(partials: &[u64]) -> (Box<dyn Tally>, Vec<Result<(), AddError>>) {
+    fn tally_of(partials: &[u64]) -> (Box<dyn Tally>, Vec<Result<Digest, AddError>>) {
         let registry = Registry::default().with::<Heavy>();
-        let mut tally = registry.get("heavy").expect("a kind").tally();
+        let mut tally = registry.newest("heavy").expect("a kind").tally();
         let added = partials
             .iter()
             .map(|partial| {
@@ -564,7 +624,7 @@ mod tests {
     #[test]
     fn a_report_writes_its_files_one_by_one_and_as_often_as_it_is_asked() {
         let registry = Registry::default().with::<Heavy>();
-        let kind = registry.get("heavy").expect("a kind");
+        let kind = registry.newest("heavy").expect("a kind");
         let report = kind.read(&mut "7".as_bytes()).expect("a report");
         let write = |path: &str| {
             let mut bytes = Vec::new();

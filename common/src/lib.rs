@@ -7,6 +7,7 @@
 //! # Layout
 //!
 //! * [`kind`]: [`JobKind`], the three acts of a kind, [`Merge`], its only law, and [`Registry`], where types are erased.
+//! * [`format`]: [`Format`], a kind and the version of what it puts into messages.
 //! * [`job`]: [`JobId`] and [`Seq`], the names of a job and of a chunk.
 //! * [`cut`]: [`Outlet`], through which `cut` hands out chunks and annexes.
 //! * [`chunk`]: [`Chunk`], what a worker receives, and [`Digest`]. [`body`]: bytes that remember theirs.
@@ -31,6 +32,7 @@ pub mod cut;
 pub mod dead;
 pub mod disk;
 pub mod faults;
+pub mod format;
 pub mod health;
 pub mod job;
 pub mod kind;
@@ -46,6 +48,7 @@ pub use body::Body;
 pub use broker::Broker;
 pub use chunk::{Chunk, Digest};
 pub use cut::{CutError, Outlet};
+pub use format::Format;
 pub use job::{JobId, Seq};
 pub use kind::{Fate, JobKind, Merge, Registry};
 

@@ -12,7 +12,7 @@ use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
 use crate::broker::Broker as _;
 use crate::broker::rabbitmq::{CONSUME, RabbitMq};
 use crate::settings::{self, Key, Log, Settings, SettingsError, Sources};
-use crate::{Shutdown, dead, health, telemetry};
+use crate::{Format, Shutdown, dead, health, telemetry};
 
 /// How a program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,11 +217,11 @@ pub fn environment(catalogue: &[&[Key]]) -> String {
 }
 
 /// The broker a role needs, under the name that it shows there; `broker.uri` must be set. Call it inside a Tokio
-/// runtime. It connects as soon as something is asked of it, and where `health.file` is set it shows there that it is up.
+/// runtime. It connects as soon as something is asked of it; where it declares, it declares the queues of `formats`. Where `health.file` is set it shows there that it is up.
 ///
 /// # Errors
 /// [`Failure`], in one sentence without any password.
-pub fn connect(settings: &Settings, name: &str) -> Result<RabbitMq, Failure> {
+pub fn connect(settings: &Settings, name: &str, formats: Vec<Format>) -> Result<RabbitMq, Failure> {
     let broker: settings::Broker = settings.load()?;
     if broker.uri.is_none() {
         return Err(Failure::usage(format!(
@@ -231,7 +231,7 @@ pub fn connect(settings: &Settings, name: &str) -> Result<RabbitMq, Failure> {
         )));
     }
     let health: settings::Health = settings.load()?;
-    let rabbit = RabbitMq::connect(broker.options(name)).map_err(Failure::usage)?;
+    let rabbit = RabbitMq::connect(broker.options(name, formats)).map_err(Failure::usage)?;
     let watched = rabbit.clone();
     tokio::spawn(async move { dead::watch(&watched).await });
     if let Some(file) = health.file {

@@ -13,7 +13,7 @@ use crate::figures::{mib, row, seconds, table};
 use crate::process::{resident_peak, signal};
 use crate::work::{Plan, Work};
 
-/// The cap of `q.chunks`, and what is on its way to it: the producer's window.
+/// The cap of the queue of chunks, and what is on its way to it: the producer's window.
 const QUEUE: u64 = (256 << 20) + (4 << 20);
 /// The most that the producer may hold, in KiB.
 const PRODUCER: u64 = 64 << 10;
@@ -87,7 +87,7 @@ async fn watch(cluster: &Cluster, length: Duration) -> Result<()> {
     while full.is_none_or(|since| since.elapsed() < length) {
         tokio::time::sleep(LOOK).await;
         let queues = cluster.node.queues().await?;
-        let chunks = queues.iter().find(|(name, ..)| name == "q.chunks");
+        let chunks = queues.iter().find(|(name, ..)| name == "q.chunks.sales.v1");
         let (messages, bytes) = chunks.map_or((0, 0), |&(_, messages, bytes)| (messages, bytes));
         let pid = cluster.program("producer")?.pid();
         peak = pid.and_then(resident_peak).unwrap_or(0);

@@ -75,6 +75,7 @@ impl Cluster {
             ca: None,
             name: "e2e".to_owned(),
             declare: true,
+            formats: autoconnect_jobs::registry().formats(),
             prefix: String::new(),
             ..Options::default()
         })?;

@@ -17,7 +17,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use autoconnect_common::broker::{BrokerError, Delivery, Queue, Subscription, Window};
+use autoconnect_common::broker::{
+    BrokerError, Delivery, Queue, Subscription, Window, subscribe_each,
+};
 use autoconnect_common::chunk::MAX_BODY;
 use autoconnect_common::cut::{Item, Progress};
 use autoconnect_common::kind::{Cut, Kind};
@@ -56,14 +58,9 @@ pub enum ProducerError {
     /// The cut did not reach its end.
     #[error(transparent)]
     Cut(#[from] CutError),
-    /// No program here knows that kind of job.
-    #[error("kind of job {found:?}: expected one of {known}")]
-    UnknownKind {
-        /// What was asked.
-        found: String,
-        /// What is known here, separated by commas.
-        known: String,
-    },
+    /// No program here knows that kind of job, or not that version of it. One sentence.
+    #[error("{0}")]
+    UnknownKind(String),
     /// The kind broke its own contract; a bug in it.
     #[error("cut of kind {kind}: {what}")]
     Broken {
@@ -106,13 +103,14 @@ pub fn name_job<K: JobKind>(
     request: &K::Request,
     run: Option<&str>,
 ) -> Result<JobRequest, ProducerError> {
-    let kind = known(registry, K::NAME)?;
+    let kind = known(registry, K::NAME, K::SCHEMA)?;
     let request = as_json::<K>(request)?;
     let fingerprint = kind.fingerprint(&request)?;
     Ok(JobRequest {
         job: named(kind, &request, &fingerprint, run)?,
         kind: K::NAME.to_owned(),
         fingerprint: can_be_read_twice(kind, &request)?.then_some(fingerprint),
+        schema: kind.schema(),
         request,
         accept: Accept::default(),
     })
@@ -127,6 +125,7 @@ pub fn name_unseen<K: JobKind>(request: &K::Request, run: &str) -> Result<JobReq
     Ok(JobRequest {
         job: spelt(K::NAME, run)?,
         kind: K::NAME.to_owned(),
+        schema: K::SCHEMA,
         request: as_json::<K>(request)?,
         fingerprint: None,
         accept: Accept::default(),
@@ -170,10 +169,10 @@ async fn fingerprint(
     registry: &Arc<Registry>,
     request: &JobRequest,
 ) -> Result<Option<Digest>, ProducerError> {
-    let (registry, kind) = (Arc::clone(registry), request.kind.clone());
+    let (registry, kind, schema) = (Arc::clone(registry), request.kind.clone(), request.schema);
     let request = request.request.clone();
     let look = machine::block(move || {
-        let kind = known(&registry, &kind)?;
+        let kind = known(&registry, &kind, schema)?;
         Ok(match can_be_read_twice(kind, &request)? {
             true => Some(kind.fingerprint(&request)?),
             false => None,
@@ -200,13 +199,13 @@ fn refuse_change(
     }
 }
 
-fn known<'r>(registry: &'r Registry, kind: &str) -> Result<&'r dyn Kind, ProducerError> {
-    registry
-        .get(kind)
-        .ok_or_else(|| ProducerError::UnknownKind {
-            found: kind.chars().take(40).collect(),
-            known: registry.names().collect::<Vec<_>>().join(", "),
-        })
+fn known<'r>(
+    registry: &'r Registry,
+    kind: &str,
+    schema: u32,
+) -> Result<&'r dyn Kind, ProducerError> {
+    let known = registry.known(kind, schema);
+    known.map_err(ProducerError::UnknownKind)
 }
 
 /// Cuts one job and publishes all of it; returns the manifest once the broker has it.
@@ -260,7 +259,7 @@ struct Job<'r> {
 
 impl<'r> Job<'r> {
     fn new(registry: &Registry, request: &'r JobRequest) -> Result<Self, ProducerError> {
-        let kind = known(registry, &request.kind)?;
+        let kind = known(registry, &request.kind, request.schema)?;
         Ok(Self {
             request,
             kind: kind.name(),
@@ -329,10 +328,10 @@ impl<'r> Job<'r> {
         let (outlet, items) = Outlet::new(job, OUTLET_ITEMS, threads, progress, stop_cut);
         let cut = {
             let registry = Arc::clone(registry);
-            let (kind, request) = (self.kind, request.request.clone());
+            let (kind, schema, request) = (self.kind, self.schema, request.request.clone());
             machine::block(move || {
                 registry
-                    .get(kind)
+                    .get(kind, schema)
                     .map(|kind| kind.cut(&request, &outlet))
                     .unwrap_or(Err(CutError::Cancelled))
             })
@@ -435,6 +434,7 @@ impl<'r> Job<'r> {
                 Annex {
                     job,
                     kind,
+                    schema: self.schema,
                     name: name.to_owned(),
                     page,
                     body,
@@ -598,7 +598,7 @@ pub async fn play(
 ) -> Result<(), Failure> {
     let settings::Producer { threads, data, .. } = settings.load()?;
     let config = Config { threads, data };
-    let broker = program::connect(settings, "producer")?;
+    let broker = program::connect(settings, "producer", registry.formats())?;
     tracing::info!(threads, "producer started");
     let served = async {
         if let Some(request) = first {
@@ -638,7 +638,7 @@ pub async fn run<B: Broker>(
         let delivery = tokio::select! {
             biased;
             () = shutdown.cancelled() => return Ok(summary),
-            delivery = next(broker, &mut requests) => delivery?,
+            delivery = next(broker, registry, &mut requests) => delivery?,
         };
         let request = match JobRequest::from_message(&delivery.message) {
             Ok(request) => request,
@@ -673,16 +673,23 @@ pub async fn run<B: Broker>(
     }
 }
 
-/// The next request; the queue is entered anew where it was left.
+/// The next request; the queues are entered anew where they were left.
 async fn next<B: Broker>(
     broker: &B,
+    registry: &Registry,
     requests: &mut Option<Subscription>,
 ) -> Result<Delivery, BrokerError> {
     let requests = match requests {
         Some(requests) => requests,
-        None => requests.insert(broker.subscribe(Queue::Jobs, 1).await?),
+        None => requests.insert(subscribe_each(broker, queues(registry)).await?),
     };
     requests.next().await.ok_or(BrokerError::Closed)
+}
+
+/// The queues of requests for the formats that can be cut here.
+fn queues(registry: &Registry) -> impl Iterator<Item = (Queue, u16)> {
+    let formats = registry.formats().into_iter();
+    formats.map(|format| (Queue::Jobs(format), 1))
 }
 
 /// What became of a request.
@@ -749,7 +756,8 @@ impl<B: Broker> Server<'_, B> {
         request: &JobRequest,
     ) -> Result<(Option<Digest>, Subscription), ProducerError> {
         if let Some(data) = self.config.data.clone() {
-            let inputs = known(self.registry, &request.kind)?.inputs(&request.request)?;
+            let inputs =
+                known(self.registry, &request.kind, request.schema)?.inputs(&request.request)?;
             machine::block(move || confine::check(&inputs, &data))
                 .await
                 .unwrap_or(Err(CutError::Cancelled))?;

@@ -10,7 +10,7 @@ use autoconnect_common::ask::unheard;
 use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::broker::{Broker, Queue, Subscription};
 use autoconnect_common::message::{Begun, Event, JobRequest, Message, Outcome, Status};
-use autoconnect_common::{JobId, Registry, Shutdown};
+use autoconnect_common::{Format, JobId, JobKind as _, Registry, Shutdown};
 use autoconnect_producer::{Config, Summary, name_job, name_unseen, run};
 use autoconnect_testkit::broker::{next, nothing, soon};
 use autoconnect_testkit::record::{Recorded, Step};
@@ -75,6 +75,17 @@ impl Serving {
     }
 }
 
+/// What a reducer is told.
+async fn told(broker: &impl Broker) -> Result<Subscription> {
+    let control = broker.subscribe(Queue::Control, 8).await?;
+    let results = broker.subscribe(Queue::Results(words()), 8).await?;
+    Ok(control.ahead_of(results))
+}
+
+fn words() -> Format {
+    Format::new(WordCount::NAME, WordCount::SCHEMA)
+}
+
 fn config(data: Option<&Path>) -> Config {
     Config {
         threads: 1,
@@ -130,7 +141,7 @@ async fn manifest(results: &mut Subscription) -> Result<autoconnect_common::mess
 async fn a_request_is_acknowledged_after_its_manifest_is_the_brokers() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let serving = Serving::start();
-    let mut results = serving.broker.subscribe(Queue::Results, 8).await?;
+    let mut results = told(&serving.broker).await?;
     let job = request(folder.path(), 500, 10)?;
     let asked = serving.ask(&job).await?;
     let manifest = manifest(&mut results).await?;
@@ -163,7 +174,7 @@ async fn a_request_is_acknowledged_after_its_manifest_is_the_brokers() -> Result
 async fn a_request_that_can_never_work_ends_its_job_with_the_reason() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let serving = Serving::start();
-    let mut results = serving.broker.subscribe(Queue::Results, 8).await?;
+    let mut results = told(&serving.broker).await?;
     let job = request(folder.path(), 9, 1)?;
     let file = folder.path().join("text.txt");
     std::fs::remove_file(&file)?;
@@ -185,7 +196,9 @@ async fn a_request_that_can_never_work_ends_its_job_with_the_reason() -> Result<
         .broker
         .subscribe(Queue::Events(unknown.job.clone()), 8)
         .await?;
-    let asked = serving.ask(&unknown).await?;
+    let mut asked = unknown.to_message()?;
+    asked.key = words().to_string();
+    serving.broker.publish(asked.clone()).await?;
     let event = next(&mut events).await?;
     match Event::from_message(&event.message)? {
         Event::Finished {
@@ -193,7 +206,7 @@ async fn a_request_that_can_never_work_ends_its_job_with_the_reason() -> Result<
             reason: Some(reason),
             ..
         } => ensure!(
-            reason == "kind of job \"unknown\": expected one of wordcount",
+            reason == "kind of job \"unknown\", expected one of wordcount",
             "{reason}"
         ),
         other => bail!("{other:?}"),
@@ -224,8 +237,8 @@ async fn a_job_that_is_stopped_half_way_is_cut_again_into_the_same_chunks() -> R
     let folder = tempfile::tempdir()?;
     let serving = Serving::start();
     let broker = serving.broker.clone();
-    let mut results = broker.subscribe(Queue::Results, 8).await?;
-    let mut chunks = broker.subscribe(Queue::Chunks, 1).await?;
+    let mut results = told(&broker).await?;
+    let mut chunks = broker.subscribe(Queue::Chunks(words()), 1).await?;
     // more than the queue and the windows hold, so that the producer waits half way
     let job = request(folder.path(), 300_000, 30_000)?;
     let asked = serving.ask(&job).await?;
@@ -288,7 +301,7 @@ async fn a_request_reads_from_the_data_folder_only() -> Result<()> {
     let data = folder.path().join("data");
     std::fs::create_dir(&data)?;
     let serving = Serving::within(Some(&data));
-    let mut results = serving.broker.subscribe(Queue::Results, 8).await?;
+    let mut results = told(&serving.broker).await?;
     let outside = request(folder.path(), 9, 1)?;
     let file = folder.path().join("text.txt");
     std::os::unix::fs::symlink(&file, data.join("text.txt"))?;
@@ -319,8 +332,8 @@ async fn a_job_that_was_cancelled_is_cut_no_further_and_the_next_one_is() -> Res
     let folder = tempfile::tempdir()?;
     let serving = Serving::start();
     let broker = serving.broker.clone();
-    let mut results = broker.subscribe(Queue::Results, 8).await?;
-    let mut chunks = broker.subscribe(Queue::Chunks, 1).await?;
+    let mut results = told(&broker).await?;
+    let mut chunks = broker.subscribe(Queue::Chunks(words()), 1).await?;
     // more than the queue and the windows hold, so that the producer waits half way
     let job = request(folder.path(), 300_000, 30_000)?;
     let asked = serving.ask(&job).await?;
@@ -372,7 +385,7 @@ async fn a_job_that_was_cancelled_is_cut_no_further_and_the_next_one_is() -> Res
 async fn an_input_that_changed_since_its_job_was_named_is_not_cut() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let serving = Serving::start();
-    let mut results = serving.broker.subscribe(Queue::Results, 8).await?;
+    let mut results = told(&serving.broker).await?;
     let file = folder.path().join("text.txt");
     let edits: [&dyn Fn() -> std::io::Result<()>; 3] = [
         &|| std::fs::write(&file, "another text"),
@@ -413,8 +426,8 @@ async fn an_input_that_changes_while_it_is_cut_is_refused_before_the_manifest() 
     let folder = tempfile::tempdir()?;
     let serving = Serving::start();
     let broker = serving.broker.clone();
-    let mut results = broker.subscribe(Queue::Results, 8).await?;
-    let mut chunks = broker.subscribe(Queue::Chunks, 1).await?;
+    let mut results = told(&broker).await?;
+    let mut chunks = broker.subscribe(Queue::Chunks(words()), 1).await?;
     // more than the queue and the windows hold, so that the producer waits half way
     let mut job = request(folder.path(), 300_000, 30_000)?;
     // as of one who does not see the input: what it is shows when it is cut first
@@ -483,7 +496,7 @@ fn heard(begun: &Begun, whole: bool) -> Result<Message> {
 async fn long_cut(folder: &Path) -> Result<(Serving, Message, Begun)> {
     let serving = Serving::start();
     let broker = serving.broker.clone();
-    let mut results = broker.subscribe(Queue::Results, 8).await?;
+    let mut results = told(&broker).await?;
     // more than the queue and the windows hold, so that the producer waits half way
     let job = request(folder, 300_000, 30_000)?;
     let asked = serving.ask(&job).await?;
@@ -509,13 +522,13 @@ async fn a_request_whose_cut_takes_long_is_left_to_the_reducer_and_blocks_no_oth
     let small = tempfile::tempdir()?;
     let next_job = request(small.path(), 9, 3)?;
     let asked = serving.ask(&next_job).await?;
-    ensure!(broker.waiting(Queue::Jobs).await? == 1);
+    ensure!(broker.waiting(Queue::Jobs(words())).await? == 1);
     let (registry, config) = (
         Arc::new(Registry::default().with::<WordCount>()),
         config(None),
     );
     let stop = Shutdown::new();
-    let mut chunks = broker.subscribe(Queue::Chunks, 1).await?;
+    let mut chunks = broker.subscribe(Queue::Chunks(words()), 1).await?;
     let draining = async {
         while let Some(chunk) = chunks.next().await {
             chunk.ack();
@@ -552,7 +565,7 @@ async fn a_producer_that_is_told_to_stop_sends_once_more_what_it_left_to_the_red
     let (serving, asked, begun) = long_cut(folder.path()).await?;
     let broker = serving.broker.clone();
     ensure!(serving.stop().await? == Summary::default());
-    let mut requests = broker.subscribe(Queue::Jobs, 1).await?;
+    let mut requests = broker.subscribe(Queue::Jobs(words()), 1).await?;
     let again = next(&mut requests).await?;
     ensure!(again.message.id == asked.id);
     let again = JobRequest::from_message(&again.message)?;
@@ -580,15 +593,15 @@ async fn a_job_that_has_ended_or_was_cut_to_its_end_is_not_cut_again() -> Result
         let asked = job.to_message()?;
         broker.publish(asked.clone()).await?;
         // somebody took it before
-        let mut requests = broker.subscribe(Queue::Jobs, 1).await?;
+        let mut requests = broker.subscribe(Queue::Jobs(words()), 1).await?;
         next(&mut requests).await?.give_back();
         drop(requests);
         let serving = Serving::over(broker, None);
-        let mut results = serving.broker.subscribe(Queue::Results, 8).await?;
+        let mut results = told(&serving.broker).await?;
         let begun = begun(&mut results).await?;
         serving.broker.publish(answer(&begun)?).await?;
         serving.acked(&asked).await?;
-        ensure!(serving.broker.waiting(Queue::Chunks).await? == 0);
+        ensure!(serving.broker.waiting(Queue::Chunks(words())).await? == 0);
         let summary = serving.stop().await?;
         ensure!((summary.jobs, summary.stopped) == (0, 1), "{summary:?}");
     }

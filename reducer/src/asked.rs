@@ -57,6 +57,11 @@ pub(crate) enum Orphan {
 }
 
 impl Asked {
+    /// What kind of job was asked for, and in which version.
+    pub(crate) fn format(&self) -> (&str, u32) {
+        (&self.request.kind, self.request.schema)
+    }
+
     /// The request of an attempt that just began.
     pub(crate) fn new(begun: &Begun) -> Self {
         Self {

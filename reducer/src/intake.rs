@@ -1,8 +1,26 @@
 //! What the reducer takes from the broker, and when: nothing while it cannot keep anything.
 
-use autoconnect_common::broker::{BrokerError, Delivery, Subscription};
+use autoconnect_common::broker::{BrokerError, Delivery, Queue, Subscription, subscribe_each};
+use autoconnect_common::{Broker, Format};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+
+/// Questions, cancellations and the like in hand, at most.
+const CONTROL: u16 = 16;
+
+/// What the reducer takes from: `prefetch` results of all formats together, and before any of them what it is asked and
+/// told, so that an answer, or the end of a job that nobody wants, does not wait behind results.
+pub(crate) async fn subscribe<B: Broker>(
+    broker: &B,
+    formats: Vec<Format>,
+    prefetch: u16,
+) -> Result<Subscription, BrokerError> {
+    let share = u16::try_from(formats.len()).map_or(1, |many| prefetch / many.max(1));
+    let results = formats.into_iter().map(Queue::Results);
+    let control = broker.subscribe(Queue::Control, CONTROL).await?;
+    let results = subscribe_each(broker, results.map(|queue| (queue, share.max(1)))).await?;
+    Ok(control.ahead_of(results))
+}
 
 /// A subscription that is being opened.
 pub(crate) type Opening<'r> = BoxFuture<'r, Result<Subscription, BrokerError>>;

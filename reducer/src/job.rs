@@ -29,11 +29,11 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use autoconnect_common::kind::{AddError, Kind, REPORT, Tally};
+use autoconnect_common::kind::{AddError, REPORT, Tally};
 use autoconnect_common::message::{Begun, Manifest, Status};
 use autoconnect_common::results::EXECUTION;
 use autoconnect_common::seal::{self, MAX_SEALED, Prefix};
-use autoconnect_common::{Digest, JobId, Registry, Seq};
+use autoconnect_common::{Digest, Format, JobId, Registry, Seq};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -148,13 +148,6 @@ struct SentAgain {
     /// Why it died before, where that is known.
     #[serde(default)]
     reason: Option<String>,
-}
-
-/// A kind and the version of its formats.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Format {
-    kind: String,
-    schema: u32,
 }
 
 /// A job that has not ended.
@@ -314,22 +307,21 @@ impl Job {
 
     fn absorb_partial(&mut self, partial: &PartialEntry<'_>, registry: &Registry) -> Absorbed {
         let seq = partial.seq;
-        let new = Merged {
-            chunk: Prefix::of(&partial.chunk),
-            partial: Prefix::of(&partial.digest),
-        };
-        if let Some(stale) = self.stale_chunk(seq, Some(new.chunk)) {
+        let chunk = Prefix::of(&partial.chunk);
+        if let Some(stale) = self.stale_chunk(seq, Some(chunk)) {
             return stale;
         }
         if let Some(old) = self.merged.get(seq) {
-            return match (old == new, old.chunk == new.chunk) {
-                (true, _) => Absorbed::Duplicate,
-                (false, true) => self.fail(format!(
-                    "inconsistent: chunk {seq} was worked twice, with different results"
-                )),
-                (false, false) => self.fail(format!(
+            return if old.chunk != chunk {
+                self.fail(format!(
                     "inconsistent: chunk {seq} came twice, with different contents: the job was cut twice, from an input that had changed; ask for it again"
-                )),
+                ))
+            } else if self.says(partial, old.partial) {
+                Absorbed::Duplicate
+            } else {
+                self.fail(format!(
+                    "inconsistent: chunk {seq} was worked twice, with different results"
+                ))
             };
         }
         if self.manifest.as_ref().is_some_and(|m| !has_chunk(m, seq)) {
@@ -342,15 +334,19 @@ impl Job {
             return Absorbed::Refused(reason);
         }
         match self.merge(partial.json) {
-            Ok(()) => {
+            Ok(said) => {
                 self.dead.remove(&seq);
+                let new = Merged {
+                    chunk,
+                    partial: Prefix::of(&said),
+                };
                 self.merged.insert(seq, new);
                 self.figures.count(partial);
                 Absorbed::News
             }
             Err(AddError::Unreadable(what)) => {
                 let reason = format!("the partial of chunk {seq} cannot be read: {what}");
-                let (chunk, revived) = (Some(new.chunk), self.times_revived(seq, Some(new.chunk)));
+                let (chunk, revived) = (Some(chunk), self.times_revived(seq, Some(chunk)));
                 let dead = Dead {
                     reason: reason.clone(),
                     chunk,
@@ -378,7 +374,18 @@ impl Job {
         }
     }
 
-    fn merge(&mut self, partial: &RawValue) -> Result<(), AddError> {
+    /// Whether a partial says what the one with this digest said, however each is written.
+    fn says(&self, partial: &PartialEntry<'_>, what: Prefix) -> bool {
+        let tally = self.tally.as_ref();
+        // bytes that we would write ourselves need not be read
+        Prefix::of(&partial.digest) == what
+            || tally.is_some_and(|tally| {
+                let said = tally.digest(partial.json);
+                said.is_ok_and(|said| Prefix::of(&said) == what)
+            })
+    }
+
+    fn merge(&mut self, partial: &RawValue) -> Result<Digest, AddError> {
         let Some(tally) = self.tally.as_mut() else {
             return Err(AddError::Unreadable("its kind is unknown".to_owned()));
         };
@@ -407,12 +414,9 @@ impl Job {
                 ))
             };
         }
-        let here = known_kind(kind, schema, registry)?;
+        let here = registry.known(kind, schema)?;
         self.tally = Some(here.tally());
-        self.format = Some(Format {
-            kind: kind.to_owned(),
-            schema,
-        });
+        self.format = Some(Format::new(kind, schema));
         Ok(())
     }
 
@@ -486,6 +490,14 @@ impl Job {
             None => self.without = Some(Without::failed(asked::no_request(reason))),
         }
         Absorbed::News
+    }
+
+    /// Whether its results come to a program of these kinds: of another format they wait for a program that knows it, and
+    /// their silence says nothing.
+    pub(crate) fn is_known_to(&self, registry: &Registry) -> bool {
+        let format = self.format.as_ref().map(|f| (f.kind.as_str(), f.schema));
+        let format = format.or(self.asked.as_ref().map(Asked::format));
+        format.is_none_or(|(kind, schema)| registry.get(kind, schema).is_some())
     }
 
     /// What is to be done about the job, if no producer said for longer than `lease` that it cuts it.
@@ -973,10 +985,10 @@ impl Job {
     ) -> Result<Self, String> {
         let mut job = Self::new(id);
         if let Some(format) = &snapshot.format {
-            let mut tally = known_kind(&format.kind, format.schema, registry)?.tally();
+            let mut tally = registry.known(&format.kind, format.schema)?.tally();
             if let Some(merged) = &snapshot.tally {
                 match tally.add(merged) {
-                    Ok(()) => {}
+                    Ok(_) => {}
                     Err(AddError::TooHeavy(too_heavy)) => job.give_up(too_heavy.to_string()),
                     Err(error) => return Err(error.to_string()),
                 }
@@ -997,21 +1009,6 @@ impl Job {
         job.redo = snapshot.redo;
         job.order = snapshot.order;
         Ok(job)
-    }
-}
-
-fn known_kind<'r>(kind: &str, schema: u32, registry: &'r Registry) -> Result<&'r dyn Kind, String> {
-    let short: String = kind.chars().take(40).collect();
-    let known = registry
-        .get(kind)
-        .ok_or_else(|| format!("kind {short:?} is not known here"))?;
-    if known.schema() == schema {
-        Ok(known)
-    } else {
-        Err(format!(
-            "schema {schema} of kind {short:?}, expected {}",
-            known.schema()
-        ))
     }
 }
 

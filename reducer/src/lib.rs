@@ -3,7 +3,7 @@
 //! Results come at least once; they count once. The life of a result, and of a job:
 //!
 //! ```text
-//!  q.results
+//!  q.control, then q.results.<format>
 //!     |  delivery
 //!     v
 //!  readable? --no--> published to x.dead "results" with the reason, then acknowledged
@@ -123,7 +123,7 @@ pub struct Config {
     /// A job whose cut has begun, and of which no producer said for that long that it still cuts it, is asked for again.
     /// Longer than a few of the five seconds after which a producer says so again.
     pub lease: Duration,
-    /// Results taken from the broker and not yet acknowledged, at most.
+    /// Results taken from the broker and not yet acknowledged, at most, of all formats together.
     pub prefetch: u16,
     /// The first pause after something could not be written; it doubles up to 30 seconds.
     pub retry: Duration,
@@ -251,7 +251,7 @@ pub async fn play(
         results,
         abandon_after,
     } = settings.load()?;
-    let broker = program::connect(settings, "reducer")?;
+    let broker = program::connect(settings, "reducer", registry.formats())?;
     tracing::info!(state = %state.display(), results = %results.display(), "reducer started");
     let config = Config {
         abandon_after,

@@ -14,7 +14,7 @@ const BLOCK: usize = 256;
 pub(crate) struct Merged {
     /// The chunk.
     pub(crate) chunk: Prefix,
-    /// What was made of it.
+    /// What was made of it: what the partial says, however its worker writes it.
     pub(crate) partial: Prefix,
 }
 

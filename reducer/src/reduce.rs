@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use autoconnect_common::broker::{Delivery, Queue, Verdict};
+use autoconnect_common::broker::{Delivery, Verdict};
 use autoconnect_common::dead;
 use autoconnect_common::message::{
     Annex, Event, Exchange, JobStage, Message, Newest, Outcome, Question, Stage, Status, Told,
@@ -192,8 +192,12 @@ impl<'r, B: Broker> Reducer<'r, B> {
             settled_at: Instant::now() + SETTLE,
             took_at: Instant::now(),
             conclusions: Conclusions::default(),
-            silence: Silence::new(broker, abandon_after),
-            requeued: Silence::new(broker, abandon_after.min(silent::REQUEUED)),
+            silence: Silence::new(broker, registry.formats(), abandon_after),
+            requeued: Silence::new(
+                broker,
+                registry.formats(),
+                abandon_after.min(silent::REQUEUED),
+            ),
             burials: FuturesUnordered::new(),
             begun: Vec::new(),
             asking: FuturesUnordered::new(),
@@ -279,8 +283,12 @@ impl<'r, B: Broker> Reducer<'r, B> {
 
     /// What is taken, and in which order.
     fn subscribe(&self) -> Opening<'r> {
-        let (broker, prefetch) = (self.broker, self.config.prefetch);
-        Box::pin(async move { broker.subscribe(Queue::Results, prefetch).await })
+        let (broker, formats) = (self.broker, self.registry.formats());
+        Box::pin(crate::intake::subscribe(
+            broker,
+            formats,
+            self.config.prefetch,
+        ))
     }
 
     /// Takes while what comes can be kept. Once it cannot, what has arrived is gathered in memory and nothing more is

@@ -14,28 +14,21 @@
 
 use std::time::Duration;
 
+use autoconnect_common::Format;
 use autoconnect_common::broker::{Broker, BrokerError, Queue};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 /// Looks in the time that a job may be silent: enough to notice a backlog, few enough to cost nothing.
 const LOOKS: u32 = 8;
-/// The queues in which something of a job may wait.
-const WORK: [Queue; 4] = [
-    Queue::Chunks,
-    Queue::Unrouted,
-    Queue::Quarantine,
-    Queue::Results,
-];
-/// The queue in which the request for a job waits whose producer died.
-const REQUESTS: [Queue; 1] = [Queue::Jobs];
-
 /// What a look found: whether the queues of work, and those of requests, are empty.
 type Found = [bool; 2];
 
 /// Watches the broker while a job is silent.
 pub(crate) struct Silence<'r, B> {
     broker: &'r B,
+    /// Those of the jobs that can be given up here.
+    formats: Vec<Format>,
     /// How long a job may be silent.
     patience: Duration,
     look: Option<(Instant, BoxFuture<'r, Result<Found, BrokerError>>)>,
@@ -46,9 +39,10 @@ pub(crate) struct Silence<'r, B> {
 
 impl<'r, B: Broker> Silence<'r, B> {
     /// Nothing is known yet.
-    pub(crate) fn new(broker: &'r B, patience: Duration) -> Self {
+    pub(crate) fn new(broker: &'r B, formats: Vec<Format>, patience: Duration) -> Self {
         Self {
             broker,
+            formats,
             patience,
             look: None,
             looked_at: None,
@@ -67,7 +61,10 @@ impl<'r, B: Broker> Silence<'r, B> {
             self.empty_since = [None; 2];
         } else if self.look.is_none() && self.looked_at.is_none_or(|at| at.elapsed() >= self.pace())
         {
-            self.look = Some((Instant::now(), Box::pin(look(self.broker))));
+            self.look = Some((
+                Instant::now(),
+                Box::pin(look(self.broker, self.formats.clone())),
+            ));
         }
     }
 
@@ -104,10 +101,18 @@ impl<'r, B: Broker> Silence<'r, B> {
     }
 }
 
-async fn look<B: Broker>(broker: &B) -> Result<Found, BrokerError> {
+async fn look<B: Broker>(broker: &B, formats: Vec<Format>) -> Result<Found, BrokerError> {
+    let of = |is_request: bool| {
+        let all = Queue::durable(&formats).into_iter();
+        all.filter(move |queue| match queue {
+            Queue::Jobs(_) => is_request,
+            Queue::Chunks(_) | Queue::Quarantine(_) | Queue::Results(_) => !is_request,
+            _ => false,
+        })
+    };
     Ok([
-        are_empty(broker, WORK).await?,
-        are_empty(broker, REQUESTS).await?,
+        are_empty(broker, of(false)).await?,
+        are_empty(broker, of(true)).await?,
     ])
 }
 

@@ -61,7 +61,11 @@ fn declare() -> Result<(), Failure> {
         .flag("broker.declare", Some(true))
         .read(&[settings::KEYS])?;
     program::run(async |shutdown| {
-        let broker = program::connect(&settings, "topology")?;
+        let broker = program::connect(
+            &settings,
+            "topology",
+            autoconnect_jobs::registry().formats(),
+        )?;
         let reached = shutdown.run_until_cancelled(broker.reach()).await;
         broker.close().await;
         reached

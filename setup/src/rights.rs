@@ -1,6 +1,5 @@
 //! Who may do what on the broker: each role no more than its part of the road, said once for RabbitMQ's definitions file.
 
-use autoconnect_common::broker::Queue;
 use autoconnect_common::message::Exchange;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,13 +17,24 @@ pub(crate) struct User {
     declares: bool,
     /// Where it publishes.
     writes: &'static [Exchange],
-    /// What it takes from.
-    reads: &'static [Queue],
+    /// What it takes from, of whatever format.
+    reads: &'static [Taken],
     /// Whether it listens to events, in a queue of its own that the broker names.
     listens: bool,
     /// Whether it may look at the management pages.
     looks: bool,
 }
+
+/// Queues that a user takes from: one, or those of every format, also of formats that this program does not know yet.
+type Taken = &'static str;
+
+/// A [`Format`](autoconnect_common::Format), as an expression.
+const FORMAT: &str = r"[a-z0-9-]+\.v[0-9]+";
+const JOBS: Taken = r"q\.jobs\.FORMAT";
+const CHUNKS: Taken = r"q\.chunks\.FORMAT(\.quarantine)?";
+const RESULTS: Taken = r"q\.results\.FORMAT";
+const CONTROL: Taken = r"q\.control";
+const DEAD: Taken = r"q\.(jobs|chunks|results)\.dead";
 
 /// A user with no rights at all.
 const NOBODY: User = User {
@@ -38,8 +48,13 @@ const NOBODY: User = User {
 
 /// One who asks for jobs, follows and cancels them, and sends dead messages once more.
 const FIRST_AID: User = User {
-    writes: &[Exchange::Jobs, Exchange::Chunks, Exchange::Results],
-    reads: &[Queue::DeadChunks, Queue::DeadResults],
+    writes: &[
+        Exchange::Jobs,
+        Exchange::Chunks,
+        Exchange::Results,
+        Exchange::Control,
+    ],
+    reads: &[DEAD],
     listens: true,
     ..NOBODY
 };
@@ -57,23 +72,25 @@ pub(crate) const USERS: [User; 6] = [
             Exchange::Chunks,
             Exchange::Results,
             Exchange::Jobs,
+            Exchange::Control,
+            Exchange::Dead,
             Exchange::Events,
         ],
-        reads: &[Queue::Jobs],
+        reads: &[JOBS],
         listens: true,
         ..NOBODY
     },
     User {
         name: "worker",
         writes: &[Exchange::Results, Exchange::Dead, Exchange::Events],
-        reads: &[Queue::Chunks, Queue::Unrouted, Queue::Quarantine],
+        reads: &[CHUNKS],
         ..NOBODY
     },
     User {
         name: "reducer",
         // it asks again for a job whose producer died
         writes: &[Exchange::Jobs, Exchange::Dead, Exchange::Events],
-        reads: &[Queue::Results],
+        reads: &[RESULTS, CONTROL],
         ..NOBODY
     },
     User {
@@ -98,7 +115,10 @@ impl User {
         }
         let own = self.listens.then(|| LISTENERS.to_owned());
         let writes = self.writes.iter().map(|exchange| escaped(exchange.name()));
-        let reads = self.reads.iter().map(|queue| escaped(queue.name()));
+        let reads = self
+            .reads
+            .iter()
+            .map(|queue| queue.replace("FORMAT", FORMAT));
         let events = self.listens.then(|| escaped(Exchange::Events.name()));
         [
             one_of(own.clone()),
@@ -186,8 +206,8 @@ mod tests {
         let worker = USERS.iter().find(|user| user.name == "worker");
         let expected = [
             "^$",
-            r"^(x\.results|x\.dead|x\.events)$",
-            r"^(q\.chunks|q\.chunks\.unrouted|q\.chunks\.quarantine)$",
+            r"^(x\.results\.2|x\.dead\.2|x\.events)$",
+            r"^(q\.chunks\.[a-z0-9-]+\.v[0-9]+(\.quarantine)?)$",
         ];
         assert_eq!(
             worker.map(User::permissions),

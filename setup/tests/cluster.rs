@@ -14,7 +14,7 @@ use autoconnect_jobs::sales::Sales;
 use autoconnect_jobs::sales::request::Margin;
 use autoconnect_jobs::settings::{Limit, Sales as Usual};
 use autoconnect_producer::name_job;
-use autoconnect_testkit::broker::{message, soon};
+use autoconnect_testkit::broker::{message, sales, soon};
 use autoconnect_testkit::cluster::finished;
 use autoconnect_testkit::node::needed;
 use autoconnect_testkit::program::{self, Running, refuses};
@@ -81,6 +81,7 @@ impl Node {
             ca: Some(self.path(user).join("ca.pem")),
             name: user.to_owned(),
             declare: false,
+            formats: Vec::new(),
             prefix: String::new(),
             ..Options::default()
         })
@@ -200,10 +201,14 @@ async fn every_role_does_its_part_and_nothing_else() -> Result<()> {
 
     // what is not a role's part is refused
     let worker = node.connect("worker")?;
-    let chunk = message(Exchange::Chunks, "sales.lyon", "a/0.0", "");
+    let chunk = message(Exchange::Chunks, "sales.v1.lyon", "a/0.0", "");
     let why = refusal(worker.publish(chunk).await)?;
     ensure!(why.contains("x.chunks"), "{why}");
-    let why = refusal(node.connect("worker")?.subscribe(Queue::Results, 1).await)?;
+    let why = refusal(
+        node.connect("worker")?
+            .subscribe(Queue::Results(sales()), 1)
+            .await,
+    )?;
     ensure!(why.contains("q.results"), "{why}");
     let producer = RabbitMq::connect(Options {
         declare: true,

@@ -6,7 +6,7 @@ use autoconnect_common::broker::Queue;
 
 use crate::cluster::Role;
 use crate::dice::Dice;
-use crate::kind::Does;
+use crate::kind::{self, Does};
 
 /// Something that happens to a cluster.
 #[derive(Debug, Clone)]
@@ -298,5 +298,11 @@ impl Theme {
 
 /// One of the queues that programs publish to.
 fn bound(dice: &mut Dice) -> Queue {
-    [Queue::Chunks, Queue::Results, Queue::Jobs][dice.index(3)].clone()
+    let formats = kind::formats();
+    let format = formats[dice.index(formats.len())].clone();
+    match dice.below(3) {
+        0 => Queue::Chunks(format),
+        1 => Queue::Results(format),
+        _ => Queue::Jobs(format),
+    }
 }

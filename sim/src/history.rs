@@ -481,5 +481,5 @@ impl History {
 
 /// The queues of the cluster.
 pub fn durable() -> Vec<Queue> {
-    Queue::DURABLE.to_vec()
+    Queue::durable(&kind::formats())
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use autoconnect_common::cut::Item;
 use autoconnect_common::kind::{ConcludeError, Cut, Laps, ReportFile, WorkError};
-use autoconnect_common::{Chunk, CutError, Digest, JobKind, Outlet, Seq};
+use autoconnect_common::{Chunk, CutError, Digest, Format, JobKind, Outlet, Seq};
 use serde::{Deserialize, Serialize};
 
 use crate::life;
@@ -111,6 +111,11 @@ pub struct Report {
     pub sums: Sums,
     /// The chunks that are not in it.
     pub missing: Vec<Seq>,
+}
+
+/// Both versions of the kind.
+pub fn formats() -> [Format; 2] {
+    [1, 2].map(|schema| Format::new(NAME, schema))
 }
 
 /// The kind, in version `V`.

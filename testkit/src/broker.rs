@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use autoconnect_common::broker::{Broker, BrokerError, Delivery, Queue, Subscription};
 use autoconnect_common::message::{Exchange, MAX_NAME, Message};
-use autoconnect_common::{Body, JobId};
+use autoconnect_common::{Body, Format, JobId};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 
@@ -38,6 +38,11 @@ pub trait Home: Sync {
 
     /// What this broker may do differently.
     fn features(&self) -> Features;
+}
+
+/// The format of the messages that these promises are tried with.
+pub fn sales() -> Format {
+    Format::new("sales", 1)
 }
 
 /// A message like those of the roles.
@@ -101,17 +106,28 @@ async fn publish(broker: &impl Broker, message: Message) -> Result<()> {
 pub async fn a_message_reaches_the_queues_it_is_routed_to<H: Home>(home: &H) -> Result<()> {
     let broker = home.connect().await?;
     let sent = [
-        message(Exchange::Chunks, "sales.saint-etienne", "j-1/0.0", "chunk"),
-        message(Exchange::Results, "sales.j-1", "j-1/0.0/partial", "partial"),
-        message(Exchange::Jobs, "sales", "j-1/job", "job"),
-        message(Exchange::Dead, "quarantine", "j-1/0.1", "poison"),
-        message(Exchange::Dead, "dead", "j-1/0.2", "dead"),
+        message(
+            Exchange::Chunks,
+            "sales.v1.saint-etienne",
+            "j-1/0.0",
+            "chunk",
+        ),
+        message(
+            Exchange::Results,
+            "sales.v1.j-1",
+            "j-1/0.0/partial",
+            "partial",
+        ),
+        message(Exchange::Jobs, "sales.v1", "j-1/job", "job"),
+        message(Exchange::Dead, "quarantine.sales.v1", "j-1/0.1", "poison"),
+        message(Exchange::Dead, "dead.sales.v1", "j-1/0.2", "dead"),
         message(Exchange::Dead, "results", "j-1/0.3", "unreadable"),
+        message(Exchange::Control, "cancel.j-1", "j-1/cancel", "cancel"),
     ];
     for message in &sent {
         publish(&broker, message.clone()).await?;
     }
-    for queue in Queue::DURABLE {
+    for queue in Queue::durable(&[sales()]) {
         let mut subscription = broker.subscribe(queue.clone(), 10).await?;
         let expected: Vec<_> = sent.iter().filter(|message| queue.takes(message)).collect();
         let mut found = Vec::new();
@@ -137,8 +153,8 @@ pub async fn a_message_reaches_the_queues_it_is_routed_to<H: Home>(home: &H) -> 
 /// Where the promise is broken.
 pub async fn an_acknowledged_message_never_comes_back<H: Home>(home: &H) -> Result<()> {
     let broker = home.connect().await?;
-    publish(&broker, message(Exchange::Jobs, "sales", "1", "x")).await?;
-    let mut subscription = broker.subscribe(Queue::Jobs, 1).await?;
+    publish(&broker, message(Exchange::Jobs, "sales.v1", "1", "x")).await?;
+    let mut subscription = broker.subscribe(Queue::Jobs(sales()), 1).await?;
     next(&mut subscription).await?.ack();
     nothing(&mut subscription).await?;
     drop(subscription);
@@ -146,7 +162,7 @@ pub async fn an_acknowledged_message_never_comes_back<H: Home>(home: &H) -> Resu
         broker.close().await;
     }
     let broker = home.connect().await?;
-    nothing(&mut broker.subscribe(Queue::Jobs, 1).await?).await
+    nothing(&mut broker.subscribe(Queue::Jobs(sales()), 1).await?).await
 }
 
 /// A delivery that was given back, or dropped, comes again, and knows how often it did.
@@ -155,9 +171,9 @@ pub async fn an_acknowledged_message_never_comes_back<H: Home>(home: &H) -> Resu
 /// Where the promise is broken.
 pub async fn a_delivery_without_an_acknowledgement_comes_again<H: Home>(home: &H) -> Result<()> {
     let broker = home.connect().await?;
-    let sent = message(Exchange::Chunks, "sales.lyon", "j-1/0.0", "rows");
+    let sent = message(Exchange::Chunks, "sales.v1.lyon", "j-1/0.0", "rows");
     publish(&broker, sent.clone()).await?;
-    let mut subscription = broker.subscribe(Queue::Chunks, 2).await?;
+    let mut subscription = broker.subscribe(Queue::Chunks(sales()), 2).await?;
     for time in 0..4 {
         let delivery = next(&mut subscription).await?;
         ensure!(
@@ -184,11 +200,11 @@ pub async fn no_more_is_delivered_than_asked_for<H: Home>(home: &H) -> Result<()
     for n in 0..6 {
         publish(
             &broker,
-            message(Exchange::Chunks, "sales.lyon", &n.to_string(), "x"),
+            message(Exchange::Chunks, "sales.v1.lyon", &n.to_string(), "x"),
         )
         .await?;
     }
-    let mut subscription = broker.subscribe(Queue::Chunks, 2).await?;
+    let mut subscription = broker.subscribe(Queue::Chunks(sales()), 2).await?;
     let mut held = vec![
         next(&mut subscription).await?,
         next(&mut subscription).await?,
@@ -209,7 +225,7 @@ pub async fn a_queue_says_how_many_messages_wait<H: Home>(home: &H) -> Result<()
     let broker = home.connect().await?;
     let waiting = async |expected: u64| {
         let counted = async {
-            while broker.waiting(Queue::Jobs).await? != expected {
+            while broker.waiting(Queue::Jobs(sales())).await? != expected {
                 tokio::task::yield_now().await;
             }
             anyhow::Ok(())
@@ -218,11 +234,11 @@ pub async fn a_queue_says_how_many_messages_wait<H: Home>(home: &H) -> Result<()
     };
     waiting(0).await?;
     for n in 0..3 {
-        let sent = message(Exchange::Jobs, "sales", &n.to_string(), "x");
+        let sent = message(Exchange::Jobs, "sales.v1", &n.to_string(), "x");
         publish(&broker, sent).await?;
     }
     waiting(3).await?;
-    let mut subscription = broker.subscribe(Queue::Jobs, 2).await?;
+    let mut subscription = broker.subscribe(Queue::Jobs(sales()), 2).await?;
     let held = [
         next(&mut subscription).await?,
         next(&mut subscription).await?,
@@ -232,18 +248,46 @@ pub async fn a_queue_says_how_many_messages_wait<H: Home>(home: &H) -> Result<()
     waiting(3).await
 }
 
+/// What a program does not know waits, untouched, for one that does; the rest passes it.
+///
+/// # Errors
+/// Where the promise is broken.
+pub async fn each_format_has_queues_of_its_own<H: Home>(home: &H) -> Result<()> {
+    let broker = home.connect().await?;
+    let newer = Format::new("wordcount", 2);
+    let keys = [newer.key("text"), sales().key("lyon"), newer.key("text")];
+    for (id, key) in ["1", "2", "3"].into_iter().zip(&keys) {
+        publish(&broker, message(Exchange::Chunks, key, id, "x")).await?;
+    }
+    let mut known = broker.subscribe(Queue::Chunks(sales()), 5).await?;
+    let delivery = next(&mut known).await?;
+    ensure!(delivery.message.id == "2", "{delivery:?}");
+    delivery.ack();
+    nothing(&mut known).await?;
+    let mut new = broker.subscribe(Queue::Chunks(newer), 5).await?;
+    for id in ["1", "3"] {
+        let delivery = next(&mut new).await?;
+        ensure!(
+            delivery.message.id == id && delivery.redeliveries == 0,
+            "{delivery:?}"
+        );
+        delivery.ack();
+    }
+    Ok(())
+}
+
 /// Consumers of one queue share it: all get some, and none gets what another has.
 ///
 /// # Errors
 /// Where the promise is broken.
 pub async fn consumers_share_a_queue<H: Home>(home: &H) -> Result<()> {
     let (one, two) = (home.connect().await?, home.connect().await?);
-    let mut first = one.subscribe(Queue::Chunks, 1).await?;
-    let mut second = two.subscribe(Queue::Chunks, 1).await?;
+    let mut first = one.subscribe(Queue::Chunks(sales()), 1).await?;
+    let mut second = two.subscribe(Queue::Chunks(sales()), 1).await?;
     for n in 0..10 {
         publish(
             &one,
-            message(Exchange::Chunks, "sales.lyon", &n.to_string(), "x"),
+            message(Exchange::Chunks, "sales.v1.lyon", &n.to_string(), "x"),
         )
         .await?;
     }
@@ -271,17 +315,19 @@ pub async fn what_always_comes_back_ends_dead<H: Home>(home: &H) -> Result<()> {
     let broker = home.connect().await?;
     publish(
         &broker,
-        message(Exchange::Chunks, "sales.lyon", "j-1/0.0", "bad"),
+        message(Exchange::Chunks, "sales.v1.lyon", "j-1/0.0", "bad"),
     )
     .await?;
-    exhaust(&broker, Queue::Chunks, 21).await?;
-    exhaust(&broker, Queue::Quarantine, 2).await?;
-    for queue in [Queue::DeadChunks, Queue::Results] {
+    exhaust(&broker, Queue::Chunks(sales()), 21).await?;
+    exhaust(&broker, Queue::Quarantine(sales()), 2).await?;
+    for queue in [Queue::DeadChunks, Queue::Results(sales())] {
         let mut subscription = broker.subscribe(queue.clone(), 1).await?;
         let dead = next(&mut subscription).await?;
         let found = &dead.message;
         ensure!(
-            found.exchange == Exchange::Dead && found.key == "dead" && found.id == "j-1/0.0",
+            found.exchange == Exchange::Dead
+                && found.key == "dead.sales.v1"
+                && found.id == "j-1/0.0",
             "{queue:?}: {found:?}"
         );
         ensure!(
@@ -293,10 +339,10 @@ pub async fn what_always_comes_back_ends_dead<H: Home>(home: &H) -> Result<()> {
     }
     publish(
         &broker,
-        message(Exchange::Results, "sales.j-1", "j-1/0.1/partial", "bad"),
+        message(Exchange::Results, "sales.v1.j-1", "j-1/0.1/partial", "bad"),
     )
     .await?;
-    exhaust(&broker, Queue::Results, 21).await?;
+    exhaust(&broker, Queue::Results(sales()), 21).await?;
     let mut subscription = broker.subscribe(Queue::DeadResults, 1).await?;
     let dead = next(&mut subscription).await?;
     ensure!(dead.message.id == "j-1/0.1/partial", "{dead:?}");
@@ -329,7 +375,7 @@ pub async fn a_full_queue_makes_publishers_wait<H: Home>(home: &H) -> Result<()>
     let limit = home.features().jobs_bytes / body.len() + 16;
     let waiting = loop {
         ensure!(sent < limit, "{sent} MiB were taken");
-        let next = message(Exchange::Jobs, "sales", &sent.to_string(), body.clone());
+        let next = message(Exchange::Jobs, "sales.v1", &sent.to_string(), body.clone());
         sent += 1;
         let mut publishing = Box::pin(broker.publish(next));
         match tokio::time::timeout(Duration::from_secs(2), &mut publishing).await {
@@ -338,7 +384,7 @@ pub async fn a_full_queue_makes_publishers_wait<H: Home>(home: &H) -> Result<()>
         }
     };
     let reading = async {
-        let mut subscription = broker.subscribe(Queue::Jobs, 4).await?;
+        let mut subscription = broker.subscribe(Queue::Jobs(sales()), 4).await?;
         let mut seen = BTreeSet::new();
         while seen.len() < sent {
             let delivery = next(&mut subscription).await?;
@@ -365,9 +411,9 @@ pub async fn connections_are_independent<H: Home>(home: &H) -> Result<()> {
         return Ok(());
     }
     let (one, two) = (home.connect().await?, home.connect().await?);
-    let mut kept = two.subscribe(Queue::Jobs, 1).await?;
+    let mut kept = two.subscribe(Queue::Jobs(sales()), 1).await?;
     one.close().await;
-    publish(&two, message(Exchange::Jobs, "sales", "1", "x")).await?;
+    publish(&two, message(Exchange::Jobs, "sales.v1", "1", "x")).await?;
     next(&mut kept).await?.ack();
     Ok(())
 }
@@ -378,10 +424,10 @@ pub async fn connections_are_independent<H: Home>(home: &H) -> Result<()> {
 /// Where the promise is broken.
 pub async fn a_closed_broker_says_so<H: Home>(home: &H) -> Result<()> {
     let broker = home.connect().await?;
-    publish(&broker, message(Exchange::Jobs, "sales", "1", "x")).await?;
-    publish(&broker, message(Exchange::Jobs, "sales", "2", "x")).await?;
-    let mut read = broker.subscribe(Queue::Jobs, 2).await?;
-    let mut idle = broker.subscribe(Queue::Chunks, 2).await?;
+    publish(&broker, message(Exchange::Jobs, "sales.v1", "1", "x")).await?;
+    publish(&broker, message(Exchange::Jobs, "sales.v1", "2", "x")).await?;
+    let mut read = broker.subscribe(Queue::Jobs(sales()), 2).await?;
+    let mut idle = broker.subscribe(Queue::Chunks(sales()), 2).await?;
     let held = next(&mut read).await?;
     soon("the broker to close", broker.close()).await?;
     for subscription in [&mut read, &mut idle] {
@@ -389,13 +435,13 @@ pub async fn a_closed_broker_says_so<H: Home>(home: &H) -> Result<()> {
         ensure!(after.is_none(), "{after:?} after closing");
     }
     held.ack();
-    let published = broker.publish(message(Exchange::Jobs, "sales", "3", "x"));
+    let published = broker.publish(message(Exchange::Jobs, "sales.v1", "3", "x"));
     let published = soon("an answer", published).await?;
     ensure!(
         matches!(published, Err(BrokerError::Closed)),
         "{published:?}"
     );
-    let subscribed = soon("an answer", broker.subscribe(Queue::Jobs, 1)).await?;
+    let subscribed = soon("an answer", broker.subscribe(Queue::Jobs(sales()), 1)).await?;
     ensure!(
         matches!(subscribed, Err(BrokerError::Closed)),
         "{subscribed:?}"
@@ -415,11 +461,11 @@ pub async fn verdicts_given_before_closing_count<H: Home>(home: &H) -> Result<()
     for n in 0..20 {
         publish(
             &broker,
-            message(Exchange::Jobs, "sales", &n.to_string(), "x"),
+            message(Exchange::Jobs, "sales.v1", &n.to_string(), "x"),
         )
         .await?;
     }
-    let mut subscription = broker.subscribe(Queue::Jobs, 15).await?;
+    let mut subscription = broker.subscribe(Queue::Jobs(sales()), 15).await?;
     let mut deliveries = Vec::new();
     for _ in 0..15 {
         deliveries.push(next(&mut subscription).await?);
@@ -433,7 +479,7 @@ pub async fn verdicts_given_before_closing_count<H: Home>(home: &H) -> Result<()
     broker.close().await;
     drop(kept);
     let broker = home.connect().await?;
-    let mut subscription = broker.subscribe(Queue::Jobs, 20).await?;
+    let mut subscription = broker.subscribe(Queue::Jobs(sales()), 20).await?;
     while !left.is_empty() {
         let delivery = next(&mut subscription).await?;
         ensure!(
@@ -454,14 +500,14 @@ pub async fn a_dropped_subscription_gives_back_what_nobody_saw<H: Home>(home: &H
     for n in 0..5 {
         publish(
             &broker,
-            message(Exchange::Jobs, "sales", &n.to_string(), "x"),
+            message(Exchange::Jobs, "sales.v1", &n.to_string(), "x"),
         )
         .await?;
     }
-    let mut subscription = broker.subscribe(Queue::Jobs, 5).await?;
+    let mut subscription = broker.subscribe(Queue::Jobs(sales()), 5).await?;
     let held = next(&mut subscription).await?;
     drop(subscription);
-    let mut subscription = broker.subscribe(Queue::Jobs, 5).await?;
+    let mut subscription = broker.subscribe(Queue::Jobs(sales()), 5).await?;
     let mut seen = BTreeSet::from([held.message.id.clone()]);
     for _ in 1..5 {
         let delivery = next(&mut subscription).await?;
@@ -512,14 +558,14 @@ pub async fn events_reach_those_who_listen<H: Home>(home: &H) -> Result<()> {
 /// Where the promise is broken.
 pub async fn bodies_arrive_as_they_were_sent<H: Home>(home: &H) -> Result<()> {
     let broker = home.connect().await?;
-    let mut subscription = broker.subscribe(Queue::Chunks, 1).await?;
+    let mut subscription = broker.subscribe(Queue::Chunks(sales()), 1).await?;
     let large: Vec<u8> = (0..1u32 << 20)
         .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
     for body in [Bytes::from(large), Bytes::new()] {
         publish(
             &broker,
-            message(Exchange::Chunks, "sales.lyon", "1", body.clone()),
+            message(Exchange::Chunks, "sales.v1.lyon", "1", body.clone()),
         )
         .await?;
         let delivery = next(&mut subscription).await?;
@@ -538,17 +584,19 @@ pub async fn bodies_arrive_as_they_were_sent<H: Home>(home: &H) -> Result<()> {
 /// Where the promise is broken.
 pub async fn what_cannot_be_sent_is_refused_alone<H: Home>(home: &H) -> Result<()> {
     let broker = home.connect().await?;
-    let mut subscription = broker.subscribe(Queue::Chunks, 1).await?;
+    let mut subscription = broker.subscribe(Queue::Chunks(sales()), 1).await?;
     let name = |bytes: usize| "é".repeat(bytes / 2) + &"x".repeat(bytes % 2);
-    let fits = message(Exchange::Chunks, &name(MAX_NAME), &name(MAX_NAME), "x");
+    let key = |bytes: usize| sales().key(name(bytes - "sales.v1.".len()));
+    let fits = message(Exchange::Chunks, &key(MAX_NAME), &name(MAX_NAME), "x");
     let mut crowded = fits.clone();
     crowded
         .headers
         .insert("much".to_owned(), "x".repeat(1 << 17));
     let refused = [
-        message(Exchange::Chunks, &name(MAX_NAME + 1), "1", "x"),
-        message(Exchange::Chunks, "sales.lyon", &name(MAX_NAME + 1), "x"),
-        message(Exchange::Chunks, "sales.lyon", "1", vec![0; 16 << 20]),
+        message(Exchange::Chunks, &key(MAX_NAME + 1), "1", "x"),
+        message(Exchange::Chunks, "sales.lyon", "1", "x"),
+        message(Exchange::Chunks, "sales.v1.lyon", &name(MAX_NAME + 1), "x"),
+        message(Exchange::Chunks, "sales.v1.lyon", "1", vec![0; 16 << 20]),
         crowded,
     ];
     for message in refused {
@@ -572,14 +620,14 @@ pub async fn a_thousand_messages_arrive_once_each<H: Home>(home: &H) -> Result<(
         for hundred in 0..10 {
             let sent = (0..100).map(|n| {
                 let id = (hundred * 100 + n).to_string();
-                broker.publish(message(Exchange::Chunks, "sales.lyon", &id, id.clone()))
+                broker.publish(message(Exchange::Chunks, "sales.v1.lyon", &id, id.clone()))
             });
             soon("a hundred messages", try_join_all(sent)).await??;
         }
         Ok(())
     };
     let receiving = async {
-        let mut subscription = broker.subscribe(Queue::Chunks, 16).await?;
+        let mut subscription = broker.subscribe(Queue::Chunks(sales()), 16).await?;
         let mut seen = BTreeSet::new();
         while seen.len() < 1000 {
             let delivery = next(&mut subscription).await?;
@@ -609,6 +657,7 @@ macro_rules! broker_suite {
                 a_delivery_without_an_acknowledgement_comes_again
                 no_more_is_delivered_than_asked_for
                 a_queue_says_how_many_messages_wait
+                each_format_has_queues_of_its_own
                 consumers_share_a_queue
                 what_always_comes_back_ends_dead
                 a_full_queue_makes_publishers_wait

@@ -246,7 +246,7 @@ impl<B: Broker> Broker for Chaos<B> {
     }
 
     async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Subscription, BrokerError> {
-        let meddle = matches!(queue, Queue::Chunks | Queue::Unrouted | Queue::Results);
+        let meddle = matches!(queue, Queue::Chunks(_) | Queue::Results(_));
         let from = self.broker.subscribe(queue, prefetch).await?;
         if !meddle {
             return Ok(from);

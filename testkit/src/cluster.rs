@@ -15,7 +15,7 @@ use autoconnect_common::broker::{Broker, Queue, Subscription};
 use autoconnect_common::cut::Progress;
 use autoconnect_common::kind::REPORT;
 use autoconnect_common::message::{Event, JobRequest, Message, Status};
-use autoconnect_common::{JobId, Registry, Shutdown};
+use autoconnect_common::{Format, JobId, Registry, Shutdown};
 use autoconnect_producer as producer;
 use autoconnect_reducer as reducer;
 use autoconnect_worker as worker;
@@ -231,7 +231,8 @@ pub fn files_of(results: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
 /// Where the job cannot be cut.
 pub async fn results_of(registry: Registry, request: &JobRequest) -> Result<Vec<Message>> {
     let (broker, registry, stop) = (Embedded::new(), Arc::new(registry), Shutdown::new());
-    let mut results = broker.subscribe(Queue::Results, u16::MAX).await?;
+    let format = Format::new(request.kind.as_str(), request.schema);
+    let mut results = broker.subscribe(Queue::Results(format), u16::MAX).await?;
     let working = {
         let (broker, registry, stop) = (broker.clone(), Arc::clone(&registry), stop.clone());
         let config = worker::Config::named("worker");

@@ -14,6 +14,7 @@ use autoconnect_producer::name_job;
 use chrono::NaiveDate;
 
 use crate::wordcount::{self, WordCount};
+use crate::wordcount2::WordCountTwo;
 
 /// The day on which these jobs are asked for.
 pub const TODAY: &str = "2025-06-30";
@@ -21,6 +22,11 @@ pub const TODAY: &str = "2025-06-30";
 /// Every kind there is, and one that is not the system's.
 pub fn registry() -> Registry {
     autoconnect_jobs::registry().with::<WordCount>()
+}
+
+/// The same after an upgrade: one kind has a second version, and the first is known still.
+pub fn newer_registry() -> Registry {
+    registry().with::<WordCountTwo>()
 }
 
 /// The file that comes with the project.

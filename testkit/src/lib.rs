@@ -10,7 +10,7 @@
 //! * [`program`]: programs as a shell sees them.
 //! * [`proxy`]: a network that misbehaves when it is told to.
 //! * [`record`]: a broker that notes what became of every message.
-//! * [`wordcount`]: a second, tiny kind.
+//! * [`wordcount`]: a second, tiny kind. [`wordcount2`]: the same in a second version.
 
 pub mod broker;
 pub mod chaos;
@@ -23,3 +23,4 @@ pub mod program;
 pub mod proxy;
 pub mod record;
 pub mod wordcount;
+pub mod wordcount2;

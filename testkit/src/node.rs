@@ -22,6 +22,7 @@ use autoconnect_common::broker::rabbitmq::{Options, RabbitMq};
 use tempfile::TempDir;
 
 use crate::broker::{Features, Home};
+use crate::jobs;
 use crate::program::signal;
 
 /// What a test needs of the environment, or word that it does not run, on the standard error of the test program,
@@ -63,6 +64,7 @@ impl OnNode {
                 ca: None,
                 name: test.to_owned(),
                 declare: true,
+                formats: jobs::newer_registry().formats(),
                 prefix: format!("t{}-{count}.", std::process::id()),
                 ..Options::default()
             },

@@ -14,12 +14,12 @@ def bury_a_chunk(cluster, job, why):
     channel = connection.channel()
     channel.confirm_delivery()
     while True:
-        delivery, properties, body = channel.basic_get("q.chunks")
+        delivery, properties, body = channel.basic_get("q.chunks.sales.v1")
         if properties.headers["job"] == job:
             break
         channel.basic_ack(delivery.delivery_tag)
     properties.headers["reason"] = why
-    channel.basic_publish("x.dead", "dead", body, properties, mandatory=True)
+    channel.basic_publish("x.dead.2", "dead.sales.v1", body, properties, mandatory=True)
     channel.basic_ack(delivery.delivery_tag)
     connection.close()
     return properties.message_id

@@ -17,8 +17,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use autoconnect_common::broker::{BrokerError, Delivery, Queue, Subscription};
+use autoconnect_common::broker::{BrokerError, Delivery, Queue, Subscription, subscribe_each};
 use autoconnect_common::dead;
+use autoconnect_common::kind::Kind;
 use autoconnect_common::message::{self, MAX_JSON, Made, Message, Partial};
 use autoconnect_common::program::{self, Failure};
 use autoconnect_common::settings::{self, Settings};
@@ -94,7 +95,7 @@ pub async fn play(
     shutdown: &Shutdown,
 ) -> Result<(), Failure> {
     let settings::Worker { name, prefetch } = settings.load()?;
-    let broker = program::connect(settings, &name)?;
+    let broker = program::connect(settings, &name, registry.formats())?;
     let config = Config {
         prefetch,
         ..Config::named(name)
@@ -134,7 +135,7 @@ async fn run_with<B: Broker>(
 ) -> Result<Summary, WorkerError> {
     let mut sources = tokio::select! {
         biased;
-        sources = Sources::open(broker, config.prefetch) => Some(sources?),
+        sources = subscribe_each(broker, sources(registry, config.prefetch)) => Some(sources?),
         () = shutdown.cancelled() => None,
     };
     let mut worker = Worker {
@@ -177,34 +178,28 @@ async fn run_with<B: Broker>(
     Ok(worker.summary)
 }
 
-/// The queues a worker takes from.
-struct Sources {
-    chunks: Subscription,
-    unrouted: Subscription,
-    quarantine: Subscription,
+/// The queues a worker takes from: of each format that it knows, the chunks and those in quarantine.
+///
+/// What it holds of one queue nobody else works, so it holds as little as it can: `prefetch` chunks of the newest version
+/// of each kind, which is what is sent now, and one of each version before, and of each quarantine.
+fn sources(registry: &Registry, prefetch: u16) -> Vec<(Queue, u16)> {
+    let formats = registry.formats().into_iter();
+    let queues = formats.flat_map(|format| {
+        let newest = registry.newest(&format.kind).map(Kind::schema);
+        let most = if newest == Some(format.schema) {
+            prefetch
+        } else {
+            1
+        };
+        [
+            (Queue::Chunks(format.clone()), most),
+            (Queue::Quarantine(format), 1),
+        ]
+    });
+    queues.collect()
 }
 
-impl Sources {
-    async fn open<B: Broker>(broker: &B, prefetch: u16) -> Result<Self, BrokerError> {
-        Ok(Self {
-            chunks: broker.subscribe(Queue::Chunks, prefetch).await?,
-            unrouted: broker.subscribe(Queue::Unrouted, prefetch).await?,
-            quarantine: broker.subscribe(Queue::Quarantine, 1).await?,
-        })
-    }
-
-    async fn next(&mut self) -> Option<Delivery> {
-        // what is rare comes first: a stream of chunks must not keep it waiting
-        tokio::select! {
-            biased;
-            delivery = self.quarantine.next() => delivery,
-            delivery = self.unrouted.next() => delivery,
-            delivery = self.chunks.next() => delivery,
-        }
-    }
-}
-
-async fn next(sources: &mut Option<Sources>) -> Option<Delivery> {
+async fn next(sources: &mut Option<Subscription>) -> Option<Delivery> {
     sources.as_mut()?.next().await
 }
 
@@ -361,19 +356,7 @@ fn work(registry: &Registry, worker: &str, delivery: &Delivery) -> Result<(Messa
 }
 
 fn compute(registry: &Registry, chunk: &Chunk) -> Result<Box<serde_json::value::RawValue>, String> {
-    let kind = registry.get(&chunk.kind).ok_or_else(|| {
-        let known = registry.names().collect::<Vec<_>>().join(", ");
-        let found: String = chunk.kind.chars().take(40).collect();
-        format!("kind of job {found:?}, expected one of {known}")
-    })?;
-    if chunk.schema != kind.schema() {
-        return Err(format!(
-            "schema {} of kind {}, expected {}",
-            chunk.schema,
-            kind.name(),
-            kind.schema()
-        ));
-    }
+    let kind = registry.known(&chunk.kind, chunk.schema)?;
     // nothing that could be left half changed is shared with the kind: `work` is pure
     match catch_unwind(AssertUnwindSafe(|| kind.work(chunk))) {
         Ok(partial) => partial.map_err(|error| error.to_string()),

@@ -11,7 +11,9 @@ use autoconnect_common::broker::{Broker, BrokerError, Offered, Queue, Subscripti
 use autoconnect_common::health::Health;
 use autoconnect_common::kind::{ConcludeError, Cut, Laps, ReportFile, WorkError};
 use autoconnect_common::message::{Exchange, Message, Outcome};
-use autoconnect_common::{Chunk, CutError, Digest, JobKind, Outlet, Registry, Seq, Shutdown};
+use autoconnect_common::{
+    Chunk, CutError, Digest, Format, JobKind, Outlet, Registry, Seq, Shutdown,
+};
 use autoconnect_testkit::broker::{next, nothing, soon};
 use autoconnect_testkit::record::{Recorded, Step};
 use autoconnect_worker::{Config, Summary, run};
@@ -57,6 +59,10 @@ impl JobKind for Fussy {
     }
 }
 
+fn fussy() -> Format {
+    Format::new(Fussy::NAME, Fussy::SCHEMA)
+}
+
 /// Chunk `number` of a job, with that text in it.
 fn chunk(number: u32, text: &'static str) -> Result<Message> {
     let chunk = Chunk {
@@ -78,7 +84,7 @@ async fn worked(
 ) -> Result<(BTreeMap<String, Outcome>, Summary)> {
     let registry = Arc::new(Registry::default().with::<Fussy>());
     let (config, stop) = (Config::named("w"), Shutdown::new());
-    let mut results = broker.subscribe(Queue::Results, 64).await?;
+    let mut results = broker.subscribe(Queue::Results(fussy()), 64).await?;
     for chunk in chunks {
         broker.publish(chunk.clone()).await?;
     }
@@ -192,7 +198,7 @@ async fn told_to_stop_it_gives_back_what_waits() -> Result<()> {
     }
     let registry = Arc::new(Registry::default().with::<Fussy>());
     let (config, stop) = (Config::named("w"), Shutdown::new());
-    let mut results = broker.subscribe(Queue::Results, 1).await?;
+    let mut results = broker.subscribe(Queue::Results(fussy()), 1).await?;
     let stopping = async {
         next(&mut results).await?.ack();
         stop.cancel();
@@ -203,7 +209,7 @@ async fn told_to_stop_it_gives_back_what_waits() -> Result<()> {
     let summary = summary?;
     ensure!((1..5_000).contains(&summary.chunks), "{summary:?}");
     // all the rest is there for another worker
-    let mut rest = broker.subscribe(Queue::Chunks, 500).await?;
+    let mut rest = broker.subscribe(Queue::Chunks(fussy()), 500).await?;
     for _ in summary.chunks..5_000 {
         soon("a chunk", next(&mut rest)).await??.ack();
     }
@@ -265,7 +271,7 @@ async fn told_to_stop_it_leaves_although_the_broker_is_away() -> Result<()> {
     let telling = async {
         broker.asked.notified().await;
         stop.cancel();
-        next(&mut broker.subscribe(Queue::Chunks, 1).await?).await
+        next(&mut broker.subscribe(Queue::Chunks(fussy()), 1).await?).await
     };
     let (ran, come_again) = soon("the worker to leave", async {
         tokio::join!(running, telling)

@@ -43,7 +43,7 @@ pub struct BrokerView {
 pub struct Queues {
     /// Requests for jobs.
     pub jobs: u64,
-    /// Chunks to work, those without a route of their own and those in quarantine included.
+    /// Chunks to work, those in quarantine included.
     pub chunks: u64,
     /// Results to merge.
     pub results: u64,

@@ -125,15 +125,19 @@ async fn count(activity: &Activity, link: &Link) -> BrokerError {
 }
 
 async fn queues(link: &Link) -> Result<Queues, BrokerError> {
-    let waiting = |queue| link.waiting(queue);
-    Ok(Queues {
-        jobs: waiting(Queue::Jobs).await?,
-        chunks: waiting(Queue::Chunks).await?
-            + waiting(Queue::Unrouted).await?
-            + waiting(Queue::Quarantine).await?,
-        results: waiting(Queue::Results).await?,
-        dead: waiting(Queue::DeadChunks).await? + waiting(Queue::DeadResults).await?,
-    })
+    let mut queues = Queues::default();
+    for queue in Queue::durable(&autoconnect_jobs::registry().formats()) {
+        let waiting = link.waiting(queue.clone()).await?;
+        let count = match queue {
+            Queue::Jobs(_) => &mut queues.jobs,
+            Queue::Chunks(_) | Queue::Quarantine(_) => &mut queues.chunks,
+            Queue::Results(_) | Queue::Control => &mut queues.results,
+            Queue::DeadJobs | Queue::DeadChunks | Queue::DeadResults => &mut queues.dead,
+            Queue::Events(_) | Queue::AllEvents => continue,
+        };
+        *count += waiting;
+    }
+    Ok(queues)
 }
 
 /// Asks the reducer at the start, and whenever a job that has not ended was silent: its end may have been told while the

@@ -429,6 +429,7 @@ async fn without_a_broker_nothing_is_started_and_nothing_is_kept() -> Result<()>
         ca: None,
         name: "api".to_owned(),
         declare: false,
+        formats: Vec::new(),
         prefix: String::new(),
         ..Options::default()
     })?;
@@ -673,7 +674,10 @@ async fn dead_messages_are_listed_and_sent_once_more_while_their_job_waits() -> 
         "requeued": 1, "not_found": ["x/0.0"], "ended": ["ended-1/0.0"], "refused": ["open-1/0.1"],
     });
     ensure!(answer.json()? == expected, "{}", answer.text());
-    let mut chunks = site.broker.subscribe(Queue::Chunks, 1).await?;
+    let mut chunks = site
+        .broker
+        .subscribe(Queue::Chunks(chunk("open-1", 0)?.format()), 1)
+        .await?;
     let alive = soon("the chunk", chunks.next()).await?.context("a chunk")?;
     let mut expected = chunk("open-1", 0)?.to_message();
     expected

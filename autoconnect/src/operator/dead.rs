@@ -140,11 +140,11 @@ fn content(message: &Message, rows: usize, registry: &Registry) -> String {
         Ok(chunk) => chunk,
         Err(error) => return unreadable(error.to_string()),
     };
-    match registry.get(&chunk.kind) {
-        Some(kind) => kind
+    match registry.known(&chunk.kind, chunk.schema) {
+        Ok(kind) => kind
             .show(&chunk, rows)
             .unwrap_or_else(|error| unreadable(error.to_string())),
-        None => unreadable("its kind is not known here".to_owned()),
+        Err(unknown) => unreadable(unknown),
     }
 }
 
@@ -243,12 +243,16 @@ async fn requeue<B: Broker>(
 
 #[cfg(test)]
 mod tests {
-    use autoconnect_common::Seq;
     use autoconnect_common::broker::Queue;
     use autoconnect_common::broker::embedded::Embedded;
     use autoconnect_common::message::bury;
+    use autoconnect_common::{Format, Seq};
 
     use super::*;
+
+    fn sales() -> Format {
+        Format::new("sales", 1)
+    }
 
     fn chunk(number: u32) -> Message {
         let chunk = Chunk {
@@ -306,20 +310,24 @@ mod tests {
         let named = selection(&["job-1/0.0"]);
         let done = requeue(&broker, &named, true).await.ok().expect("requeued");
         assert_eq!((done.done, done.left.len()), (1, 0));
-        let mut chunks = broker.subscribe(Queue::Chunks, 1).await.expect("open");
+        let mut chunks = broker
+            .subscribe(Queue::Chunks(sales()), 1)
+            .await
+            .expect("open");
         let alive = chunks.next().await.expect("a chunk");
         let mut expected = chunk(0);
         let revived = ("revived".to_owned(), "1".to_owned());
         expected.headers.extend([revived]);
         assert_eq!(alive.message, expected);
-        // what the reducer heard first: of its death, then that it is to be waited for
-        let mut told = broker.subscribe(Queue::Results, 2).await.expect("open");
-        let first = told.next().await.expect("word of its death");
-        let second = told.next().await.expect("word of its revival");
-        assert_eq!(
-            (first.message.kind.as_str(), second.message.kind.as_str()),
-            ("chunk", "revived")
-        );
+        // what the reducer heard: of its death, and that it is to be waited for
+        for (queue, kind) in [
+            (Queue::Results(sales()), "chunk"),
+            (Queue::Control, "revived"),
+        ] {
+            let mut told = broker.subscribe(queue, 1).await.expect("open");
+            let word = told.next().await.expect("word of it");
+            assert_eq!(word.message.kind, kind);
+        }
         assert_eq!(broker.waiting(Queue::DeadChunks).await.expect("open"), 0);
     }
 

@@ -29,7 +29,10 @@ pub(super) async fn run(
     gauge: &Gauge,
     shutdown: &Shutdown,
 ) -> Result<Finished, Trouble> {
-    let rabbit = RabbitMq::connect(plan.broker.options("autoconnect run"))?;
+    let rabbit = RabbitMq::connect(
+        plan.broker
+            .options("autoconnect run", plan.registry.formats()),
+    )?;
     let spool = Spool::new(rabbit.clone(), &plan.out, &plan.request.job);
     let job = &plan.request.job;
     let listening = rabbit.subscribe(Queue::Events(job.clone()), EVENTS);
@@ -75,8 +78,8 @@ fn write_if_elsewhere(
     }
     let kind = plan
         .registry
-        .get(&plan.request.kind)
-        .ok_or_else(|| Trouble::Failed("the job's kind is unknown here".to_owned()))?;
+        .known(&plan.request.kind, plan.request.schema)
+        .map_err(Trouble::Failed)?;
     let refused = spool
         .write(kind, &plan.out, finished, plan.request.accept)
         .map_err(|error| Trouble::of(&error))?;

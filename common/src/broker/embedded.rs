@@ -3,8 +3,8 @@
 //! Whoever waits, waits at one queue for one thing, a message or room, and is woken alone: a message wakes one
 //! consumer, room one publisher, and whoever leaves more behind wakes the next.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::{Notify, Semaphore, mpsc};
 
@@ -23,7 +23,8 @@ pub struct Embedded {
 }
 
 struct Queues {
-    durable: Vec<Arc<Waiting>>,
+    /// Those of a format are there as soon as somebody names it.
+    durable: RwLock<BTreeMap<Queue, Arc<Waiting>>>,
     /// The queues of those who listen to events, gone with them.
     listeners: Mutex<Vec<Arc<Waiting>>>,
     closed: Shutdown,
@@ -120,7 +121,12 @@ impl Embedded {
     pub fn new() -> Self {
         Self {
             queues: Arc::new(Queues {
-                durable: Queue::DURABLE.into_iter().map(Waiting::new).collect(),
+                durable: RwLock::new(
+                    Queue::COMMON
+                        .into_iter()
+                        .map(|queue| (queue.clone(), Waiting::new(queue)))
+                        .collect(),
+                ),
                 listeners: Mutex::default(),
                 closed: Shutdown::new(),
                 health: Health::default(),
@@ -130,10 +136,40 @@ impl Embedded {
 }
 
 impl Queues {
+    /// A durable queue, made where it is not there yet; `None` for one of a listener's own.
+    fn durable(&self, queue: &Queue) -> Option<Arc<Waiting>> {
+        if queue.listens_to().is_some() {
+            return None;
+        }
+        let found = self.durable.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(waiting) = found.get(queue) {
+            return Some(Arc::clone(waiting));
+        }
+        drop(found);
+        let mut all = self.durable.write().unwrap_or_else(PoisonError::into_inner);
+        let made = all.entry(queue.clone());
+        Some(Arc::clone(
+            made.or_insert_with(|| Waiting::new(queue.clone())),
+        ))
+    }
+
+    /// Every durable queue that takes a message.
+    fn takers(&self, message: &Message) -> Vec<Arc<Waiting>> {
+        let theirs = message
+            .format()
+            .into_iter()
+            .flat_map(|format| Queue::of(&format))
+            .chain(Queue::COMMON);
+        let takers = theirs.filter(|queue| queue.takes(message));
+        takers.filter_map(|queue| self.durable(&queue)).collect()
+    }
+
     /// Puts a message into every queue that takes it, however full those are: nobody may be there to make room.
     fn force(&self, message: &Message) {
-        let listeners = lock(&self.listeners);
-        for waiting in self.durable.iter().chain(listeners.iter()) {
+        for waiting in self.takers(message) {
+            waiting.force(message.clone());
+        }
+        for waiting in lock(&self.listeners).iter() {
             if waiting.queue.takes(message) {
                 waiting.force(message.clone());
             }
@@ -152,17 +188,18 @@ impl Queues {
     fn dead_letter(&self, from: &Waiting, mut message: Message) {
         if let Some((_, key)) = from.queue.delivery_limit() {
             message.exchange = Exchange::Dead;
-            message.key = key.to_owned();
+            message.key = key;
             self.force(&message);
         }
     }
 
     /// The queue whose room a publisher of `message` waits for. Dead chunks and events are few and always taken; anything
     /// else has one queue, which may be full.
-    fn bounded(&self, message: &Message) -> Option<&Arc<Waiting>> {
-        let bounded = !matches!(message.exchange, Exchange::Dead | Exchange::Events);
-        let mut takers = self.durable.iter();
-        takers.find(|waiting| bounded && waiting.queue.takes(message))
+    fn bounded(&self, message: &Message) -> Option<Arc<Waiting>> {
+        match message.exchange {
+            Exchange::Dead | Exchange::Events => None,
+            _ => self.takers(message).pop(),
+        }
     }
 
     /// Refuses what cannot be sent, or not any more.
@@ -273,8 +310,7 @@ impl Broker for Embedded {
         let prefetch = prefetch.max(1);
         let (deliveries, stream) = mpsc::channel(usize::from(prefetch));
         let queues = Arc::clone(&self.queues);
-        let known = queues.durable.iter().find(|waiting| waiting.queue == queue);
-        if let Some(from) = known.cloned() {
+        if let Some(from) = queues.durable(&queue) {
             tokio::spawn(queues.pump(from, prefetch, deliveries));
         } else {
             let own = Waiting::new(queue);
@@ -285,7 +321,7 @@ impl Broker for Embedded {
     }
 
     async fn waiting(&self, queue: Queue) -> Result<u64, BrokerError> {
-        let known = self.queues.durable.iter().find(|each| each.queue == queue);
+        let known = self.queues.durable(&queue);
         Ok(known.map_or(0, |each| lock(&each.messages).waiting.len() as u64))
     }
 
@@ -304,24 +340,28 @@ mod tests {
 
     use super::*;
 
+    fn jobs() -> Queue {
+        Queue::Jobs(crate::Format::new("sales", 1))
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn whoever_left_before_a_message_came_does_not_count_as_having_seen_it() {
         let broker = Embedded::new();
         for number in 0..2000 {
-            let gone = broker.subscribe(Queue::Jobs, 1).await.expect("open");
+            let gone = broker.subscribe(jobs(), 1).await.expect("open");
             // so that it waits for a message
             tokio::task::yield_now().await;
             drop(gone);
             let message = Message {
                 exchange: Exchange::Jobs,
-                key: "sales".to_owned(),
+                key: "sales.v1".to_owned(),
                 id: number.to_string(),
                 kind: "job".to_owned(),
                 headers: BTreeMap::new(),
                 body: "{}".into(),
             };
             broker.publish(message).await.expect("open");
-            let mut jobs = broker.subscribe(Queue::Jobs, 1).await.expect("open");
+            let mut jobs = broker.subscribe(jobs(), 1).await.expect("open");
             let delivery = jobs.next().await.expect("a job");
             assert_eq!(delivery.redeliveries, 0, "message {number}");
             delivery.ack();

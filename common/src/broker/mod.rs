@@ -7,16 +7,17 @@ pub mod embedded;
 pub mod rabbitmq;
 pub mod topology;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::task::Poll;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
-use crate::Shutdown;
 use crate::health::Health;
 use crate::message::{MAX_NAME, Message};
+use crate::{Format, Shutdown};
 pub use topology::Queue;
 
 /// A transport of messages.
@@ -94,8 +95,8 @@ pub const MAX_HEADERS: usize = 64 << 10;
 /// Refuses a message that a broker could not carry, so that both refuse the same ones.
 ///
 /// # Errors
-/// [`BrokerError::Unsendable`] for a routing key, id, type or header name over [`MAX_NAME`] bytes, headers over
-/// [`MAX_HEADERS`] and a body over [`MAX_BODY`].
+/// [`BrokerError::Unsendable`] for a routing key, id, type or header name over [`MAX_NAME`] bytes, a routing key that does
+/// not begin with a format where it must, headers over [`MAX_HEADERS`] and a body over [`MAX_BODY`].
 pub fn check_sendable(message: &Message) -> Result<(), BrokerError> {
     let at_most = |what: &str, found: usize, limit: usize| {
         if found <= limit {
@@ -107,6 +108,13 @@ pub fn check_sendable(message: &Message) -> Result<(), BrokerError> {
         )))
     };
     at_most("routing key", message.key.len(), MAX_NAME)?;
+    if message.exchange.is_by_format() && Format::of_key(&message.key).is_none() {
+        let key: String = message.key.chars().take(80).collect();
+        return Err(BrokerError::Unsendable(format!(
+            "message {:?}: routing key {key:?}, expected a kind and its version first, as in sales.v1.lyon",
+            message.id.chars().take(80).collect::<String>()
+        )));
+    }
     at_most("id", message.id.len(), MAX_NAME)?;
     at_most("type", message.kind.len(), MAX_NAME)?;
     at_most("body", message.body.len(), MAX_BODY)?;
@@ -118,10 +126,31 @@ pub fn check_sendable(message: &Message) -> Result<(), BrokerError> {
     at_most("headers", headers, MAX_HEADERS)
 }
 
-/// A stream of deliveries from one queue. Dropping it stops taking, and gives back what was not settled.
+/// Takes from several queues as from one, each with its own `prefetch`, in turn.
+///
+/// # Errors
+/// As [`Broker::subscribe`].
+pub async fn subscribe_each<B: Broker>(
+    broker: &B,
+    queues: impl IntoIterator<Item = (Queue, u16)>,
+) -> Result<Subscription, BrokerError> {
+    let mut all = Vec::new();
+    for (queue, prefetch) in queues {
+        all.push(broker.subscribe(queue, prefetch).await?);
+    }
+    Ok(Subscription::merged(all))
+}
+
+/// A stream of deliveries from one queue, or from several of one broker. Dropping it stops taking, and gives back what
+/// was not settled.
 #[derive(Debug)]
 pub struct Subscription {
-    deliveries: mpsc::Receiver<Delivery>,
+    /// What comes before anything of `lanes`, in this order.
+    urgent: Vec<mpsc::Receiver<Delivery>>,
+    /// What is taken from in turn.
+    lanes: Vec<mpsc::Receiver<Delivery>>,
+    /// The lane whose turn it is.
+    turn: usize,
     closed: Shutdown,
 }
 
@@ -129,7 +158,9 @@ impl Subscription {
     /// The stream that comes out of `deliveries`; for brokers.
     pub fn new(deliveries: mpsc::Receiver<Delivery>) -> Self {
         Self {
-            deliveries,
+            urgent: Vec::new(),
+            lanes: vec![deliveries],
+            turn: 0,
             closed: Shutdown::new(),
         }
     }
@@ -141,12 +172,58 @@ impl Subscription {
         self
     }
 
+    /// All of these as one, taken from in turn; at its end once one of them is. All are of one broker.
+    pub fn merged(all: impl IntoIterator<Item = Self>) -> Self {
+        let mut merged = Self {
+            urgent: Vec::new(),
+            lanes: Vec::new(),
+            turn: 0,
+            closed: Shutdown::new(),
+        };
+        for each in all {
+            merged.urgent.extend(each.urgent);
+            merged.lanes.extend(each.lanes);
+            merged.closed = each.closed;
+        }
+        merged
+    }
+
+    /// This one and `rest` as one, in which whatever is here comes before anything of `rest`. Both are of one broker.
+    #[must_use]
+    pub fn ahead_of(mut self, mut rest: Self) -> Self {
+        self.urgent.append(&mut self.lanes);
+        self.urgent.append(&mut rest.urgent);
+        self.lanes = rest.lanes;
+        self
+    }
+
     /// The next delivery; `None` once the broker is closed. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Delivery> {
+        let Self {
+            urgent,
+            lanes,
+            turn,
+            closed,
+        } = self;
+        let arriving = poll_fn(|context| {
+            for lane in urgent.iter_mut() {
+                if let Poll::Ready(arrived) = lane.poll_recv(context) {
+                    return Poll::Ready(arrived);
+                }
+            }
+            for step in 0..lanes.len() {
+                let lane = (*turn + step) % lanes.len();
+                if let Poll::Ready(arrived) = lanes[lane].poll_recv(context) {
+                    *turn = lane + 1;
+                    return Poll::Ready(arrived);
+                }
+            }
+            Poll::Pending
+        });
         tokio::select! {
             biased;
-            () = self.closed.cancelled() => None,
-            delivery = self.deliveries.recv() => delivery,
+            () = closed.cancelled() => None,
+            arrived = arriving => arrived,
         }
     }
 }
@@ -289,5 +366,92 @@ impl<'b, B: Broker> Window<'b, B> {
             self.settle_one().await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Exchange;
+
+    /// A queue that holds these messages, and its other end.
+    fn holding(ids: &[&str]) -> (mpsc::Sender<Delivery>, Subscription) {
+        let (queue, deliveries) = mpsc::channel(16);
+        for id in ids {
+            let message = Message {
+                exchange: Exchange::Control,
+                key: String::new(),
+                id: (*id).to_owned(),
+                kind: String::new(),
+                headers: Default::default(),
+                body: crate::Body::default(),
+            };
+            let delivery = Delivery::new(message, 0, |_| {});
+            queue.try_send(delivery).expect("room");
+        }
+        (queue, Subscription::new(deliveries))
+    }
+
+    async fn ids(merged: &mut Subscription, count: usize) -> Vec<String> {
+        let mut ids = Vec::new();
+        while ids.len() < count {
+            let next = merged.next().await.expect("open");
+            ids.push(next.message.id.clone());
+            next.ack();
+        }
+        ids
+    }
+
+    #[tokio::test]
+    async fn queues_are_taken_from_in_turn_and_what_is_urgent_comes_first() {
+        let (_a, a) = holding(&["a1", "a2", "a3"]);
+        let (_b, b) = holding(&["b1"]);
+        let (urgent, first) = holding(&["u1", "u2"]);
+        let mut merged = first.ahead_of(Subscription::merged([a, b]));
+        assert_eq!(ids(&mut merged, 4).await, ["u1", "u2", "a1", "b1"]);
+        let (_, more) = holding(&["u3"]);
+        let mut more = more;
+        let late = more.next().await.expect("held");
+        urgent.try_send(late).expect("room");
+        assert_eq!(ids(&mut merged, 3).await, ["u3", "a2", "a3"]);
+    }
+
+    #[tokio::test]
+    async fn a_merged_subscription_ends_with_the_first_of_its_queues_and_with_the_broker() {
+        let (a, one) = holding(&[]);
+        let (_b, two) = holding(&[]);
+        let mut merged = Subscription::merged([one, two]);
+        drop(a);
+        assert!(merged.next().await.is_none());
+        let closed = Shutdown::new();
+        let (_a, one) = holding(&["a"]);
+        let (_b, two) = holding(&["b"]);
+        let ending = [one, two].map(|each| each.ending_with(closed.clone()));
+        let mut merged = Subscription::merged(ending);
+        assert!(merged.next().await.is_some());
+        closed.cancel();
+        assert!(merged.next().await.is_none());
+    }
+
+    #[test]
+    fn a_message_whose_key_names_no_format_is_refused() {
+        for (exchange, key, fits) in [
+            (Exchange::Chunks, "sales.v1.lyon", true),
+            (Exchange::Chunks, "sales.lyon", false),
+            (Exchange::Results, "sales.v1", true),
+            (Exchange::Jobs, "sales", false),
+            (Exchange::Control, "cancel.a", true),
+            (Exchange::Dead, "dead", true),
+        ] {
+            let message = Message {
+                exchange,
+                key: key.to_owned(),
+                id: "1".to_owned(),
+                kind: String::new(),
+                headers: Default::default(),
+                body: crate::Body::default(),
+            };
+            assert_eq!(check_sendable(&message).is_ok(), fits, "{exchange:?} {key}");
+        }
     }
 }

@@ -1,125 +1,164 @@
 //! Exchanges and queues: what is bound to what, said once for both brokers.
 //!
+//! `<f>` is a [`Format`], a kind of job and the version of its formats, as in `sales.v1`. A program takes from the queues
+//! of the formats that it knows; what is in the others waits for a program that knows them.
+//!
 //! ```text
-//! x.chunks  topic  --#-->        q.chunks             --(20 deliveries)--> x.dead "quarantine"
-//!    '-- unrouted --> x.unrouted q.chunks.unrouted    --(20 deliveries)--> x.dead "quarantine"
-//! x.dead    direct --quarantine-> q.chunks.quarantine --(1 delivery)-----> x.dead "dead"
-//!                  --dead-->     q.chunks.dead, q.results
-//!                  --results-->  q.results.dead
-//! x.results topic  --#-->        q.results            --(20 deliveries)--> x.dead "results"
-//! x.jobs    topic  --#-->        q.jobs
-//! x.events  topic  --job.<id>--> a queue of the listener's own, gone with it
-//!                  --#-->        the same, of one who listens to everything
+//! x.jobs.2     topic --<f>.#-->          q.jobs.<f>               --(20 deliveries)--> x.dead.2 "jobs"
+//! x.chunks.2   topic --<f>.#-->          q.chunks.<f>             --(20 deliveries)--> x.dead.2 "quarantine.<f>"
+//!    '-- unrouted --> x.unrouted.2 topic --<f>.#--> the same
+//! x.dead.2     topic --quarantine.<f>--> q.chunks.<f>.quarantine  --(1 delivery)-----> x.dead.2 "dead.<f>"
+//!                    --dead.<f>-->       q.results.<f>
+//!                    --dead.#-->         q.chunks.dead
+//!                    --results-->        q.results.dead
+//!                    --jobs-->           q.control, q.jobs.dead
+//! x.results.2  topic --<f>.#-->          q.results.<f>            --(20 deliveries)--> x.dead.2 "results"
+//! x.control    topic --#-->              q.control                --(20 deliveries)--> x.dead.2 "results"
+//! x.events     topic --job.<id>-->       a queue of the listener's own, gone with it
+//!                    --#-->              the same, of one who listens to everything
 //! ```
 //!
 //! A dead chunk reaches the reducer by the same message that reaches the dead queue, so a job never waits for a chunk
-//! that nobody can work. Names carry a version when arguments change: a queue is never deleted and declared again.
+//! that nobody can work; nor for a request that no producer survives. A chunk that no binding of `x.chunks.2` takes any more (a site that gave cities queues of their
+//! own may have removed it) takes the second way to the same queue. A message of a format that has no queue yet is not
+//! taken from its publisher, which waits: whoever may declare, declares the queues of the formats it knows.
+//!
+//! A queue is never deleted and declared again: where arguments change, so does the name. The `2` counts the versions of
+//! this page; the first had no number, and no formats.
 
-use crate::JobId;
 use crate::message::{Exchange, Message};
+use crate::{Format, JobId};
 
 /// A queue to take from.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Queue {
+    /// Requests for jobs of a format.
+    Jobs(Format),
     /// Chunks to work.
-    Chunks,
-    /// Chunks whose routing key no binding of `x.chunks` takes; workers take from here too.
-    Unrouted,
+    Chunks(Format),
     /// Chunks that came back too often; each is tried once more, alone.
-    Quarantine,
+    Quarantine(Format),
     /// Partials, manifests, annexes and dead chunks; one active reducer.
-    Results,
+    Results(Format),
+    /// What the reducer is asked and told besides: questions, cancellations, word of cuts that begin, of requeued chunks
+    /// and of dead requests; one active reducer.
+    Control,
+    /// Requests that no producer could read or survive, for the operator.
+    DeadJobs,
     /// Chunks that nobody could work, for the operator.
     DeadChunks,
     /// Results that the reducer could not read, for the operator.
     DeadResults,
-    /// Requests for jobs; one at a time for each producer.
-    Jobs,
     /// Events of one job, in a queue of the listener's own.
     Events(JobId),
     /// Events of every job and worker, in a queue of the listener's own.
     AllEvents,
 }
 
-/// The exchange that takes what no binding of `x.chunks` takes, and hands it to [`Queue::Unrouted`].
-pub const UNROUTED: &str = "x.unrouted";
+/// The exchange that takes what no binding of `x.chunks.2` takes; the queues of chunks are bound to it as well.
+pub const UNROUTED: &str = "x.unrouted.2";
 
-/// How an exchange reads routing keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Routing {
-    /// Words between dots, with wildcards.
-    Topic,
-    /// The whole key.
-    Direct,
-}
+/// How long a consumer may hold a delivery, in milliseconds, before the broker takes it for dead (RabbitMQ 3.12 and
+/// later; before, the node decides for all its queues). RabbitMQ's own half hour, said aloud: what holds a delivery
+/// longer is not slow but stuck, since a chunk is worked in seconds and a result is kept in milliseconds.
+pub const CONSUMER_TIMEOUT_MS: u32 = 30 * 60 * 1000;
 
 impl Exchange {
     /// Every exchange that messages are sent to.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
+        Self::Jobs,
         Self::Chunks,
         Self::Results,
+        Self::Control,
         Self::Dead,
-        Self::Jobs,
         Self::Events,
     ];
-
-    /// How it reads routing keys.
-    pub fn routing(self) -> Routing {
-        match self {
-            Self::Chunks | Self::Results | Self::Jobs | Self::Events => Routing::Topic,
-            Self::Dead => Routing::Direct,
-        }
-    }
 
     /// Its name on the broker.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Chunks => "x.chunks",
-            Self::Results => "x.results",
-            Self::Dead => "x.dead",
-            Self::Jobs => "x.jobs",
+            Self::Jobs => "x.jobs.2",
+            Self::Chunks => "x.chunks.2",
+            Self::Results => "x.results.2",
+            Self::Control => "x.control",
+            Self::Dead => "x.dead.2",
             Self::Events => "x.events",
         }
+    }
+
+    /// Whether its routing keys begin with a [`Format`].
+    pub fn is_by_format(self) -> bool {
+        matches!(self, Self::Jobs | Self::Chunks | Self::Results)
     }
 }
 
 impl Queue {
-    /// Every durable queue.
-    pub const DURABLE: [Self; 7] = [
-        Self::Chunks,
-        Self::Unrouted,
-        Self::Quarantine,
-        Self::Results,
+    /// The durable queues that every cluster has.
+    pub const COMMON: [Self; 4] = [
+        Self::Control,
+        Self::DeadJobs,
         Self::DeadChunks,
         Self::DeadResults,
-        Self::Jobs,
     ];
 
+    /// The durable queues of one format.
+    pub fn of(format: &Format) -> [Self; 4] {
+        let format = || format.clone();
+        [
+            Self::Jobs(format()),
+            Self::Chunks(format()),
+            Self::Quarantine(format()),
+            Self::Results(format()),
+        ]
+    }
+
+    /// Every durable queue of a cluster of these formats.
+    pub fn durable(formats: &[Format]) -> Vec<Self> {
+        let theirs = formats.iter().flat_map(Self::of);
+        theirs.chain(Self::COMMON).collect()
+    }
+
     /// Its name on the broker; a listener's own queue is named by the broker.
-    pub fn name(&self) -> &'static str {
+    pub fn name(&self) -> String {
         match self {
-            Self::Chunks => "q.chunks",
-            Self::Unrouted => "q.chunks.unrouted",
-            Self::Quarantine => "q.chunks.quarantine",
-            Self::Results => "q.results",
-            Self::DeadChunks => "q.chunks.dead",
-            Self::DeadResults => "q.results.dead",
-            Self::Jobs => "q.jobs",
-            Self::Events(_) | Self::AllEvents => "",
+            Self::Jobs(format) => format!("q.jobs.{format}"),
+            Self::Chunks(format) => format!("q.chunks.{format}"),
+            Self::Quarantine(format) => format!("q.chunks.{format}.quarantine"),
+            Self::Results(format) => format!("q.results.{format}"),
+            Self::Control => "q.control".to_owned(),
+            Self::DeadJobs => "q.jobs.dead".to_owned(),
+            Self::DeadChunks => "q.chunks.dead".to_owned(),
+            Self::DeadResults => "q.results.dead".to_owned(),
+            Self::Events(_) | Self::AllEvents => String::new(),
         }
     }
 
-    /// What it is bound to: exchanges and binding keys. `Unrouted` is bound to [`UNROUTED`] only; the queue of a
-    /// listener by [`Queue::listens_to`].
-    pub fn bindings(&self) -> &'static [(Exchange, &'static str)] {
+    /// What it is bound to: exchanges and binding keys. The queue of a listener is bound as [`Queue::listens_to`] says.
+    pub fn bindings(&self) -> Vec<(Exchange, String)> {
         match self {
-            Self::Chunks => &[(Exchange::Chunks, "#")],
-            Self::Quarantine => &[(Exchange::Dead, "quarantine")],
-            Self::Results => &[(Exchange::Results, "#"), (Exchange::Dead, "dead")],
-            Self::DeadChunks => &[(Exchange::Dead, "dead")],
-            Self::DeadResults => &[(Exchange::Dead, "results")],
-            Self::Jobs => &[(Exchange::Jobs, "#")],
-            Self::Unrouted | Self::Events(_) | Self::AllEvents => &[],
+            Self::Jobs(format) => vec![(Exchange::Jobs, format.key("#"))],
+            Self::Chunks(format) => vec![(Exchange::Chunks, format.key("#"))],
+            Self::Quarantine(format) => vec![(Exchange::Dead, format!("quarantine.{format}"))],
+            Self::Results(format) => vec![
+                (Exchange::Results, format.key("#")),
+                (Exchange::Dead, format!("dead.{format}")),
+            ],
+            Self::Control => vec![
+                (Exchange::Control, "#".to_owned()),
+                (Exchange::Dead, "jobs".to_owned()),
+            ],
+            Self::DeadJobs => vec![(Exchange::Dead, "jobs".to_owned())],
+            Self::DeadChunks => vec![(Exchange::Dead, "dead.#".to_owned())],
+            Self::DeadResults => vec![(Exchange::Dead, "results".to_owned())],
+            Self::Events(_) | Self::AllEvents => Vec::new(),
+        }
+    }
+
+    /// The key by which it is bound to [`UNROUTED`], if it is.
+    pub fn takes_unrouted(&self) -> Option<String> {
+        match self {
+            Self::Chunks(format) => Some(format.key("#")),
+            _ => None,
         }
     }
 
@@ -134,18 +173,19 @@ impl Queue {
 
     /// Whether only one consumer is served at a time, the next one once it is gone.
     pub fn single_active_consumer(&self) -> bool {
-        matches!(self, Self::Results)
+        matches!(self, Self::Results(_) | Self::Control)
     }
 
-    /// How often a message may come back before it is dead-lettered, and under which key of `x.dead`.
-    pub fn delivery_limit(&self) -> Option<(u32, &'static str)> {
+    /// How often a message may come back before it is dead-lettered, and under which key of the dead exchange.
+    pub fn delivery_limit(&self) -> Option<(u32, String)> {
         match self {
-            Self::Chunks | Self::Unrouted => Some((20, "quarantine")),
-            Self::Quarantine => Some((1, "dead")),
-            Self::Results => Some((20, "results")),
-            Self::DeadChunks
+            Self::Jobs(_) => Some((20, "jobs".to_owned())),
+            Self::Chunks(format) => Some((20, format!("quarantine.{format}"))),
+            Self::Quarantine(format) => Some((1, format!("dead.{format}"))),
+            Self::Results(_) | Self::Control => Some((20, "results".to_owned())),
+            Self::DeadJobs
+            | Self::DeadChunks
             | Self::DeadResults
-            | Self::Jobs
             | Self::Events(_)
             | Self::AllEvents => None,
         }
@@ -154,36 +194,44 @@ impl Queue {
     /// The most bytes of messages it holds; publishers wait (or are refused and try again) beyond it.
     pub fn max_bytes(&self) -> u64 {
         match self {
-            Self::Chunks | Self::Unrouted => 256 << 20,
-            Self::Results => 256 << 20,
-            Self::Quarantine | Self::DeadChunks | Self::DeadResults => 1 << 30,
-            Self::Jobs | Self::Events(_) | Self::AllEvents => 64 << 20,
+            Self::Chunks(_) | Self::Results(_) => 256 << 20,
+            Self::Quarantine(_) | Self::DeadChunks | Self::DeadResults => 1 << 30,
+            Self::Jobs(_) | Self::Control | Self::DeadJobs | Self::Events(_) | Self::AllEvents => {
+                64 << 20
+            }
         }
     }
 
-    /// Whether a message belongs in this queue, by its exchange and routing key; the bindings, as a function.
-    ///
-    /// `Unrouted` takes none here: in one process every chunk is routed.
-    pub fn takes(&self, message: &Message) -> bool {
-        match (self, message.exchange) {
-            (Self::Chunks, Exchange::Chunks)
-            | (Self::Results, Exchange::Results)
-            | (Self::Jobs, Exchange::Jobs) => true,
-            (Self::Quarantine, Exchange::Dead) => message.key == "quarantine",
-            (Self::DeadChunks | Self::Results, Exchange::Dead) => message.key == "dead",
-            (Self::DeadResults, Exchange::Dead) => message.key == "results",
-            (Self::Events(job), Exchange::Events) => {
-                message.key.strip_prefix("job.") == Some(job.as_str())
-            }
-            (Self::AllEvents, Exchange::Events) => true,
-            _ => false,
+    /// How long a consumer may hold one of its messages, in milliseconds, where we say so. The dead queues are as they
+    /// were before they could say it.
+    pub fn consumer_timeout(&self) -> Option<u32> {
+        match self {
+            Self::DeadJobs | Self::DeadChunks | Self::DeadResults => None,
+            _ => Some(CONSUMER_TIMEOUT_MS),
         }
+    }
+
+    /// Whether a message belongs in this queue, by its exchange and routing key: the bindings, as a function.
+    pub fn takes(&self, message: &Message) -> bool {
+        let bound = self.bindings();
+        let listens = self.listens_to().map(|key| (Exchange::Events, key));
+        let mut keys = bound.into_iter().chain(listens);
+        keys.any(|(exchange, key)| exchange == message.exchange && matches(&key, &message.key))
+    }
+}
+
+/// Whether a topic exchange takes `key` by a binding of ours: whole words, and perhaps `#` for any more at its end.
+fn matches(binding: &str, key: &str) -> bool {
+    match binding.strip_suffix('#') {
+        None => binding == key,
+        Some("") => true,
+        Some(words) => key.starts_with(words) || words.strip_suffix('.') == Some(key),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
 
@@ -198,32 +246,95 @@ mod tests {
         }
     }
 
+    fn formats() -> [Format; 4] {
+        [
+            Format::new("sales", 1),
+            Format::new("sales", 2),
+            Format::new("sales", 11),
+            Format::new("explore", 1),
+        ]
+    }
+
+    /// The names of the queues that take a message.
+    fn takers(exchange: Exchange, key: &str) -> Vec<String> {
+        let message = message(exchange, key);
+        let queues = Queue::durable(&formats()).into_iter();
+        let takers = queues.filter(|queue| queue.takes(&message));
+        takers.map(|queue| queue.name()).collect()
+    }
+
     #[test]
-    fn what_a_queue_takes_is_what_its_bindings_say() {
-        for queue in Queue::DURABLE {
-            for exchange in Exchange::ALL {
-                for key in ["sales.lyon", "quarantine", "dead", "results", "job.a", ""] {
-                    let bound = queue
-                        .bindings()
-                        .iter()
-                        .any(|(from, binding)| *from == exchange && ["#", key].contains(binding));
-                    let taken = queue.takes(&message(exchange, key));
-                    assert_eq!(taken, bound, "{queue:?} {exchange:?} {key}");
-                }
-            }
+    fn each_message_has_the_queues_of_its_format_and_no_other() {
+        assert_eq!(
+            takers(Exchange::Chunks, "sales.v1.lyon"),
+            ["q.chunks.sales.v1"]
+        );
+        assert_eq!(
+            takers(Exchange::Chunks, "sales.v11.lyon"),
+            ["q.chunks.sales.v11"]
+        );
+        assert_eq!(
+            takers(Exchange::Results, "explore.v1.e-1"),
+            ["q.results.explore.v1"]
+        );
+        assert_eq!(takers(Exchange::Jobs, "sales.v2"), ["q.jobs.sales.v2"]);
+        assert_eq!(takers(Exchange::Control, "cancel.sales-1"), ["q.control"]);
+        assert_eq!(
+            takers(Exchange::Dead, "quarantine.sales.v2"),
+            ["q.chunks.sales.v2.quarantine"]
+        );
+        assert_eq!(
+            takers(Exchange::Dead, "dead.sales.v2"),
+            ["q.results.sales.v2", "q.chunks.dead"]
+        );
+        assert_eq!(takers(Exchange::Dead, "results"), ["q.results.dead"]);
+        assert_eq!(takers(Exchange::Dead, "jobs"), ["q.control", "q.jobs.dead"]);
+    }
+
+    #[test]
+    fn what_nobody_knows_yet_goes_to_nobody_else() {
+        for exchange in [Exchange::Chunks, Exchange::Results, Exchange::Jobs] {
+            assert!(takers(exchange, "sales.v3.lyon").is_empty());
+            assert!(takers(exchange, "linear.v1.lyon").is_empty());
+        }
+        assert_eq!(takers(Exchange::Dead, "dead.linear.v1"), ["q.chunks.dead"]);
+        assert_eq!(takers(Exchange::Dead, "dead"), ["q.chunks.dead"]);
+    }
+
+    #[test]
+    fn a_chunk_that_lost_its_binding_still_has_its_queue() {
+        for queue in Queue::durable(&formats()) {
+            let unrouted = queue.takes_unrouted();
+            let mut bound = queue.bindings().into_iter();
+            let chunks = bound.find(|(exchange, _)| *exchange == Exchange::Chunks);
+            assert_eq!(unrouted, chunks.map(|(_, key)| key), "{queue:?}");
         }
     }
 
     #[test]
     fn a_dead_letter_always_has_a_queue_to_go_to() {
-        for queue in Queue::DURABLE {
+        let all = Queue::durable(&formats());
+        for queue in &all {
             if let Some((_, key)) = queue.delivery_limit() {
-                let dead = message(Exchange::Dead, key);
-                assert!(
-                    Queue::DURABLE.iter().any(|taker| taker.takes(&dead)),
-                    "{queue:?}"
-                );
+                let dead = message(Exchange::Dead, &key);
+                assert!(all.iter().any(|taker| taker.takes(&dead)), "{queue:?}");
             }
+        }
+    }
+
+    #[test]
+    fn every_queue_has_a_name_of_its_own_and_none_of_the_first_version_whose_arguments_differ() {
+        let all = Queue::durable(&formats());
+        let names: BTreeSet<String> = all.iter().map(Queue::name).collect();
+        assert_eq!(names.len(), all.len());
+        for old in [
+            "q.jobs",
+            "q.chunks",
+            "q.chunks.unrouted",
+            "q.chunks.quarantine",
+            "q.results",
+        ] {
+            assert!(!names.contains(old), "{old}");
         }
     }
 }

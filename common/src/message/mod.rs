@@ -1,21 +1,24 @@
 //! What the roles say to each other, and how a message that is not what it says is refused.
 //!
+//! `<f>` is a [`Format`], as in `sales.v1`; the exchanges and queues behind these names are those of
+//! [`topology`](crate::broker::topology).
+//!
 //! | type | from -> to | exchange, routing key | body |
 //! |---|---|---|---|
-//! | `chunk` | producer -> worker | `x.chunks`, `<kind>.<key>` | the kind's own (`sales`: Arrow IPC) |
-//! | `partial` | worker -> reducer | `x.results`, `<kind>.<job>` | JSON of the kind |
-//! | `manifest` | producer -> reducer | `x.results`, `<kind>.<job>` | JSON of [`Manifest`] |
-//! | `annex` | producer -> reducer | `x.results`, `<kind>.<job>` | a page of a side file |
-//! | `seal` | producer -> reducer | `x.results`, `<kind>.<job>` | a page of a large job's [`Seal`] |
-//! | `begun` | producer -> reducer | `x.results`, `begun.<job>` | JSON of [`Begun`] |
-//! | `cancel` | anyone -> reducer | `x.results`, `cancel.<job>` | JSON of [`Cancel`] |
-//! | `revived` | anyone -> reducer | `x.results`, `revived.<job>` | none, see [`Revived`] |
-//! | `question` | anyone -> reducer | `x.results`, `question.<token>` | JSON of [`Question`] |
-//! | `newest` | anyone -> reducer | `x.results`, `newest.<token>` | JSON of [`Newest`] |
-//! | `chunk`, dead | worker or broker -> reducer and dead queue | `x.dead`, `dead` | as the chunk, with a `reason` |
-//! | `job`, dead | broker or producer -> reducer and dead queue | `x.dead`, `jobs` | as the request, perhaps with a `reason` |
-//! | `job` | anyone -> producer | `x.jobs`, `<kind>` | JSON of [`JobRequest`] |
-//! | `event` | any role -> whoever listens | `x.events`, `job.<id>` or `worker.<name>` | JSON of [`Event`] |
+//! | `job` | anyone -> producer | jobs, `<f>` | JSON of [`JobRequest`] |
+//! | `chunk` | producer -> worker | chunks, `<f>.<key>` | the kind's own (`sales`: Arrow IPC) |
+//! | `partial` | worker -> reducer | results, `<f>.<job>` | JSON of the kind |
+//! | `manifest` | producer -> reducer | results, `<f>.<job>` | JSON of [`Manifest`] |
+//! | `annex` | producer -> reducer | results, `<f>.<job>` | a page of a side file |
+//! | `seal` | producer -> reducer | results, `<f>.<job>` | a page of a large job's [`Seal`] |
+//! | `begun` | producer -> reducer | control, `begun.<job>` | JSON of [`Begun`] |
+//! | `cancel` | anyone -> reducer | control, `cancel.<job>` | JSON of [`Cancel`] |
+//! | `revived` | anyone -> reducer | control, `revived.<job>` | none, see [`Revived`] |
+//! | `question` | anyone -> reducer | control, `question.<token>` | JSON of [`Question`] |
+//! | `newest` | anyone -> reducer | control, `newest.<token>` | JSON of [`Newest`] |
+//! | `chunk`, dead | worker or broker -> reducer and dead queue | dead, `dead.<f>` | as the chunk, with a `reason` |
+//! | `job`, dead | broker or producer -> reducer and dead queue | dead, `jobs` | as the request, perhaps with a `reason` |
+//! | `event` | any role -> whoever listens | events, `job.<id>` or `worker.<name>` | JSON of [`Event`] |
 //!
 //! Every message is persistent (events are not) and carries a deterministic id, so anything may be published twice.
 
@@ -27,7 +30,7 @@ use serde_json::value::RawValue;
 use crate::chunk::{Chunk, Digest, MAX_BODY};
 use crate::results::Accept;
 use crate::seal::{self, Prefix, Seal};
-use crate::{Body, JobId, Seq};
+use crate::{Body, Format, JobId, Seq};
 
 /// The largest JSON body that is accepted, in bytes (RabbitMQ 4 refuses messages above 16 MiB).
 pub const MAX_JSON: usize = 8 << 20;
@@ -39,14 +42,16 @@ const REVIVED: &str = "revived";
 /// Where a message is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Exchange {
+    /// Requests for jobs.
+    Jobs,
     /// Chunks to work.
     Chunks,
     /// Partials, manifests and annexes.
     Results,
-    /// Chunks that nobody could work.
+    /// Questions to the reducer, cancellations, word of requeued chunks.
+    Control,
+    /// Chunks that nobody could work, and whatever else nobody could use.
     Dead,
-    /// Requests for jobs.
-    Jobs,
     /// What happens, for whoever listens; lost when nobody does.
     Events,
 }
@@ -82,6 +87,12 @@ impl Message {
             id: self.id.chars().take(80).collect(),
             what: what.into(),
         }
+    }
+
+    /// The format that its routing key names: first, or after the word that says what became of it.
+    pub fn format(&self) -> Option<Format> {
+        let after = self.key.split_once('.').map(|(_, rest)| rest);
+        Format::of_key(&self.key).or_else(|| Format::of_key(after?))
     }
 
     fn header<T: std::str::FromStr>(&self, name: &str) -> Result<T, MessageError> {
@@ -136,7 +147,7 @@ impl Chunk {
     pub fn to_message(&self) -> Message {
         Message {
             exchange: Exchange::Chunks,
-            key: format!("{}.{}", self.kind, self.key),
+            key: self.format().key(&self.key),
             id: format!("{}/{}", self.job, self.seq),
             kind: "chunk".to_owned(),
             headers: headers([
@@ -176,11 +187,24 @@ impl Chunk {
 #[must_use]
 pub fn bury(mut message: Message, reason: &str) -> Message {
     message.exchange = Exchange::Dead;
-    message.key = "dead".to_owned();
+    // of another format than its queue it would not reach the reducer that waits for it
+    let format = message.format().or_else(|| format_said(&message).ok());
+    message.key = match format {
+        Some(format) if format.is_plain() => format!("dead.{format}"),
+        _ => "dead".to_owned(),
+    };
     message
         .headers
         .insert("reason".to_owned(), reason.chars().take(500).collect());
     message
+}
+
+/// The format that a message's headers say it is of.
+fn format_said(message: &Message) -> Result<Format, MessageError> {
+    Ok(Format {
+        kind: message.header("kind")?,
+        schema: message.header("schema")?,
+    })
 }
 
 /// What is said of a dead chunk that brings no reason with it: the broker gave it up.
@@ -212,21 +236,20 @@ fn times_revived(message: &Message) -> Result<u32, MessageError> {
 /// # Errors
 /// [`MessageError`] for one whose headers do not say where it belongs.
 pub fn revive(mut message: Message) -> Result<Message, MessageError> {
-    let of = if message.kind == "chunk" {
-        "key"
-    } else {
-        "job"
+    let format = format_said(&message)?;
+    let last = match message.kind.as_str() {
+        "chunk" => {
+            let time = times_revived(&message)?.saturating_add(1);
+            message.headers.insert(REVIVED.to_owned(), time.to_string());
+            "key"
+        }
+        _ => "job",
     };
-    let kind: String = message.header("kind")?;
-    let last: String = message.header(of)?;
-    if message.kind == "chunk" {
-        let time = times_revived(&message)?.saturating_add(1);
-        message.headers.insert(REVIVED.to_owned(), time.to_string());
-    }
-    message.key = format!("{kind}.{last}");
-    message.exchange = match message.kind.as_str() {
-        "chunk" => Exchange::Chunks,
-        _ => Exchange::Results,
+    let last: String = message.header(last)?;
+    (message.exchange, message.key) = match message.kind.as_str() {
+        "job" => (Exchange::Jobs, format.to_string()),
+        "chunk" => (Exchange::Chunks, format.key(last)),
+        _ => (Exchange::Results, format.key(last)),
     };
     message.headers.remove("reason");
     Ok(message)
@@ -282,11 +305,15 @@ impl Partial {
         }
     }
 
+    fn format(&self) -> Format {
+        Format::new(self.kind.as_str(), self.schema)
+    }
+
     /// The partial as a message to the reducer.
     pub fn to_message(&self) -> Message {
         Message {
             exchange: Exchange::Results,
-            key: format!("{}.{}", self.kind, self.job),
+            key: self.format().key(&self.job),
             id: format!("{}/{}/partial", self.job, self.seq),
             kind: "partial".to_owned(),
             headers: headers([
@@ -364,10 +391,14 @@ impl Manifest {
     pub fn to_message(&self) -> Result<Message, serde_json::Error> {
         Ok(Message {
             exchange: Exchange::Results,
-            key: format!("{}.{}", self.kind, self.job),
+            key: Format::new(self.kind.as_str(), self.schema).key(&self.job),
             id: format!("{}/manifest", self.job),
             kind: "manifest".to_owned(),
-            headers: headers([("job", self.job.to_string()), ("kind", self.kind.clone())]),
+            headers: headers([
+                ("job", self.job.to_string()),
+                ("kind", self.kind.clone()),
+                ("schema", self.schema.to_string()),
+            ]),
             body: serde_json::to_vec(self)?.into(),
         })
     }
@@ -387,6 +418,8 @@ pub struct Annex {
     pub job: JobId,
     /// The job's kind.
     pub kind: String,
+    /// The version of the kind's formats.
+    pub schema: u32,
     /// The side file's name: `a-z`, `0-9`, `.`, `_` and `-` only, no leading dot.
     pub name: String,
     /// Which page of it, from 0.
@@ -400,12 +433,13 @@ impl Annex {
     pub fn to_message(&self) -> Message {
         Message {
             exchange: Exchange::Results,
-            key: format!("{}.{}", self.kind, self.job),
+            key: Format::new(self.kind.as_str(), self.schema).key(&self.job),
             id: format!("{}/{}/{}", self.job, self.name, self.page),
             kind: "annex".to_owned(),
             headers: headers([
                 ("job", self.job.to_string()),
                 ("kind", self.kind.clone()),
+                ("schema", self.schema.to_string()),
                 ("name", self.name.clone()),
                 ("page", self.page.to_string()),
                 ("sha256", self.body.digest().to_string()),
@@ -425,6 +459,7 @@ impl Annex {
         Ok(Self {
             job: message.header("job")?,
             kind: message.header("kind")?,
+            schema: message.header("schema")?,
             name,
             page: message.header("page")?,
             body: message.body_as_said()?,
@@ -454,7 +489,7 @@ impl SealPage {
     pub fn to_message(&self) -> Message {
         Message {
             exchange: Exchange::Results,
-            key: format!("{}.{}", self.kind, self.job),
+            key: Format::new(self.kind.as_str(), self.schema).key(&self.job),
             id: format!("{}/seal/{}/{}", self.job, self.seal.short(16), self.page),
             kind: "seal".to_owned(),
             headers: headers([
@@ -505,7 +540,7 @@ impl Begun {
     pub fn to_message(&self) -> Result<Message, serde_json::Error> {
         let job = &self.request.job;
         Ok(Message {
-            exchange: Exchange::Results,
+            exchange: Exchange::Control,
             key: format!("begun.{job}"),
             id: format!("{job}/begun/{}", self.cut),
             kind: "begun".to_owned(),
@@ -533,7 +568,7 @@ impl Cancel {
     pub fn to_message(&self) -> Result<Message, serde_json::Error> {
         let job = &self.job;
         Ok(Message {
-            exchange: Exchange::Results,
+            exchange: Exchange::Control,
             key: format!("cancel.{job}"),
             id: format!("{job}/cancel"),
             kind: "cancel".to_owned(),
@@ -597,7 +632,7 @@ impl Revived {
         ]);
         headers.extend(chunk.map(|chunk| ("chunk".to_owned(), chunk.to_string())));
         Message {
-            exchange: Exchange::Results,
+            exchange: Exchange::Control,
             key: format!("revived.{job}"),
             id: format!("{job}/{seq}/revived/{time}"),
             kind: "revived".to_owned(),
@@ -634,7 +669,7 @@ impl Question {
     pub fn to_message(&self) -> Result<Message, serde_json::Error> {
         let token = &self.token;
         Ok(Message {
-            exchange: Exchange::Results,
+            exchange: Exchange::Control,
             key: format!("question.{token}"),
             id: format!("{token}/question"),
             kind: "question".to_owned(),
@@ -663,7 +698,7 @@ impl Newest {
     pub fn to_message(&self) -> Result<Message, serde_json::Error> {
         let token = &self.token;
         Ok(Message {
-            exchange: Exchange::Results,
+            exchange: Exchange::Control,
             key: format!("newest.{token}"),
             id: format!("{token}/newest"),
             kind: "newest".to_owned(),
@@ -793,6 +828,8 @@ pub struct JobRequest {
     pub job: JobId,
     /// The kind of job.
     pub kind: String,
+    /// The version of the kind's formats that it is to be cut in: the same in every attempt.
+    pub schema: u32,
     /// What that kind is asked.
     pub request: Box<RawValue>,
     /// The fingerprint that the input had when the job was named or first cut: an input that has another one is not cut
@@ -812,10 +849,14 @@ impl JobRequest {
     pub fn to_message(&self) -> Result<Message, serde_json::Error> {
         Ok(Message {
             exchange: Exchange::Jobs,
-            key: self.kind.clone(),
+            key: Format::new(self.kind.as_str(), self.schema).to_string(),
             id: format!("{}/job", self.job),
             kind: "job".to_owned(),
-            headers: headers([("job", self.job.to_string())]),
+            headers: headers([
+                ("job", self.job.to_string()),
+                ("kind", self.kind.clone()),
+                ("schema", self.schema.to_string()),
+            ]),
             body: serde_json::to_vec(self)?.into(),
         })
     }

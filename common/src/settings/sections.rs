@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::Format;
 use crate::broker::rabbitmq::Options;
 
 use super::{Key, Secret, Section, Settings, SettingsError};
@@ -151,8 +152,8 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// The same for the client, for the role `name`; without an address, there is nothing to connect to.
-    pub fn options(&self, name: impl Into<String>) -> Options {
+    /// The same for the client, for the role `name` of a cluster of these formats; without an address, there is nothing to connect to.
+    pub fn options(&self, name: impl Into<String>, formats: Vec<Format>) -> Options {
         let uris = self.uri.as_ref().map_or("", Secret::expose);
         Options {
             uris: each(uris).map(str::to_owned).collect(),
@@ -161,6 +162,7 @@ impl Broker {
             ca: self.ca.clone(),
             name: name.into(),
             declare: self.declare,
+            formats,
             prefix: self.prefix.clone(),
         }
     }

@@ -133,11 +133,11 @@ async fn worker_away(project: &Project, jobs: &mut Jobs, away: Away, seconds: u6
         project.under_way().await?;
         let worker = project.container("worker").await?;
         let length = project.log_length(&worker).await?;
-        let consumers = project.consumers("q.chunks").await?;
+        let consumers = project.consumers("q.chunks.sales.v1").await?;
         away.begin(project, &worker).await?;
         let since = *begun.get_or_init(Instant::now);
         // what it holds is handed to others when the broker gives it up
-        while project.consumers("q.chunks").await? >= consumers {
+        while project.consumers("q.chunks.sales.v1").await? >= consumers {
             anyhow::ensure!(
                 since.elapsed() < Duration::from_secs(seconds),
                 "the broker never gave it up"

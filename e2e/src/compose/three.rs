@@ -65,10 +65,12 @@ async fn leader(project: &Project) -> Result<&'static str> {
             &["list_queues", "-p", "autoconnect", "name", "leader"],
         )
         .await?;
-    let line = said.lines().find(|line| line.starts_with("q.chunks\t"));
+    let line = said
+        .lines()
+        .find(|line| line.starts_with("q.chunks.sales.v1\t"));
     let name = line
         .and_then(|line| line.split_once('@'))
-        .context("q.chunks has no leader")?
+        .context("the queue of chunks has no leader")?
         .1;
     let found = BROKERS.into_iter().find(|broker| *broker == name.trim());
     found.with_context(|| format!("the leader is on {name}"))

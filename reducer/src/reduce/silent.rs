@@ -24,7 +24,9 @@ impl<B: Broker> Reducer<'_, B> {
             let idle = job.idle();
             silent = silent.max(idle);
             if idle > self.config.abandon_after {
-                if self.silence.is_final(job.has_manifest()) && !self.conclusions.knows(id) {
+                let is_over = self.silence.is_final(job.has_manifest());
+                let is_ours = job.is_known_to(self.registry) && !self.conclusions.knows(id);
+                if is_over && is_ours {
                     abandoned.push((id.clone(), job.abandon(idle)));
                 }
             } else if idle > may_wait / 2 && job.awaits_only_requeued() {

@@ -49,10 +49,7 @@ impl Held {
             .iter()
             .map(|stored| stored.message.body.len())
             .sum();
-        let bounded = matches!(
-            (&self.queue, self.queue.delivery_limit()),
-            (Queue::Jobs, _) | (_, Some(_))
-        );
+        let bounded = self.queue.delivery_limit().is_some();
         !self.full && (!bounded || bytes as u64 <= room)
     }
 
@@ -89,14 +86,12 @@ impl State {
 
     /// The queues that take a message.
     fn takers(&self, message: &Message) -> Vec<String> {
-        let takes = |held: &Held| !held.absent && !held.unbound && held.queue.takes(message);
+        let takes = |held: &Held| !held.absent && held.queue.takes(message);
         let takers = self.queues.iter().filter(|(_, held)| takes(held));
-        let takers: Vec<String> = takers.map(|(name, _)| name.clone()).collect();
-        if takers.is_empty() && message.exchange == Exchange::Chunks {
-            // the alternate exchange
-            return vec![super::key(&Queue::Unrouted)];
-        }
-        takers
+        // what lost its binding is still bound to the alternate exchange, if it ever was
+        let routed =
+            takers.filter(|(_, held)| !held.unbound || held.queue.takes_unrouted().is_some());
+        routed.map(|(name, _)| name.clone()).collect()
     }
 
     /// Stores a message wherever it belongs.
@@ -130,7 +125,7 @@ impl State {
             Some((limit, key)) if stored.returned >= limit => {
                 let mut dead = stored.message.clone();
                 dead.exchange = Exchange::Dead;
-                dead.key = key.to_owned();
+                dead.key = key.clone();
                 tell!(world, "{name} gives {} up, to {key}", dead.id);
                 // at least once: it stays until the next stop has it
                 if self.route(world, &dead) != Routed::Stored {

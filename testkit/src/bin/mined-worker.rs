@@ -33,13 +33,13 @@ async fn play(settings: &Settings, shutdown: &Shutdown) -> Result<(), Failure> {
             .map_err(|error: String| Failure::usage(error))?);
     }
     let Worker { name, prefetch } = settings.load()?;
-    let broker = connect(settings, &name)?;
+    let registry = Arc::new(Registry::default().with::<Mined<Sales>>());
+    let broker = connect(settings, &name, registry.formats())?;
     let config = Config {
         prefetch,
         faults: killer()?,
         ..Config::named(name)
     };
-    let registry = Arc::new(Registry::default().with::<Mined<Sales>>());
     tracing::info!(worker = config.name, "mined-worker started");
     run(&broker, &registry, &config, shutdown)
         .await

@@ -140,7 +140,7 @@ async fn row_23_a_full_disk_for_the_journal() -> Result<()> {
     let waiting = async || {
         stage
             .messages(&ctl)
-            .is_ok_and(|counts| counts.get("q.results") == Some(&all))
+            .is_ok_and(|counts| counts.get("q.results.sales.v1") == Some(&all))
     };
     until("all results to wait", Duration::from_secs(60), waiting).await?;
     whole(&stage.results(), Some(OLD), &case)?;

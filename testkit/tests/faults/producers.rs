@@ -9,6 +9,7 @@ use autoconnect_common::Shutdown;
 use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::broker::{Broker as _, Queue};
 use autoconnect_producer as producer;
+use autoconnect_testkit::broker::sales;
 use autoconnect_testkit::jobs;
 use autoconnect_testkit::node::Ctl;
 use autoconnect_testkit::proxy::Proxy;
@@ -64,7 +65,7 @@ fn memory(pid: u32) -> Result<(u64, u64)> {
 /// The bytes of the smallest and of the largest chunk of a case.
 async fn sizes(case: &Case) -> Result<(u64, u64)> {
     let (broker, registry) = (Embedded::new(), Arc::new(jobs::registry()));
-    let mut chunks = broker.subscribe(Queue::Chunks, 1).await?;
+    let mut chunks = broker.subscribe(Queue::Chunks(sales()), 1).await?;
     let progress = Arc::default();
     let stop = Shutdown::new();
     let cutting = producer::run_job(&broker, &registry, &case.request, 1, progress, &stop);
@@ -98,7 +99,7 @@ async fn row_14_a_slow_worker_and_a_full_queue() -> Result<()> {
         return Ok(());
     };
     let ctl = Ctl::of(test).context("rabbitmqctl")?;
-    let queue = stage.named("q.chunks");
+    let queue = stage.named("q.chunks.sales.v1");
     // as with 2 GB before a queue of 256 MiB, but quicker
     let (cap, policy) = (1 << 20, format!("small-{queue}"));
     let pattern = format!("^{}$", queue.replace('.', "[.]"));
@@ -126,7 +127,7 @@ async fn row_14_a_slow_worker_and_a_full_queue() -> Result<()> {
     while fullest * largest < cap {
         ensure!(!stage.is_over(&case), "{fullest} chunks in the queue");
         let counts = stage.messages(&ctl)?;
-        fullest = fullest.max(counts["q.chunks"]);
+        fullest = fullest.max(counts["q.chunks.sales.v1"]);
     }
     let window = producer::WINDOW_BYTES as u64;
     ensure!(

@@ -6,12 +6,13 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use autoconnect_common::Shutdown;
 use autoconnect_common::broker::{Broker, Queue};
 use autoconnect_common::message::{Exchange, Message, Revived, Status, bury, revive};
+use autoconnect_common::{Format, JobKind as _, Shutdown};
 use autoconnect_reducer::Summary;
 use autoconnect_reducer::faults::Point;
 use autoconnect_testkit::broker::soon;
+use autoconnect_testkit::wordcount::WordCount;
 use autoconnect_testkit::{cluster, jobs};
 use tokio::runtime::Runtime;
 
@@ -34,6 +35,10 @@ fn beside<T>(world: &World, during: impl AsyncFnOnce() -> Result<T>) -> Result<(
 }
 
 /// Waits until that many messages wait in a queue.
+fn words() -> Format {
+    Format::new(WordCount::NAME, WordCount::SCHEMA)
+}
+
 async fn until_waiting(world: &World, queue: Queue, count: u64) -> Result<()> {
     let waiting = async {
         while world.broker.waiting(queue.clone()).await? != count {
@@ -170,11 +175,11 @@ fn while_nothing_can_be_kept_nothing_is_held_and_nothing_good_is_dead() -> Resul
         for message in &case.messages {
             world.broker.publish(message.clone()).await?;
         }
-        until_waiting(&world, Queue::Results, all).await?;
+        until_waiting(&world, Queue::Results(words()), all).await?;
         // tried again and again by now, and still nobody holds anything
         for _ in 0..20 {
             tokio::time::sleep(Duration::from_millis(10)).await;
-            let waiting = world.broker.waiting(Queue::Results).await?;
+            let waiting = world.broker.waiting(Queue::Results(words())).await?;
             ensure!(waiting == all, "{waiting} of {all} wait");
         }
         fs::remove_file(&in_the_way)?;
@@ -207,7 +212,7 @@ fn a_job_is_not_abandoned_while_its_chunks_wait_for_a_worker() -> Result<()> {
             world.is_open(&case.job),
             "abandoned with a chunk in the queue"
         );
-        let mut chunks = world.broker.subscribe(Queue::Chunks, 1).await?;
+        let mut chunks = world.broker.subscribe(Queue::Chunks(words()), 1).await?;
         soon("the chunk", chunks.next())
             .await?
             .context("open")?
@@ -237,7 +242,7 @@ fn a_job_that_nobody_cut_yet_is_not_abandoned_while_requests_wait_for_a_producer
             world.is_open(&case.job),
             "abandoned with a request in the queue"
         );
-        let mut requests = world.broker.subscribe(Queue::Jobs, 1).await?;
+        let mut requests = world.broker.subscribe(Queue::Jobs(words()), 1).await?;
         soon("the request", requests.next())
             .await?
             .context("open")?

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::broker::{Broker, Queue};
 use autoconnect_common::message::{JobRequest, Status};
-use autoconnect_common::{Registry, Shutdown};
+use autoconnect_common::{Format, JobKind as _, Registry, Shutdown};
 use autoconnect_testkit::broker::soon;
 use autoconnect_testkit::cluster::{Cluster, End, files_of, finished};
 use autoconnect_testkit::jobs;
@@ -16,6 +16,10 @@ use autoconnect_testkit::record::{Recorded, Step};
 use autoconnect_testkit::wordcount::{Request, WordCount, write_text};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
+
+fn wordcount() -> Format {
+    Format::new(WordCount::NAME, WordCount::SCHEMA)
+}
 
 /// More than the queue of chunks and the windows hold, so that a producer waits half way while nobody works.
 const LINES: u32 = 300_000;
@@ -130,7 +134,7 @@ async fn a_job_whose_producer_died_after_it_left_its_request_is_cut_by_another()
     let first = site.producer();
     site.saw(Step::Acked(message.id)).await?;
     kill(first).await?;
-    ensure!(site.broker.waiting(Queue::Jobs).await? == 0);
+    ensure!(site.broker.waiting(Queue::Jobs(wordcount())).await? == 0);
     let _second = site.producer();
     site.worker();
     let end = site.ends(&request).await?;

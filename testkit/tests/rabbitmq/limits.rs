@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use autoconnect_common::broker::rabbitmq::{Options, RabbitMq};
 use autoconnect_common::broker::{Broker, BrokerError, Queue};
 use autoconnect_common::message::Exchange;
-use autoconnect_testkit::broker::{Home as _, message, next, soon};
+use autoconnect_testkit::broker::{Home as _, message, next, sales, soon};
 use autoconnect_testkit::node::{OnNode, OwnNode};
 
 /// How long a client may take to give up.
@@ -27,8 +27,8 @@ async fn gives_up(options: Options, expected: &[&str]) -> Result<()> {
     let since = Instant::now();
     let refused = tokio::time::timeout(2 * GIVES_UP, async {
         for queue in [
-            Queue::Results,
-            Queue::Jobs,
+            Queue::Results(sales()),
+            Queue::Jobs(sales()),
             Queue::DeadChunks,
             Queue::DeadResults,
         ] {
@@ -37,7 +37,7 @@ async fn gives_up(options: Options, expected: &[&str]) -> Result<()> {
         }
         // Refused after the subscription began, it is told to whoever asks next.
         loop {
-            broker.waiting(Queue::Jobs).await?;
+            broker.waiting(Queue::Jobs(sales())).await?;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         #[expect(unreachable_code, reason = "it names the type of the error")]
@@ -186,7 +186,7 @@ async fn a_message_too_large_for_the_broker_is_refused_alone() -> Result<()> {
     let publish = |id: String, bytes: usize| {
         let (broker, body) = (broker.clone(), vec![7u8; bytes]);
         tokio::spawn(async move {
-            let message = message(Exchange::Jobs, "sales", &id, body);
+            let message = message(Exchange::Jobs, "sales.v1", &id, body);
             broker.publish(message).await
         })
     };
@@ -212,9 +212,9 @@ async fn a_message_too_large_for_the_broker_is_refused_alone() -> Result<()> {
         );
     }
     broker
-        .publish(message(Exchange::Jobs, "sales", "after", "x"))
+        .publish(message(Exchange::Jobs, "sales.v1", "after", "x"))
         .await?;
-    let mut jobs = broker.subscribe(Queue::Jobs, 100).await?;
+    let mut jobs = broker.subscribe(Queue::Jobs(sales()), 100).await?;
     let mut there = std::collections::BTreeSet::new();
     while there.len() < 21 {
         let delivery = next(&mut jobs).await?;
@@ -234,7 +234,7 @@ async fn headers_too_large_for_a_frame_are_refused_alone() -> Result<()> {
     };
     let broker = queues.connect().await?;
     for bytes in [7900, 8050, 8100, 8150, 8192, 60_000] {
-        let mut crowded = message(Exchange::Jobs, "sales", "crowded", vec![1u8; 30_000]);
+        let mut crowded = message(Exchange::Jobs, "sales.v1", "crowded", vec![1u8; 30_000]);
         crowded.headers.insert("much".to_owned(), "x".repeat(bytes));
         let sent = soon("an answer", broker.publish(crowded)).await?;
         match sent {
@@ -244,7 +244,7 @@ async fn headers_too_large_for_a_frame_are_refused_alone() -> Result<()> {
             }
             Err(error) => anyhow::bail!("{error}"),
         }
-        let good = message(Exchange::Jobs, "sales", "good", "x");
+        let good = message(Exchange::Jobs, "sales.v1", "good", "x");
         soon("a good message to be taken", broker.publish(good)).await??;
     }
     broker.close().await;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use autoconnect_common::broker::{Broker, BrokerError, Queue};
 use autoconnect_common::message::Exchange;
-use autoconnect_testkit::broker::{Home as _, message, next, soon};
+use autoconnect_testkit::broker::{Home as _, message, next, sales, soon};
 use autoconnect_testkit::node::{OnNode, OwnNode};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -20,9 +20,9 @@ async fn a_deleted_queue_is_declared_again_under_its_consumer() -> Result<()> {
         return Ok(());
     };
     let broker = node.connect().await?;
-    let mut results = broker.subscribe(Queue::Results, 1).await?;
+    let mut results = broker.subscribe(Queue::Results(sales()), 1).await?;
     let meddler = Meddler::at(&node).await?;
-    meddler.delete("q.results").await?;
+    meddler.delete("q.results.sales.v1").await?;
     let sent = broker.publish(message(Exchange::Results, "sales.v1.job", "1", "x"));
     soon("the message to be taken", sent).await??;
     next(&mut results).await?.ack();
@@ -41,10 +41,10 @@ async fn a_deleted_queue_is_named_by_one_that_does_not_declare() -> Result<()> {
     declaring.reach().await?;
     declaring.close().await;
     let broker = guest_of(&node)?;
-    let mut jobs = broker.subscribe(Queue::Jobs, 1).await?;
+    let mut jobs = broker.subscribe(Queue::Jobs(sales()), 1).await?;
     let meddler = Meddler::at(&node).await?;
-    meddler.delete("q.jobs").await?;
-    let named = format!("no queue '{}'", node.named("q.jobs"));
+    meddler.delete("q.jobs.sales.v1").await?;
+    let named = format!("no queue '{}'", node.named("q.jobs.sales.v1"));
     until("word of the deleted queue", async || {
         let troubles = broker.health().troubles();
         Ok(troubles.iter().any(|why| why.contains(&named)))
@@ -53,7 +53,7 @@ async fn a_deleted_queue_is_named_by_one_that_does_not_declare() -> Result<()> {
     let declaring = node.connect().await?;
     declaring.reach().await?;
     declaring
-        .publish(message(Exchange::Jobs, "sales", "1", "x"))
+        .publish(message(Exchange::Jobs, "sales.v1", "1", "x"))
         .await?;
     next(&mut jobs).await?.ack();
     until("health", async || Ok(broker.health().troubles().is_empty())).await?;
@@ -71,13 +71,13 @@ async fn a_queue_redefined_as_classic_is_named_and_mended_by_removing_it() -> Re
         return Ok(());
     };
     let broker = node.connect().await?;
-    let mut jobs = broker.subscribe(Queue::Jobs, 1).await?;
+    let mut jobs = broker.subscribe(Queue::Jobs(sales()), 1).await?;
     let meddler = Meddler::at(&node).await?;
     // The client declares it again within moments, unless the other one is first.
-    let named = node.named("q.jobs");
+    let named = node.named("q.jobs.sales.v1");
     for _ in 0..50 {
-        meddler.delete("q.jobs").await?;
-        if meddler.declare_classic("q.jobs").await.is_ok() {
+        meddler.delete("q.jobs.sales.v1").await?;
+        if meddler.declare_classic("q.jobs.sales.v1").await.is_ok() {
             break;
         }
     }
@@ -99,8 +99,8 @@ async fn a_queue_redefined_as_classic_is_named_and_mended_by_removing_it() -> Re
         "{:?}",
         since.elapsed()
     );
-    meddler.delete("q.jobs").await?;
-    let sent = broker.publish(message(Exchange::Jobs, "sales", "1", "x"));
+    meddler.delete("q.jobs.sales.v1").await?;
+    let sent = broker.publish(message(Exchange::Jobs, "sales.v1", "1", "x"));
     soon("the message to be taken", sent).await??;
     next(&mut jobs).await?.ack();
     broker.close().await;
@@ -122,7 +122,7 @@ async fn a_locked_queue_is_waited_for_and_named() -> Result<()> {
         durable: true,
         ..QueueDeclareOptions::default()
     };
-    let name = node.named("q.jobs");
+    let name = node.named("q.jobs.sales.v1");
     channel
         .queue_declare(name.as_str().into(), exclusive, FieldTable::default())
         .await?;
@@ -150,7 +150,7 @@ async fn a_deleted_virtual_host_is_named_and_waited_for() -> Result<()> {
     };
     let queues = OnNode::at(node.uri().to_owned(), test);
     let broker = queues.connect().await?;
-    let mut jobs = broker.subscribe(Queue::Jobs, 1).await?;
+    let mut jobs = broker.subscribe(Queue::Jobs(sales()), 1).await?;
     node.ctl().run(&["delete_vhost", "/"])?;
     until("word of the virtual host", async || {
         let troubles = broker.health().troubles();
@@ -166,7 +166,7 @@ async fn a_deleted_virtual_host_is_named_and_waited_for() -> Result<()> {
     node.ctl().run(&["add_vhost", "/"])?;
     node.ctl()
         .run(&["set_permissions", "-p", "/", &user, ".*", ".*", ".*"])?;
-    let sent = broker.publish(message(Exchange::Jobs, "sales", "1", "x"));
+    let sent = broker.publish(message(Exchange::Jobs, "sales.v1", "1", "x"));
     soon("the message to be taken", sent).await??;
     next(&mut jobs).await?.ack();
     broker.close().await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use autoconnect_common::broker::{Broker, Offered, Queue};
 use autoconnect_common::message::Exchange;
-use autoconnect_testkit::broker::{Home as _, message, next, soon};
+use autoconnect_testkit::broker::{Home as _, message, next, sales, soon};
 use autoconnect_testkit::node::OnNode;
 use tokio::task::JoinSet;
 
@@ -28,7 +28,9 @@ async fn what_no_queue_takes_is_never_called_taken_beside_good_messages() -> Res
     declaring.reach().await?;
     declaring.close().await;
     let meddler = Meddler::at(&node).await?;
-    meddler.unbind("q.jobs", "x.jobs", "#").await?;
+    meddler
+        .unbind("q.jobs.sales.v1", "x.jobs.2", "sales.v1.#")
+        .await?;
     let broker = Arc::new(guest_of(&node)?);
     let good = Arc::new(AtomicU64::new(0));
     let called_taken = Arc::new(AtomicU64::new(0));
@@ -56,7 +58,7 @@ async fn what_no_queue_takes_is_never_called_taken_beside_good_messages() -> Res
             for number in 0.. {
                 // Each attempt is another message: half are published until their caller gives up, half offered once.
                 let id = format!("lost/{lane}/{number}");
-                let message = message(Exchange::Jobs, "sales", &id, "x");
+                let message = message(Exchange::Jobs, "sales.v1", &id, "x");
                 let taken = if number % 2 == 0 {
                     let publish = broker.publish(message);
                     let patience = Duration::from_millis(20);
@@ -100,7 +102,7 @@ async fn a_binding_that_comes_and_goes_loses_nothing_that_was_called_taken() -> 
             for number in 0..250 {
                 let id = format!("{lane}/{number}");
                 broker
-                    .publish(message(Exchange::Jobs, "sales", &id, "x"))
+                    .publish(message(Exchange::Jobs, "sales.v1", &id, "x"))
                     .await?;
             }
             anyhow::Ok(())
@@ -108,9 +110,13 @@ async fn a_binding_that_comes_and_goes_loses_nothing_that_was_called_taken() -> 
     }
     let mut away = 0;
     while !lanes.is_empty() {
-        meddler.unbind("q.jobs", "x.jobs", "#").await?;
+        meddler
+            .unbind("q.jobs.sales.v1", "x.jobs.2", "sales.v1.#")
+            .await?;
         tokio::time::sleep(Duration::from_millis(30)).await;
-        meddler.bind("q.jobs", "x.jobs", "#").await?;
+        meddler
+            .bind("q.jobs.sales.v1", "x.jobs.2", "sales.v1.#")
+            .await?;
         tokio::time::sleep(Duration::from_millis(30)).await;
         away += 1;
         while let Some(lane) = lanes.try_join_next() {
@@ -119,7 +125,7 @@ async fn a_binding_that_comes_and_goes_loses_nothing_that_was_called_taken() -> 
     }
     ensure!(away > 1, "the binding was away once only");
     let mut there = std::collections::BTreeSet::new();
-    let mut jobs = broker.subscribe(Queue::Jobs, 500).await?;
+    let mut jobs = broker.subscribe(Queue::Jobs(sales()), 500).await?;
     while there.len() < 16 * 250 {
         let delivery = next(&mut jobs).await?;
         there.insert(delivery.message.id.clone());
@@ -139,11 +145,13 @@ async fn a_removed_binding_is_put_back_by_the_one_who_misses_it() -> Result<()> 
     let broker = node.connect().await?;
     broker.reach().await?;
     let meddler = Meddler::at(&node).await?;
-    meddler.unbind("q.jobs", "x.jobs", "#").await?;
-    let sent = broker.publish(message(Exchange::Jobs, "sales", "1", "x"));
+    meddler
+        .unbind("q.jobs.sales.v1", "x.jobs.2", "sales.v1.#")
+        .await?;
+    let sent = broker.publish(message(Exchange::Jobs, "sales.v1", "1", "x"));
     soon("the message to be taken", sent).await??;
     until("the message in its queue", async || {
-        Ok(broker.waiting(Queue::Jobs).await? == 1)
+        Ok(broker.waiting(Queue::Jobs(sales())).await? == 1)
     })
     .await?;
     broker.close().await;

@@ -10,11 +10,11 @@ use futures_util::StreamExt;
 use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
 };
-use lapin::types::FieldTable;
+use lapin::types::{FieldTable, ShortString};
 use lapin::{Acker, Channel};
 use tokio::sync::{mpsc, oneshot};
 
-use super::session::{Failure, Link, Session};
+use super::session::{Failure, Link, Session, is_missing, jittered};
 use super::wire::{received, short};
 use super::{Common, declare};
 use crate::broker::{BrokerError, Delivery, Queue, Verdict};
@@ -51,7 +51,7 @@ impl Consumer {
                             let _gone = established.send(Err(error));
                         }
                         None => {
-                            tracing::error!(%error, queue = self.queue.name(), "no more deliveries")
+                            tracing::error!(%error, queue = %self.queue.name(), "no more deliveries")
                         }
                     }
                     return;
@@ -73,23 +73,15 @@ impl Consumer {
         session: &Session,
         established: &mut Option<Established>,
     ) -> Result<(), Failure> {
-        let channel = session.channel().await?;
-        channel
-            .basic_qos(self.prefetch, BasicQosOptions::default())
-            .await?;
-        let queue = match self.queue.listens_to() {
-            Some(key) => {
-                let max_bytes = self.queue.max_bytes();
-                declare::listener(&channel, self.common(), &key, max_bytes).await?
+        let (channel, queue, mut stream) = loop {
+            match self.begin(session, established).await? {
+                Some(begun) => break begun,
+                None if self.deliveries.is_closed() || self.common().closed.is_cancelled() => {
+                    return Ok(());
+                }
+                None => {}
             }
-            None => short(self.common().named(self.queue.name()))
-                .map_err(|error| Failure::Never(error.to_string()))?,
         };
-        let tag = short("").map_err(|error| Failure::Never(error.to_string()))?;
-        let options = BasicConsumeOptions::default();
-        let mut stream = channel
-            .basic_consume(queue.clone(), tag, options, FieldTable::default())
-            .await?;
         session.prove();
         if let Some(established) = established.take() {
             let _gone = established.send(Ok(()));
@@ -120,6 +112,53 @@ impl Consumer {
         }
         drop((waiting, settle));
         self.leave(&channel, stream, verdicts).await
+    }
+
+    /// Asks for deliveries; `None` after a pause where there is no such queue yet, and it is not ours to declare. That
+    /// costs the channel only, not the session that carries the other queues; and whoever subscribed need not wait, as
+    /// it may have others.
+    async fn begin(
+        &self,
+        session: &Session,
+        established: &mut Option<Established>,
+    ) -> Result<Option<(Channel, ShortString, lapin::Consumer)>, Failure> {
+        let channel = session.channel().await?;
+        channel
+            .basic_qos(self.prefetch, BasicQosOptions::default())
+            .await?;
+        let queue = match self.queue.listens_to() {
+            Some(key) => {
+                let max_bytes = self.queue.max_bytes();
+                declare::listener(&channel, self.common(), &key, max_bytes).await?
+            }
+            None => short(self.common().named(&self.queue.name()))
+                .map_err(|error| Failure::Never(error.to_string()))?,
+        };
+        let tag = short("").map_err(|error| Failure::Never(error.to_string()))?;
+        let options = BasicConsumeOptions::default();
+        let begun = channel
+            .basic_consume(queue.clone(), tag, options, FieldTable::default())
+            .await;
+        match begun {
+            Ok(stream) => {
+                self.common().health.clear(queue.as_str());
+                Ok(Some((channel, queue, stream)))
+            }
+            Err(error) if is_missing(&error) && !self.common().declare => {
+                let why = format!("{error}; `setup topology` declares it");
+                self.common().health.raise(queue.as_str(), why);
+                if let Some(established) = established.take() {
+                    let _gone = established.send(Ok(()));
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(jittered(u32::MAX)) => {}
+                    () = self.deliveries.closed() => {}
+                    () = self.common().closed.cancelled() => {}
+                }
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn delivery(

@@ -1,7 +1,7 @@
 //! Declares the topology: [`crate::broker::topology`], in AMQP.
 //!
 //! Everything is durable and declared in full each time, so it is there again after somebody deleted it. Nothing is
-//! ever deleted. The arguments are those that RabbitMQ 3.10 and 4 both know.
+//! ever deleted. The arguments are those that RabbitMQ 3.10 and 4 both take; 3.10 pays no heed to `x-consumer-timeout`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
 
 use super::Common;
-use super::session::{Failure, Link, Session};
+use super::session::{Failure, Link, Session, is_missing};
 use super::wire::short;
 use crate::broker::Queue;
-use crate::broker::topology::{Routing, UNROUTED};
+use crate::broker::topology::UNROUTED;
 use crate::message::Exchange;
 
 /// How often everything is declared again over a living session, so that a binding or queue that somebody removed comes
@@ -82,27 +82,16 @@ pub(super) async fn keep(link: Arc<Link>) {
 
 /// Declares every exchange, queue and binding.
 pub(super) async fn topology(channel: &Channel, common: &Common) -> Result<(), Failure> {
-    exchange(
-        channel,
-        common,
-        UNROUTED,
-        ExchangeKind::Fanout,
-        FieldTable::default(),
-    )
-    .await?;
+    exchange(channel, common, UNROUTED, FieldTable::default()).await?;
     for each in Exchange::ALL {
-        let kind = match each.routing() {
-            Routing::Topic => ExchangeKind::Topic,
-            Routing::Direct => ExchangeKind::Direct,
-        };
         let arguments = if each == Exchange::Chunks {
             table([("alternate-exchange", text(common.named(UNROUTED)))])?
         } else {
             FieldTable::default()
         };
-        exchange(channel, common, each.name(), kind, arguments).await?;
+        exchange(channel, common, each.name(), arguments).await?;
     }
-    for each in Queue::DURABLE {
+    for each in Queue::durable(&common.formats) {
         queue(channel, common, &each).await?;
     }
     Ok(())
@@ -112,7 +101,6 @@ async fn exchange(
     channel: &Channel,
     common: &Common,
     plain: &str,
-    kind: ExchangeKind,
     arguments: FieldTable,
 ) -> Result<(), Failure> {
     let options = ExchangeDeclareOptions {
@@ -120,13 +108,18 @@ async fn exchange(
         ..ExchangeDeclareOptions::default()
     };
     channel
-        .exchange_declare(name(common, plain)?, kind, options, arguments)
+        .exchange_declare(
+            name(common, plain)?,
+            ExchangeKind::Topic,
+            options,
+            arguments,
+        )
         .await
         .map_err(|error| Failure::declaring(&common.named(plain), &error))
 }
 
 async fn queue(channel: &Channel, common: &Common, queue: &Queue) -> Result<(), Failure> {
-    let queue_name = name(common, queue.name())?;
+    let queue_name = name(common, &queue.name())?;
     let options = QueueDeclareOptions {
         durable: true,
         ..QueueDeclareOptions::default()
@@ -136,10 +129,10 @@ async fn queue(channel: &Channel, common: &Common, queue: &Queue) -> Result<(), 
         .await
         .map_err(|error| Failure::declaring(queue_name.as_str(), &error))?;
     for (exchange, key) in queue.bindings() {
-        bind(channel, common, &queue_name, exchange.name(), key).await?;
+        bind(channel, common, &queue_name, exchange.name(), &key).await?;
     }
-    if *queue == Queue::Unrouted {
-        bind(channel, common, &queue_name, UNROUTED, "").await?;
+    if let Some(key) = queue.takes_unrouted() {
+        bind(channel, common, &queue_name, UNROUTED, &key).await?;
     }
     Ok(())
 }
@@ -177,6 +170,10 @@ fn arguments(common: &Common, queue: &Queue) -> Result<FieldTable, Failure> {
         arguments.insert("x-dead-letter-exchange".into(), text(dead));
         arguments.insert("x-dead-letter-routing-key".into(), text(key));
         arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+    }
+    if let Some(ms) = queue.consumer_timeout() {
+        let ms = AMQPValue::LongLongInt(i64::from(ms));
+        arguments.insert("x-consumer-timeout".into(), ms);
     }
     if queue.single_active_consumer() {
         arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
@@ -225,7 +222,8 @@ pub(super) async fn why_stopped(session: &Session, name: &ShortString) -> String
     }
 }
 
-/// How many messages wait in a queue. Asking needs no right to declare it.
+/// How many messages wait in a queue. Asking needs no right to declare it; in a queue that is not there, and is not ours
+/// to declare, there are none.
 pub(super) async fn waiting(
     session: &Session,
     common: &Common,
@@ -236,9 +234,14 @@ pub(super) async fn waiting(
         passive: true,
         ..QueueDeclareOptions::default()
     };
+    let name = name(common, &queue.name())?;
     let found = channel
-        .queue_declare(name(common, queue.name())?, options, FieldTable::default())
-        .await?;
+        .queue_declare(name, options, FieldTable::default())
+        .await;
+    let found = match found {
+        Err(error) if is_missing(&error) && !common.declare => return Ok(0),
+        found => found?,
+    };
     session.prove();
     channel.close(200, "counted".into()).await?;
     Ok(u64::from(found.message_count()))

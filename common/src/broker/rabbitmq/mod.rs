@@ -38,9 +38,9 @@ use self::address::Address;
 use self::publish::Outgoing;
 use self::session::Link;
 use super::{Broker, BrokerError, Offered, Queue, Subscription, check_sendable};
-use crate::Shutdown;
 use crate::health::Health;
 use crate::message::Message;
+use crate::{Format, Shutdown};
 
 /// The connection that consumes, and the name of the trouble that it cannot be had.
 pub(crate) const CONSUME: &str = "consume";
@@ -63,6 +63,8 @@ pub struct Options {
     pub name: String,
     /// Whether exchanges and queues are declared at every connection; a role that may not, waits for them.
     pub declare: bool,
+    /// The formats whose queues are declared.
+    pub formats: Vec<Format>,
     /// Stands before the name of every exchange and queue, so that several clusters, or tests, share a virtual host.
     pub prefix: String,
 }
@@ -76,6 +78,7 @@ impl std::fmt::Debug for Options {
             .field("ca", &self.ca)
             .field("name", &self.name)
             .field("declare", &self.declare)
+            .field("formats", &self.formats)
             .field("prefix", &self.prefix)
             .finish()
     }
@@ -85,6 +88,7 @@ impl std::fmt::Debug for Options {
 struct Common {
     name: String,
     declare: bool,
+    formats: Vec<Format>,
     prefix: String,
     /// Where the broker was at the last look.
     addresses: Mutex<Vec<Address>>,
@@ -154,6 +158,7 @@ impl RabbitMq {
         let common = Arc::new(Common {
             name: options.name,
             declare: options.declare,
+            formats: options.formats,
             prefix: options.prefix,
             addresses: Mutex::default(),
             uris: options.uris,

@@ -55,6 +55,14 @@ const SETTLED: Duration = Duration::from_secs(5);
 /// How often a broker that is waited for is spoken of in the log, once it is known there.
 const REMIND: Duration = Duration::from_secs(60);
 
+/// The broker's code for a queue or an exchange that is not there.
+const NOT_FOUND: u16 = 404;
+
+/// Whether an error says that something is not there; the session goes on, only the channel is lost.
+pub(super) fn is_missing(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(reason) if reason.get_id() == NOT_FOUND)
+}
+
 /// Why a session could not begin, or ended. Each sentence holds the broker's own, where it said one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
@@ -615,7 +623,7 @@ fn no_tls() -> std::io::Error {
 }
 
 /// A random wait before try number `failures` + 1: at least the shortest, at most twice as long each time.
-fn jittered(failures: u32) -> Duration {
+pub(super) fn jittered(failures: u32) -> Duration {
     let (shortest, longest) = WAIT;
     let most = shortest.saturating_mul(1 << failures.min(10)).min(longest);
     shortest + (most - shortest).mul_f64(random())

@@ -198,10 +198,13 @@ fn exchange(name: &str, prefix: &str) -> Option<Exchange> {
 /// Where a message of `queue` comes from when it was put there by hand.
 fn home(queue: &Queue) -> Exchange {
     match queue {
-        Queue::Chunks | Queue::Unrouted => Exchange::Chunks,
-        Queue::Quarantine | Queue::DeadChunks | Queue::DeadResults => Exchange::Dead,
-        Queue::Results => Exchange::Results,
-        Queue::Jobs => Exchange::Jobs,
+        Queue::Jobs(_) => Exchange::Jobs,
+        Queue::Chunks(_) => Exchange::Chunks,
+        Queue::Results(_) => Exchange::Results,
+        Queue::Control => Exchange::Control,
+        Queue::Quarantine(_) | Queue::DeadJobs | Queue::DeadChunks | Queue::DeadResults => {
+            Exchange::Dead
+        }
         Queue::Events(_) | Queue::AllEvents => Exchange::Events,
     }
 }

@@ -17,6 +17,7 @@ fn begun(cut: &str, input: &str) -> Entry<'static> {
         request: JobRequest {
             job: "sales-1".parse().expect("a name"),
             kind: "wordcount".to_owned(),
+            schema: 1,
             request: RawValue::from_string("{}".to_owned()).expect("JSON"),
             fingerprint: Some(Digest::of(input.as_bytes())),
             accept: Default::default(),

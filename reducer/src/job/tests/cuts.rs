@@ -131,6 +131,7 @@ impl Cut {
         Outcome::Annex(message::Annex {
             job: id(),
             kind: KIND.to_owned(),
+            schema: 1,
             name: SIDE.to_owned(),
             page: page as u32,
             body: self.side[page].clone(),
