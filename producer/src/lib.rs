@@ -24,7 +24,7 @@ use autoconnect_common::chunk::MAX_BODY;
 use autoconnect_common::cut::{Item, Progress};
 use autoconnect_common::kind::{Cut, Kind};
 use autoconnect_common::message::{
-    Annex, Event, JobRequest, MAX_NAME, Manifest, Message, SealPage, Status,
+    Annex, Event, JobRequest, MAX_NAME, Manifest, Message, SealPage, Status, bury_request,
 };
 use autoconnect_common::program::{self, Failure};
 use autoconnect_common::results::Accept;
@@ -622,7 +622,7 @@ pub async fn play(
 /// Serves requests for jobs, one at a time, until told to stop: a request is acknowledged once its manifest is the
 /// broker's, or once the reducer has it in its journal where the cut takes long. A request that can never work is refused
 /// with its reason, told to whoever listens, and done with; one whose job has ended, or ends while it is cut, is done with
-/// as well.
+/// as well. One that cannot be read goes to the dead queue of requests.
 ///
 /// # Errors
 /// [`ProducerError::Broker`] where the broker does not take our messages.
@@ -643,8 +643,10 @@ pub async fn run<B: Broker>(
         let request = match JobRequest::from_message(&delivery.message) {
             Ok(request) => request,
             Err(error) => {
-                tracing::error!(%error, "request for a job refused");
+                tracing::error!(%error, "request for a job is dead");
                 summary.refused += 1;
+                let dead = bury_request(delivery.message.clone(), &error.to_string());
+                broker.publish(dead).await?;
                 delivery.ack();
                 continue;
             }

@@ -360,6 +360,11 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 self.choose(wish);
                 return delivery.ack();
             }
+            // it lies in the dead queue of requests as it is
+            Err(error) if delivery.message.kind == "job" => {
+                tracing::warn!(%error, "a dead request does not say which job it is of");
+                return self.settle_later(delivery);
+            }
             Err(error) => return self.bury(delivery, &error.to_string()),
         };
         let id = outcome.job();

@@ -199,6 +199,18 @@ pub fn bury(mut message: Message, reason: &str) -> Message {
     message
 }
 
+/// Turns the message of a request into the one that declares it dead, for the reducer and the dead queue. As with
+/// [`bury`], only the dead queue learns of one that does not say its job.
+#[must_use]
+pub fn bury_request(mut message: Message, reason: &str) -> Message {
+    message.exchange = Exchange::Dead;
+    message.key = "jobs".to_owned();
+    message.kind = "job".to_owned();
+    let reason = reason.chars().take(500).collect();
+    message.headers.insert("reason".to_owned(), reason);
+    message
+}
+
 /// The format that a message's headers say it is of.
 fn format_said(message: &Message) -> Result<Format, MessageError> {
     Ok(Format {

@@ -18,4 +18,5 @@ mod poison;
 mod producers;
 mod reducers;
 mod refusals;
+mod requests;
 mod workers;

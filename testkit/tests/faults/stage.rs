@@ -183,7 +183,7 @@ impl Stage {
     }
 
     /// Waits until the reducer says how a job ended: whoever listens may be cut off when it is told.
-    async fn ended(&self, request: &JobRequest) -> Result<End> {
+    pub(crate) async fn ended(&self, request: &JobRequest) -> Result<End> {
         let tombstone = self.tombstone(request);
         until("the job's end", LONG, async || tombstone.exists()).await?;
         let Tombstone { status, reason } = serde_json::from_slice(&fs::read(tombstone)?)?;

@@ -17,10 +17,6 @@ use autoconnect_testkit::wordcount::{Request, WordCount, write_text};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-fn wordcount() -> Format {
-    Format::new(WordCount::NAME, WordCount::SCHEMA)
-}
-
 /// More than the queue of chunks and the windows hold, so that a producer waits half way while nobody works.
 const LINES: u32 = 300_000;
 
@@ -134,7 +130,7 @@ async fn a_job_whose_producer_died_after_it_left_its_request_is_cut_by_another()
     let first = site.producer();
     site.saw(Step::Acked(message.id)).await?;
     kill(first).await?;
-    ensure!(site.broker.waiting(Queue::Jobs(wordcount())).await? == 0);
+    ensure!(site.broker.waiting(requests()).await? == 0);
     let _second = site.producer();
     site.worker();
     let end = site.ends(&request).await?;
@@ -187,5 +183,96 @@ async fn an_input_that_was_replaced_between_two_attempts_ends_the_job_and_says_s
         ensure!(end.reason.as_deref() == Some(expected), "{end:?}");
         site.stop.cancel();
     }
+    Ok(())
+}
+
+/// The queue of requests.
+fn requests() -> Queue {
+    Queue::Jobs(Format::new(WordCount::NAME, WordCount::SCHEMA))
+}
+
+/// The dead requests: which, and why.
+async fn dead_requests(broker: &Recorded<Embedded>) -> Result<Vec<(String, String)>> {
+    let (lines, _) = autoconnect_common::dead::list(broker, 100).await?;
+    let requests = lines.into_iter().filter(|line| line.r#type == "job");
+    Ok(requests.map(|line| (line.id, line.reason)).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_kills_its_producers_ends_dead_with_the_reason_and_the_next_one_goes_on()
+-> Result<()> {
+    let site = Site::new(Duration::MAX)?;
+    let request = site.request(100)?;
+    let events = Queue::Events(request.job.clone());
+    let mut events = site.broker.subscribe(events, 64).await?;
+    let message = request.to_message()?;
+    site.broker.publish(message.clone()).await?;
+    let (limit, _) = requests().delivery_limit().context("a limit")?;
+    let mut requests = site.broker.subscribe(requests(), 1).await?;
+    for taken in 0..=limit {
+        let delivery = soon("the request", requests.next()).await?;
+        let delivery = delivery.context("the broker was closed")?;
+        ensure!(delivery.redeliveries == taken && delivery.message.id == message.id);
+        // whoever took it dies
+        drop(delivery);
+    }
+    drop(requests);
+    let end = finished(&mut events, &request.job).await?;
+    let reason = "every producer that took the request died";
+    ensure!(end.status == Status::Failed, "{end:?}");
+    let told = end.reason.context("a reason")?;
+    ensure!(told == format!("the job was not cut: {reason}"), "{told}");
+    let dead = dead_requests(&site.broker).await?;
+    ensure!(dead == [(message.id, reason.to_owned())], "{dead:?}");
+
+    write_text(&site.at("other.txt"), 100)?;
+    let other = words(&site.at("other.txt"), 10)?;
+    site.broker.publish(other.to_message()?).await?;
+    site.worker();
+    let ends = site.ends(&other);
+    let _producer = site.producer();
+    let end = ends.await?;
+    ensure!(end.status == Status::Done, "{end:?}");
+    site.stop.cancel();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_cannot_be_read_is_dead_at_once_with_the_reason() -> Result<()> {
+    let site = Site::new(Duration::MAX)?;
+    let _producer = site.producer();
+    let request = site.request(100)?;
+    let events = Queue::Events(request.job.clone());
+    let mut events = site.broker.subscribe(events, 64).await?;
+    let mut message = request.to_message()?;
+    message.body = "{".into();
+    site.broker.publish(message.clone()).await?;
+    let end = finished(&mut events, &request.job).await?;
+    let told = end.reason.context("a reason")?;
+    ensure!(told.starts_with("the job was not cut: message "), "{told}");
+    // one that does not even say which job it is of
+    let mut nameless = message.clone();
+    nameless.id = "nameless".to_owned();
+    nameless.headers.remove("job");
+    site.broker.publish(nameless).await?;
+    let both = async {
+        loop {
+            let dead = dead_requests(&site.broker).await?;
+            if dead.len() == 2 {
+                return anyhow::Ok(dead);
+            }
+        }
+    };
+    let dead = soon("both to be dead", both).await??;
+    ensure!(
+        dead[0].0 == message.id && dead[1].0 == "nameless",
+        "{dead:?}"
+    );
+    ensure!(
+        dead.iter().all(|(_, why)| why.contains("body: EOF")),
+        "{dead:?}"
+    );
+    ensure!(site.broker.waiting(Queue::DeadResults).await? == 0);
+    site.stop.cancel();
     Ok(())
 }
