@@ -4,7 +4,7 @@
 //! file   = "autoconnect journal 1\n" record*
 //! record = length of the payload, u32 little endian
 //!          the first 8 bytes of the payload's SHA-256
-//!          payload, a JSON object
+//!          payload, a JSON object or string
 //! ```
 //!
 //! Records are gathered in memory and become durable together ([`Journal::flush`]). A flush that fails leaves the file
@@ -221,7 +221,10 @@ fn record_at(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     let (found, rest) = bytes.get(at..)?.split_first_chunk::<FRAME>()?;
     let (length, _) = found.split_first_chunk::<4>()?;
     let payload = rest.get(..u32::from_le_bytes(*length) as usize)?;
-    let is_json = payload.first() == Some(&b'{') && payload.last() == Some(&b'}');
+    let is_json = matches!(
+        (payload.first(), payload.last()),
+        (Some(b'{'), Some(b'}')) | (Some(b'"'), Some(b'"'))
+    );
     let start = at + FRAME;
     (is_json && frame(payload) == *found).then(|| start..start + payload.len())
 }
@@ -269,7 +272,8 @@ mod tests {
     }
 
     fn payloads(most: usize) -> impl Strategy<Value = Vec<Vec<u8>>> {
-        let payload = "\\{\"[a-z ü{}]{0,40}\":[0-9]{1,5}\\}".prop_map(String::into_bytes);
+        let payload =
+            "\\{\"[a-z ü{}]{0,40}\":[0-9]{1,5}\\}|\"[a-z_]{1,20}\"".prop_map(String::into_bytes);
         prop::collection::vec(payload, 1..most)
     }
 

@@ -52,7 +52,8 @@
 //! | after the flush, before the acknowledgement | the results | replays them; they come again, as duplicates |
 //! | while a snapshot is written | the old snapshot and all journals, or the new snapshot, the journal it names and older ones | goes on from the snapshot; older journals are removed |
 //! | while a job begins again whose results were removed | its tombstone, and what came beside it | goes on beside the tombstone until a manifest comes |
-//! | while the report is written or linked | the journal; some files; the old or the new `report.json`, whole | concludes again, writes the same files again |
+//! | while the report is written | the journal; the job's folder unfinished, under another name, or whole; the newest report is another one | concludes again, writes the same files again, and puts them in place |
+//! | while `results/newest` is swapped | the journal, with the order of the job's end; the newest report is the old one or this one, whole | the same; a job that ended later stays the newest |
 //! | after the tombstone | the tombstone, the journal | announces the end again, removes the journal |
 //!
 //! # Damaged on disk
@@ -63,6 +64,7 @@
 //! | a snapshot | the job fails with a sentence that names it |
 //! | a page of a side file | the job ends `incomplete` without that side file, and says so. A page that comes again replaces it before |
 //! | a tombstone | its name still says that the job ended; how is read from the job's own `execution.json` |
+//! | a journal's record in its middle, of a job whose request is known | asks for the job again, once: what was lost is cut and worked again, and the rest counts once |
 //! | a journal or snapshot of another version of the program | refuses to start, with a sentence |
 //!
 //! Without a state folder ([`Config::state`]) nothing outlives the process, and results are acknowledged once merged: right

@@ -86,12 +86,12 @@ impl Graves {
             found => {
                 let error = found.err().map(|error| error.to_string());
                 tracing::error!(file = %path.display(), error, "tombstone is damaged");
-                self.from_results(job)
+                self.remade(job)
             }
         }
     }
 
-    fn from_results(&self, job: &JobId) -> Tombstone {
+    fn remade(&self, job: &JobId) -> Tombstone {
         /// What `execution.json` says of the end.
         #[derive(Deserialize)]
         struct End {

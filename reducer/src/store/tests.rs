@@ -345,3 +345,89 @@ fn a_job_that_begins_again_beside_its_tombstone_is_told_from_one_that_ended() {
     drop(store);
     assert_eq!(lives(), (vec![1], vec![], 0, 0));
 }
+
+/// A state folder with so many jobs of one chunk each, as a reducer leaves it.
+fn many_jobs(state: &Path, jobs: u32) {
+    let one = tempfile::tempdir().expect("a folder");
+    let (mut store, _) = open(disk::real(), one.path()).expect("opened");
+    store.append(&id("sales-1"), &dead(0)).expect("JSON");
+    store.commit().expect("committed");
+    let journal = fs::read(one.path().join("jobs/sales-1/journal.0")).expect("readable");
+    for number in 0..jobs {
+        let folder = state.join(format!("jobs/sales-{number}"));
+        fs::create_dir_all(&folder).expect("made");
+        fs::write(folder.join("journal.0"), &journal).expect("written");
+    }
+}
+
+/// What this process takes in memory, in bytes; absent where the system does not tell.
+fn memory() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
+}
+
+#[test]
+fn an_open_job_costs_little_memory() {
+    let jobs = 10_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    many_jobs(folder.path(), jobs);
+    let before = memory();
+    let failing = Failing::at(-1);
+    let opened = open(Arc::new(failing.clone()), folder.path()).expect("readable");
+    assert_eq!(opened.1.jobs.len(), jobs as usize);
+    assert_eq!(failing.most_open(), 0);
+    if let (Some(before), Some(after)) = (before, memory()) {
+        let each = after.saturating_sub(before) / u64::from(jobs);
+        eprintln!("{each} bytes for each open job");
+        // a hundred thousand take less than half a gigabyte
+        assert!(each < 5_000, "{each} bytes for each open job");
+    }
+}
+
+#[test]
+fn a_job_that_lost_records_is_asked_for_again_once() {
+    use crate::asked::Orphan;
+    use autoconnect_common::message::{Begun, JobRequest};
+    use std::borrow::Cow;
+    use std::time::Duration;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let job = id("sales-1");
+    let begun = Entry::Begun(Cow::Owned(Begun {
+        request: JobRequest {
+            job: job.clone(),
+            kind: "sales".to_owned(),
+            request: serde_json::value::RawValue::from_string("{}".to_owned()).expect("JSON"),
+            fingerprint: None,
+            accept: Default::default(),
+        },
+        cut: id("cut-1"),
+    }));
+    let (mut store, _) = open(disk::real(), folder.path()).expect("opened");
+    store.append(&job, &begun).expect("JSON");
+    for number in 0..4 {
+        store.append(&job, &dead(number)).expect("JSON");
+    }
+    store.commit().expect("committed");
+    drop(store);
+    let asks = || {
+        let (store, found) = open(disk::real(), folder.path()).expect("readable");
+        let orphan = found.jobs[0].1.orphan(Duration::MAX);
+        (store, matches!(orphan, Some(Orphan::AskAgain(_))))
+    };
+    assert!(!asks().1, "nothing is lost");
+    let journal = folder.path().join("jobs/sales-1/journal.0");
+    let mut bytes = fs::read(&journal).expect("readable");
+    let middle = bytes.len() - 200;
+    bytes[middle] ^= 1;
+    fs::write(&journal, bytes).expect("written");
+    let (mut store, asked) = asks();
+    assert!(asked);
+    store.append(&job, &Entry::AskedAgain).expect("JSON");
+    store.commit().expect("committed");
+    drop(store);
+    assert!(!asks().1, "it was asked for already");
+}
