@@ -400,6 +400,7 @@ fn a_job_that_lost_records_is_asked_for_again_once() {
         request: JobRequest {
             job: job.clone(),
             kind: "sales".to_owned(),
+            schema: 1,
             request: serde_json::value::RawValue::from_string("{}".to_owned()).expect("JSON"),
             fingerprint: None,
             accept: Default::default(),
