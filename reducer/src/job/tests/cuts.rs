@@ -426,6 +426,21 @@ fn a_refusal_after_a_whole_cut_changes_nothing() {
     assert!(is_done(&job));
 }
 
+#[test]
+fn a_refusal_is_the_reason_of_the_end_though_chunks_were_merged_before() {
+    let (cut, _) = two_cuts(true);
+    for merged in 0..=cut.chunks.len() {
+        let mut job = after(&cut.all()[..merged]);
+        take(&mut job, &Cut::refused("too many rows rejected"));
+        // what comes of it later changes nothing
+        take(&mut job, &cut.partial(0));
+        match job.end() {
+            Some(End::Without(without)) => assert_eq!(without.reason, "too many rows rejected"),
+            other => panic!("{merged}: {other:?}"),
+        }
+    }
+}
+
 /// The same job, as it is after the reducer was killed and started again.
 fn restored(job: &Job) -> Job {
     let json = serde_json::to_string(&job.snapshot().expect("made")).expect("JSON");
