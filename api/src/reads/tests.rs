@@ -276,7 +276,7 @@ async fn each_part_of_the_report_is_that_of_the_report() {
         ("/api/saisonnalite?mois=2031-02", "{}"),
         (
             "/api/tendance?ville=Lyon",
-            r#"{"Lyon":{"mois":["2023-12","2024-01","2024-02"],"ca":[0.01,0.02,0.03],"pente":-1.25,"ordonnee":0.01,"r2":null,"prevision":{"mois":"2024-03","ca":0.04}}}"#,
+            r#"{"Lyon":{"mois":["2023-12","2024-01","2024-02"],"ca":[0.01,0.02,0.03],"pente":-1.25,"ordonnee":0.01,"r2":null,"prevision":{"mois":"2024-03","ca":0.04,"en_cours":false}}}"#,
         ),
         ("/api/tendance?ville=Nimes", "{}"),
         (
