@@ -167,7 +167,7 @@ async fn requeue(
     done.not_found.dedup();
     for (id, why) in left {
         match why {
-            Left::Ended(_) => done.ended.push(id),
+            Left::Ended(_) | Left::Unknown(_) => done.ended.push(id),
             Left::Odd(_) => done.refused.push(id),
         }
     }

@@ -108,12 +108,12 @@ async fn health(_: Params<Nothing>) -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-/// Whether requests can be served: the broker is up, and results can be read.
+/// Whether requests can be served, and are: the broker is up, results can be read, and every program makes progress.
 #[utoipa::path(get, path = "/readyz", tag = "health",
     responses(
         (status = 200, description = "Everything is there", body = Health),
         (status = 400, description = "An unknown parameter", body = Problem),
-        (status = 503, description = "The broker or the folder of results is missing", body = Problem),
+        (status = 503, description = "The broker or the folder of results is missing, or a program makes no progress", body = Problem),
     ))]
 async fn ready(State(app): State<Shared>, _: Params<Nothing>) -> Result<Json<Health>, Problem> {
     if !app.activity.snapshots().borrow().broker.up {
@@ -122,6 +122,14 @@ async fn ready(State(app): State<Shared>, _: Params<Nothing>) -> Result<Json<Hea
     if tokio::fs::read_dir(&app.config.results).await.is_err() {
         let detail = "le dossier des résultats ne peut pas être lu";
         return Err(Problem::unavailable(detail).about("results"));
+    }
+    let troubles = app.activity.snapshots().borrow().troubles.clone();
+    if !troubles.is_empty() {
+        let each = troubles.iter();
+        let each: Vec<String> = each
+            .map(|trouble| format!("{}: {}", trouble.program, trouble.why))
+            .collect();
+        return Err(Problem::unavailable(each.join("; ")).about("progress"));
     }
     Ok(Json(Health { status: "ok" }))
 }
@@ -271,6 +279,18 @@ fn of_cluster(text: &mut Text, app: &App) {
         "1 while the broker serves the API, else 0.",
     )
     .sample(&[], f64::from(u8::from(snapshot.broker.up)));
+    text.family(
+        "autoconnect_troubles",
+        "gauge",
+        "What keeps a program from making progress, by program; absent where nothing does.",
+    );
+    let mut troubles = std::collections::BTreeMap::new();
+    for trouble in &snapshot.troubles {
+        *troubles.entry(trouble.program.as_str()).or_insert(0u32) += 1;
+    }
+    for (program, count) in troubles {
+        text.sample(&[("program", program)], f64::from(count));
+    }
     text.family(
         "autoconnect_queue_messages",
         "gauge",

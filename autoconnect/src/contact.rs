@@ -42,12 +42,16 @@ pub(crate) async fn first<T>(
     rabbit: &RabbitMq,
     asked: impl Future<Output = Result<T, BrokerError>>,
 ) -> Result<T, Trouble> {
-    match tokio::time::timeout(FIRST_CONTACT, asked).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(Trouble::Failed(format!(
-            "{}: the broker did not answer within {} seconds",
-            rabbit.addresses(),
-            FIRST_CONTACT.as_secs()
-        ))),
+    if let Ok(answer) = tokio::time::timeout(FIRST_CONTACT, asked).await {
+        return Ok(answer?);
     }
+    // A program that stays waits longer for a broker that refuses it than somebody at a terminal does.
+    if let Some(why) = rabbit.refusal() {
+        return Err(BrokerError::Refused(why).into());
+    }
+    Err(Trouble::Failed(format!(
+        "{}: the broker did not answer within {} seconds",
+        rabbit.addresses(),
+        FIRST_CONTACT.as_secs()
+    )))
 }

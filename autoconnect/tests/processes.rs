@@ -139,6 +139,7 @@ async fn half_way(events: &mut Subscription, chunks: u64) -> Result<()> {
                 Event::Progress { .. }
                 | Event::Cut { .. }
                 | Event::Worker(_)
+                | Event::Troubles { .. }
                 | Event::Jobs { .. }
                 | Event::Newest { .. }
                 | Event::Begun { .. } => {}

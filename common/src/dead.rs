@@ -4,7 +4,7 @@
 //! message that is sent once more leaves its dead queue only after the broker has it where it belongs, and the reducer is
 //! told of a chunk before that, so that its job waits for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::ask::{self, AskError};
 use crate::broker::{BrokerError, Delivery, Offered, Queue, Subscription, Verdict};
 use crate::message::{Message, MessageError, Revived, Stage, reason, revive};
-use crate::{Body, Broker};
+use crate::{Body, Broker, JobId};
 
 /// The dead queues.
 const DEAD: [Queue; 3] = [Queue::DeadChunks, Queue::DeadResults, Queue::DeadJobs];
@@ -79,11 +79,11 @@ pub(crate) async fn watch<B: Broker>(broker: &B) {
 
 /// How many messages lie in each dead queue.
 async fn lying<B: Broker>(broker: &B) -> Result<Vec<u64>, BrokerError> {
-    let mut lying = Vec::new();
+    let mut counts = Vec::new();
     for queue in DEAD {
-        lying.push(broker.waiting(queue).await?);
+        counts.push(broker.waiting(queue).await?);
     }
-    Ok(lying)
+    Ok(counts)
 }
 
 /// A dead message, in a line.
@@ -236,6 +236,8 @@ pub struct Requeued {
 pub enum Left {
     /// This job of it has ended: its report does not change.
     Ended(String),
+    /// The reducer does not know this job of it: it ended long ago, or never was.
+    Unknown(String),
     /// It does not say where it belongs; one sentence.
     Odd(String),
 }
@@ -251,10 +253,7 @@ pub async fn requeue<B: Broker>(
     even_if_ended: bool,
     takes: impl Fn(&Message) -> bool,
 ) -> Result<Requeued, AskError> {
-    let open: Option<BTreeSet<String>> = match even_if_ended {
-        true => None,
-        false => Some(open_jobs(broker).await?),
-    };
+    let mut stages = Stages::default();
     let mut done = Requeued::default();
     let mut look = Look::at(broker, most);
     while let Some((_, delivery)) = look.next().await? {
@@ -264,15 +263,16 @@ pub async fn requeue<B: Broker>(
             continue;
         }
         done.found.insert(message.id.clone());
-        let of = message.headers.get("job").map_or("?", String::as_str);
-        // a request that no producer could cut has no job yet
-        let belongs = message.kind != "job";
-        let left = if belongs && open.as_ref().is_some_and(|open| !open.contains(of)) {
-            Left::Ended(of.to_owned())
-        } else {
-            match alive(message) {
-                Ok((word, alive)) => {
-                    // in this order: a job does not end while the reducer waits for a chunk
+        // A message that does not say where it belongs has no job that could have ended.
+        let left = match alive(message) {
+            Ok((word, alive)) => {
+                // A request that no producer could cut has no job yet.
+                let left = match even_if_ended || message.kind == "job" {
+                    true => None,
+                    false => stages.forbid(broker, &alive).await?,
+                };
+                if left.is_none() {
+                    // in this order: a job does not end while the reducer waits for a chunk.
                     if let Some(word) = word {
                         broker.publish(word.to_message()).await?;
                     }
@@ -281,25 +281,49 @@ pub async fn requeue<B: Broker>(
                     done.done += 1;
                     continue;
                 }
-                Err(error) => Left::Odd(error.to_string()),
+                left
             }
+            Err(error) => Some(Left::Odd(error.to_string())),
         };
-        done.left.insert((message.id.clone(), left));
+        if let Some(left) = left {
+            done.left.insert((message.id.clone(), left));
+        }
         look.hold(delivery);
     }
     done.further = look.further();
     Ok(done)
 }
 
+/// How the jobs of dead messages are, each asked about once.
+#[derive(Default)]
+struct Stages(BTreeMap<JobId, Option<Left>>);
+
+impl Stages {
+    /// Why a message is not to be sent once more, if its job takes nothing.
+    async fn forbid<B: Broker>(
+        &mut self,
+        broker: &B,
+        alive: &Message,
+    ) -> Result<Option<Left>, AskError> {
+        let job = match alive.job() {
+            Ok(job) => job,
+            Err(error) => return Ok(Some(Left::Odd(error.to_string()))),
+        };
+        if let Some(known) = self.0.get(&job) {
+            return Ok(known.clone());
+        }
+        let known = ask::ask(broker, Some(&job)).await?.jobs.pop();
+        let left = match known.map(|known| known.stage) {
+            Some(Stage::Open { .. }) => None,
+            Some(_) => Some(Left::Ended(job.to_string())),
+            None => Some(Left::Unknown(job.to_string())),
+        };
+        self.0.insert(job, left.clone());
+        Ok(left)
+    }
+}
+
 /// What becomes of a dead message: word of it to the reducer, if it needs any, and the message as it was.
 fn alive(dead: &Message) -> Result<(Option<Revived>, Message), MessageError> {
     Ok((Revived::of(dead)?, revive(dead.clone())?))
-}
-
-/// The jobs that still take results.
-async fn open_jobs<B: Broker>(broker: &B) -> Result<BTreeSet<String>, AskError> {
-    let answer = ask::ask(broker, None).await?;
-    let open = answer.jobs.into_iter();
-    let open = open.filter(|job| matches!(job.stage, Stage::Open { .. }));
-    Ok(open.map(|job| job.job.to_string()).collect())
 }

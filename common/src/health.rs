@@ -16,6 +16,10 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use crate::broker::Broker;
+use crate::message::Event;
+use crate::settings;
+
 /// How often a program writes its health.
 const EVERY: Duration = Duration::from_secs(2);
 /// After how long without a word a program is taken for dead: five times [`EVERY`], so that a busy machine does not
@@ -26,6 +30,12 @@ const LASTS: Duration = Duration::from_secs(10);
 /// How long deliveries may be in hand without any movement: half the broker's consumer timeout of 30 minutes, after
 /// which it takes them away.
 const STUCK: Duration = Duration::from_secs(15 * 60);
+/// The most troubles that are shown: they are read in one line.
+const MOST: usize = 20;
+/// How often troubles are told to whoever listens; the API forgets them after [`TOLD`].
+const TELL: Duration = Duration::from_secs(5);
+/// How long troubles that a program told of last without another word from it: three times [`TELL`].
+pub const TOLD: Duration = Duration::from_secs(15);
 /// What the file says of a program without a trouble.
 const WELL: &str = "well";
 
@@ -146,6 +156,11 @@ impl Health {
         let lasting = state.troubles.values();
         let lasting = lasting.filter(|trouble| trouble.since.elapsed() >= trouble.after);
         let mut troubles: Vec<String> = lasting.map(|trouble| trouble.why.clone()).collect();
+        let more = troubles.len().saturating_sub(MOST);
+        if more > 0 {
+            troubles.truncate(MOST);
+            troubles.push(format!("and {more} more troubles"));
+        }
         let (held, still) = (state.in_hand, state.moved.elapsed());
         if held > 0 && still >= STUCK {
             let minutes = still.as_secs() / 60;
@@ -154,6 +169,26 @@ impl Health {
             ));
         }
         troubles
+    }
+
+    /// Tells whoever listens to events what lasts, for as long as it lasts, and once that it is over; never returns.
+    /// While the broker is away nothing is told: the API sees that by itself.
+    pub(crate) async fn tell<B: Broker>(&self, broker: &B, program: &str) {
+        let program = format!("{program} ({}, process {})", settings::host(), std::process::id());
+        let mut told = false;
+        for stamp in 0.. {
+            tokio::time::sleep(TELL).await;
+            let troubles = self.troubles();
+            if troubles.is_empty() && !told {
+                continue;
+            }
+            told = !troubles.is_empty();
+            let program = program.clone();
+            let event = Event::Troubles { program, troubles };
+            if let Ok(message) = event.to_message(stamp) {
+                let _lost = tokio::time::timeout(TELL, broker.publish(message)).await;
+            }
+        }
     }
 
     /// Writes itself into `file` every few seconds; never returns.
@@ -265,6 +300,36 @@ mod tests {
         health.clear("disk");
         health.clear("disk");
         assert!(health.troubles().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn troubles_are_told_while_they_last_and_once_that_they_are_over() {
+        let broker = crate::broker::embedded::Embedded::new();
+        let listening = broker.subscribe(crate::broker::Queue::AllEvents, 8);
+        let mut events = listening.await.expect("open");
+        let health = Health::default();
+        let telling = {
+            let (health, broker) = (health.clone(), broker.clone());
+            tokio::spawn(async move { health.tell(&broker, "worker-1").await })
+        };
+        let mut heard = async || {
+            let event = events.next().await.expect("open");
+            let Ok(Event::Troubles { program, troubles }) = Event::from_message(&event.message)
+            else {
+                panic!("{event:?}");
+            };
+            event.ack();
+            assert!(program.starts_with("worker-1 ("), "{program}");
+            troubles
+        };
+        health.alarm("disk", "the disk is full");
+        assert_eq!(heard().await, ["the disk is full"]);
+        assert_eq!(heard().await, ["the disk is full"]);
+        health.clear("disk");
+        assert!(heard().await.is_empty());
+        let silent = tokio::time::timeout(10 * TELL, heard()).await;
+        assert!(silent.is_err(), "{silent:?}");
+        telling.abort();
     }
 
     #[tokio::test(start_paused = true)]

@@ -242,6 +242,21 @@ pub fn connect(settings: &Settings, name: &str, formats: Vec<Format>) -> Result<
     Ok(rabbit)
 }
 
+/// As [`connect`], for a program that may publish events: it tells whoever listens what keeps it from making progress.
+///
+/// # Errors
+/// As [`connect`].
+pub fn connect_role(
+    settings: &Settings,
+    name: &str,
+    formats: Vec<Format>,
+) -> Result<RabbitMq, Failure> {
+    let rabbit = connect(settings, name, formats)?;
+    let (broker, name) = (rabbit.clone(), name.to_owned());
+    tokio::spawn(async move { broker.health().tell(&broker, &name).await });
+    Ok(rabbit)
+}
+
 /// Prints the help that was asked for, or says in one sentence what is wrong with the arguments of `program`.
 pub fn refuse(error: &clap::Error, program: &str) -> ExitCode {
     if !error.use_stderr() {

@@ -598,7 +598,7 @@ pub async fn play(
 ) -> Result<(), Failure> {
     let settings::Producer { threads, data, .. } = settings.load()?;
     let config = Config { threads, data };
-    let broker = program::connect(settings, "producer", registry.formats())?;
+    let broker = program::connect_role(settings, "producer", registry.formats())?;
     tracing::info!(threads, "producer started");
     let served = async {
         if let Some(request) = first {

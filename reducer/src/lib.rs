@@ -253,7 +253,7 @@ pub async fn play(
         results,
         abandon_after,
     } = settings.load()?;
-    let broker = program::connect(settings, "reducer", registry.formats())?;
+    let broker = program::connect_role(settings, "reducer", registry.formats())?;
     tracing::info!(state = %state.display(), results = %results.display(), "reducer started");
     let config = Config {
         abandon_after,

@@ -47,6 +47,8 @@ const BURYING: usize = 64;
 /// How long the folder of results may be away, as that of a whole file system, before a job that is asked for again
 /// meanwhile is taken for one whose results somebody removed.
 const AWAY: Duration = Duration::from_secs(5);
+/// The name of the trouble that the state cannot be written.
+const STATE: &str = "state";
 /// The most jobs in one answer; of each the first characters of its reason.
 const ANSWERED: (usize, usize) = (1000, 500);
 /// How long a reducer that starts takes what waits at the broker before it ends the jobs it found, at most: a cancellation
@@ -727,6 +729,8 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 Err(error) => {
                     let pause = self.pause(self.failed_commits);
                     tracing::error!(error = %chain(&error), ?pause, "state not written; nothing is acknowledged");
+                    let why = format!("the reducer's state cannot be written: {}", chain(&error));
+                    self.broker.health().raise(STATE, why);
                     // one failure may be a moment's; after that, others are to have what we hold
                     if self.failed_commits > 0 {
                         self.unsettled.clear();
@@ -738,7 +742,9 @@ impl<'r, B: Broker> Reducer<'r, B> {
             }
         }
         // also where what could not be written was forgotten meanwhile: nothing is left to fail
-        self.failed_commits = 0;
+        if std::mem::take(&mut self.failed_commits) > 0 {
+            self.broker.health().clear(STATE);
+        }
         for (delivery, verdict) in self.unsettled.drain(..) {
             delivery.settle(verdict);
         }
@@ -901,6 +907,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
             }
         };
         self.conclusions.over(&job);
+        self.broker.health().clear(&unwritten(&job));
         tracing::info!(job_id = %job, status = ?ending.status, reason = ending.reason, "job ended");
         match ending.status {
             Status::Done => self.summary.done += 1,
@@ -943,6 +950,8 @@ impl<'r, B: Broker> Reducer<'r, B> {
         }
         let pause = self.pause(number);
         tracing::error!(job_id = %job, error = %source, ?pause, "report not published: cannot {what}");
+        let why = format!("the report of job {job} is not written: cannot {what}: {source}");
+        self.broker.health().raise(&unwritten(&job), why);
         self.conclusions.stuck(&job);
         let waiting = Phase::Waiting {
             work,
@@ -1006,6 +1015,11 @@ impl<'r, B: Broker> Reducer<'r, B> {
             self.give_up_silent();
         }
     }
+}
+
+/// The name of the trouble that the report of a job cannot be written.
+fn unwritten(job: &JobId) -> String {
+    format!("report of {job}")
 }
 
 /// `message`, on its way to the dead queue of results.

@@ -95,7 +95,7 @@ pub async fn play(
     shutdown: &Shutdown,
 ) -> Result<(), Failure> {
     let settings::Worker { name, prefetch } = settings.load()?;
-    let broker = program::connect(settings, &name, registry.formats())?;
+    let broker = program::connect_role(settings, &name, registry.formats())?;
     let config = Config {
         prefetch,
         ..Config::named(name)

@@ -22,7 +22,7 @@ use utoipa_axum::routes;
 use crate::Shared;
 pub use job::{Acts, JobState, JobView, Progress};
 use state::Cluster;
-pub use view::{BrokerView, Chunk, Point, Queues, Snapshot, WorkerView};
+pub use view::{BrokerView, Chunk, Point, Queues, Snapshot, TroubleView, WorkerView};
 pub(crate) use watch::watch;
 
 /// The most jobs that are remembered; of those that ended the oldest are forgotten first.

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use autoconnect_common::JobId;
+use autoconnect_common::{JobId, health};
 use autoconnect_common::message::{Event, Heartbeat, JobStage, Stage, Status};
 use serde::Deserialize;
 
 use super::job::{Acts, JobState, JobView, Progress};
-use super::view::{BrokerView, Chunk, Point, Queues, Snapshot, WorkerView};
+use super::view::{BrokerView, Chunk, Point, Queues, Snapshot, TroubleView, WorkerView};
 use super::{JOBS, POINTS, WORKERS};
 
 /// After how long without a heartbeat a worker is taken for gone.
@@ -17,6 +17,8 @@ const GONE: Duration = Duration::from_secs(5);
 const FORGOTTEN: Duration = Duration::from_secs(600);
 /// The newest jobs that are part of a snapshot.
 const NEWEST: usize = 20;
+/// The most programs whose troubles are kept: a page has no room for more.
+const TROUBLED: usize = 64;
 
 /// Milliseconds since 1970.
 pub(super) fn now_ms() -> u64 {
@@ -36,6 +38,8 @@ pub(super) struct Cluster {
     heard: u64,
     workers: BTreeMap<String, Worker>,
     history: VecDeque<Point>,
+    /// What programs told of what keeps them from making progress, and when.
+    troubles: BTreeMap<String, (Vec<String>, Instant)>,
     broker: BrokerView,
     queues: Option<Queues>,
     /// Chunks and rows worked since the last second was over.
@@ -242,6 +246,10 @@ impl Cluster {
                 self.beat(beat);
                 return None;
             }
+            Event::Troubles { program, troubles } => {
+                self.troubled(program, troubles);
+                return None;
+            }
             // those of our own questions come back to whoever asked
             Event::Jobs { .. } | Event::Newest { .. } | Event::Begun { .. } => return None,
             Event::Cut {
@@ -361,6 +369,28 @@ impl Cluster {
         self.workers.insert(worker.beat.worker.clone(), worker);
     }
 
+    /// A program says what keeps it from making progress. Of more programs than we can show the first are kept.
+    pub(super) fn troubled(&mut self, program: String, troubles: Vec<String>) {
+        if troubles.is_empty() {
+            self.troubles.remove(&program);
+        } else if self.troubles.len() < TROUBLED || self.troubles.contains_key(&program) {
+            self.troubles.insert(program, (troubles, Instant::now()));
+        }
+    }
+
+    fn troubles(&mut self) -> Vec<TroubleView> {
+        self.troubles
+            .retain(|_, (_, told)| told.elapsed() < health::TOLD);
+        let each = self.troubles.iter();
+        each.flat_map(|(program, (troubles, _))| {
+            troubles.iter().map(|why| TroubleView {
+                program: program.clone(),
+                why: why.clone(),
+            })
+        })
+        .collect()
+    }
+
     /// A second is over: what it came to.
     pub(super) fn tick(&mut self, up: bool, embedded: bool, queues: Option<Queues>) -> Snapshot {
         let at_ms = now_ms();
@@ -394,6 +424,7 @@ impl Cluster {
         Snapshot {
             at_ms,
             broker: self.broker.clone(),
+            troubles: self.troubles(),
             queues,
             chunks_per_second: chunks,
             rows_per_second: rows,

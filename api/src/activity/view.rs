@@ -13,6 +13,8 @@ pub struct Snapshot {
     pub at_ms: u64,
     /// Whether the broker serves us.
     pub broker: BrokerView,
+    /// What keeps programs from making progress, in their own words.
+    pub troubles: Vec<TroubleView>,
     /// How many messages wait in each queue; absent while the broker is away.
     pub queues: Option<Queues>,
     /// Chunks worked in the last second.
@@ -25,6 +27,15 @@ pub struct Snapshot {
     pub workers: Vec<WorkerView>,
     /// The newest jobs, the newest first; `GET /api/jobs` has all.
     pub jobs: Vec<JobView>,
+}
+
+/// Something keeps a program from making progress.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct TroubleView {
+    /// Which program: its role or name, machine and process.
+    pub program: String,
+    /// One sentence.
+    pub why: String,
 }
 
 /// The broker.

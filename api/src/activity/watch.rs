@@ -119,7 +119,12 @@ async fn count(activity: &Activity, link: &Link) -> BrokerError {
             Ok(Err(_)) | Err(_) => None,
         };
         let up = queues.is_some() && link.is_up();
-        let snapshot = activity.cluster().tick(up, embedded, queues);
+        let troubles = link.health().troubles();
+        let snapshot = {
+            let mut cluster = activity.cluster();
+            cluster.troubled("api".to_owned(), troubles);
+            cluster.tick(up, embedded, queues)
+        };
         activity.snapshot.send_replace(Arc::new(snapshot));
     }
 }

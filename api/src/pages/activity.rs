@@ -15,7 +15,7 @@ use super::job::{self, Row};
 use super::live::{self, News};
 use super::words;
 use crate::Shared;
-use crate::activity::{JobView, POINTS, Point, Snapshot, WorkerView};
+use crate::activity::{JobView, POINTS, Point, Snapshot, TroubleView, WorkerView};
 
 /// The jobs whose acts are shown.
 const TIMED: usize = 5;
@@ -31,6 +31,8 @@ struct Board {
     lang: Lang,
     /// For how long the broker has been away; empty where it is not.
     alarm: String,
+    /// What keeps programs from making progress, in their own words.
+    troubles: Vec<TroubleView>,
     tiles: Vec<Tile>,
     charts: Vec<Series>,
     jobs: Vec<Row>,
@@ -100,6 +102,7 @@ impl Board {
         Self {
             lang,
             alarm: alarm(snapshot, lang),
+            troubles: snapshot.troubles.clone(),
             tiles: tiles(snapshot, lang),
             charts: charts(snapshot, lang),
             jobs: jobs.collect(),
@@ -515,6 +518,20 @@ mod tests {
         assert_eq!(row.acts.last(), Some(&("in all", row.time.clone())));
         let board = rendered(&Board::new(&snapshot, Lang::En));
         assert!(!board.contains("51\u{a0}ms"), "{board}");
+    }
+
+    #[test]
+    fn what_keeps_a_program_from_going_on_is_told_and_harmless() {
+        let board = |snapshot: &Snapshot| rendered(&Board::new(snapshot, Lang::En));
+        let mut snapshot = Snapshot::default();
+        assert!(!board(&snapshot).contains("No progress"));
+        snapshot.troubles.push(TroubleView {
+            program: "worker <1>".to_owned(),
+            why: "q.results.dead is <b>full</b>".to_owned(),
+        });
+        let board = board(&snapshot);
+        assert!(board.contains("No progress"), "{board}");
+        assert!(!board.contains("<b>full") && board.contains("q.results.dead is"));
     }
 
     #[test]

@@ -231,6 +231,10 @@ async fn requeue<B: Broker>(
             "job {} has ended, its report does not change: run it again, or add --even-if-ended",
             printable(job.as_bytes(), LINE)
         ),
+        Left::Unknown(job) => format!(
+            "job {} is not known to the reducer: run it again, or add --even-if-ended",
+            printable(job.as_bytes(), LINE)
+        ),
         Left::Odd(why) => printable(why.as_bytes(), LINE),
     });
     Ok(Done {
@@ -329,6 +333,30 @@ mod tests {
             assert_eq!(word.message.kind, kind);
         }
         assert_eq!(broker.waiting(Queue::DeadChunks).await.expect("open"), 0);
+    }
+
+    #[tokio::test]
+    async fn what_says_no_job_is_not_called_ended() {
+        let broker = Embedded::new();
+        for job in [None, Some("?"), Some("a job")] {
+            let mut odd = bury(chunk(0), "boom");
+            odd.headers.remove("job");
+            let job = job.map(|job| ("job".to_owned(), job.to_owned()));
+            odd.headers.extend(job);
+            broker.publish(odd).await.expect("open");
+        }
+        let everything = cli::Selection {
+            all: true,
+            ..selection(&[])
+        };
+        // Nobody has to answer for these: none is asked about.
+        let done = requeue(&broker, &everything, false).await.ok();
+        let failure = done.expect("tried").verdict(&everything);
+        let said = failure.expect_err("they are left").sentence;
+        assert!(said.contains("header job is missing"), "{said}");
+        assert!(said.contains("header job: found"), "{said}");
+        assert!(!said.contains("has ended"), "{said}");
+        assert_eq!(broker.waiting(Queue::DeadChunks).await.expect("open"), 3);
     }
 
     #[tokio::test]

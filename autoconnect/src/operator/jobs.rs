@@ -127,9 +127,9 @@ async fn cancel<B: Broker>(broker: &B, job: JobId, reason: String) -> Result<Str
     };
     match (status, known) {
         (Status::Cancelled, Some(_)) => Ok(format!("job {job} is cancelled")),
-        (Status::Cancelled, None) => Ok(format!(
-            "job {job} is cancelled: nothing of it had come yet, and whatever comes is dropped"
-        )),
+        (Status::Cancelled, None) => Err(Trouble::Failed(format!(
+            "job {job}: no such job is known; if its request still waits, what comes of it is dropped"
+        ))),
         (status, _) => Err(Trouble::Failed(format!(
             "job {job} cannot be cancelled, it has ended: {}",
             status.word()
@@ -192,10 +192,13 @@ mod tests {
             )
         };
         let job: JobId = "sales-1".parse().expect("valid");
-        let cancel = async || cancel(&broker, job.clone(), "no".to_owned()).await.ok();
-        let said = cancel().await.expect("cancelled");
-        assert!(said.contains("nothing of it had come yet"), "{said}");
-        assert_eq!(cancel().await.as_deref(), Some("job sales-1 is cancelled"));
+        let cancel = async || cancel(&broker, job.clone(), "no".to_owned()).await;
+        let Err(Trouble::Failed(said)) = cancel().await else {
+            panic!("a job that never was is called cancelled");
+        };
+        assert!(said.contains("no such job is known"), "{said}");
+        let again = cancel().await.ok();
+        assert_eq!(again.as_deref(), Some("job sales-1 is cancelled"));
         let answer = ask::ask(&broker, Some(&job)).await.expect("asked");
         let (word, rest) = told(&answer.jobs[0].stage);
         assert_eq!(word, "cancelled");

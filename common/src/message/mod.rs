@@ -18,7 +18,7 @@
 //! | `newest` | anyone -> reducer | control, `newest.<token>` | JSON of [`Newest`] |
 //! | `chunk`, dead | worker or broker -> reducer and dead queue | dead, `dead.<f>` | as the chunk, with a `reason` |
 //! | `job`, dead | broker or producer -> reducer and dead queue | dead, `jobs` | as the request, perhaps with a `reason` |
-//! | `event` | any role -> whoever listens | events, `job.<id>` or `worker.<name>` | JSON of [`Event`] |
+//! | `event` | any role -> whoever listens | events, `job.<id>`, `worker.<name>` or `program.<name>` | JSON of [`Event`] |
 //!
 //! Every message is persistent (events are not) and carries a deterministic id, so anything may be published twice.
 
@@ -93,6 +93,14 @@ impl Message {
     pub fn format(&self) -> Option<Format> {
         let after = self.key.split_once('.').map(|(_, rest)| rest);
         Format::of_key(&self.key).or_else(|| Format::of_key(after?))
+    }
+
+    /// The job that its header names.
+    ///
+    /// # Errors
+    /// [`MessageError`] where there is none, or something else.
+    pub fn job(&self) -> Result<JobId, MessageError> {
+        self.header("job")
     }
 
     fn header<T: std::str::FromStr>(&self, name: &str) -> Result<T, MessageError> {
@@ -968,6 +976,13 @@ pub enum Event {
     },
     /// A worker lives.
     Worker(Heartbeat),
+    /// What keeps a program from making progress.
+    Troubles {
+        /// Which: its role or name, machine and process.
+        program: String,
+        /// One sentence each; none once it is over.
+        troubles: Vec<String>,
+    },
     /// A job came a step further.
     Progress {
         /// The job.
@@ -1075,6 +1090,7 @@ impl Event {
             | Self::Jobs { token: job, .. }
             | Self::Newest { token: job, .. } => ("job", job.as_str()),
             Self::Worker(heartbeat) => ("worker", heartbeat.worker.as_str()),
+            Self::Troubles { program, .. } => ("program", program.as_str()),
         };
         Ok(Message {
             exchange: Exchange::Events,

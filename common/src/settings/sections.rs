@@ -55,7 +55,7 @@ pub const KEYS: &[Key] = &[
     Key::new(
         "health.file",
         "the path of a file in a folder that exists",
-        "what a running role touches while it is well",
+        "where a running role writes whether it makes progress",
     ),
     Key::new(
         "producer.threads",
@@ -267,7 +267,7 @@ impl Section for Log {
 /// `[health]`: how a program says that it is well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
-    /// The file that it touches while it is connected to the broker; none where absent.
+    /// The file in which it says whether it makes progress; none where absent.
     pub file: Option<PathBuf>,
 }
 

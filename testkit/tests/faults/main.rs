@@ -16,6 +16,7 @@ mod jobs;
 mod links;
 mod poison;
 mod producers;
+mod queues;
 mod reducers;
 mod refusals;
 mod requests;

@@ -2,6 +2,7 @@
 //!
 //! Each test needs a node, and says so where there is none. Those that set limits or policies start a node of their own.
 
+mod credentials;
 mod full;
 mod limits;
 mod removed;

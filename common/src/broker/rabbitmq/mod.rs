@@ -36,7 +36,7 @@ use tokio::task::JoinHandle;
 
 use self::address::Address;
 use self::publish::Outgoing;
-use self::session::Link;
+use self::session::{Failure, Link};
 use super::{Broker, BrokerError, Offered, Queue, Subscription, check_sendable};
 use crate::health::Health;
 use crate::message::Message;
@@ -99,6 +99,8 @@ struct Common {
     /// Whether the broker ever took us in.
     was_up: AtomicBool,
     health: Health,
+    /// Why a connection last could not be had, or ended.
+    failed: Mutex<Option<Failure>>,
     /// Somebody found something missing that we declare.
     missing: Notify,
     closed: Shutdown,
@@ -126,6 +128,10 @@ impl Common {
         self.addresses
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed(&self) -> MutexGuard<'_, Option<Failure>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why a request that nobody answers will not be answered.
@@ -167,6 +173,7 @@ impl RabbitMq {
             refused_login_for: options.refused_login_for,
             was_up: AtomicBool::new(false),
             health: Health::default(),
+            failed: Mutex::default(),
             missing: Notify::new(),
             closed: Shutdown::new(),
             refused: OnceLock::new(),
@@ -194,6 +201,13 @@ impl RabbitMq {
         let addresses = self.common.addresses();
         let addresses: Vec<String> = addresses.iter().map(Address::to_string).collect();
         addresses.join(", ")
+    }
+
+    /// For one who does not wait as long as we do: why the broker does not take us in, where it refuses it.
+    pub fn refusal(&self) -> Option<String> {
+        let failed = self.common.failed();
+        let failed = failed.as_ref().filter(|failed| !matches!(failed, Failure::Away(_)));
+        failed.map(|failed| failed.why().to_owned())
     }
 
     /// Whether the broker serves us now, as far as we know.

@@ -70,7 +70,8 @@ pub(super) enum Failure {
     Away(String),
     /// Only somebody who changes something at the broker mends it: final once it lasts.
     Refused(String),
-    /// User and password are not those of the broker: final once it lasts, but a new password may be on its way.
+    /// User and password are not those of the broker, or cannot be read: final once it lasts, but new ones may be on their
+    /// way.
     Login(String),
     /// Waiting does not mend it.
     Never(String),
@@ -358,8 +359,8 @@ struct State {
     current: Option<Arc<Session>>,
     /// How many tries in a row came to nothing.
     failures: u32,
-    /// Since when each of them was refused.
-    refused: Option<Instant>,
+    /// Since when each of them was refused, and whether for the login.
+    refused: Option<(bool, Instant)>,
     /// What the log last said, and when.
     said: Option<(String, Instant)>,
 }
@@ -368,6 +369,7 @@ impl State {
     /// Takes note of a failure; the reason, where it is final.
     fn note(&mut self, failure: &Failure, common: &Common) -> Option<String> {
         self.failures = self.failures.saturating_add(1);
+        *common.failed() = Some(failure.clone());
         let was_up = common.was_up.load(Ordering::Relaxed);
         let patience = match failure {
             Failure::Away(_) | Failure::Message(_) => {
@@ -382,7 +384,12 @@ impl State {
             Failure::Never(_) if !was_up => Duration::ZERO,
             Failure::Never(_) | Failure::Refused(_) => REFUSED,
         };
-        let since = *self.refused.get_or_insert_with(Instant::now);
+        let login = matches!(failure, Failure::Login(_));
+        let since = match self.refused {
+            Some((known, since)) if known == login => since,
+            _ => Instant::now(),
+        };
+        self.refused = Some((login, since));
         (since.elapsed() >= patience).then(|| failure.why().to_owned())
     }
 
@@ -486,7 +493,7 @@ impl Link {
     /// Tries every address once; where all fail, the failure that gives the most hope.
     async fn begin(&self) -> Result<Arc<Session>, Failure> {
         let mut worst = None;
-        let (addresses, trusted) = self.common.read_addresses().map_err(Failure::Refused)?;
+        let (addresses, trusted) = self.common.read_addresses().map_err(Failure::Login)?;
         for address in &addresses {
             let failure = match self.open(address, trusted.as_deref()).await {
                 Ok(session) => {
