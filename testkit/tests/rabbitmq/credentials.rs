@@ -25,7 +25,7 @@ fn rotating(test: &str) -> Result<Option<(OwnNode, Options, tempfile::NamedTempF
     let options = Options {
         uris: vec![format!("amqp://rotated:first@{host}")],
         uri_file: Some(file.path().to_owned()),
-        ..OnNode::at(node.uri().to_owned(), test).options
+        ..OnNode::at(node.uri().to_owned(), test).options.clone()
     };
     Ok(Some((node, options, file, host)))
 }
