@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use autoconnect_common::broker::Queue;
+use autoconnect_common::message::Exchange;
+use autoconnect_testkit::broker::sales;
 use autoconnect_testkit::node::Ctl;
 use autoconnect_testkit::proxy::Proxy;
 use lapin::options::{QueueBindOptions, QueueDeclareOptions};
@@ -44,7 +46,7 @@ async fn meddled(
 
 /// Puts a policy on a queue for as long as three seconds.
 async fn policy(stage: &Stage, ctl: &Ctl, queue: Queue, definition: &str) -> Result<()> {
-    let name = stage.named(queue.name());
+    let name = stage.named(&queue.name());
     let pattern = format!("^{}$", name.replace('.', "\\."));
     ctl.run(&["set_policy", &name, &pattern, definition, "--apply-to", "queues"])?;
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -55,7 +57,7 @@ async fn policy(stage: &Stage, ctl: &Ctl, queue: Queue, definition: &str) -> Res
 #[tokio::test(flavor = "multi_thread")]
 async fn row_26_chunks_purged() -> Result<()> {
     meddled("row_26_chunks_purged", "q.chunks purged", async |stage, ctl| {
-        let purged = ctl.run(&["purge_queue", &stage.named(Queue::Chunks.name())]);
+        let purged = ctl.run(&["purge_queue", &stage.named(&Queue::Chunks(sales()).name())]);
         purged.map(drop)
     })
     .await
@@ -65,7 +67,7 @@ async fn row_26_chunks_purged() -> Result<()> {
 async fn row_26_chunks_that_expire() -> Result<()> {
     let (test, what) = ("row_26_chunks_that_expire", "q.chunks with a TTL");
     meddled(test, what, async |stage, ctl| {
-        policy(stage, ctl, Queue::Chunks, r#"{"message-ttl":1}"#).await
+        policy(stage, ctl, Queue::Chunks(sales()), r#"{"message-ttl":1}"#).await
     })
     .await
 }
@@ -75,7 +77,7 @@ async fn row_26_chunks_that_are_dropped() -> Result<()> {
     let (test, what) = ("row_26_chunks_that_are_dropped", "q.chunks drops its oldest");
     meddled(test, what, async |stage, ctl| {
         let drops = r#"{"max-length":3,"overflow":"drop-head"}"#;
-        policy(stage, ctl, Queue::Chunks, drops).await
+        policy(stage, ctl, Queue::Chunks(sales()), drops).await
     })
     .await
 }
@@ -84,7 +86,7 @@ async fn row_26_chunks_that_are_dropped() -> Result<()> {
 async fn row_26_a_queue_redefined() -> Result<()> {
     let (test, what) = ("row_26_a_queue_redefined", "q.chunks redefined as classic");
     meddled(test, what, async |stage, ctl| {
-        let name = stage.named(Queue::Chunks.name());
+        let name = stage.named(&Queue::Chunks(sales()).name());
         let connection =
             Connection::connect(stage.uri(), ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
@@ -118,22 +120,22 @@ async fn row_26_a_binding_away() -> Result<()> {
     let line = Line::of(26, "a binding of q.results comes and goes", None);
     let connection = Connection::connect(stage.uri(), ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
-    let (queue, exchange) = (stage.named("q.results"), stage.named("x.results"));
+    let (queue, exchange) = (stage.named(&Queue::Results(sales()).name()), stage.named(Exchange::Results.name()));
     stage.ask(&case.request).await?;
     let flapping = async {
         loop {
             let (queue, exchange) = (queue.as_str().into(), exchange.as_str().into());
             channel
-                .queue_unbind(queue, exchange, "#".into(), FieldTable::default())
+                .queue_unbind(queue, exchange, "sales.v1.#".into(), FieldTable::default())
                 .await?;
             tokio::time::sleep(Duration::from_millis(60)).await;
-            let (queue, exchange) = (stage.named("q.results"), stage.named("x.results"));
+            let (queue, exchange) = (stage.named(&Queue::Results(sales()).name()), stage.named(Exchange::Results.name()));
             let options = QueueBindOptions::default();
             channel
                 .queue_bind(
                     queue.as_str().into(),
                     exchange.as_str().into(),
-                    "#".into(),
+                    "sales.v1.#".into(),
                     options,
                     FieldTable::default(),
                 )

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use autoconnect_common::broker::rabbitmq::{Options, RabbitMq};
 use autoconnect_common::broker::{Broker, BrokerError, Queue};
 use autoconnect_common::message::Exchange;
-use autoconnect_testkit::broker::{message, next, soon};
+use autoconnect_testkit::broker::{message, next, sales, soon};
 use autoconnect_testkit::node::{OnNode, OwnNode};
 
 use crate::stage::until;
@@ -44,7 +44,7 @@ async fn a_rotated_password_is_read_from_the_file_without_a_new_start() -> Resul
         return Ok(());
     };
     let broker = RabbitMq::connect(options)?;
-    let mut jobs = broker.subscribe(Queue::Jobs, 1).await?;
+    let mut jobs = broker.subscribe(Queue::Jobs(sales()), 1).await?;
     rotate(&node)?;
     until("word of the refused login", async || {
         let troubles = broker.health().troubles();
@@ -59,7 +59,7 @@ async fn a_rotated_password_is_read_from_the_file_without_a_new_start() -> Resul
     std::fs::write(file.path(), "")?;
     tokio::time::sleep(Duration::from_secs(3)).await;
     std::fs::write(file.path(), format!("amqp://rotated:second@{host}\n"))?;
-    let sent = broker.publish(message(Exchange::Jobs, "sales", "1", "x"));
+    let sent = broker.publish(message(Exchange::Jobs, "sales.v1", "1", "x"));
     soon("the message to be taken", sent).await??;
     next(&mut jobs).await?.ack();
     broker.close().await;
@@ -80,7 +80,7 @@ async fn a_login_that_stays_refused_ends_the_client_when_the_settings_say() -> R
     rotate(&node)?;
     let publishing = async {
         loop {
-            let job = message(Exchange::Jobs, "sales", "1", "x");
+            let job = message(Exchange::Jobs, "sales.v1", "1", "x");
             if let Err(error) = broker.publish(job).await {
                 break error;
             }
