@@ -174,7 +174,11 @@ impl Health {
     /// Tells whoever listens to events what lasts, for as long as it lasts, and once that it is over; never returns.
     /// While the broker is away nothing is told: the API sees that by itself.
     pub(crate) async fn tell<B: Broker>(&self, broker: &B, program: &str) {
-        let program = format!("{program} ({}, process {})", settings::host(), std::process::id());
+        let program = format!(
+            "{program} ({}, process {})",
+            settings::host(),
+            std::process::id()
+        );
         let mut told = false;
         for stamp in 0.. {
             tokio::time::sleep(TELL).await;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use autoconnect_common::{JobId, health};
 use autoconnect_common::message::{Event, Heartbeat, JobStage, Stage, Status};
+use autoconnect_common::{JobId, health};
 use serde::Deserialize;
 
 use super::job::{Acts, JobState, JobView, Progress};

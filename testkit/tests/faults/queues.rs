@@ -31,7 +31,7 @@ async fn meddled(
     let _others = (stage.start("reducer")?, stage.start("producer")?);
     let _worker = stage.start_by("worker", proxy.uri())?;
     let mut progress = stage.follow(&case.request).await?;
-    let line = Line::of(26, what, None);
+    let line = Line::of(29, what, None);
     stage.ask(&case.request).await?;
     progress.reaches(10).await?;
     meddle(&stage, &ctl).await?;
@@ -48,24 +48,35 @@ async fn meddled(
 async fn policy(stage: &Stage, ctl: &Ctl, queue: Queue, definition: &str) -> Result<()> {
     let name = stage.named(&queue.name());
     let pattern = format!("^{}$", name.replace('.', "\\."));
-    ctl.run(&["set_policy", &name, &pattern, definition, "--apply-to", "queues"])?;
+    ctl.run(&[
+        "set_policy",
+        &name,
+        &pattern,
+        definition,
+        "--apply-to",
+        "queues",
+    ])?;
     tokio::time::sleep(Duration::from_secs(3)).await;
     ctl.run(&["clear_policy", &name])?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_26_chunks_purged() -> Result<()> {
-    meddled("row_26_chunks_purged", "q.chunks purged", async |stage, ctl| {
-        let purged = ctl.run(&["purge_queue", &stage.named(&Queue::Chunks(sales()).name())]);
-        purged.map(drop)
-    })
+async fn row_29_chunks_purged() -> Result<()> {
+    meddled(
+        "row_29_chunks_purged",
+        "q.chunks purged",
+        async |stage, ctl| {
+            let purged = ctl.run(&["purge_queue", &stage.named(&Queue::Chunks(sales()).name())]);
+            purged.map(drop)
+        },
+    )
     .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_26_chunks_that_expire() -> Result<()> {
-    let (test, what) = ("row_26_chunks_that_expire", "q.chunks with a TTL");
+async fn row_29_chunks_that_expire() -> Result<()> {
+    let (test, what) = ("row_29_chunks_that_expire", "q.chunks with a TTL");
     meddled(test, what, async |stage, ctl| {
         policy(stage, ctl, Queue::Chunks(sales()), r#"{"message-ttl":1}"#).await
     })
@@ -73,8 +84,11 @@ async fn row_26_chunks_that_expire() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_26_chunks_that_are_dropped() -> Result<()> {
-    let (test, what) = ("row_26_chunks_that_are_dropped", "q.chunks drops its oldest");
+async fn row_29_chunks_that_are_dropped() -> Result<()> {
+    let (test, what) = (
+        "row_29_chunks_that_are_dropped",
+        "q.chunks drops its oldest",
+    );
     meddled(test, what, async |stage, ctl| {
         let drops = r#"{"max-length":3,"overflow":"drop-head"}"#;
         policy(stage, ctl, Queue::Chunks(sales()), drops).await
@@ -83,12 +97,11 @@ async fn row_26_chunks_that_are_dropped() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_26_a_queue_redefined() -> Result<()> {
-    let (test, what) = ("row_26_a_queue_redefined", "q.chunks redefined as classic");
+async fn row_29_a_queue_redefined() -> Result<()> {
+    let (test, what) = ("row_29_a_queue_redefined", "q.chunks redefined as classic");
     meddled(test, what, async |stage, ctl| {
         let name = stage.named(&Queue::Chunks(sales()).name());
-        let connection =
-            Connection::connect(stage.uri(), ConnectionProperties::default()).await?;
+        let connection = Connection::connect(stage.uri(), ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
         let durable = QueueDeclareOptions {
             durable: true,
@@ -109,18 +122,21 @@ async fn row_26_a_queue_redefined() -> Result<()> {
 
 /// A binding of q.results that is away for a while loses no page and no partial: the job needs not be asked for again.
 #[tokio::test(flavor = "multi_thread")]
-async fn row_26_a_binding_away() -> Result<()> {
-    let test = "row_26_a_binding_away";
+async fn row_29_a_binding_away() -> Result<()> {
+    let test = "row_29_a_binding_away";
     let case = Case::sales(4_000, 5).await?;
     let Some(stage) = Stage::of(test).await? else {
         return Ok(());
     };
     let _others = (stage.start("reducer")?, stage.start("producer")?);
     let _worker = stage.start("worker")?;
-    let line = Line::of(26, "a binding of q.results comes and goes", None);
+    let line = Line::of(29, "a binding of q.results comes and goes", None);
     let connection = Connection::connect(stage.uri(), ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
-    let (queue, exchange) = (stage.named(&Queue::Results(sales()).name()), stage.named(Exchange::Results.name()));
+    let (queue, exchange) = (
+        stage.named(&Queue::Results(sales()).name()),
+        stage.named(Exchange::Results.name()),
+    );
     stage.ask(&case.request).await?;
     let flapping = async {
         loop {
@@ -129,7 +145,10 @@ async fn row_26_a_binding_away() -> Result<()> {
                 .queue_unbind(queue, exchange, "sales.v1.#".into(), FieldTable::default())
                 .await?;
             tokio::time::sleep(Duration::from_millis(60)).await;
-            let (queue, exchange) = (stage.named(&Queue::Results(sales()).name()), stage.named(Exchange::Results.name()));
+            let (queue, exchange) = (
+                stage.named(&Queue::Results(sales()).name()),
+                stage.named(Exchange::Results.name()),
+            );
             let options = QueueBindOptions::default();
             channel
                 .queue_bind(

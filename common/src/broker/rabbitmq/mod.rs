@@ -206,7 +206,9 @@ impl RabbitMq {
     /// For one who does not wait as long as we do: why the broker does not take us in, where it refuses it.
     pub fn refusal(&self) -> Option<String> {
         let failed = self.common.failed();
-        let failed = failed.as_ref().filter(|failed| !matches!(failed, Failure::Away(_)));
+        let failed = failed
+            .as_ref()
+            .filter(|failed| !matches!(failed, Failure::Away(_)));
         failed.map(|failed| failed.why().to_owned())
     }
 
