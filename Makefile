@@ -5,7 +5,7 @@
 MINUTES ?= 20
 SEEDS ?= 1000
 FROM ?= 0
-.PHONY: help build test test-compose test-faults sim soak kill-cost backpressure bench bench-api bench-upload check format lint docs deny data clean
+.PHONY: help build test test-compose test-faults sim soak kill-cost backpressure cities bench bench-api bench-upload check format lint docs deny data clean
 .PHONY: up down status logs scale run-analysis client-logs password images-offline
 
 help: ## list these words
@@ -36,6 +36,9 @@ kill-cost: build ## what a kill of each program costs a job of 10 million rows
 
 backpressure: build ## the producer's memory with a file of 2 GB and one slow worker
 	target/release/e2e backpressure
+
+cities: build ## the reducer's memory for a report on 5,000 cities, or CITIES=n ROWS=n MOST=mib
+	target/release/e2e cities $(if $(CITIES),--cities $(CITIES)) $(if $(ROWS),--rows $(ROWS)) $(if $(MOST),--most $(MOST))
 
 up: ## start the cluster in containers: six workers, or WORKERS=2
 	@scripts/cluster up $(WORKERS)

@@ -28,8 +28,18 @@ impl Digest {
     /// # Errors
     /// [`serde_json::Error`] where it cannot be written as JSON.
     pub fn of_json(value: &impl Serialize) -> Result<Self, serde_json::Error> {
+        Self::of_written(|out| serde_json::to_writer(out, value))
+    }
+
+    /// The digest of what `write` writes, without keeping that.
+    ///
+    /// # Errors
+    /// What `write` said.
+    pub fn of_written<E>(
+        write: impl FnOnce(&mut dyn io::Write) -> Result<(), E>,
+    ) -> Result<Self, E> {
         let mut hashing = Hashing(Sha256::new());
-        serde_json::to_writer(&mut hashing, value)?;
+        write(&mut hashing)?;
         Ok(Self(hashing.0.finalize().into()))
     }
 

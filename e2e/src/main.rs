@@ -6,12 +6,14 @@
 //! | `soak` | jobs back to back while workers, the reducer and the broker are killed at random | `make soak MINUTES=n` |
 //! | `kill-cost` | what a SIGKILL of each program costs a job of 10 million rows | `make kill-cost` |
 //! | `backpressure` | a file of 2 GB and one slow worker: the producer's memory and the length of the queue | `make backpressure` |
+//! | `cities` | a report on 5,000 cities: the reducer's memory | `make cities` |
 //! | `compose` | faults that need containers: kills, pauses, cuts, lost packets, three brokers | `make test-faults` |
 //!
 //! Every word runs the programs that were built beside it over a RabbitMQ node of its own (`scripts/rabbitmq-node`), prints its figures as
 //! it would stand in a document, and ends with 0 where all was as promised, with 1 where something was not.
 
 mod backpressure;
+mod cities;
 mod cluster;
 mod compose;
 mod cost;
@@ -44,6 +46,8 @@ enum Word {
     Compose(compose::Options),
     /// A large file and one slow worker: the producer's memory and the length of the queue
     Backpressure(backpressure::Options),
+    /// A report on thousands of cities: the reducer's memory
+    Cities(cities::Options),
 }
 
 #[tokio::main]
@@ -54,6 +58,7 @@ async fn main() -> ExitCode {
         Word::KillCost(options) => cost::run(options).await,
         Word::Compose(options) => compose::run(options).await,
         Word::Backpressure(options) => backpressure::run(options).await,
+        Word::Cities(options) => cities::run(options).await,
     };
     match judged {
         Ok(()) => ExitCode::SUCCESS,

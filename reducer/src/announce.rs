@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use autoconnect_common::disk::Disk;
+use autoconnect_common::disk::{Disk, Metadata};
 use autoconnect_common::kind::REPORT;
 use autoconnect_common::message::{Event, MAX_JSON, Message, Status};
 use autoconnect_common::results::{EXECUTION, job_folder};
@@ -98,18 +98,21 @@ impl Announcements {
 
     async fn finished(&self, end: End) -> Event {
         let folder = job_folder(&self.results, &end.job);
-        let read = async |name: &str| {
+        let read = async |name: &str, most: usize| {
             let (disk, path) = (Arc::clone(&self.disk), folder.join(name));
-            let read = machine::block(move || disk.read(&path)).await;
-            String::from_utf8(read.ok()?.ok()?).ok()
+            let read = machine::block(move || match disk.metadata(&path).ok()? {
+                Some(Metadata::File(bytes)) if bytes <= most as u64 => disk.read(&path).ok(),
+                _ => None,
+            });
+            String::from_utf8(read.await.ok()??).ok()
         };
         let report = match end.status {
-            status if status.has_report() => read(REPORT).await,
+            status if status.has_report() => read(REPORT, MAX_JSON / 2).await,
             _ => None,
         };
         Event::Finished {
-            report: report.filter(|report| report.len() <= MAX_JSON / 2),
-            execution: read(EXECUTION).await.filter(|e| e.len() <= MAX_JSON / 8),
+            report,
+            execution: read(EXECUTION, MAX_JSON / 8).await,
             job: end.job,
             status: end.status,
             reason: end.reason,

@@ -13,7 +13,7 @@
 //! flush is flushed before anything that depends on it is acknowledged ([`Store::touch`]).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -358,12 +358,19 @@ impl Store {
         log.journal = Journal::new(journal_path(&folder, log.number));
         let path = folder.join("snapshot");
         let doing = || format!("write the snapshot {}", path.display());
-        let json = serde_json::to_vec(&Stored::new(log.number, snapshot))
-            .map_err(io::Error::from)
-            .doing(doing)?;
-        let digest = format!("{}\n", Digest::of(&json));
-        let bytes = [digest.as_bytes(), &json].concat();
-        self.disk.write_whole(&path, &bytes).doing(doing)?;
+        let stored = Stored::new(log.number, snapshot);
+        // written twice, for its digest and for good: a large job's would take more memory than its figures
+        let digest = Digest::of_written(|out| {
+            let mut out = io::BufWriter::new(out);
+            serde_json::to_writer(&mut out, &stored)?;
+            out.flush()
+        });
+        let digest = digest.doing(doing)?;
+        let written = self.disk.write_with(&path, |file| {
+            writeln!(file, "{digest}")?;
+            serde_json::to_writer(file, &stored).map_err(io::Error::from)
+        });
+        written.doing(doing)?;
         self.disk.sync_folder(&folder).doing(doing)?;
         self.faults.at(Point::SnapshotWritten)?;
         log.older = 0;
