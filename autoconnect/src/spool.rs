@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use autoconnect_common::broker::{Broker, BrokerError, Offered, Queue, Subscription};
+use autoconnect_common::fetch::{self, FetchError};
 use autoconnect_common::health::Health;
 use autoconnect_common::kind::{ConcludeError, Kind, REPORT};
 use autoconnect_common::message::Message;
@@ -33,11 +34,9 @@ pub(crate) enum SpoolError {
     /// What came in the event is no report of this kind.
     #[error(transparent)]
     Report(#[from] ConcludeError),
-    /// The report is too large for an event.
-    #[error(
-        "the report is too large to travel: it is in the reducer's own results folder, job {0}"
-    )]
-    TooLarge(JobId),
+    /// The report is too large for an event, and was not fetched.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
 }
 
 /// A broker that keeps a copy of every page of a side file that is published.
@@ -98,6 +97,22 @@ impl<B> Spool<B> {
         Ok(())
     }
 
+    /// Fetches the report of a job that ended, where it did not come with word of its end.
+    ///
+    /// # Errors
+    /// [`SpoolError`].
+    pub(crate) async fn fetch(&self, finished: &Finished) -> Result<(), SpoolError>
+    where
+        B: Broker,
+    {
+        if !finished.status.has_report() || finished.report.is_some() {
+            return Ok(());
+        }
+        fs::create_dir_all(&self.folder).map_err(failed(&self.folder))?;
+        let path = self.folder.join(REPORT);
+        Ok(fetch::report(&self.broker, &finished.job, &path).await?)
+    }
+
     /// Writes what `finished` tells into `out`, in the places where a reducer would have put it, and says why it is not
     /// the newest report there, if it is not.
     ///
@@ -115,18 +130,29 @@ impl<B> Spool<B> {
         let unfinished = results.unfinished(job);
         results.begin(job).map_err(failed(&unfinished))?;
         let mut folders = BTreeSet::from([unfinished.clone()]);
-        let report = finished.report.as_deref();
+        let text = finished.report.as_deref();
+        let fetched = self.folder.join(REPORT);
+        let report = match text {
+            Some(text) => Some(kind.read(&mut text.as_bytes())?),
+            None if fetched.exists() => {
+                let mut file = fs::File::open(&fetched).map_err(failed(&fetched))?;
+                Some(kind.read(&mut file)?)
+            }
+            None => None,
+        };
         if let Some(report) = report {
-            let read = kind.read(&mut report.as_bytes())?;
-            for path in read.rendered() {
+            for path in report.rendered() {
                 let file = unfinished.join(path);
-                disk.write_with(&file, |out| read.write(path, out))
+                disk.write_with(&file, |out| report.write(path, out))
                     .map_err(failed(&file))?;
                 folders.extend(file.parent().map(Path::to_owned));
             }
             let path = unfinished.join(REPORT);
-            let written = disk.write_whole(&path, report.as_bytes());
-            written.map_err(failed(&path))?;
+            match text {
+                Some(text) => disk.write_whole(&path, text.as_bytes()),
+                None => fs::rename(&fetched, &path),
+            }
+            .map_err(failed(&path))?;
         }
         if let Some(execution) = &finished.execution {
             let path = unfinished.join(EXECUTION);
@@ -144,9 +170,6 @@ impl<B> Spool<B> {
             disk.sync_folder(folder).map_err(failed(folder))?;
         }
         results.put(job).map_err(failed(&results.of(job)))?;
-        if finished.status.has_report() && report.is_none() {
-            return Err(SpoolError::TooLarge(job.clone()));
-        }
         let claim = results.claim(job, accept);
         results.offer(job, claim).map_err(failed(out))
     }

@@ -125,7 +125,7 @@ pub fn unheard() -> String {
     format!("{high:016x}{low:016x}-{:?}", machine::now())
 }
 
-fn token() -> Result<JobId, BrokerError> {
+pub(crate) fn token() -> Result<JobId, BrokerError> {
     let name = Digest::of(unheard().as_bytes()).short(16);
     let token = format!("question-{name}").parse::<JobId>();
     token.map_err(|error| BrokerError::Unsendable(error.to_string()))

@@ -32,6 +32,7 @@ pub mod cut;
 pub mod dead;
 pub mod disk;
 pub mod faults;
+pub mod fetch;
 pub mod format;
 pub mod health;
 pub mod job;

@@ -4,16 +4,20 @@
 //! again. Ends are kept, but only their names: the report is read from its file when its turn comes, so a broker that
 //! is away for hours costs no memory.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use autoconnect_common::disk::{Disk, Metadata};
 use autoconnect_common::kind::REPORT;
+use autoconnect_common::message::parts::Fetch;
 use autoconnect_common::message::{Event, MAX_JSON, Message, Status};
 use autoconnect_common::results::{EXECUTION, job_folder};
 use autoconnect_common::{Broker, JobId, machine};
 use tokio::sync::mpsc;
+
+use crate::parts::{self, Reading};
 
 /// Progress and answers that wait for the broker; more are dropped.
 const WAITING: usize = 64;
@@ -29,38 +33,62 @@ pub(crate) struct End {
 /// Where the reducer puts what is to be announced.
 pub(crate) struct Announcer {
     news: mpsc::Sender<Event>,
+    fetches: mpsc::Sender<Fetch>,
     ends: mpsc::UnboundedSender<End>,
 }
 
 /// The other side of an [`Announcer`].
 pub(crate) struct Announcements {
     news: mpsc::Receiver<Event>,
+    fetches: mpsc::Receiver<Fetch>,
     ends: mpsc::UnboundedReceiver<End>,
+    /// The report whose part was sent last.
+    reading: Option<Reading>,
     disk: Arc<dyn Disk>,
     results: PathBuf,
     stamp: u64,
 }
 
+/// What is published next.
+enum Next {
+    Event(Event),
+    /// The part of a report that somebody asked for.
+    Part(Fetch),
+}
+
 /// An announcer, and what publishes its announcements for the reports below `results`.
 pub(crate) fn announcer(disk: &Arc<dyn Disk>, results: &Path) -> (Announcer, Announcements) {
     let (news, news_out) = mpsc::channel(WAITING);
+    let (fetches, fetches_out) = mpsc::channel(WAITING);
     let (ends, ends_out) = mpsc::unbounded_channel();
     let since = machine::now().duration_since(UNIX_EPOCH);
     let announcements = Announcements {
         news: news_out,
+        fetches: fetches_out,
+        reading: None,
         ends: ends_out,
         disk: Arc::clone(disk),
         results: results.to_owned(),
         // a reducer that was started again must not use the stamps of the one before
         stamp: since.map_or(0, |since| since.as_secs() << 24),
     };
-    (Announcer { news, ends }, announcements)
+    let announcer = Announcer {
+        news,
+        fetches,
+        ends,
+    };
+    (announcer, announcements)
 }
 
 impl Announcer {
     /// Announces how far a job has come, or an answer, if there is room.
     pub(crate) fn news(&self, event: Event) {
         let _dropped_when_full = self.news.try_send(event);
+    }
+
+    /// Sends a part of a report, if there is room.
+    pub(crate) fn part(&self, asked: Fetch) {
+        let _dropped_when_full = self.fetches.try_send(asked);
     }
 
     /// Announces how a job ended.
@@ -72,10 +100,17 @@ impl Announcer {
 impl Announcements {
     /// Publishes until the announcer is gone and everything is published.
     pub(crate) async fn publish<B: Broker>(mut self, broker: &B) {
-        while let Some(event) = self.next().await {
+        while let Some(next) = self.next().await {
             self.stamp += 1;
-            let sent = match event.to_message(self.stamp) {
-                Ok(message) => broker.publish(fitting(message, &event, self.stamp)).await,
+            let message = match next {
+                Next::Event(event) => event
+                    .to_message(self.stamp)
+                    .map(|message| fitting(message, &event, self.stamp))
+                    .map_err(io::Error::from),
+                Next::Part(asked) => self.part(asked).await,
+            };
+            let sent = match message {
+                Ok(message) => broker.publish(message).await,
                 Err(error) => {
                     tracing::warn!(%error, "event not written");
                     continue;
@@ -87,16 +122,26 @@ impl Announcements {
         }
     }
 
-    async fn next(&mut self) -> Option<Event> {
+    async fn next(&mut self) -> Option<Next> {
         tokio::select! {
             biased;
-            Some(end) = self.ends.recv() => Some(self.finished(end).await),
-            Some(news) = self.news.recv() => Some(news),
+            Some(end) = self.ends.recv() => Some(Next::Event(self.finished(end).await)),
+            Some(news) = self.news.recv() => Some(Next::Event(news)),
+            Some(asked) = self.fetches.recv() => Some(Next::Part(asked)),
             else => None,
         }
     }
 
-    async fn finished(&self, end: End) -> Event {
+    async fn part(&mut self, asked: Fetch) -> io::Result<Message> {
+        let path = job_folder(&self.results, &asked.job).join(REPORT);
+        let (disk, reading) = (Arc::clone(&self.disk), self.reading.take());
+        let read = machine::block(move || parts::read(&*disk, &path, asked, reading));
+        let (part, reading) = read.await.map_err(io::Error::other)??;
+        self.reading = reading;
+        Ok(part.to_message(self.stamp))
+    }
+
+    async fn finished(&mut self, end: End) -> Event {
         let folder = job_folder(&self.results, &end.job);
         let read = async |name: &str, most: usize| {
             let (disk, path) = (Arc::clone(&self.disk), folder.join(name));

@@ -83,6 +83,7 @@ mod job;
 mod journal;
 mod merged;
 mod pages;
+mod parts;
 mod reduce;
 mod replay;
 mod seal;

@@ -362,6 +362,10 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 self.choose(wish);
                 return delivery.ack();
             }
+            Ok(Told::Fetch(asked)) => {
+                self.announcer.part(asked);
+                return delivery.ack();
+            }
             // it lies in the dead queue of requests as it is
             Err(error) if delivery.message.kind == "job" => {
                 tracing::warn!(%error, "a dead request does not say which job it is of");

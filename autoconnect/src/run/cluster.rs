@@ -56,13 +56,27 @@ pub(super) async fn run(
         finished = follow(&spool, plan, events, &mut roles, gauge, shutdown) => finished,
         trouble = ask::remind(&rabbit, job) => Err(trouble.into()),
     };
+    let fetched = match &finished {
+        Ok(finished) if !is_written(plan) => tokio::select! {
+            fetched = spool.fetch(finished) => fetched.map_err(|error| Trouble::of(&error)),
+            () = shutdown.cancelled() => Err(Trouble::Interrupted),
+        },
+        _ => Ok(()),
+    };
     leave(&rabbit, roles, &stop).await;
     if plan.workers.is_some() {
         forget(&state);
     }
     let mut finished = finished?;
+    fetched?;
     write_if_elsewhere(plan, &spool, &mut finished)?;
     Ok(finished)
+}
+
+/// Whether the reducer wrote the job's files here.
+fn is_written(plan: &Plan) -> bool {
+    let own = plan.out.join("jobs").join(plan.request.job.as_str());
+    own.join(REPORT).exists() || own.join("execution.json").exists()
 }
 
 /// A reducer that ran elsewhere wrote its files there; ours are made of the same report.
@@ -71,9 +85,7 @@ fn write_if_elsewhere(
     spool: &Spool<RabbitMq>,
     finished: &mut Finished,
 ) -> Result<(), Trouble> {
-    let job = plan.request.job.as_str();
-    let own = plan.out.join("jobs").join(job);
-    if own.join(REPORT).exists() || own.join("execution.json").exists() {
+    if is_written(plan) {
         return Ok(());
     }
     let kind = plan

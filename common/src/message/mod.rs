@@ -16,11 +16,15 @@
 //! | `revived` | anyone -> reducer | control, `revived.<job>` | none, see [`Revived`] |
 //! | `question` | anyone -> reducer | control, `question.<token>` | JSON of [`Question`] |
 //! | `newest` | anyone -> reducer | control, `newest.<token>` | JSON of [`Newest`] |
+//! | `fetch` | anyone -> reducer | control, `fetch.<token>` | JSON of [`parts::Fetch`] |
+//! | `part` | reducer -> whoever asked | events, `job.<token>` | a part of a report, see [`parts::Part`] |
 //! | `chunk`, dead | worker or broker -> reducer and dead queue | dead, `dead.<f>` | as the chunk, with a `reason` |
 //! | `job`, dead | broker or producer -> reducer and dead queue | dead, `jobs` | as the request, perhaps with a `reason` |
 //! | `event` | any role -> whoever listens | events, `job.<id>`, `worker.<name>` or `program.<name>` | JSON of [`Event`] |
 //!
 //! Every message is persistent (events are not) and carries a deterministic id, so anything may be published twice.
+
+pub mod parts;
 
 use std::collections::BTreeMap;
 
@@ -815,7 +819,7 @@ impl Outcome {
     }
 }
 
-/// Everything that comes to the reducer: news of a job, or a question about jobs, which changes nothing.
+/// Everything that comes to the reducer: news of a job, or a question, which changes nothing.
 #[derive(Debug, Clone)]
 pub enum Told {
     /// News of a job.
@@ -824,6 +828,8 @@ pub enum Told {
     Question(Question),
     /// A wish.
     Newest(Newest),
+    /// Somebody wants a part of a report.
+    Fetch(parts::Fetch),
 }
 
 impl Told {
@@ -835,6 +841,7 @@ impl Told {
         match message.kind.as_str() {
             "question" => message.json().map(Self::Question),
             "newest" => message.json().map(Self::Newest),
+            "fetch" => message.json().map(Self::Fetch),
             _ => Outcome::from_message(message).map(Self::Outcome),
         }
     }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use autoconnect_common::broker::{Broker, Queue};
-use autoconnect_common::message::{Exchange, Message, Revived, Status, bury, revive};
-use autoconnect_common::{Format, JobKind as _, Shutdown};
+use autoconnect_common::fetch::{self, FetchError};
+use autoconnect_common::message::{Event, Exchange, Message, Revived, Status, bury, revive};
+use autoconnect_common::{Format, JobId, JobKind as _, Shutdown, ask};
 use autoconnect_reducer::Summary;
 use autoconnect_reducer::faults::Point;
 use autoconnect_testkit::broker::soon;
@@ -303,4 +304,49 @@ fn a_requeue_of_which_only_the_chunk_came_completes_the_job() -> Result<()> {
     let (_, ends) = world.live(&[&case.job], never)?.whole()?;
     ensure!(ends[0].status == Status::Done, "{ends:?}");
     world.check_done(&case)
+}
+
+#[test]
+fn a_report_too_large_for_an_event_is_fetched_in_parts() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let case = Case::words(folder.path())?;
+    let world = World::new(in_order(1))?;
+    world.send(&case.messages)?;
+    world.live(&[&case.job], never)?.whole()?;
+    // as a report on thousands of cities is
+    let large: Vec<u8> = (0..5_500_000u32)
+        .flat_map(u32::to_le_bytes)
+        .map(|b| b'a' + b % 26)
+        .collect();
+    let own = world.results().join("jobs").join(case.job.as_str());
+    fs::write(own.join("report.json"), &large)?;
+    let fetched = folder.path().join("fetched.json");
+    beside(&world, async || {
+        let job = Queue::Events(case.job.clone());
+        let mut events = world.broker.subscribe(job, 64).await?;
+        ask::ask(&world.broker, Some(&case.job)).await?;
+        let told = async {
+            loop {
+                let event = events.next().await.context("open")?;
+                let news = Event::from_message(&event.message)?;
+                event.ack();
+                if let Event::Finished { report, .. } = news {
+                    return anyhow::Ok(report);
+                }
+            }
+        };
+        let report = soon("word of its end", told).await??;
+        ensure!(report.is_none(), "it is too large to travel in one piece");
+        soon(
+            "all parts",
+            fetch::report(&world.broker, &case.job, &fetched),
+        )
+        .await??;
+        let unknown: JobId = "sales-unknown".parse()?;
+        let none = fetch::report(&world.broker, &unknown, &folder.path().join("none")).await;
+        ensure!(matches!(none, Err(FetchError::None(_))), "{none:?}");
+        Ok(())
+    })?;
+    ensure!(fs::read(&fetched)? == large, "other bytes");
+    Ok(())
 }
