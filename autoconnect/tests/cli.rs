@@ -447,6 +447,14 @@ fn an_argument_that_cannot_be_used_is_refused_in_one_sentence() {
         ),
         (run(&["--max-rejects", "ten"]), &["'ten'", "10%"]),
         (
+            run(&["--periode", "2024-01..2024-13"]),
+            &["'2024-01..2024-13'", "expected two months as in"],
+        ),
+        (
+            run(&["--periode", "2024-03..2024-01"]),
+            &["'2024-03..2024-01'", "expected a first month"],
+        ),
+        (
             run(&["--today", "2025-02-30"]),
             &["'2025-02-30'", "expected a day as in"],
         ),
@@ -519,7 +527,7 @@ fn an_argument_that_cannot_be_used_is_refused_in_one_sentence() {
 
 #[test]
 fn a_setting_that_cannot_be_used_is_refused_in_one_sentence() {
-    let cases: [(&str, &[&str]); 6] = [
+    let cases: [(&str, &[&str]); 7] = [
         (
             "[sales]\nrows = 3\n",
             &[
@@ -542,6 +550,14 @@ fn a_setting_that_cannot_be_used_is_refused_in_one_sentence() {
         (
             "[sales]\nmarge_vente = 101\n",
             &["sales.marge_vente", "found \"101\"", "expected percent"],
+        ),
+        (
+            "[sales]\nperiode = \"2024\"\n",
+            &[
+                "sales.periode",
+                "found \"2024\"",
+                "expected two months as in",
+            ],
         ),
         ("[sales\n", &["config/base.toml"]),
         (
@@ -624,6 +640,32 @@ fn too_many_rejects_fail_the_job_and_leave_the_list_of_them() {
         .run(&["run", "in.csv", "--max-rejects", "70%"])
         .done();
     assert!(folder.has("results/report.json"));
+}
+
+#[test]
+fn a_period_is_asked_for_by_flag_or_setting_and_said_in_the_summary() {
+    let row = |n: u32, day: &str| format!("TX{n},{day},Lyon,vente,Clio,100,");
+    let rows = [
+        row(1, "2024-01-31"),
+        row(2, "2024-02-10"),
+        row(3, "2024-03-01"),
+    ];
+    let folder = Folder::with(table(&rows.each_ref().map(String::as_str)));
+    let ran = folder
+        .run(&["run", "in.csv", "--periode", "2024-02..2024-02"])
+        .done();
+    assert!(ran.out.contains("Période demandée"), "{ran:?}");
+    let report: serde_json::Value =
+        serde_json::from_str(&folder.read("results/report.json")).expect("JSON");
+    assert_eq!(report["source"]["hors_periode"], 2);
+    assert_eq!(report["source"]["acceptees"], 3);
+    assert_eq!(report["periode"]["mois"], serde_json::json!(["2024-02"]));
+    assert_eq!(report["ca_total"], 100);
+    assert!(
+        folder
+            .read("results/analysis_report.txt")
+            .contains("Période demandée")
+    );
 }
 
 #[test]
