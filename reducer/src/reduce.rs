@@ -1,5 +1,7 @@
 //! The reducer's loop: takes results, merges them, makes them durable, acknowledges them, ends jobs.
 
+mod again;
+mod answers;
 mod orphans;
 mod silent;
 
@@ -11,7 +13,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use autoconnect_common::broker::{Delivery, Verdict};
 use autoconnect_common::dead;
 use autoconnect_common::message::{
-    Annex, Event, Exchange, JobStage, Message, Newest, Outcome, Question, Stage, Status, Told,
+    Annex, Event, Exchange, Message, Outcome, Question, Stage, Status, Told,
 };
 use autoconnect_common::results::Results;
 use autoconnect_common::{Broker, JobId, Registry, Shutdown, machine};
@@ -24,7 +26,7 @@ use tokio::time::Instant;
 use crate::announce::{self, Announcer};
 use crate::attempts;
 use crate::conclusions::{Conclusions, Due};
-use crate::ending::{Ending, PageOf, Place, Whereabouts, Work, kept, pages_folder};
+use crate::ending::{Ending, PageOf, Place, Work, kept, pages_folder};
 use crate::entry::Entry;
 use crate::faults::Point;
 use crate::intake::{Intake, Opening, Taken};
@@ -44,13 +46,8 @@ const GATHER: Duration = Duration::from_millis(20);
 const TICK: Duration = Duration::from_millis(200);
 /// Messages being buried at the same time, at most.
 const BURYING: usize = 64;
-/// How long the folder of results may be away, as that of a whole file system, before a job that is asked for again
-/// meanwhile is taken for one whose results somebody removed.
-const AWAY: Duration = Duration::from_secs(5);
 /// The name of the trouble that the state cannot be written.
 const STATE: &str = "state";
-/// The most jobs in one answer; of each the first characters of its reason.
-const ANSWERED: (usize, usize) = (1000, 500);
 /// How long a reducer that starts takes what waits at the broker before it ends the jobs it found, at most: a cancellation
 /// of one whose conclusion kills the reducer must come first, and a broker hands over what waits within moments.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -505,52 +502,6 @@ impl<'r, B: Broker> Reducer<'r, B> {
         }
     }
 
-    /// Whether `outcome` may belong to another life of a job that ended: its results are gone. Where they are only away,
-    /// time tells.
-    fn may_begin_again(&self, outcome: &Outcome) -> bool {
-        let wish = matches!(outcome, Outcome::Cancel(_) | Outcome::Revived(_));
-        let id = outcome.job();
-        let begun = matches!(self.jobs.get(id), Some(Phase::Again(_)));
-        !wish && (begun || self.place.results_of(id) != Whereabouts::There)
-    }
-
-    /// Decides on the jobs that ended and of which something came after their results were gone: a producer that cuts them
-    /// or has cut them opens them again; results that are back, or nothing for long, show that they ended after all.
-    fn decide_again(&mut self) {
-        let again = self.jobs.iter().filter_map(|(id, phase)| match phase {
-            Phase::Again(job) => Some((id.clone(), job.is_asked_for(), job.idle())),
-            _ => None,
-        });
-        for (id, asked_for, idle) in again.collect::<Vec<_>>() {
-            let opens = match self.place.results_of(&id) {
-                Whereabouts::There => false,
-                Whereabouts::Removed if asked_for => true,
-                Whereabouts::Away if asked_for && idle > AWAY => true,
-                Whereabouts::Removed | Whereabouts::Away if idle <= self.config.abandon_after => {
-                    continue;
-                }
-                Whereabouts::Removed | Whereabouts::Away => false,
-            };
-            match self.jobs.remove(&id) {
-                Some(Phase::Again(job)) if opens => self.open_again(id, job),
-                _ => self.drop_again(&id),
-            }
-        }
-    }
-
-    fn open_again(&mut self, id: JobId, job: Box<Job>) {
-        tracing::info!(job_id = %id, "its results were removed, and it was asked for again: the job begins anew");
-        self.ended.remove(&id);
-        if let Some(store) = &mut self.store {
-            store.reopen(&id);
-        }
-        self.ripe.insert(id.clone());
-        self.jobs.insert(id.clone(), Phase::Open(job));
-        self.note_end(&id);
-        self.commit_at
-            .get_or_insert_with(|| Instant::now() + GATHER);
-    }
-
     /// When the end is that is decided now, among all jobs: in milliseconds since 1970, unless the clock was set back.
     fn next_order(&mut self) -> u64 {
         let now = machine::now()
@@ -574,31 +525,6 @@ impl<'r, B: Broker> Reducer<'r, B> {
         }
     }
 
-    /// Makes a report the newest because a person says so.
-    fn choose(&mut self, wish: Newest) {
-        let order = self.next_order();
-        let results = self.place.results.clone();
-        machine::block_in(&mut self.choices, move || {
-            let chosen = results.choose(&wish.job, order);
-            if let Err(error) = &chosen {
-                tracing::warn!(job_id = %wish.job, %error, "report not made the newest");
-            }
-            Event::Newest {
-                token: wish.token,
-                job: wish.job,
-                refused: chosen.err().map(|error| error.to_string()),
-            }
-        });
-    }
-
-    fn drop_again(&mut self, id: &JobId) {
-        tracing::info!(job_id = %id, "what came of an ended job is dropped");
-        self.volatile_pages.take(id);
-        if let Some(store) = &mut self.store {
-            store.forget(id);
-        }
-    }
-
     /// Drops a result of a job that ended. A manifest means that somebody asked for the job again, a cancellation that
     /// somebody wants it to end: tell how it ended. Anything else means that somebody may still be making a job without
     /// a report: tell soon.
@@ -615,87 +541,6 @@ impl<'r, B: Broker> Reducer<'r, B> {
             self.pointless.insert(id.clone());
         }
         delivery.ack();
-    }
-
-    /// Answers a question, once every tombstone that it is about was read.
-    fn ask(&mut self, question: Question) {
-        let reading = match (&question.job, &self.reading) {
-            (None, None) => self.ended.reading(),
-            _ => None,
-        };
-        if let Some(read) = reading {
-            self.reading = Some(machine::block(read));
-        }
-        match (&question.job, &self.reading) {
-            (None, Some(_)) => self.asked.push(question),
-            (Some(job), _) => self.answer_about(&question.token, job),
-            (None, None) => self.answer(question.token),
-        }
-    }
-
-    fn answer_asked(&mut self, read: Vec<Tombstone>) {
-        self.reading = None;
-        self.ended.learn(read);
-        for question in std::mem::take(&mut self.asked) {
-            self.answer(question.token);
-        }
-    }
-
-    /// Says how one job goes; how it ended is announced again as well.
-    fn answer_about(&mut self, token: &JobId, job: &JobId) {
-        let open = match self.jobs.get(job) {
-            Some(phase) if !matches!(phase, Phase::Again(_)) => Some(phase.stage()),
-            _ => None,
-        };
-        // one whose results somebody removed can be made again
-        let ended = open.is_none()
-            && self.ended.contains(job)
-            && self.place.results_of(job) != Whereabouts::Removed;
-        let tombstone = self.ended.get(job).filter(|_| ended);
-        let stage = open.or_else(|| tombstone.map(stage_of));
-        let jobs = stage.map(|stage| JobStage {
-            job: job.clone(),
-            stage,
-        });
-        self.announcer.news(Event::Jobs {
-            token: token.clone(),
-            jobs: jobs.into_iter().collect(),
-            more: 0,
-        });
-        if ended {
-            self.announce(job);
-        }
-    }
-
-    /// Says how all jobs go: open ones first, then those that ended, the newest first.
-    fn answer(&self, token: JobId) {
-        let (most, _) = ANSWERED;
-        let open = self
-            .jobs
-            .iter()
-            .filter(|(_, phase)| !matches!(phase, Phase::Again(_)));
-        let mut jobs: Vec<JobStage> = open
-            .take(most)
-            .map(|(id, phase)| JobStage {
-                job: id.clone(),
-                stage: phase.stage(),
-            })
-            .collect();
-        let ended = self.ended.newest(most - jobs.len()).into_iter();
-        jobs.extend(ended.map(|tombstone| JobStage {
-            job: tombstone.job.clone(),
-            stage: stage_of(tombstone),
-        }));
-        let again = self
-            .jobs
-            .values()
-            .filter(|phase| matches!(phase, Phase::Again(_)));
-        let all = self.jobs.len() - again.count() + self.ended.len();
-        self.announcer.news(Event::Jobs {
-            token,
-            more: all.saturating_sub(jobs.len()) as u64,
-            jobs,
-        });
     }
 
     /// Hands a message that is not what it should be to the operator; its verdict comes after that.
@@ -1046,17 +891,6 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-/// How an ended job is told of.
-fn stage_of(tombstone: Tombstone) -> Stage {
-    let (_, characters) = ANSWERED;
-    let reason = tombstone.reason;
-    Stage::Ended {
-        status: tombstone.status,
-        reason: reason.map(|reason| reason.chars().take(characters).collect()),
-        ended_at: tombstone.ended_at,
-    }
 }
 
 /// What was read, once it was; forever where nothing is being read.

@@ -1,0 +1,122 @@
+//! What the reducer is asked and wished for: how its jobs go, and which report is to be the newest.
+
+use autoconnect_common::message::{Event, JobStage, Newest, Question, Stage};
+use autoconnect_common::{Broker, JobId, machine};
+
+use super::{Phase, Reducer};
+use crate::ending::Whereabouts;
+use crate::tombstone::Tombstone;
+
+/// The most jobs in one answer; of each the first characters of its reason.
+const ANSWERED: (usize, usize) = (1000, 500);
+
+impl<B: Broker> Reducer<'_, B> {
+    /// Makes a report the newest because a person says so.
+    pub(super) fn choose(&mut self, wish: Newest) {
+        let order = self.next_order();
+        let results = self.place.results.clone();
+        machine::block_in(&mut self.choices, move || {
+            let chosen = results.choose(&wish.job, order);
+            if let Err(error) = &chosen {
+                tracing::warn!(job_id = %wish.job, %error, "report not made the newest");
+            }
+            Event::Newest {
+                token: wish.token,
+                job: wish.job,
+                refused: chosen.err().map(|error| error.to_string()),
+            }
+        });
+    }
+
+    /// Answers a question, once every tombstone that it is about was read.
+    pub(super) fn ask(&mut self, question: Question) {
+        let reading = match (&question.job, &self.reading) {
+            (None, None) => self.ended.reading(),
+            _ => None,
+        };
+        if let Some(read) = reading {
+            self.reading = Some(machine::block(read));
+        }
+        match (&question.job, &self.reading) {
+            (None, Some(_)) => self.asked.push(question),
+            (Some(job), _) => self.answer_about(&question.token, job),
+            (None, None) => self.answer(question.token),
+        }
+    }
+
+    pub(super) fn answer_asked(&mut self, read: Vec<Tombstone>) {
+        self.reading = None;
+        self.ended.learn(read);
+        for question in std::mem::take(&mut self.asked) {
+            self.answer(question.token);
+        }
+    }
+
+    /// Says how one job goes; how it ended is announced again as well.
+    fn answer_about(&mut self, token: &JobId, job: &JobId) {
+        let open = match self.jobs.get(job) {
+            Some(phase) if !matches!(phase, Phase::Again(_)) => Some(phase.stage()),
+            _ => None,
+        };
+        // one whose results somebody removed can be made again
+        let ended = open.is_none()
+            && self.ended.contains(job)
+            && self.place.results_of(job) != Whereabouts::Removed;
+        let tombstone = self.ended.get(job).filter(|_| ended);
+        let stage = open.or_else(|| tombstone.map(stage_of));
+        let jobs = stage.map(|stage| JobStage {
+            job: job.clone(),
+            stage,
+        });
+        self.announcer.news(Event::Jobs {
+            token: token.clone(),
+            jobs: jobs.into_iter().collect(),
+            more: 0,
+        });
+        if ended {
+            self.announce(job);
+        }
+    }
+
+    /// Says how all jobs go: open ones first, then those that ended, the newest first.
+    fn answer(&self, token: JobId) {
+        let (most, _) = ANSWERED;
+        let open = self
+            .jobs
+            .iter()
+            .filter(|(_, phase)| !matches!(phase, Phase::Again(_)));
+        let mut jobs: Vec<JobStage> = open
+            .take(most)
+            .map(|(id, phase)| JobStage {
+                job: id.clone(),
+                stage: phase.stage(),
+            })
+            .collect();
+        let ended = self.ended.newest(most - jobs.len()).into_iter();
+        jobs.extend(ended.map(|tombstone| JobStage {
+            job: tombstone.job.clone(),
+            stage: stage_of(tombstone),
+        }));
+        let again = self
+            .jobs
+            .values()
+            .filter(|phase| matches!(phase, Phase::Again(_)));
+        let all = self.jobs.len() - again.count() + self.ended.len();
+        self.announcer.news(Event::Jobs {
+            token,
+            more: all.saturating_sub(jobs.len()) as u64,
+            jobs,
+        });
+    }
+}
+
+/// How an ended job is told of.
+fn stage_of(tombstone: Tombstone) -> Stage {
+    let (_, characters) = ANSWERED;
+    let reason = tombstone.reason;
+    Stage::Ended {
+        status: tombstone.status,
+        reason: reason.map(|reason| reason.chars().take(characters).collect()),
+        ended_at: tombstone.ended_at,
+    }
+}
