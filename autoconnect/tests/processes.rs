@@ -1,6 +1,7 @@
 //! Programs of their own, over RabbitMQ, give the bytes of the run in one process; also when one is killed.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,7 +16,7 @@ use autoconnect_jobs::sales::request::{Margin, MaxRejects};
 use autoconnect_producer::name_job;
 use autoconnect_testkit::broker::soon;
 use autoconnect_testkit::cluster::{files_of, finished};
-use autoconnect_testkit::node::OnNode;
+use autoconnect_testkit::node::{Ctl, OnNode};
 use autoconnect_testkit::program::{self, Running};
 use chrono::NaiveDate;
 use serde_json::Value;
@@ -109,6 +110,84 @@ fn worker_processes_give_the_bytes_of_one_process() -> Result<()> {
         finish(through)?;
         same(&out, &folder.join(&out), &folder.join("one"))?;
     }
+    Ok(())
+}
+
+/// The exchanges and queues of this test's runs that are left on the node.
+fn left(node: &OnNode, ctl: &Ctl) -> Result<Vec<String>> {
+    let mut left = Vec::new();
+    for list in ["list_queues", "list_exchanges"] {
+        let listed = ctl.run(&[list, "--quiet", "name"])?;
+        let ours = node.named("run-");
+        let ours = listed.lines().filter(|name| name.starts_with(&ours));
+        left.extend(ours.map(str::to_owned));
+    }
+    Ok(left)
+}
+
+#[test]
+fn runs_at_once_have_queues_of_their_own_and_leave_none() -> Result<()> {
+    let test = "runs_at_once_have_queues_of_their_own_and_leave_none";
+    let (Some(node), Some(ctl)) = (OnNode::of(test), Ctl::of(test)) else {
+        return Ok(());
+    };
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    // the same file twice, and another one
+    let first = dirty(folder, 2_000)?;
+    let second = folder.join("autres.csv");
+    fs::rename(&first, &second)?;
+    let first = dirty(folder, 3_000)?;
+    let mut running = Vec::new();
+    for (number, file) in [&first, &second, &first].into_iter().enumerate() {
+        finish(run(folder, file, &format!("alone-{number}")))?;
+    }
+    for (number, file) in [&first, &second, &first].into_iter().enumerate() {
+        let mut run = on(&node, run(folder, file, &format!("together-{number}")));
+        run.args(["--workers", "2", "--chunk-rows", "97"]);
+        running.push(run.spawn()?);
+    }
+    for (number, run) in running.iter_mut().enumerate() {
+        ensure!(run.wait()?.success(), "run {number} failed");
+        let (found, expected) = (format!("together-{number}"), format!("alone-{number}"));
+        same(&found, &folder.join(&found), &folder.join(&expected))?;
+    }
+    ensure!(left(&node, &ctl)?.is_empty(), "{:?}", left(&node, &ctl)?);
+
+    // one that is told to stop leaves nothing either
+    let mut stopped = on(&node, run(folder, &first, "stopped"));
+    stopped.args(["--workers", "1", "--chunk-rows", "1"]);
+    let mut stopped = stopped.spawn()?;
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while left(&node, &ctl)?.is_empty() {
+        ensure!(std::time::Instant::now() < until, "it never began");
+        ensure!(
+            stopped.try_wait()?.is_none(),
+            "it ended before it was stopped"
+        );
+    }
+    program::signal(stopped.id(), "INT")?;
+    let status = stopped.wait()?;
+    ensure!(status.code() == Some(130), "{status}");
+    ensure!(left(&node, &ctl)?.is_empty(), "{:?}", left(&node, &ctl)?);
+    Ok(())
+}
+
+#[test]
+fn a_run_without_workers_of_its_own_refuses_where_no_reducer_answers() -> Result<()> {
+    let test = "a_run_without_workers_of_its_own_refuses_where_no_reducer_answers";
+    let Some(node) = OnNode::of(test) else {
+        return Ok(());
+    };
+    let folder = tempfile::tempdir()?;
+    let file = dirty(folder.path(), 100)?;
+    let output = on(&node, run(folder.path(), &file, "out")).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.code() == Some(1) && said.contains("no reducer answered within 5 seconds"),
+        "{}: {said}",
+        output.status
+    );
     Ok(())
 }
 

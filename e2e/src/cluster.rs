@@ -76,6 +76,7 @@ impl Cluster {
             name: "e2e".to_owned(),
             declare: true,
             formats: autoconnect_jobs::registry().formats(),
+            passing: false,
             prefix: String::new(),
             ..Options::default()
         })?;

@@ -82,6 +82,7 @@ impl Node {
             name: user.to_owned(),
             declare: false,
             formats: Vec::new(),
+            passing: false,
             prefix: String::new(),
             ..Options::default()
         })

@@ -65,6 +65,7 @@ impl OnNode {
                 name: test.to_owned(),
                 declare: true,
                 formats: jobs::newer_registry().formats(),
+                passing: false,
                 prefix: format!("t{}-{count}.", std::process::id()),
                 ..Options::default()
             },

@@ -430,6 +430,7 @@ async fn without_a_broker_nothing_is_started_and_nothing_is_kept() -> Result<()>
         name: "api".to_owned(),
         declare: false,
         formats: Vec::new(),
+        passing: false,
         prefix: String::new(),
         ..Options::default()
     })?;

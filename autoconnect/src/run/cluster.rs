@@ -3,15 +3,16 @@
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use autoconnect_common::ask;
-use autoconnect_common::broker::rabbitmq::RabbitMq;
+use autoconnect_common::broker::rabbitmq::{Options, RabbitMq};
 use autoconnect_common::broker::{Broker as _, Queue};
 use autoconnect_common::kind::REPORT;
 use autoconnect_common::message::Status;
 use autoconnect_common::program;
 use autoconnect_common::settings::Sources;
-use autoconnect_common::{Shutdown, telemetry};
+use autoconnect_common::{Digest, Shutdown, telemetry};
 use autoconnect_worker as worker;
 use tokio::process::{Child, Command};
 
@@ -24,32 +25,102 @@ use crate::{Failure, cli, contact};
 /// How often a worker process that was killed is started again.
 const RESTARTS: u32 = 100;
 
+/// How long the broker may take to remove a run's own queues; it does so by itself otherwise, later.
+const REMOVE: Duration = Duration::from_secs(10);
+
+/// How a job is done: by a cluster that this run starts, with queues of its own, or by one that is there.
 pub(super) async fn run(
     plan: &Plan,
     gauge: &Gauge,
     shutdown: &Shutdown,
 ) -> Result<Finished, Trouble> {
-    let rabbit = RabbitMq::connect(
-        plan.broker
-            .options("autoconnect run", plan.registry.formats()),
-    )?;
-    let spool = Spool::new(rabbit.clone(), &plan.out, &plan.request.job);
+    let options = plan
+        .broker
+        .options("autoconnect run", plan.registry.formats());
+    match plan.workers {
+        None => on(plan, RabbitMq::connect(options)?, None, gauge, shutdown).await,
+        Some(_) if !plan.broker.declare => Err(Trouble::Failed(
+            "--workers starts a cluster of this run's own, whose queues must be declared, and broker.declare is false: \
+             leave --workers away to use the workers that are there"
+                .to_owned(),
+        )),
+        Some(workers) => {
+            let own = Options {
+                prefix: own_prefix(plan),
+                passing: true,
+                ..options
+            };
+            let rabbit = RabbitMq::connect(own.clone())?;
+            let cluster = Own {
+                workers,
+                prefix: &own.prefix,
+            };
+            let finished = on(plan, rabbit, Some(cluster), gauge, shutdown).await;
+            // also after an error and after Ctrl-C: nobody else knows these queues
+            if let Err(error) = RabbitMq::remove(own.clone(), REMOVE).await {
+                let prefix = &own.prefix;
+                tracing::warn!(%error, prefix, "the queues of this run go an hour after they were used last");
+            }
+            finished
+        }
+    }
+}
+
+/// A cluster that a run starts for itself.
+struct Own<'p> {
+    workers: u16,
+    prefix: &'p str,
+}
+
+/// What stands before the names of the queues of a run's own cluster: its job, and digits that no other run has.
+fn own_prefix(plan: &Plan) -> String {
+    let site = &plan.broker.prefix;
+    // a prefix has at most 64 characters, and ours needs 14 beside the job
+    let room = 50usize.saturating_sub(site.len());
+    let job: String = plan.request.job.as_str().chars().take(room).collect();
+    let run = Digest::of(ask::unheard().as_bytes()).short(8);
+    format!("{site}run-{job}-{run}.")
+}
+
+async fn on(
+    plan: &Plan,
+    rabbit: RabbitMq,
+    own: Option<Own<'_>>,
+    gauge: &Gauge,
+    shutdown: &Shutdown,
+) -> Result<Finished, Trouble> {
     let job = &plan.request.job;
+    let spool = Spool::new(rabbit.clone(), &plan.out, job);
     let listening = rabbit.subscribe(Queue::Events(job.clone()), EVENTS);
+    let beginning = async {
+        let events = contact::first(&rabbit, listening).await?;
+        if own.is_none() {
+            a_reducer_answers(plan, &rabbit).await?;
+        }
+        Ok::<_, Trouble>(events)
+    };
     let events = tokio::select! {
-        events = contact::first(&rabbit, listening) => events?,
-        () = shutdown.cancelled() => return Err(Trouble::Interrupted),
+        events = beginning => events,
+        () = shutdown.cancelled() => Err(Trouble::Interrupted),
+    };
+    let events = match events {
+        Ok(events) => events,
+        Err(trouble) => {
+            rabbit.close().await;
+            return Err(trouble);
+        }
     };
     let stop = shutdown.child_token();
     let mut roles = Roles::new();
     let state = plan.out.join(".reducer");
-    if let Some(workers) = plan.workers {
+    if let Some(own) = &own {
         let config = autoconnect_reducer::Config::durable(&plan.out, &state);
         let registry = Arc::clone(&plan.registry);
         roles.spawn(reduce(rabbit.clone(), registry, config, stop.clone()));
-        for number in 1..=workers {
+        for number in 1..=own.workers {
             let name = format!("worker-{}-{number}", std::process::id());
-            roles.spawn(supervise(start(plan, &name)?, stop.clone()));
+            let worker = start(plan, &name, own.prefix)?;
+            roles.spawn(supervise(worker, stop.clone()));
         }
     }
     let finished = tokio::select! {
@@ -64,13 +135,27 @@ pub(super) async fn run(
         _ => Ok(()),
     };
     leave(&rabbit, roles, &stop).await;
-    if plan.workers.is_some() {
+    if own.is_some() {
         forget(&state);
     }
     let mut finished = finished?;
     fetched?;
     write_if_elsewhere(plan, &spool, &mut finished)?;
     Ok(finished)
+}
+
+/// Whoever uses a cluster that is there hears before it sends anything whether one is.
+async fn a_reducer_answers(plan: &Plan, rabbit: &RabbitMq) -> Result<(), Trouble> {
+    match ask::ask(rabbit, Some(&plan.request.job)).await {
+        Ok(_) => Ok(()),
+        Err(ask::AskError::Silence) => Err(Trouble::Failed(format!(
+            "{}: no reducer answered within {} seconds: start one (and workers), or have this run start its own cluster \
+             with --workers",
+            rabbit.addresses(),
+            ask::ANSWER.as_secs()
+        ))),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Whether the reducer wrote the job's files here.
@@ -113,7 +198,7 @@ fn forget(state: &Path) {
 }
 
 /// How to start a worker process. The address goes by the environment: arguments are for everyone to see.
-fn start(plan: &Plan, name: &str) -> Result<Command, Trouble> {
+fn start(plan: &Plan, name: &str, prefix: &str) -> Result<Command, Trouble> {
     let program = std::env::current_exe()
         .map_err(|error| Trouble::Failed(format!("cannot find this program: {error}")))?;
     let mut command = Command::new(program);
@@ -130,6 +215,8 @@ fn start(plan: &Plan, name: &str) -> Result<Command, Trouble> {
     if let Some(ca) = &plan.broker.ca {
         command.env("AUTOCONNECT_BROKER__CA", ca);
     }
+    command.env("AUTOCONNECT_BROKER__PREFIX", prefix);
+    command.env("AUTOCONNECT_BROKER__DECLARE", "false");
     command.stdin(Stdio::piped()).stdout(Stdio::null());
     command.kill_on_drop(true);
     Ok(command)

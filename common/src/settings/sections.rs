@@ -163,6 +163,7 @@ impl Broker {
             name: name.into(),
             declare: self.declare,
             formats,
+            passing: false,
             prefix: self.prefix.clone(),
         }
     }

@@ -6,3 +6,4 @@ mod laws;
 mod reducer;
 mod requests;
 mod sameness;
+mod upgrade;

@@ -6,7 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
+};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
 
@@ -22,6 +25,10 @@ use crate::message::Exchange;
 const AGAIN: Duration = Duration::from_secs(30);
 /// The shortest time between two of these, where publishers find something missing.
 const SOONEST: Duration = Duration::from_secs(1);
+
+/// How long what is passing stays unused before it goes, in milliseconds: longer than any outage of the broker that a run
+/// survives.
+const UNUSED_MS: i64 = 60 * 60 * 1000;
 
 /// What stands for "no limit" of deliveries: RabbitMQ 4 would put its own limit of 20 where there is none, and drop
 /// what passes it.
@@ -94,7 +101,31 @@ pub(super) async fn topology(channel: &Channel, common: &Common) -> Result<(), F
     for each in Queue::durable(&common.formats) {
         queue(channel, common, &each).await?;
     }
+    if common.passing {
+        // listeners alone are bound to it, and it must not go with them
+        let control = name(common, &Queue::Control.name())?;
+        bind(channel, common, &control, Exchange::Events.name(), "-").await?;
+    }
     Ok(())
+}
+
+/// Removes everything that [`topology`] declares.
+pub(super) async fn remove(session: &Session, common: &Common) -> Result<(), Failure> {
+    let channel = session.channel().await?;
+    for queue in Queue::durable(&common.formats) {
+        let queue = name(common, &queue.name())?;
+        channel
+            .queue_delete(queue, QueueDeleteOptions::default())
+            .await?;
+    }
+    let exchanges = Exchange::ALL.map(Exchange::name).into_iter();
+    for exchange in exchanges.chain([UNROUTED]) {
+        let exchange = name(common, exchange)?;
+        channel
+            .exchange_delete(exchange, ExchangeDeleteOptions::default())
+            .await?;
+    }
+    Ok(channel.close(200, "removed".into()).await?)
 }
 
 async fn exchange(
@@ -105,6 +136,7 @@ async fn exchange(
 ) -> Result<(), Failure> {
     let options = ExchangeDeclareOptions {
         durable: true,
+        auto_delete: common.passing,
         ..ExchangeDeclareOptions::default()
     };
     channel
@@ -174,6 +206,9 @@ fn arguments(common: &Common, queue: &Queue) -> Result<FieldTable, Failure> {
     if let Some(ms) = queue.consumer_timeout() {
         let ms = AMQPValue::LongLongInt(i64::from(ms));
         arguments.insert("x-consumer-timeout".into(), ms);
+    }
+    if common.passing {
+        arguments.insert("x-expires".into(), AMQPValue::LongLongInt(UNUSED_MS));
     }
     if queue.single_active_consumer() {
         arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));

@@ -65,6 +65,8 @@ pub struct Options {
     pub declare: bool,
     /// The formats whose queues are declared.
     pub formats: Vec<Format>,
+    /// Whether what is declared goes by itself an hour after nobody uses it any more: a run's own, should it be killed.
+    pub passing: bool,
     /// Stands before the name of every exchange and queue, so that several clusters, or tests, share a virtual host.
     pub prefix: String,
 }
@@ -89,6 +91,7 @@ struct Common {
     name: String,
     declare: bool,
     formats: Vec<Format>,
+    passing: bool,
     prefix: String,
     /// Where the broker was at the last look.
     addresses: Mutex<Vec<Address>>,
@@ -165,6 +168,7 @@ impl RabbitMq {
             name: options.name,
             declare: options.declare,
             formats: options.formats,
+            passing: options.passing,
             prefix: options.prefix,
             addresses: Mutex::default(),
             uris: options.uris,
@@ -223,6 +227,28 @@ impl RabbitMq {
     /// [`BrokerError`] where waiting cannot help.
     pub async fn reach(&self) -> Result<(), BrokerError> {
         self.consuming.session().await.map(drop)
+    }
+
+    /// Removes every exchange and queue of these options, with what is in them.
+    ///
+    /// # Errors
+    /// [`BrokerError`] where the broker refuses it, or does not serve us within `patience`.
+    pub async fn remove(options: Options, patience: Duration) -> Result<(), BrokerError> {
+        let broker = Self::connect(Options {
+            declare: false,
+            ..options
+        })?;
+        let removing = async {
+            let session = broker.consuming.session().await?;
+            let removed = declare::remove(&session, &broker.common).await;
+            removed.map_err(|failure| BrokerError::Refused(failure.why().to_owned()))
+        };
+        let removed = tokio::time::timeout(patience, removing).await;
+        broker.close().await;
+        removed.unwrap_or_else(|_| {
+            let why = format!("the broker did not remove them within {patience:?}");
+            Err(BrokerError::Refused(why))
+        })
     }
 
     /// Publishes; `once` makes a refusal an answer, too.
