@@ -5,7 +5,7 @@
 MINUTES ?= 20
 SEEDS ?= 1000
 FROM ?= 0
-.PHONY: help build test test-compose test-faults sim soak kill-cost backpressure cities bench bench-api bench-upload check format lint docs deny data clean
+.PHONY: help build test test-compose test-faults sim sim-mutants soak kill-cost backpressure cities bench bench-api bench-upload check format lint docs deny data clean
 .PHONY: up down status logs scale run-analysis client-logs password images-offline
 
 help: ## list these words
@@ -27,6 +27,9 @@ test-faults: build ## the whole fault suite: containers first, then 20 seeds of 
 
 sim: ## SEEDS=n whole clusters in one thread each, under seeded worlds: docs/simulation.md; REPLAY=seed: one, with its trace
 	cargo run -q --locked --profile sim -p autoconnect-sim -- $(if $(REPLAY),--replay $(REPLAY),--seeds $(SEEDS) --from $(FROM))
+
+sim-mutants: ## plant every bug of sim/mutants, one after the other, and see it found
+	scripts/sim-mutants
 
 soak: build ## jobs back to back for MINUTES=n while workers, reducer and broker are killed at random
 	target/release/e2e soak --minutes $(MINUTES)

@@ -116,6 +116,8 @@ pub enum Theme {
     Panics,
     /// Chunks that kill.
     Killers,
+    /// A request that kills whoever cuts it.
+    DeadlyRequests,
     /// Dead queues are full.
     FullDead,
     /// Copies of old messages come late.
@@ -124,7 +126,7 @@ pub enum Theme {
     Results,
 }
 
-const ALL: [Theme; 25] = [
+const ALL: [Theme; 26] = [
     Theme::Kills,
     Theme::Crashes,
     Theme::Power,
@@ -147,6 +149,7 @@ const ALL: [Theme; 25] = [
     Theme::Repeats,
     Theme::Panics,
     Theme::Killers,
+    Theme::DeadlyRequests,
     Theme::FullDead,
     Theme::LateCopies,
     Theme::Results,
@@ -178,6 +181,7 @@ impl Theme {
         match self {
             Self::Panics => &[Does::Panic],
             Self::Killers => &[Does::Kill],
+            Self::DeadlyRequests => &[Does::KillProducer],
             _ => &[],
         }
     }
@@ -279,7 +283,7 @@ impl Theme {
             },
             Self::Cancels => once(Fault::Cancel),
             Self::Repeats => once(Fault::AskAgain),
-            Self::Panics | Self::Killers => once(Fault::Requeue),
+            Self::Panics | Self::Killers | Self::DeadlyRequests => once(Fault::Requeue),
             Self::FullDead => {
                 let queue = [Queue::DeadChunks, Queue::DeadResults][dice.index(2)].clone();
                 meanwhile(Fault::Fill(queue.clone(), true), Fault::Fill(queue, false))

@@ -329,6 +329,7 @@ impl Judge {
                     Excuse::Damaged,
                     Excuse::Purged,
                     Excuse::Upgraded,
+                    Excuse::Deadly,
                 ]) =>
             {
                 wrong("nothing happened to it");
