@@ -43,6 +43,8 @@ pub enum Excuse {
     Removed,
     /// A chunk of it does harm.
     Harmful,
+    /// Whoever cuts it dies.
+    Deadly,
 }
 
 /// A job that was asked for.
@@ -57,11 +59,12 @@ impl Job {
     /// A job on `lines`, as the file is when it is asked for.
     pub fn new(request: JobRequest, file: &str, chunk_lines: usize, lines: &[Line]) -> Self {
         let mut excuses = BTreeSet::new();
-        if lines
-            .iter()
-            .any(|line| !matches!(line.does, Does::Count | Does::Reject))
-        {
-            excuses.insert(Excuse::Harmful);
+        for line in lines {
+            match line.does {
+                Does::Count | Does::Reject => {}
+                Does::Panic | Does::Kill => _ = excuses.insert(Excuse::Harmful),
+                Does::KillProducer => _ = excuses.insert(Excuse::Deadly),
+            }
         }
         Self {
             request,
