@@ -332,10 +332,7 @@ impl History {
                 }
                 self.judge.excuse_all(Excuse::Upgraded);
             }
-            Fault::Clock(seconds) => {
-                self.world.jump(seconds);
-                self.judge.clock_jumped();
-            }
+            Fault::Clock(seconds) => self.world.jump(seconds),
             Fault::Change => self.change().await,
             Fault::Cancel => self.cancel(),
             Fault::AskAgain => {

@@ -16,6 +16,7 @@ use autoconnect_common::Seq;
 use autoconnect_common::broker::Queue;
 use autoconnect_common::kind::REPORT;
 use autoconnect_common::message::{JobRequest, JobStage, Stage, Status};
+use autoconnect_common::results::EXECUTION;
 
 use crate::broker::Simulated;
 use crate::cluster::{job_folder, results};
@@ -80,7 +81,6 @@ impl Job {
 struct Ended {
     status: Status,
     reason: Option<String>,
-    at: u64,
 }
 
 /// What is known of a history, to judge it by.
@@ -93,7 +93,6 @@ pub struct Judge {
     /// The newest results, one after the other.
     newest: Vec<String>,
     away: bool,
-    clock_jumped: bool,
 }
 
 impl Judge {
@@ -107,7 +106,6 @@ impl Judge {
             ended: BTreeMap::new(),
             newest: Vec::new(),
             away: false,
-            clock_jumped: false,
         }
     }
 
@@ -183,11 +181,6 @@ impl Judge {
         self.excuse_all(Excuse::Removed);
     }
 
-    /// Instants can no longer be compared.
-    pub fn clock_jumped(&mut self) {
-        self.clock_jumped = true;
-    }
-
     /// Looks at the newest results, as a reader does at any moment.
     pub fn look(&mut self) {
         let root = results();
@@ -234,16 +227,8 @@ impl Judge {
         let mut open = BTreeSet::new();
         for JobStage { job, stage } in stages {
             match stage {
-                Stage::Ended {
-                    status,
-                    reason,
-                    ended_at,
-                } => {
-                    let ended = Ended {
-                        status,
-                        reason,
-                        at: ended_at,
-                    };
+                Stage::Ended { status, reason, .. } => {
+                    let ended = Ended { status, reason };
                     self.ended.insert(job.to_string(), ended);
                 }
                 _ => {
@@ -429,33 +414,41 @@ impl Judge {
         }
     }
 
-    /// The newest results are those of the job that was done last.
+    /// The newest results are those of the job whose end was decided last, of those with a whole report.
     fn judge_newest(&self) {
+        let removed = |job: &Job| job.excuses.contains(&Excuse::Removed);
+        if self.jobs.values().any(removed) {
+            return;
+        }
         let done = self
             .ended
             .iter()
             .filter(|(_, ended)| ended.status == Status::Done);
-        let Some(last) = done.map(|(_, ended)| ended.at).max() else {
+        let Some(last) = done.filter_map(|(job, _)| self.order(job)).max() else {
             return;
         };
-        let removed = self
-            .jobs
-            .values()
-            .any(|job| job.excuses.contains(&Excuse::Removed));
-        if self.clock_jumped || removed {
-            return;
-        }
-        let Some(newest) = self.newest.last() else {
-            return self
+        match self.newest.last() {
+            None => self
                 .world
-                .violation("jobs are done, and no results are the newest");
-        };
-        let ended = self.ended.get(newest);
-        if ended.is_none_or(|ended| ended.at < last) {
-            self.world.violation(format_args!(
-                "the newest results are {newest}'s ({ended:?}), and a job was done later, at {last}"
-            ));
+                .violation("jobs are done, and no results are the newest"),
+            Some(newest) if self.order(newest).is_none_or(|(order, _)| order < last.0) => {
+                self.world.violation(format_args!(
+                    "the newest results are {newest}'s, and those of {} are newer",
+                    last.1
+                ));
+            }
+            Some(_) => {}
         }
+    }
+
+    /// In which order a job's end was decided; absent where its report has no row, or it has none.
+    fn order(&self, job: &str) -> Option<(u64, String)> {
+        let folder = job_folder(job);
+        let report: Report = serde_json::from_slice(&self.disk.look(&folder.join(REPORT))?).ok()?;
+        let execution = self.disk.look(&folder.join(EXECUTION))?;
+        let execution: serde_json::Value = serde_json::from_slice(&execution).ok()?;
+        let order = execution.get("order")?.as_u64()?;
+        (!report.sums.is_empty()).then(|| (order, job.to_owned()))
     }
 }
 
