@@ -234,8 +234,14 @@ impl History {
             file: file.to_owned(),
             chunk_lines: self.chunk_lines,
         };
-        let registry = Registry::default().with::<Count<1>>();
-        let named = match producer::name_job::<Count<1>>(&registry, &request, run) {
+        let registry = Registry::default().with::<Count<1>>().with::<Count<2>>();
+        // whoever was upgraded first asks for what nobody here can do yet
+        let newer = self.themes.contains(&Theme::Upgrades) && self.world.roll(|d| d.chance(50));
+        let named = match newer {
+            true => producer::name_job::<Count<2>>(&registry, &request, run),
+            false => producer::name_job::<Count<1>>(&registry, &request, run),
+        };
+        let named = match named {
             Ok(named) => named,
             Err(error) => return self.world.violation(format_args!("not named: {error}")),
         };
@@ -330,7 +336,6 @@ impl History {
                     self.cluster.stop(place);
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
-                self.judge.excuse_all(Excuse::Upgraded);
             }
             Fault::Clock(seconds) => self.world.jump(seconds),
             Fault::Change => self.change().await,

@@ -376,7 +376,7 @@ impl Judge {
 
     /// Only what did harm is dead.
     fn judge_dead(&self, broker: &Simulated) {
-        for queue in [Queue::DeadChunks, Queue::DeadResults] {
+        for queue in [Queue::DeadChunks, Queue::DeadResults, Queue::DeadJobs] {
             for message in broker.look(&queue) {
                 let of = message
                     .headers
@@ -400,6 +400,7 @@ impl Judge {
                     Excuse::Upgraded,
                     Excuse::Damaged,
                     Excuse::Cancelled,
+                    Excuse::Deadly,
                 ];
                 let excused = excuses.iter().any(|excuse| job.excuses.contains(excuse));
                 if !does_harm && !excused {
