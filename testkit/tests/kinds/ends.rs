@@ -59,7 +59,7 @@ fn without_one(case: &Case) -> Result<(Vec<Message>, Message)> {
     let mut chunk = messages.remove(at);
     chunk.kind = "chunk".to_owned();
     chunk.exchange = Exchange::Chunks;
-    chunk.key = "wordcount.text".to_owned();
+    chunk.key = "wordcount.v1.text".to_owned();
     let digest = ("sha256".to_owned(), lost.chunk.to_string());
     chunk
         .headers
