@@ -323,11 +323,8 @@ fn a_file_that_changes_while_it_is_read_is_refused() {
         file.write_all(b"\n").expect("written");
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
-    ended(running).refused(
-        "changed",
-        2,
-        &["in.csv: the file changed while it was read"],
-    );
+    // between asking and reading, or while it is read
+    ended(running).refused("changed", 2, &["in.csv: the ", " changed "]);
 }
 
 fn ended(child: Child) -> Ran {
@@ -719,7 +716,8 @@ fn a_partly_bad_file_gives_a_report_and_the_list_of_what_was_rejected() {
         ),
         (b"TX2,2024-01-31,Lyon,location,BMW,1,", "duree_manquante"),
         (b"TX2,2024-01-31,Lyon,location,BMW,1,121", "duree_invalide"),
-        (b"TX2,2024-01-31,Lyon,vente,BMW\xff,1,", "encodage_invalide"),
+        // a byte that Windows-1252 has no character for either
+        (b"TX2,2024-01-31,Lyon,vente,BMW\x81,1,", "encodage_invalide"),
         (b"TX2,2024-01-31,Lyon,vente,BMW\0,1,", "encodage_invalide"),
         (b"TX2,2024-01-31,Lyon,vente,B\"MW,1,", "guillemet_mal_place"),
         (b"TX2,2024-01-31,Lyon,vente,\"BMW,1,", "guillemet_non_ferme"),

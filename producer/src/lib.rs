@@ -184,17 +184,24 @@ async fn fingerprint(
 /// When an input changed that is not the one its job was named from.
 const SINCE_ASKED: &str = "since the job was asked for";
 
-/// Refuses an input that is not the one it was before.
+/// Refuses the input of `request` where it is not the one it was before.
 fn refuse_change(
+    registry: &Registry,
+    request: &JobRequest,
     before: Option<Digest>,
     now: Option<Digest>,
     since: &str,
 ) -> Result<(), ProducerError> {
     match (before, now) {
-        (Some(before), Some(now)) if before != now => Err(CutError::Refused(format!(
-            "the input changed {since}: ask for the job again"
-        ))
-        .into()),
+        (Some(before), Some(now)) if before != now => {
+            let kind = known(registry, &request.kind, request.schema)?;
+            let input = match &kind.inputs(&request.request)?[..] {
+                [input] => format!("{}: the input", input.display()),
+                inputs => format!("one of {} inputs", inputs.len()),
+            };
+            let sentence = format!("{input} changed {since}: ask for the job again");
+            Err(CutError::Refused(sentence).into())
+        }
         _ => Ok(()),
     }
 }
@@ -303,11 +310,17 @@ impl<'r> Job<'r> {
         shutdown: &Shutdown,
     ) -> Result<Cut<Box<RawValue>>, ProducerError> {
         let before = fingerprint(registry, self.request).await?;
-        refuse_change(self.request.fingerprint, before, SINCE_ASKED)?;
+        refuse_change(
+            registry,
+            self.request,
+            self.request.fingerprint,
+            before,
+            SINCE_ASKED,
+        )?;
         let cut = self.cut_and_publish(broker, registry, threads, progress, shutdown);
         let cut = cut.await?;
         let after = fingerprint(registry, self.request).await?;
-        refuse_change(before, after, "while it was cut")?;
+        refuse_change(registry, self.request, before, after, "while it was cut")?;
         Ok(cut)
     }
 
@@ -765,7 +778,13 @@ impl<B: Broker> Server<'_, B> {
                 .unwrap_or(Err(CutError::Cancelled))?;
         }
         let now = fingerprint(self.registry, request).await?;
-        refuse_change(request.fingerprint, now, SINCE_ASKED)?;
+        refuse_change(
+            self.registry,
+            request,
+            request.fingerprint,
+            now,
+            SINCE_ASKED,
+        )?;
         let events = Queue::Events(request.job.clone());
         Ok((now, self.broker.subscribe(events, EVENTS).await?))
     }

@@ -407,7 +407,9 @@ async fn an_input_that_changed_since_its_job_was_named_is_not_cut() -> Result<()
         let asked = serving.ask(&job).await?;
         let said = refusal(&mut results).await?;
         ensure!(
-            said == "the input changed since the job was asked for: ask for the job again",
+            said.ends_with(
+                ": the input changed since the job was asked for: ask for the job again"
+            ),
             "{said}"
         );
         serving.acked(&asked).await?;
@@ -449,7 +451,7 @@ async fn an_input_that_changes_while_it_is_cut_is_refused_before_the_manifest() 
         () = draining => bail!("the broker was closed"),
     };
     ensure!(
-        said == "the input changed while it was cut: ask for the job again",
+        said.ends_with(": the input changed while it was cut: ask for the job again"),
         "{said}"
     );
     serving.stop().await?;
