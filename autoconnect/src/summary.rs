@@ -443,7 +443,8 @@ mod tests {
         let object: serde_json::Value = serde_json::from_str(&said).expect("JSON");
         assert_eq!(object["status"], "done");
         assert_eq!(object["exit_code"], 0);
-        assert_eq!(object["report"], "nowhere/report.json");
+        // a report that is not the newest is named where it is
+        assert_eq!(object["report"], "nowhere/jobs/sales-0/report.json");
         assert_eq!(object["rows"]["acceptees"], 9998);
         assert_eq!(object["times_ms"]["total"], 30.0);
         assert_eq!(object["times_ms"]["cut"], 12.0);

@@ -154,13 +154,11 @@ async fn rolled(home: impl Home<Broker: Clone>) -> Result<()> {
     let mut buried = reducer.stopped().await?.buried;
     let reducer = site.reducer(new());
     asked.push(site.ask::<WordCount>(4).await?);
-    let mut number = 10;
     let mut renewed = Vec::new();
-    for (name, worker) in ["c", "d"].into_iter().zip(workers) {
+    for ((number, name), worker) in [(10, "c"), (11, "d")].into_iter().zip(workers) {
         done.push(worker.stopped().await?);
         asked.push(site.ask::<WordCount>(number).await?);
         renewed.push(site.worker(name, new()));
-        number += 1;
     }
     cutting.stopped().await?;
     let cutting = site.producer(new());
