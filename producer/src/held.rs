@@ -117,7 +117,14 @@ impl<'b, B: Broker> Talk<'b, B> {
     }
 
     /// Listens until the job need not be cut any further.
-    pub(crate) async fn listen(&self, events: &mut Subscription) -> Result<Stop, BrokerError> {
+    ///
+    /// That the job was cut to its end before stops only a request that `was_taken_before`: its producer died between the
+    /// manifest and the acknowledgement. A request that is new is of somebody who asks again, because chunks were lost.
+    pub(crate) async fn listen(
+        &self,
+        events: &mut Subscription,
+        was_taken_before: bool,
+    ) -> Result<Stop, BrokerError> {
         loop {
             let event = events.next().await.ok_or(BrokerError::Closed)?;
             let news = Event::from_message(&event.message);
@@ -130,7 +137,7 @@ impl<'b, B: Broker> Talk<'b, B> {
                     self.ahead.done(done);
                     if cut == self.begun.cut {
                         self.is_heard.send_replace(true);
-                        if whole {
+                        if whole && was_taken_before {
                             return Ok(Stop::Whole);
                         }
                     }

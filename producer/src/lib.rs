@@ -821,7 +821,7 @@ impl<B: Broker> Server<'_, B> {
             biased;
             cut = cut => cut,
             () = self.shutdown.cancelled() => Err(CutError::Cancelled.into()),
-            stop = talk.listen(events) => {
+            stop = talk.listen(events, was_taken_before) => {
                 tracing::warn!(job_id = %request.job, why = ?stop?, "the job need not be cut any further");
                 return Ok(Served::Stopped);
             }

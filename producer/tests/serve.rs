@@ -576,6 +576,25 @@ async fn a_producer_that_is_told_to_stop_sends_once_more_what_it_left_to_the_red
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_somebody_asks_for_again_is_cut_again_though_it_was_cut_to_its_end() -> Result<()>
+{
+    let folder = tempfile::tempdir()?;
+    let job = request(folder.path(), 9, 3)?;
+    let broker = Recorded::over(Embedded::new());
+    let asked = job.to_message()?;
+    broker.publish(asked.clone()).await?;
+    let mut results = told(&broker).await?;
+    let serving = Serving::over(broker, None);
+    let begun = begun(&mut results).await?;
+    serving.broker.publish(heard(&begun, true)?).await?;
+    serving.acked(&asked).await?;
+    ensure!(serving.broker.waiting(Queue::Chunks(words())).await? > 0);
+    let summary = serving.stop().await?;
+    ensure!((summary.jobs, summary.stopped) == (1, 0), "{summary:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_has_ended_or_was_cut_to_its_end_is_not_cut_again() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let job = request(folder.path(), 9, 3)?;

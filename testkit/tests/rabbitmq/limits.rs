@@ -17,6 +17,8 @@ fn own(test: &str, conf: &str) -> Result<Option<(OwnNode, OnNode)>> {
     let Some(node) = OwnNode::with_conf(test, conf)? else {
         return Ok(None);
     };
+    // it listens a moment before it takes orders
+    node.ctl().run(&["await_startup"])?;
     let queues = OnNode::at(node.uri().to_owned(), test);
     Ok(Some((node, queues)))
 }
