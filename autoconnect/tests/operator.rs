@@ -502,7 +502,10 @@ async fn a_cancelled_job_is_cut_no_further() -> Result<()> {
         1,
         "no such job is known; if its request still waits, what comes of it is dropped",
     )?;
-    let producer = Running::start(site.role("producer")?, "the job ended while it was cut")?;
+    let producer = Running::start(
+        site.role("producer")?,
+        "the job need not be cut any further",
+    )?;
     let said = site.says(&["jobs", "status", job])?;
     ensure!(said.contains(": cancelled: "), "{said}");
     drop((producer, worker, reducer));
