@@ -34,7 +34,7 @@ const STUCK: Duration = Duration::from_secs(15 * 60);
 const MOST: usize = 20;
 /// How often troubles are told to whoever listens; the API forgets them after [`TOLD`].
 const TELL: Duration = Duration::from_secs(5);
-/// How long troubles that a program told of last without another word from it: three times [`TELL`].
+/// How long troubles that a program told of last without another word from it: three of the intervals at which it tells.
 pub const TOLD: Duration = Duration::from_secs(15);
 /// What the file says of a program without a trouble.
 const WELL: &str = "well";

@@ -7,7 +7,7 @@
 //! # Layout
 //!
 //! * [`kind`]: [`JobKind`], the three acts of a kind, [`Merge`], its only law, and [`Registry`], where types are erased.
-//! * [`format`]: [`Format`], a kind and the version of what it puts into messages.
+//! * [`mod@format`]: [`Format`], a kind and the version of what it puts into messages.
 //! * [`job`]: [`JobId`] and [`Seq`], the names of a job and of a chunk.
 //! * [`cut`]: [`Outlet`], through which `cut` hands out chunks and annexes.
 //! * [`chunk`]: [`Chunk`], what a worker receives, and [`Digest`]. [`body`]: bytes that remember theirs.

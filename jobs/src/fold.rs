@@ -116,8 +116,8 @@ impl Spellings {
         self.listed.is_empty()
     }
 
-    /// Of these names the ones in several spellings: the [`MOST_NAMES`] for which most rows were written otherwise than
-    /// the name, each with its [`MOST_SPELLINGS`] most frequent spellings.
+    /// Of these names the ones in several spellings: the 50 for which most rows were written otherwise than
+    /// the name, each with its 10 most frequent spellings.
     pub fn of(names: impl IntoIterator<Item = (String, Counts)>) -> Self {
         let mut names: Vec<(String, Vec<(String, u64)>)> = names
             .into_iter()

@@ -200,7 +200,7 @@ impl dyn Disk + '_ {
         Ok(written)
     }
 
-    /// Writes `bytes` as a file, as [`write_with`](Self::write_with) does.
+    /// Writes `bytes` as a file, as `write_with` does.
     ///
     /// # Errors
     /// As there.

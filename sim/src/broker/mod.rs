@@ -2,7 +2,7 @@
 //! limits and dead letters, full queues that reject, an alternate exchange, messages that come back when a connection is
 //! lost, and connections that are lost at any moment.
 //!
-//! Everything that takes time is on an agenda ([`agenda`]); [`queues`] holds what is kept.
+//! Everything that takes time is on an agenda (`agenda`); `queues` holds what is kept.
 
 mod agenda;
 mod queues;
