@@ -2,7 +2,7 @@
 
 use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::broker::rabbitmq::RabbitMq;
-use autoconnect_common::broker::{Broker, BrokerError, Offered, Queue, Subscription};
+use autoconnect_common::broker::{Broker, BrokerError, Delivery, Offered, Queue, Subscription};
 use autoconnect_common::health::Health;
 use autoconnect_common::message::Message;
 
@@ -44,6 +44,13 @@ impl Broker for Link {
         match self {
             Self::Embedded(broker) => broker.subscribe(queue, prefetch).await,
             Self::RabbitMq(broker) => broker.subscribe(queue, prefetch).await,
+        }
+    }
+
+    async fn take(&self, queue: Queue) -> Result<Option<Delivery>, BrokerError> {
+        match self {
+            Self::Embedded(broker) => broker.take(queue).await,
+            Self::RabbitMq(broker) => broker.take(queue).await,
         }
     }
 

@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use autoconnect_common::broker::{Broker, BrokerError, Offered, Queue, Subscription};
+use autoconnect_common::broker::{Broker, BrokerError, Delivery, Offered, Queue, Subscription};
 use autoconnect_common::fetch::{self, FetchError};
 use autoconnect_common::health::Health;
 use autoconnect_common::kind::{ConcludeError, Kind, REPORT};
@@ -199,6 +199,10 @@ impl<B: Broker> Broker for Spool<B> {
 
     async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Subscription, BrokerError> {
         self.broker.subscribe(queue, prefetch).await
+    }
+
+    async fn take(&self, queue: Queue) -> Result<Option<Delivery>, BrokerError> {
+        self.broker.take(queue).await
     }
 
     async fn waiting(&self, queue: Queue) -> Result<u64, BrokerError> {

@@ -248,6 +248,40 @@ pub async fn a_queue_says_how_many_messages_wait<H: Home>(home: &H) -> Result<()
     waiting(3).await
 }
 
+/// Whoever asks for one message gets one that waits, or hears at once that there is none; his verdict counts as one on any
+/// other delivery, and has arrived before he is answered again.
+///
+/// # Errors
+/// Where the promise is broken.
+pub async fn one_message_is_taken_where_one_waits<H: Home>(home: &H) -> Result<()> {
+    let broker = home.connect().await?;
+    let queue = Queue::Quarantine(sales());
+    let take = || async {
+        let taken = soon("an answer", broker.take(queue.clone())).await??;
+        anyhow::Ok(taken)
+    };
+    ensure!(take().await?.is_none(), "a message that nobody sent");
+    for id in ["j-1/0.0", "j-1/1.0"] {
+        publish(
+            &broker,
+            message(Exchange::Dead, "quarantine.sales.v1", id, id),
+        )
+        .await?;
+    }
+    let first = take().await?.context("the first")?;
+    let second = take().await?.context("the second")?;
+    ensure!(first.message.id == "j-1/0.0" && *first.message.body == "j-1/0.0");
+    ensure!(second.message.id == "j-1/1.0" && second.redeliveries == 0);
+    ensure!(take().await?.is_none(), "a third message");
+    first.give_back();
+    let again = take().await?.context("what was given back")?;
+    ensure!(again.message.id == "j-1/0.0" && again.redeliveries == 1);
+    again.ack();
+    second.ack();
+    ensure!(take().await?.is_none(), "an acknowledged message");
+    Ok(())
+}
+
 /// What a program does not know waits, untouched, for one that does; the rest passes it.
 ///
 /// # Errors
@@ -657,6 +691,7 @@ macro_rules! broker_suite {
                 a_delivery_without_an_acknowledgement_comes_again
                 no_more_is_delivered_than_asked_for
                 a_queue_says_how_many_messages_wait
+                one_message_is_taken_where_one_waits
                 each_format_has_queues_of_its_own
                 consumers_share_a_queue
                 what_always_comes_back_ends_dead

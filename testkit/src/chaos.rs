@@ -256,6 +256,10 @@ impl<B: Broker> Broker for Chaos<B> {
         Ok(Subscription::new(stream))
     }
 
+    async fn take(&self, queue: Queue) -> Result<Option<Delivery>, BrokerError> {
+        self.broker.take(queue).await
+    }
+
     async fn waiting(&self, queue: Queue) -> Result<u64, BrokerError> {
         self.broker.waiting(queue).await
     }

@@ -53,6 +53,21 @@ fn note(steps: &Mutex<Vec<Step>>, step: Step) {
     steps.push(step);
 }
 
+/// A delivery whose verdict is noted.
+fn noted(steps: &Arc<Mutex<Vec<Step>>>, delivery: Delivery) -> Delivery {
+    let (message, steps) = (delivery.message.clone(), Arc::clone(steps));
+    let id = message.id.clone();
+    Delivery::new(message, delivery.redeliveries, move |verdict| {
+        let step = match verdict {
+            Verdict::Ack => Step::Acked(id),
+            Verdict::GiveBack => Step::GivenBack(id),
+            Verdict::Reject => Step::Rejected(id),
+        };
+        note(&steps, step);
+        delivery.settle(verdict);
+    })
+}
+
 impl<B: Broker> Broker for Recorded<B> {
     async fn publish(&self, message: Message) -> Result<(), BrokerError> {
         let id = message.id.clone();
@@ -83,24 +98,17 @@ impl<B: Broker> Broker for Recorded<B> {
                     delivery = from.next() => delivery,
                 };
                 let Some(delivery) = delivery else { return };
-                let (message, steps) = (delivery.message.clone(), Arc::clone(&steps));
-                let id = message.id.clone();
-                let redeliveries = delivery.redeliveries;
-                let noted = Delivery::new(message, redeliveries, move |verdict| {
-                    let step = match verdict {
-                        Verdict::Ack => Step::Acked(id),
-                        Verdict::GiveBack => Step::GivenBack(id),
-                        Verdict::Reject => Step::Rejected(id),
-                    };
-                    note(&steps, step);
-                    delivery.settle(verdict);
-                });
-                if to.send(noted).await.is_err() {
+                if to.send(noted(&steps, delivery)).await.is_err() {
                     return;
                 }
             }
         });
         Ok(Subscription::new(stream))
+    }
+
+    async fn take(&self, queue: Queue) -> Result<Option<Delivery>, BrokerError> {
+        let taken = self.broker.take(queue).await?;
+        Ok(taken.map(|delivery| noted(&self.steps, delivery)))
     }
 
     async fn waiting(&self, queue: Queue) -> Result<u64, BrokerError> {

@@ -6,11 +6,12 @@
 //! ```
 //!
 //! Promises: no chunk is acknowledged before what came of it is the broker's; one chunk computes at a time, off the async
-//! threads, while earlier ones await their confirms; a panic of a kind buries the chunk and nothing else; told to stop,
-//! it gives back what waits, finishes the chunk in hand and returns, also where the broker is away. It does not know what a chunk holds.
+//! threads, while earlier ones await their confirms; a chunk of a [`quarantine`] is held alone; a panic of a kind buries
+//! the chunk and nothing else; told to stop, it gives back what waits, finishes the chunk in hand and returns, also where the broker is away. It does not know what a chunk holds.
 
 pub mod faults;
 mod pulse;
+mod quarantine;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,6 +33,7 @@ use tokio::time::Instant;
 
 use faults::{Faults, Killed, Point};
 use pulse::Pulse;
+use quarantine::Quarantine;
 
 /// Why a worker gave up.
 #[derive(Debug, thiserror::Error)]
@@ -148,12 +150,14 @@ async fn run_with<B: Broker>(
         confirming: FuturesUnordered::new(),
         summary: Summary::default(),
     };
+    let mut quarantine = Quarantine::of(registry);
     let mut leave = std::pin::pin!(async {
         shutdown.cancelled().await;
         tokio::time::sleep(config.grace).await;
     });
     while sources.is_some() || !worker.is_idle() {
         let free = worker.computing.is_none();
+        let suspected = quarantine.queue();
         tokio::select! {
             biased;
             () = shutdown.cancelled(), if sources.is_some() => sources = None,
@@ -169,7 +173,12 @@ async fn run_with<B: Broker>(
                 pulse.pause();
                 worker.publish(worked.map_err(WorkerError::Thread)?);
             }
-            delivery = next(&mut sources), if free && sources.is_some() => match delivery {
+            () = quarantine.rest(), if suspected.is_none() && sources.is_some() => quarantine.look(),
+            taken = take(broker, &suspected), if worker.is_idle() && sources.is_some() => match taken? {
+                Some(delivery) => worker.compute(delivery),
+                None => quarantine.found_none(),
+            },
+            delivery = next(&mut sources), if free && suspected.is_none() && sources.is_some() => match delivery {
                 Some(delivery) => worker.compute(delivery),
                 None => return Err(BrokerError::Closed.into()),
             },
@@ -178,25 +187,33 @@ async fn run_with<B: Broker>(
     Ok(worker.summary)
 }
 
-/// The queues a worker takes from: of each format that it knows, the chunks and those in quarantine.
+/// The queues of chunks a worker takes from, of each format that it knows.
 ///
 /// What it holds of one queue nobody else works, so it holds as little as it can: `prefetch` chunks of the newest version
-/// of each kind, which is what is sent now, and one of each version before, and of each quarantine.
+/// of each kind, which is what is sent now, and one of each version before.
 fn sources(registry: &Registry, prefetch: u16) -> Vec<(Queue, u16)> {
     let formats = registry.formats().into_iter();
-    let queues = formats.flat_map(|format| {
+    let queues = formats.map(|format| {
         let newest = registry.newest(&format.kind).map(Kind::schema);
         let most = if newest == Some(format.schema) {
             prefetch
         } else {
             1
         };
-        [
-            (Queue::Chunks(format.clone()), most),
-            (Queue::Quarantine(format), 1),
-        ]
+        (Queue::Chunks(format), most)
     });
     queues.collect()
+}
+
+/// One message of a queue, if there is a queue to look into.
+async fn take<B: Broker>(
+    broker: &B,
+    queue: &Option<Queue>,
+) -> Result<Option<Delivery>, BrokerError> {
+    match queue {
+        Some(queue) => broker.take(queue.clone()).await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn next(sources: &mut Option<Subscription>) -> Option<Delivery> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use autoconnect_common::broker::embedded::Embedded;
-use autoconnect_common::broker::{Broker, BrokerError, Offered, Queue, Subscription};
+use autoconnect_common::broker::{Broker, BrokerError, Delivery, Offered, Queue, Subscription};
 use autoconnect_common::health::Health;
 use autoconnect_common::kind::{ConcludeError, Cut, Laps, ReportFile, WorkError};
 use autoconnect_common::message::{Exchange, Message, Outcome};
@@ -239,6 +239,10 @@ impl Broker for Silent {
 
     async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Subscription, BrokerError> {
         self.broker.subscribe(queue, prefetch).await
+    }
+
+    async fn take(&self, queue: Queue) -> Result<Option<Delivery>, BrokerError> {
+        self.broker.take(queue).await
     }
 
     async fn waiting(&self, queue: Queue) -> Result<u64, BrokerError> {

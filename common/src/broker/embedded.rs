@@ -211,6 +211,27 @@ impl Queues {
         }
     }
 
+    /// Hands a message of `from` out; `settled` is called after its verdict.
+    fn delivery(
+        self: &Arc<Self>,
+        from: &Arc<Waiting>,
+        message: Message,
+        redeliveries: u32,
+        settled: impl FnOnce() + Send + 'static,
+    ) -> Delivery {
+        let (queues, origin, copy) = (Arc::clone(self), Arc::clone(from), message.clone());
+        self.health.took();
+        Delivery::new(message, redeliveries, move |verdict| {
+            queues.health.settled();
+            match verdict {
+                Verdict::Ack => {}
+                Verdict::GiveBack => queues.give_back(&origin, copy, redeliveries),
+                Verdict::Reject => queues.dead_letter(&origin, copy),
+            }
+            settled();
+        })
+    }
+
     /// Moves messages from a queue into `deliveries` until either end is gone.
     async fn pump(
         self: Arc<Self>,
@@ -241,17 +262,7 @@ impl Queues {
                 from.put_back(message, redeliveries);
                 return;
             }
-            let (queues, origin, copy) = (Arc::clone(&self), Arc::clone(&from), message.clone());
-            self.health.took();
-            let delivery = Delivery::new(message, redeliveries, move |verdict| {
-                queues.health.settled();
-                match verdict {
-                    Verdict::Ack => {}
-                    Verdict::GiveBack => queues.give_back(&origin, copy, redeliveries),
-                    Verdict::Reject => queues.dead_letter(&origin, copy),
-                }
-                drop(permit);
-            });
+            let delivery = self.delivery(&from, message, redeliveries, || drop(permit));
             if deliveries.send(delivery).await.is_err() {
                 return;
             }
@@ -318,6 +329,17 @@ impl Broker for Embedded {
             tokio::spawn(queues.listen(own, prefetch, deliveries));
         }
         Ok(Subscription::new(stream).ending_with(self.queues.closed.clone()))
+    }
+
+    async fn take(&self, queue: Queue) -> Result<Option<Delivery>, BrokerError> {
+        if self.queues.closed.is_cancelled() {
+            return Err(BrokerError::Closed);
+        }
+        let from = self.queues.durable(&queue);
+        let taken = from.and_then(|from| from.take().map(|taken| (from, taken)));
+        Ok(taken.map(|(from, (message, redeliveries))| {
+            self.queues.delivery(&from, message, redeliveries, || ())
+        }))
     }
 
     async fn waiting(&self, queue: Queue) -> Result<u64, BrokerError> {

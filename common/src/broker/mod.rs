@@ -51,6 +51,16 @@ pub trait Broker: Send + Sync + 'static {
         prefetch: u16,
     ) -> impl Future<Output = Result<Subscription, BrokerError>> + Send;
 
+    /// Takes one message, if one waits in a durable queue now. The answer comes after every verdict on what was taken from
+    /// that queue before: whoever has it knows that the broker has those.
+    ///
+    /// # Errors
+    /// [`BrokerError`] where waiting cannot help.
+    fn take(
+        &self,
+        queue: Queue,
+    ) -> impl Future<Output = Result<Option<Delivery>, BrokerError>> + Send;
+
     /// How many messages wait in a durable queue, handed out to nobody; of a listener's own queue nothing is known.
     ///
     /// # Errors

@@ -425,6 +425,24 @@ impl Broker for Connection {
         Ok(Subscription::new(stream))
     }
 
+    async fn take(&self, queue: Queue) -> Result<Option<Delivery>, BrokerError> {
+        self.up().await?;
+        // a channel is read in order
+        while self.state().settles(self.client) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let mut state = self.state();
+        if !state.clients.get(&self.client).is_some_and(|c| c.up) {
+            // it is lost on its way; whoever asks, asks again
+            return Ok(None);
+        }
+        let taken = state.take(self.broker.world(), self.client, &key(&queue));
+        Ok(taken.map(|(consumer, tag, stored)| {
+            let settler = self.settler(consumer, 0, tag);
+            Delivery::new(stored.message, stored.returned, settler)
+        }))
+    }
+
     async fn waiting(&self, queue: Queue) -> Result<u64, BrokerError> {
         self.up().await?;
         let state = self.state();

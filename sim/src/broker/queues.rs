@@ -170,6 +170,9 @@ impl State {
             return;
         };
         let name = consumer.queue.clone();
+        if consumer.prefetch == 0 {
+            self.consumers.remove(&number);
+        }
         tell!(world, "{verdict:?} of {} in {name}", stored.message.id);
         match verdict {
             Verdict::Ack => {}
@@ -248,6 +251,49 @@ impl State {
         for name in listeners {
             self.queues.remove(&name);
         }
+    }
+
+    /// Whether a verdict of a client's is on its way.
+    pub(super) fn settles(&self, client: u64) -> bool {
+        self.agenda.values().any(|due| {
+            let Due::Settle { consumer, .. } = due else {
+                return false;
+            };
+            let consumer = self.consumers.get(consumer);
+            consumer.is_some_and(|consumer| consumer.client == client)
+        })
+    }
+
+    /// Hands one message to a client that asked for it: to a consumer that takes nothing more, and its tag.
+    pub(super) fn take(
+        &mut self,
+        world: &World,
+        client: u64,
+        name: &str,
+    ) -> Option<(u64, u64, Stored)> {
+        let held = self.queues.get(name).filter(|held| !held.absent)?;
+        let (waiting, shuffled) = (held.waiting.len(), self.net.shuffled);
+        if waiting == 0 {
+            return None;
+        }
+        let place = world.roll(|dice| match dice.chance(shuffled) {
+            true => dice.index(waiting),
+            false => 0,
+        });
+        let stored = self.queues.get_mut(name)?.waiting.remove(place)?;
+        let (number, tag) = (self.number(), self.number());
+        let (deliveries, _) = tokio::sync::mpsc::channel(1);
+        let consumer = Consumer {
+            client,
+            queue: name.to_owned(),
+            prefetch: 0,
+            session: 0,
+            unsettled: [(tag, stored.clone())].into(),
+            deliveries,
+        };
+        self.consumers.insert(number, consumer);
+        tell!(world, "{} is taken from {name}", stored.message.id);
+        Some((number, tag, stored))
     }
 
     /// Whether a consumer takes one more.

@@ -1,4 +1,5 @@
-//! Takes from one queue, across sessions, and hands over the verdicts.
+//! Takes from one queue, across sessions, and hands over the verdicts: a [`Consumer`] whatever comes, a [`Taker`] one
+//! message each time somebody asks.
 //!
 //! A verdict belongs to the session that its delivery came from: it goes to that session's channel, and is lost with
 //! it, because the broker then delivers the message again anyway. An acknowledgement that lapin calls sent proves
@@ -8,7 +9,8 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicNackOptions,
+    BasicQosOptions,
 };
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Acker, Channel};
@@ -92,7 +94,9 @@ impl Consumer {
             tokio::select! {
                 Some((acker, verdict)) = verdicts.recv() => hand_over(&acker, verdict).await?,
                 next = stream.next(), if waiting.is_none() => match next {
-                    Some(delivery) => waiting = Some(self.delivery(delivery?, &settle)),
+                    Some(delivery) => {
+                        waiting = Some(delivered(self.common(), &self.queue, delivery?, &settle));
+                    }
                     None => {
                         let why = declare::why_stopped(session, &queue).await;
                         return Err(Failure::Away(why));
@@ -145,8 +149,7 @@ impl Consumer {
                 Ok(Some((channel, queue, stream)))
             }
             Err(error) if is_missing(&error) && !self.common().declare => {
-                let why = format!("{error}; `setup topology` declares it");
-                self.common().health.raise(queue.as_str(), why);
+                tell_missing(self.common(), &queue, &error);
                 if let Some(established) = established.take() {
                     let _gone = established.send(Ok(()));
                 }
@@ -159,22 +162,6 @@ impl Consumer {
             }
             Err(error) => Err(error.into()),
         }
-    }
-
-    fn delivery(
-        &self,
-        delivery: lapin::message::Delivery,
-        settle: &mpsc::UnboundedSender<Settled>,
-    ) -> Delivery {
-        let (acker, settle) = (delivery.acker.clone(), settle.clone());
-        let (message, redeliveries) = received(delivery, &self.queue, &self.common().prefix);
-        let health = self.common().health.clone();
-        health.took();
-        Delivery::new(message, redeliveries, move |verdict| {
-            health.settled();
-            // A session that is gone takes no verdicts, and needs none.
-            let _gone = settle.send((acker, verdict));
-        })
     }
 
     /// Stops taking, gives back what nobody saw, and hands over verdicts: all of them where only the listener left,
@@ -203,6 +190,119 @@ impl Consumer {
         }
         Ok(channel.close(200, "leaving".into()).await?)
     }
+}
+
+/// Somebody waits for one message, if there is one.
+pub(super) type Asked = oneshot::Sender<Option<Delivery>>;
+
+/// Takes single messages from one queue, all over one channel while it lasts: the broker reads a channel in order, so an
+/// answer proves that it has the verdicts that were handed over before.
+pub(super) struct Taker {
+    pub(super) link: Arc<Link>,
+    pub(super) queue: Queue,
+}
+
+impl Taker {
+    /// Answers until nobody asks any more, the broker is closed, or it will never take us.
+    pub(super) async fn run(self, mut asked: mpsc::Receiver<Asked>) {
+        let mut answer = None;
+        while let Ok(session) = self.link.session().await {
+            let serving = self.serve(&session, &mut asked, &mut answer);
+            match session.carry(serving).await {
+                Ok(()) => return,
+                Err(failure) => session.fail(failure),
+            }
+        }
+    }
+
+    /// Answers over one session; `answer` is whoever waits at its end.
+    async fn serve(
+        &self,
+        session: &Session,
+        asked: &mut mpsc::Receiver<Asked>,
+        answer: &mut Option<Asked>,
+    ) -> Result<(), Failure> {
+        let common = &self.link.common;
+        let mut channel = session.channel().await?;
+        let (settle, mut verdicts) = mpsc::unbounded_channel();
+        loop {
+            tokio::select! {
+                Some((acker, verdict)) = verdicts.recv() => hand_over(&acker, verdict).await?,
+                next = asked.recv(), if answer.is_none() => match next {
+                    Some(next) => *answer = Some(next),
+                    None => break,
+                },
+                () = std::future::ready(()), if answer.is_some() => {}
+                () = common.closed.cancelled() => break,
+            }
+            // whoever asked may have given verdicts before
+            while let Ok((acker, verdict)) = verdicts.try_recv() {
+                hand_over(&acker, verdict).await?;
+            }
+            if answer.as_ref().is_some_and(|answer| !answer.is_closed()) {
+                let got = self.get(session, &mut channel).await?;
+                session.prove();
+                let got = got.map(|got| delivered(common, &self.queue, got, &settle));
+                if let Some(answer) = answer.take() {
+                    // where nobody waits any more, it is given back
+                    let _unseen = answer.send(got);
+                }
+            }
+            *answer = None;
+        }
+        while let Ok((acker, verdict)) = verdicts.try_recv() {
+            hand_over(&acker, verdict).await?;
+        }
+        Ok(channel.close(200, "leaving".into()).await?)
+    }
+
+    /// Asks for one message; there is none where the queue is not there yet, and is not ours to declare.
+    async fn get(
+        &self,
+        session: &Session,
+        channel: &mut Channel,
+    ) -> Result<Option<lapin::message::Delivery>, Failure> {
+        let common = &self.link.common;
+        let queue = short(common.named(&self.queue.name()))
+            .map_err(|error| Failure::Never(error.to_string()))?;
+        let options = BasicGetOptions::default();
+        match channel.basic_get(queue.clone(), options).await {
+            Ok(got) => {
+                common.health.clear(queue.as_str());
+                Ok(got.map(|got| got.delivery))
+            }
+            Err(error) if is_missing(&error) && !common.declare => {
+                tell_missing(common, &queue, &error);
+                *channel = session.channel().await?;
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// A queue is not there; it is not ours to declare.
+fn tell_missing(common: &Common, queue: &ShortString, error: &lapin::Error) {
+    let why = format!("{error}; `setup topology` declares it");
+    common.health.raise(queue.as_str(), why);
+}
+
+/// What arrived from a queue, with its verdict going to `settle`.
+fn delivered(
+    common: &Common,
+    queue: &Queue,
+    delivery: lapin::message::Delivery,
+    settle: &mpsc::UnboundedSender<Settled>,
+) -> Delivery {
+    let (acker, settle) = (delivery.acker.clone(), settle.clone());
+    let (message, redeliveries) = received(delivery, queue, &common.prefix);
+    let health = common.health.clone();
+    health.took();
+    Delivery::new(message, redeliveries, move |verdict| {
+        health.settled();
+        // A session that is gone takes no verdicts, and needs none.
+        let _gone = settle.send((acker, verdict));
+    })
 }
 
 async fn hand_over(acker: &Acker, verdict: Verdict) -> Result<(), Failure> {

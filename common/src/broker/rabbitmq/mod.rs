@@ -26,6 +26,7 @@ mod publish;
 mod session;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -37,7 +38,7 @@ use tokio::task::JoinHandle;
 use self::address::Address;
 use self::publish::Outgoing;
 use self::session::{Failure, Link};
-use super::{Broker, BrokerError, Offered, Queue, Subscription, check_sendable};
+use super::{Broker, BrokerError, Delivery, Offered, Queue, Subscription, check_sendable};
 use crate::health::Health;
 use crate::message::Message;
 use crate::{Format, Shutdown};
@@ -153,7 +154,9 @@ pub struct RabbitMq {
     inbox: mpsc::Sender<Outgoing>,
     consuming: Arc<Link>,
     publishing: Arc<Link>,
-    /// The publisher and the consumers, so that leaving can wait for them.
+    /// Who takes single messages, of each queue that was asked for some.
+    takers: Arc<Mutex<BTreeMap<String, mpsc::Sender<consume::Asked>>>>,
+    /// The publisher, the consumers and the takers, so that leaving can wait for them.
     tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
@@ -196,6 +199,7 @@ impl RabbitMq {
             inbox,
             consuming,
             publishing,
+            takers: Arc::default(),
             tasks: Arc::new(Mutex::new(tasks)),
         })
     }
@@ -265,6 +269,31 @@ impl RabbitMq {
         confirmed.await.unwrap_or_else(|_| Err(self.common.end()))
     }
 
+    /// Starts a task that leaving waits for.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Result<(), BrokerError> {
+        let mut tasks = self.tasks();
+        if self.common.closed.is_cancelled() {
+            return Err(self.common.end());
+        }
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(tokio::spawn(task));
+        Ok(())
+    }
+
+    /// The one who takes single messages from a queue.
+    fn taker(&self, queue: Queue) -> Result<mpsc::Sender<consume::Asked>, BrokerError> {
+        let mut takers = self.takers.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = queue.name();
+        if let Some(taker) = takers.get(&name).filter(|taker| !taker.is_closed()) {
+            return Ok(taker.clone());
+        }
+        let (taker, asked) = mpsc::channel(1);
+        let link = Arc::clone(&self.consuming);
+        self.spawn(consume::Taker { link, queue }.run(asked))?;
+        takers.insert(name, taker.clone());
+        Ok(taker)
+    }
+
     fn tasks(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -297,18 +326,18 @@ impl Broker for RabbitMq {
             prefetch,
             deliveries,
         };
-        {
-            let mut tasks = self.tasks();
-            if self.common.closed.is_cancelled() {
-                return Err(self.common.end());
-            }
-            tasks.retain(|task| !task.is_finished());
-            tasks.push(tokio::spawn(consumer.run(ready)));
-        }
+        self.spawn(consumer.run(ready))?;
         established
             .await
             .unwrap_or_else(|_| Err(self.common.end()))?;
         Ok(Subscription::new(stream).ending_with(self.common.closed.clone()))
+    }
+
+    async fn take(&self, queue: Queue) -> Result<Option<Delivery>, BrokerError> {
+        let (answer, taken) = oneshot::channel();
+        let taker = self.taker(queue)?;
+        taker.send(answer).await.map_err(|_| self.common.end())?;
+        taken.await.map_err(|_| self.common.end())
     }
 
     async fn waiting(&self, queue: Queue) -> Result<u64, BrokerError> {

@@ -1,0 +1,203 @@
+//! A chunk in quarantine is held alone, so that nothing else can be what its worker died of.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use autoconnect_common::broker::embedded::Embedded;
+use autoconnect_common::broker::{Broker, BrokerError, Delivery, Offered, Queue, Subscription};
+use autoconnect_common::health::Health;
+use autoconnect_common::kind::{ConcludeError, Cut, Laps, ReportFile, WorkError};
+use autoconnect_common::message::{Exchange, Message, Outcome};
+use autoconnect_common::{
+    Chunk, CutError, Digest, Format, JobKind, Outlet, Registry, Seq, Shutdown,
+};
+use autoconnect_testkit::broker::{next, soon};
+use autoconnect_worker::{Config, run};
+
+/// Chunks of a quarantine that the worker has, by their number.
+static HELD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+fn held() -> MutexGuard<'static, BTreeSet<String>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A kind whose chunks, their own number in them, refuse to be worked beside a chunk of a quarantine.
+struct Witness;
+
+impl JobKind for Witness {
+    const NAME: &'static str = "witness";
+    const SCHEMA: u32 = 1;
+    type Request = ();
+    type Facts = ();
+    type Partial = u64;
+    type Report = ();
+
+    const FILES: &'static [ReportFile<()>] = &[];
+
+    fn inputs(_: &()) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    fn fingerprint(_: &()) -> Result<Digest, CutError> {
+        Err(CutError::Cancelled)
+    }
+
+    fn cut(_: &(), _: &Outlet) -> Result<Cut<()>, CutError> {
+        Err(CutError::Cancelled)
+    }
+
+    fn work(chunk: &Chunk) -> Result<u64, WorkError> {
+        let own = chunk.seq.to_string();
+        std::thread::sleep(Duration::from_millis(20));
+        match held().iter().find(|other| **other != own) {
+            None => Ok(1),
+            Some(other) => Err(WorkError(format!("{own} is worked beside {other}"))),
+        }
+    }
+
+    fn conclude(_: (), _: u64, _: &[Seq], _: &mut Laps) -> Result<(), ConcludeError> {
+        Ok(())
+    }
+
+    fn weigh(_: &u64) -> u64 {
+        8
+    }
+}
+
+fn witness() -> Format {
+    Format::new(Witness::NAME, Witness::SCHEMA)
+}
+
+fn chunk(number: u32) -> Result<Message> {
+    let chunk = Chunk {
+        job: "witness-1".parse()?,
+        kind: Witness::NAME.to_owned(),
+        schema: Witness::SCHEMA,
+        seq: Seq::first_part(number),
+        key: "text".to_owned(),
+        rows: 1,
+        body: "text".into(),
+    };
+    Ok(chunk.to_message())
+}
+
+/// The same in quarantine.
+fn quarantined(number: u32) -> Result<Message> {
+    Ok(Message {
+        exchange: Exchange::Dead,
+        key: format!("quarantine.{}", witness()),
+        ..chunk(number)?
+    })
+}
+
+/// A broker that notes what the worker holds of a quarantine, and which results have no confirm.
+#[derive(Default)]
+struct Watched {
+    broker: Embedded,
+    unconfirmed: AtomicUsize,
+    taken_beside_unconfirmed: AtomicUsize,
+}
+
+impl Broker for Watched {
+    async fn publish(&self, message: Message) -> Result<(), BrokerError> {
+        let is_result = usize::from(message.exchange == Exchange::Results);
+        self.unconfirmed.fetch_add(is_result, Ordering::Relaxed);
+        if is_result > 0 {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        let published = self.broker.publish(message).await;
+        self.unconfirmed.fetch_sub(is_result, Ordering::Relaxed);
+        published
+    }
+
+    async fn offer(&self, message: Message) -> Result<Offered, BrokerError> {
+        self.broker.offer(message).await
+    }
+
+    async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Subscription, BrokerError> {
+        if matches!(queue, Queue::Quarantine(_)) {
+            let why = "whoever subscribes to a quarantine holds its chunks beside others";
+            return Err(BrokerError::Refused(why.to_owned()));
+        }
+        self.broker.subscribe(queue, prefetch).await
+    }
+
+    async fn take(&self, queue: Queue) -> Result<Option<Delivery>, BrokerError> {
+        let unconfirmed = self.unconfirmed.load(Ordering::Relaxed);
+        self.taken_beside_unconfirmed
+            .fetch_add(unconfirmed, Ordering::Relaxed);
+        let Some(delivery) = self.broker.take(queue).await? else {
+            return Ok(None);
+        };
+        let seq = delivery.message.headers.get("seq").cloned();
+        let seq = seq.unwrap_or_default();
+        held().insert(seq.clone());
+        let (message, redeliveries) = (delivery.message.clone(), delivery.redeliveries);
+        Ok(Some(Delivery::new(message, redeliveries, move |verdict| {
+            held().remove(&seq);
+            delivery.settle(verdict);
+        })))
+    }
+
+    async fn waiting(&self, queue: Queue) -> Result<u64, BrokerError> {
+        self.broker.waiting(queue).await
+    }
+
+    fn health(&self) -> Health {
+        self.broker.health()
+    }
+
+    async fn close(&self) {
+        self.broker.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_computed_and_nothing_awaits_its_confirm_beside_a_chunk_of_a_quarantine()
+-> Result<()> {
+    let broker = Watched::default();
+    let registry = Arc::new(Registry::default().with::<Witness>());
+    let (config, stop) = (Config::named("w"), Shutdown::new());
+    let mut results = broker.subscribe(Queue::Results(witness()), 500).await?;
+    for number in 0..100 {
+        broker.publish(chunk(number)?).await?;
+    }
+    // the first lie there when the worker comes, the others come while it has something else to do
+    for number in 100..105 {
+        broker.publish(quarantined(number)?).await?;
+    }
+    let watching = async {
+        let mut seen = BTreeSet::new();
+        while seen.len() < 110 {
+            let delivery = soon("a result", next(&mut results)).await??;
+            let outcome = Outcome::from_message(&delivery.message)?;
+            ensure!(matches!(outcome, Outcome::Partial(_)), "{outcome:?}");
+            seen.insert(delivery.message.id.clone());
+            delivery.ack();
+            if seen.len() == 20 {
+                for number in 105..110 {
+                    broker.publish(quarantined(number)?).await?;
+                }
+            }
+        }
+        let left = soon("the verdicts", async {
+            while !held().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        });
+        left.await?;
+        stop.cancel();
+        anyhow::Ok(())
+    };
+    let (summary, watched) = tokio::join!(run(&broker, &registry, &config, &stop), watching);
+    watched?;
+    let summary = summary?;
+    ensure!(summary.chunks == 110 && summary.buried == 0, "{summary:?}");
+    let beside = broker.taken_beside_unconfirmed.load(Ordering::Relaxed);
+    ensure!(beside == 0, "{beside} results awaited their confirms");
+    Ok(())
+}
