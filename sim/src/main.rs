@@ -97,13 +97,7 @@ fn run(args: &Args) -> ExitCode {
 
 /// What went wrong, and how to see it again.
 fn report(seed: u64, violations: &[String]) {
-    let commit = std::process::Command::new("git")
-        .args(["rev-parse", "--short", "HEAD"])
-        .output();
-    let commit = commit
-        .ok()
-        .and_then(|out| String::from_utf8(out.stdout).ok());
-    let commit = commit.as_deref().map_or("unknown", str::trim);
+    let commit = env!("SIM_COMMIT");
     println!("seed {seed}, commit {commit}: make sim REPLAY={seed}");
     for violation in violations {
         println!("    {violation}");
