@@ -158,6 +158,12 @@ impl Cluster {
         self.slots[place].changed.notify_one();
     }
 
+    /// Whether the supervisor keeps the processes of a role running.
+    pub fn are_wanted(&self, role: Role) -> bool {
+        let mut slots = self.slots.iter().filter(|slot| slot.role == role);
+        slots.all(|slot| slot.state().wanted)
+    }
+
     /// Installs another version of the program; the next start uses it.
     pub fn install(&self, place: usize, version: u32) {
         self.slots[place].state().version = version;

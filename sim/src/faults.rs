@@ -118,6 +118,8 @@ pub enum Theme {
     Killers,
     /// A request that kills whoever cuts it.
     DeadlyRequests,
+    /// Inputs that cannot be cut to their end, or are refused there.
+    BadInputs,
     /// Dead queues are full.
     FullDead,
     /// Copies of old messages come late.
@@ -126,7 +128,7 @@ pub enum Theme {
     Results,
 }
 
-const ALL: [Theme; 26] = [
+const ALL: [Theme; 27] = [
     Theme::Kills,
     Theme::Crashes,
     Theme::Power,
@@ -150,6 +152,7 @@ const ALL: [Theme; 26] = [
     Theme::Panics,
     Theme::Killers,
     Theme::DeadlyRequests,
+    Theme::BadInputs,
     Theme::FullDead,
     Theme::LateCopies,
     Theme::Results,
@@ -182,6 +185,7 @@ impl Theme {
             Self::Panics => &[Does::Panic],
             Self::Killers => &[Does::Kill],
             Self::DeadlyRequests => &[Does::KillProducer],
+            Self::BadInputs => &[Does::Refuse],
             _ => &[],
         }
     }
@@ -265,10 +269,7 @@ impl Theme {
                 true => once(Fault::Flip),
                 false => vec![(at, Fault::Flip), (at, Fault::Kill(Some(Role::Reducer)))],
             },
-            Self::NobodyWorks => vec![
-                (Duration::ZERO, Fault::Want(Role::Worker, false)),
-                (horizon, Fault::Want(Role::Worker, true)),
-            ],
+            Self::NobodyWorks => vec![(Duration::ZERO, Fault::Want(Role::Worker, false))],
             Self::Upgrades => once(Fault::Upgrade),
             Self::Clocks => {
                 let jump = i64::try_from(dice.between(1, 7_200)).unwrap_or(0);
@@ -281,8 +282,15 @@ impl Theme {
                     (at, Fault::Change),
                 ],
             },
-            Self::Cancels => once(Fault::Cancel),
-            Self::Repeats => once(Fault::AskAgain),
+            Self::Cancels => match dice.chance(50) {
+                true => once(Fault::Cancel),
+                // so that nothing else ends the job
+                false => vec![
+                    (Duration::ZERO, Fault::Want(Role::Worker, false)),
+                    (at, Fault::Cancel),
+                ],
+            },
+            Self::Repeats | Self::BadInputs => once(Fault::AskAgain),
             Self::Panics | Self::Killers | Self::DeadlyRequests => once(Fault::Requeue),
             Self::FullDead => {
                 let queue = [Queue::DeadChunks, Queue::DeadResults][dice.index(2)].clone();

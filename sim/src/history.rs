@@ -7,7 +7,7 @@ use std::time::Duration;
 use autoconnect_common::Broker;
 use autoconnect_common::broker::Queue;
 use autoconnect_common::machine;
-use autoconnect_common::message::{Cancel, JobRequest};
+use autoconnect_common::message::{Cancel, JobRequest, JobStage};
 use autoconnect_common::{Registry, ask, dead};
 use autoconnect_producer as producer;
 
@@ -89,6 +89,8 @@ struct History {
     horizon: Duration,
     patience: Duration,
     chunk_lines: usize,
+    /// The newest version of the kind that somebody asks for.
+    newest: u32,
 }
 
 /// An input: lines of a few keys, some of which are rejected, and perhaps some that do harm.
@@ -151,13 +153,18 @@ impl History {
             ]
         });
         let patience = settings.abandon_after * 4 + PATIENCE;
+        let upgraded = themes.contains(&Theme::Upgrades);
+        let version = match upgraded {
+            true => 1,
+            false => world.roll(|dice| if dice.chance(50) { 2 } else { 1 }),
+        };
         let cluster = Cluster::start(
             world.clone(),
             broker.clone(),
             disk.clone(),
             settings,
             &processes,
-            1,
+            version,
         );
         let client = broker.connect(Life::new("client#1".to_owned()));
         let chunk_lines = world.roll(|dice| dice.index(6) + 1);
@@ -172,6 +179,8 @@ impl History {
             horizon,
             patience,
             chunk_lines,
+            // whoever is upgraded first asks for what nobody here can do yet
+            newest: if upgraded { 2 } else { version },
         }
     }
 
@@ -192,6 +201,10 @@ impl History {
         }
         self.wait_until(self.horizon).await;
         self.heal();
+        if !self.cluster.are_wanted(Role::Worker) {
+            self.wait_for_cancelled().await;
+            self.want(Role::Worker, true);
+        }
         self.wait_for_ends().await;
         self.judge.judge(&self.broker);
     }
@@ -220,7 +233,7 @@ impl History {
             let lines = self.world.roll(|dice| lines(dice, harm));
             kind::put_input(&file, lines.clone());
             self.judge.input(&file, lines);
-            self.submit(&file, None).await;
+            self.submit(&file).await;
             if self.world.roll(|dice| dice.chance(50)) {
                 let pause = self.world.roll(|dice| dice.within(Duration::from_secs(2)));
                 tokio::time::sleep(pause).await;
@@ -229,17 +242,17 @@ impl History {
     }
 
     /// Asks for a job on a file as it is now.
-    async fn submit(&mut self, file: &str, run: Option<&str>) {
+    async fn submit(&mut self, file: &str) {
         let request = Request {
             file: file.to_owned(),
             chunk_lines: self.chunk_lines,
         };
-        let registry = Registry::default().with::<Count<1>>().with::<Count<2>>();
-        // whoever was upgraded first asks for what nobody here can do yet
-        let newer = self.themes.contains(&Theme::Upgrades) && self.world.roll(|d| d.chance(50));
+        let newer = self.newest == 2 && self.world.roll(|dice| dice.chance(50));
+        // an input that only the producer sees, as one that is far from whoever asks
+        let unseen = self.world.roll(|dice| dice.chance(30));
         let named = match newer {
-            true => producer::name_job::<Count<2>>(&registry, &request, run),
-            false => producer::name_job::<Count<1>>(&registry, &request, run),
+            true => name::<2>(&request, unseen.then(|| self.judge.number())),
+            false => name::<1>(&request, unseen.then(|| self.judge.number())),
         };
         let named = match named {
             Ok(named) => named,
@@ -322,19 +335,20 @@ impl History {
                 }
             }
             Fault::Want(role, wanted) => {
-                for place in self.cluster.places(Some(role)) {
-                    self.cluster.want(place, wanted);
-                    if !wanted {
-                        self.cluster.stop(place);
-                    }
-                }
+                self.want(role, wanted);
             }
             Fault::Upgrade => {
-                // one program after the other, as docs/operations.md says
-                for place in self.cluster.places(None) {
+                // one program after the other: in the order of docs/operations.md nothing waits, in the other nothing
+                // is lost
+                let mut places = self.cluster.places(None);
+                if self.world.roll(|dice| dice.chance(50)) {
+                    places.reverse();
+                }
+                for place in places {
                     self.cluster.install(place, 2);
                     self.cluster.stop(place);
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    let pause = self.world.roll(|dice| dice.within(Duration::from_secs(3)));
+                    tokio::time::sleep(pause).await;
                 }
             }
             Fault::Clock(seconds) => self.world.jump(seconds),
@@ -359,6 +373,10 @@ impl History {
                 }
             }
             Fault::ResultsAway(away) => {
+                // two of these may overlap: what is there is not put back once more
+                if away == self.judge.are_results_away() {
+                    return;
+                }
                 let (here, there) = (results(), "/results.away");
                 let moved = match away {
                     true => self.disk.move_away(&here, there.as_ref()),
@@ -369,7 +387,7 @@ impl History {
                     }
                 };
                 tell!(self.world, "results away {away}: {moved}");
-                self.judge.results_away(away && moved);
+                self.judge.results_away(away);
             }
             Fault::RemoveResults => {
                 if let Some(job) = self.judge.any_request() {
@@ -420,7 +438,7 @@ impl History {
         self.judge.input(&file, new);
         self.judge.excuse_file(&file, Excuse::Changed);
         if self.world.roll(|dice| dice.chance(50)) {
-            self.submit(&file, None).await;
+            self.submit(&file).await;
         }
     }
 
@@ -439,7 +457,17 @@ impl History {
         }
     }
 
-    /// The faults stop.
+    /// Has all processes of a role started, or stopped.
+    fn want(&self, role: Role, wanted: bool) {
+        for place in self.cluster.places(Some(role)) {
+            self.cluster.want(place, wanted);
+            if !wanted {
+                self.cluster.stop(place);
+            }
+        }
+    }
+
+    /// The faults stop. Whoever is away on purpose stays away.
     fn heal(&mut self) {
         tell!(self.world, "-- from here on nothing breaks");
         self.broker.alarm(false);
@@ -454,29 +482,51 @@ impl History {
         self.disk.fail(0);
         self.disk.fill(false);
         self.disk.refuse_to_flush_folders(false);
-        for place in self.cluster.places(None) {
-            self.cluster.want(place, true);
-        }
         self.world.set_longest_work(Duration::from_millis(10));
     }
 
-    /// Asks the reducer until every job ended.
+    /// Waits until every job ended.
     async fn wait_for_ends(&mut self) {
+        if !self.ask_until(Judge::hears).await {
+            self.judge.never_ended();
+        }
+    }
+
+    /// Waits until the jobs ended that were cancelled: nobody needs to work for that.
+    async fn wait_for_cancelled(&mut self) {
+        if !self.ask_until(Judge::hears_of_cancelled).await {
+            self.world.violation("a cancelled job goes on");
+        }
+    }
+
+    /// Asks the reducer how its jobs go until the judge is content; whether it is in time.
+    async fn ask_until(&mut self, is_content: fn(&mut Judge, Vec<JobStage>) -> bool) -> bool {
         let until = self.world.age() + self.patience;
-        loop {
+        while self.world.age() <= until {
             self.wait_until(self.world.age() + Duration::from_secs(1))
                 .await;
             match ask::ask(&self.client, None).await {
                 Ok(answer) => {
-                    if self.judge.hears(answer.jobs) {
-                        return;
+                    if is_content(&mut self.judge, answer.jobs) {
+                        return true;
                     }
                 }
                 Err(error) => tell!(self.world, "no answer: {error}"),
             }
-            if self.world.age() > until {
-                return self.judge.never_ended();
-            }
+        }
+        false
+    }
+}
+
+/// A request for a job; `unseen`, if whoever asks does not see its input, and is the n-th to ask.
+fn name<const V: u32>(request: &Request, unseen: Option<usize>) -> Result<JobRequest, String> {
+    match unseen {
+        Some(number) => producer::name_unseen::<Count<V>>(request, &format!("run {number}"))
+            .map_err(|error| error.to_string()),
+        None => {
+            let registry = Registry::default().with::<Count<V>>();
+            producer::name_job::<Count<V>>(&registry, request, None)
+                .map_err(|error| error.to_string())
         }
     }
 }

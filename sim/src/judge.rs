@@ -2,10 +2,10 @@
 //!
 //! | promise | how it is judged |
 //! |---|---|
-//! | no report is wrong | a `done` report is the truth of one version of its input, byte for byte, side file included |
+//! | no report is wrong | a `done` report is the truth of one version of its input, side file included: of that which its job was named from, where whoever asked saw it |
 //! | what is missing is named | an `incomplete` report is the truth without exactly the chunks that it names |
 //! | nothing is lost, nobody innocent suffers | a job that nothing excuses is `done`; one whose chunk does harm lacks exactly that chunk; nothing else is dead |
-//! | every job ends | once the faults stop, within a bounded time |
+//! | every job ends | once the faults stop, within a bounded time; a cancelled one although nobody works |
 //! | the newest results are of one job | at any moment, and never an older job's again |
 //! | bounded | files that one process has open at a time |
 
@@ -38,14 +38,14 @@ pub enum Excuse {
     Damaged,
     /// Messages of it were thrown away.
     Purged,
-    /// Two versions of the kind may have met.
-    Upgraded,
     /// Its results were removed.
     Removed,
     /// A chunk of it does harm.
     Harmful,
     /// Whoever cuts it dies.
     Deadly,
+    /// Its input is refused.
+    Refused,
 }
 
 /// A job that was asked for.
@@ -65,6 +65,7 @@ impl Job {
                 Does::Count | Does::Reject => {}
                 Does::Panic | Does::Kill => _ = excuses.insert(Excuse::Harmful),
                 Does::KillProducer => _ = excuses.insert(Excuse::Deadly),
+                Does::Refuse => _ = excuses.insert(Excuse::Refused),
             }
         }
         Self {
@@ -128,6 +129,11 @@ impl Judge {
         self.jobs.entry(job.request.job.to_string()).or_insert(job);
     }
 
+    /// How many jobs were asked for.
+    pub fn number(&self) -> usize {
+        self.jobs.len()
+    }
+
     /// One of the files.
     pub fn any_file(&self) -> Option<String> {
         let place = self.world.roll(|dice| dice.index(self.inputs.len()));
@@ -179,6 +185,11 @@ impl Judge {
     pub fn results_away(&mut self, away: bool) {
         self.away = away;
         self.excuse_all(Excuse::Removed);
+    }
+
+    /// Whether the folder of results is away.
+    pub fn are_results_away(&self) -> bool {
+        self.away
     }
 
     /// Looks at the newest results, as a reader does at any moment.
@@ -243,6 +254,17 @@ impl Judge {
         })
     }
 
+    /// What the reducer says of its jobs; whether those ended that were cancelled, and begun by nothing else again.
+    pub fn hears_of_cancelled(&mut self, stages: Vec<JobStage>) -> bool {
+        stages.iter().all(|JobStage { job, stage }| {
+            let excuses = self.jobs.get(job.as_str()).map(|job| &job.excuses);
+            let has = |excuse| excuses.is_some_and(|excuses| excuses.contains(excuse));
+            let ended = matches!(stage, Stage::Ended { .. });
+            let again = has(&Excuse::Removed) || has(&Excuse::Damaged);
+            ended || again || !has(&Excuse::Cancelled)
+        })
+    }
+
     /// The time is over.
     pub fn never_ended(&self) {
         for name in self
@@ -303,7 +325,6 @@ impl Judge {
                         Excuse::Harmful,
                         Excuse::Purged,
                         Excuse::Damaged,
-                        Excuse::Upgraded,
                         Excuse::Changed,
                     ])
                 {
@@ -316,8 +337,8 @@ impl Judge {
                     Excuse::Changed,
                     Excuse::Damaged,
                     Excuse::Purged,
-                    Excuse::Upgraded,
                     Excuse::Deadly,
+                    Excuse::Refused,
                 ]) =>
             {
                 wrong("nothing happened to it");
@@ -339,12 +360,23 @@ impl Judge {
             .get(&job.file)
             .map(Vec::as_slice)
             .unwrap_or_default();
-        let right = versions.iter().find(|lines| {
+        if report.schema != job.request.schema {
+            return Err(format!("the report is of version {}", report.schema));
+        }
+        let named_from = |lines: &Vec<Line>| {
+            let named = job.request.fingerprint;
+            named.is_none_or(|fingerprint| fingerprint == kind::digest(lines))
+        };
+        let is_right = |lines: &&Vec<Line>| {
             report == truth(report.schema, lines, job.chunk_lines, &report.missing)
-                && [1, 2].contains(&report.schema)
-        });
-        let lines =
-            right.ok_or_else(|| format!("the report is of no version of its input: {report:?}"))?;
+        };
+        let mut versions = versions.iter().filter(|lines| named_from(lines));
+        let lines = versions
+            .find(is_right)
+            .ok_or_else(|| format!("the report is not that of its input: {report:?}"))?;
+        if lines.iter().any(|line| line.does == Does::Refuse) {
+            return Err("its input is refused".to_owned());
+        }
         let rejects = self.disk.look(&folder.join(kind::REJECTS));
         let pages = pages(lines);
         let whole = (!pages.is_empty()).then(|| pages.concat());
@@ -397,7 +429,6 @@ impl Judge {
                 });
                 let excuses = [
                     Excuse::Changed,
-                    Excuse::Upgraded,
                     Excuse::Damaged,
                     Excuse::Cancelled,
                     Excuse::Deadly,

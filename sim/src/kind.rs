@@ -49,6 +49,8 @@ pub enum Does {
     Kill,
     /// The producer's process ends.
     KillProducer,
+    /// The cut fails there; or, where its value is odd, refuses the whole input at its end.
+    Refuse,
 }
 
 /// Puts an input where cuts read it, in the place of the one before.
@@ -162,7 +164,8 @@ fn facts(lines: &[Line]) -> Facts {
     }
 }
 
-fn digest(lines: &[Line]) -> Digest {
+/// The fingerprint of a text.
+pub fn digest(lines: &[Line]) -> Digest {
     Digest::of(format!("{lines:?}").as_bytes())
 }
 
@@ -231,6 +234,10 @@ impl<const V: u32> JobKind for Count<V> {
         }
         let mut number = 0;
         for (key, lines) in chunks(&lines, request.chunk_lines) {
+            let fails = |line: &Line| line.does == Does::Refuse && line.value.is_multiple_of(2);
+            if lines.iter().any(fails) {
+                return Err(CutError::Refused("a line cannot be read".to_owned()));
+            }
             let body = serde_json::to_vec(&(V, &lines)).unwrap_or_default();
             outlet.put(Item::Chunk {
                 seq: Seq::first_part(number),
@@ -253,11 +260,12 @@ impl<const V: u32> JobKind for Count<V> {
         if count > 0 {
             annexes.insert(REJECTS.to_owned(), count);
         }
+        let refused = lines.iter().any(|line| line.does == Does::Refuse);
         Ok(Cut {
             chunks: vec![number],
             annexes,
             facts: facts(&lines),
-            refusal: None,
+            refusal: refused.then(|| "a line is refused".to_owned()),
         })
     }
 
