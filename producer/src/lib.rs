@@ -31,8 +31,8 @@ use autoconnect_common::results::Accept;
 use autoconnect_common::seal::{Gathered, Seal};
 use autoconnect_common::settings::{self, Settings};
 use autoconnect_common::{
-    Body, Broker, Chunk, CutError, Digest, Fate, JobId, JobKind, Outlet, Registry, Shutdown,
-    machine,
+    Body, Broker, Chunk, CutError, Digest, Fate, Format, JobId, JobKind, Outlet, Registry,
+    Shutdown, machine,
 };
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -696,15 +696,17 @@ async fn next<B: Broker>(
 ) -> Result<Delivery, BrokerError> {
     let requests = match requests {
         Some(requests) => requests,
-        None => requests.insert(subscribe_each(broker, queues(registry)).await?),
+        None => requests.insert(subscribe_each(broker, queues(registry.formats())).await?),
     };
     requests.next().await.ok_or(BrokerError::Closed)
 }
 
-/// The queues of requests for the formats that can be cut here.
-fn queues(registry: &Registry) -> impl Iterator<Item = (Queue, u16)> {
-    let formats = registry.formats().into_iter();
-    formats.map(|format| (Queue::Jobs(format), 1))
+/// The queues of requests for these formats, another one first each time. The first request of each is
+/// handed to us at once; where one kills us the others are returned with it, and must be served before that happens too often.
+fn queues(mut formats: Vec<Format>) -> impl Iterator<Item = (Queue, u16)> {
+    let first = machine::random() % formats.len().max(1) as u64;
+    formats.rotate_left(usize::try_from(first).unwrap_or(0));
+    formats.into_iter().map(|format| (Queue::Jobs(format), 1))
 }
 
 /// What became of a request.
@@ -877,4 +879,19 @@ async fn tell<B: Broker>(
 /// A kind's name from outside, short enough to log.
 fn name(kind: &str) -> &str {
     kind.get(..kind.len().min(MAX_NAME)).unwrap_or("?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_of_no_format_are_always_taken_first() {
+        let formats = [1, 2, 3].map(|schema| Format::new("count", schema));
+        let firsts = (0..1000).filter_map(|_| queues(formats.to_vec()).next());
+        let firsts: Vec<Queue> = firsts.map(|(queue, _)| queue).collect();
+        for format in formats {
+            assert!(firsts.contains(&Queue::Jobs(format)));
+        }
+    }
 }
