@@ -9,8 +9,9 @@
 //! Whoever needs several files of one report asks where `newest` leads ([`newest_folder`]) once, and reads there. Whoever
 //! needs one file may read it at the root.
 //!
-//! One job is not shown in the place of a better one ([`Rank`]), and never in the place of one whose end was decided
-//! later ([`Claim::order`]), however often its publication had to be tried again.
+//! One job is not shown in the place of a better one ([`Rank`]), nor in the place of one whose end was decided later
+//! ([`Claim::order`]), however often its publication had to be tried again. A job without a row to show is in nobody's
+//! way, whenever its end was decided.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -227,7 +228,8 @@ impl Results {
                     "{what}, so the newest report is still that of {shown}"
                 )));
             }
-            if other.order > claim.order {
+            if other.order > claim.order && (other.rank > Rank::Empty || claim.rank <= Rank::Empty)
+            {
                 return Ok(Some(format!(
                     "the newest report is that of {shown}, which ended later"
                 )));

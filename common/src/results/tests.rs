@@ -130,6 +130,25 @@ fn a_worse_report_never_becomes_the_newest_by_itself() {
 }
 
 #[test]
+fn a_report_with_rows_takes_the_place_of_a_job_without_any_that_ended_later() {
+    for (status, claimed, expected) in [
+        ("failed", Rank::Complete, "report"),
+        ("failed", Rank::Incomplete, "report"),
+        ("failed", Rank::Without, "shown"),
+        ("done", Rank::Complete, "shown"),
+    ] {
+        let (folder, results) = folder();
+        put(&results, "shown", &FILES, status, 2).expect("put");
+        let first = offer(&results, "shown", 2, Rank::Without).expect("offered");
+        assert_eq!(first, None, "nothing else is there");
+        put(&results, "report", &FILES, "done", 1).expect("put");
+        let refused = offer(&results, "report", 1, claimed).expect("offered");
+        assert_eq!(shown(&folder), expected, "{status}, {claimed:?}");
+        assert_eq!(refused.is_some(), expected == "shown");
+    }
+}
+
+#[test]
 fn what_somebody_accepts_is_taken_for_whole() {
     let (empty, incomplete) = (
         Accept {
