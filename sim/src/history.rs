@@ -185,8 +185,7 @@ impl History {
     }
 
     async fn go_on(mut self) {
-        self.submit_jobs().await;
-        let faults = self.world.roll(|dice| {
+        let mut faults = self.world.roll(|dice| {
             let mut faults: Vec<(Duration, Fault)> = self
                 .themes
                 .iter()
@@ -195,6 +194,12 @@ impl History {
             faults.sort_by_key(|(at, _)| *at);
             faults
         });
+        // who is away from the beginning never sees the first jobs
+        let is_away = |fault: &Fault| matches!(fault, Fault::Want(_, false));
+        for (_, fault) in faults.extract_if(.., |(at, fault)| at.is_zero() && is_away(fault)) {
+            self.happens(fault).await;
+        }
+        self.submit_jobs().await;
         for (at, fault) in faults {
             self.wait_until(at).await;
             self.happens(fault).await;
