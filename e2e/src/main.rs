@@ -7,6 +7,7 @@
 //! | `kill-cost` | what a SIGKILL of each program costs a job of 10 million rows | `make kill-cost` |
 //! | `backpressure` | a file of 2 GB and one slow worker: the producer's memory and the length of the queue | `make backpressure` |
 //! | `cities` | a report on 5,000 cities: the reducer's memory | `make cities` |
+//! | `rate` | many small jobs at once: how many a second end | `make rate` |
 //! | `compose` | faults that need containers: kills, pauses, cuts, lost packets, three brokers | `make test-faults` |
 //!
 //! Every word runs the programs that were built beside it over a RabbitMQ node of its own (`scripts/rabbitmq-node`), prints its figures as
@@ -21,6 +22,7 @@ mod figures;
 mod memory;
 mod node;
 mod process;
+mod rate;
 mod soak;
 mod work;
 
@@ -48,6 +50,8 @@ enum Word {
     Backpressure(backpressure::Options),
     /// A report on thousands of cities: the reducer's memory
     Cities(cities::Options),
+    /// Many small jobs at once: how many a second end
+    Rate(rate::Options),
 }
 
 #[tokio::main]
@@ -59,6 +63,7 @@ async fn main() -> ExitCode {
         Word::Compose(options) => compose::run(options).await,
         Word::Backpressure(options) => backpressure::run(options).await,
         Word::Cities(options) => cities::run(options).await,
+        Word::Rate(options) => rate::run(options).await,
     };
     match judged {
         Ok(()) => ExitCode::SUCCESS,
