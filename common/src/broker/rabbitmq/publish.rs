@@ -40,8 +40,9 @@ use crate::message::Message;
 const WINDOW: (usize, usize) = (64, 8 << 20);
 /// The shortest and the longest pause before a message is offered again.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-/// How long the broker may be silent while it owes us confirms: longer than the 16 to 20 seconds after which heartbeats
-/// notice a frozen one.
+/// How long the broker may owe us the confirm that we have waited for longest: longer than the 16 to 20 seconds after which
+/// heartbeats notice a frozen one. Confirms of later messages do not count: a quorum queue can lose what was sent to its
+/// leader while that was cut off, never confirm it (rabbitmq-server #14589), and take it only over another channel.
 const SILENCE: Duration = Duration::from_secs(30);
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -168,10 +169,9 @@ async fn publish_over(
         channel,
         suspects: Vec::new(),
         held,
-        on_the_wire: OnTheWire::default(),
+        on_the_wire: OnTheWire::new(),
         paused: FuturesUnordered::new(),
         refused: BTreeMap::new(),
-        heard: Instant::now(),
     };
     let published = flow.begin(inbox).await;
     if let Err(Failure::Message(why)) = &published {
@@ -193,15 +193,26 @@ struct Flight {
 }
 
 /// The publishes of one channel in the order in which the broker numbers them.
-#[derive(Default)]
 struct OnTheWire {
     confirms: FuturesUnordered<BoxFuture<'static, Sent>>,
     flights: BTreeMap<u64, Flight>,
     bytes: usize,
     last: u64,
+    /// Since when the broker owes us the outcome of the first flight, at the earliest.
+    owed: Instant,
 }
 
 impl OnTheWire {
+    fn new() -> Self {
+        Self {
+            confirms: FuturesUnordered::new(),
+            flights: BTreeMap::new(),
+            bytes: 0,
+            last: 0,
+            owed: Instant::now(),
+        }
+    }
+
     fn has_room(&self) -> bool {
         self.flights.len() < WINDOW.0 && self.bytes < WINDOW.1
     }
@@ -218,6 +229,13 @@ impl OnTheWire {
             None => publish,
         };
         self.confirms.push(confirm);
+        self.take_off(tag, number, message);
+    }
+
+    fn take_off(&mut self, tag: u64, number: u64, message: &Arc<Ready>) {
+        if self.flights.is_empty() {
+            self.owed = Instant::now();
+        }
         self.bytes += message.body.len();
         let flight = Flight {
             number,
@@ -254,12 +272,18 @@ impl OnTheWire {
         let acked = first.get().acked?;
         let flight = first.remove();
         self.bytes -= flight.message.body.len();
+        self.owed = Instant::now();
         let landed = match (flight.returned, acked) {
             (true, _) => Landed::Returned,
             (false, true) => Landed::Taken,
             (false, false) => Landed::Rejected,
         };
         Some((flight.number, landed))
+    }
+
+    /// Whether the broker owes us an outcome for so long that it will never come.
+    fn is_overdue(&self) -> bool {
+        !self.flights.is_empty() && self.owed.elapsed() > SILENCE
     }
 }
 
@@ -293,8 +317,6 @@ struct Flow<'a> {
     paused: FuturesUnordered<BoxFuture<'static, u64>>,
     /// What the broker refuses, by format.
     refused: BTreeMap<String, Refusal>,
-    /// When the broker last owed us nothing, or last said something.
-    heard: Instant,
 }
 
 impl Flow<'_> {
@@ -353,16 +375,12 @@ impl Flow<'_> {
             self.held.settle(number, Err(BrokerError::Unsendable(why)));
             return;
         }
-        if self.on_the_wire.flights.is_empty() {
-            self.heard = Instant::now();
-        }
         self.on_the_wire
             .send(&self.channel, number, &outgoing.ready);
     }
 
     /// Takes note of a confirm, and of all others that are there, and settles the messages whose outcome counts.
     fn settle(&mut self, first: Sent) -> Result<(), Failure> {
-        self.heard = Instant::now();
         let mut error: Option<lapin::Error> = None;
         let mut next = Some(first);
         while let Some((tag, sent)) = next {
@@ -471,10 +489,10 @@ impl Flow<'_> {
             ),
             None => self.common.health.clear("alarm"),
         }
-        if blocked.is_some() || self.on_the_wire.flights.is_empty() {
-            self.heard = Instant::now();
+        if blocked.is_some() {
+            self.on_the_wire.owed = Instant::now();
         }
-        if self.heard.elapsed() > SILENCE {
+        if self.on_the_wire.is_overdue() {
             let seconds = SILENCE.as_secs();
             return Err(Failure::Away(format!("no confirm for {seconds} s")));
         }
@@ -513,4 +531,47 @@ async fn publish(channel: Channel, ready: Arc<Ready>) -> lapin::Result<Confirmat
         )
         .await?;
     confirmation.await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::rabbitmq::{Options, RabbitMq};
+    use crate::message::Exchange;
+
+    #[tokio::test(start_paused = true)]
+    async fn confirms_of_later_messages_do_not_hide_one_that_never_comes() {
+        let rabbit = RabbitMq::connect(Options {
+            uris: vec!["amqp://127.0.0.1:1".to_owned()],
+            ..Options::default()
+        });
+        let message = Message {
+            exchange: Exchange::Events,
+            key: "job.sales-1".to_owned(),
+            id: "1".to_owned(),
+            kind: "progress".to_owned(),
+            headers: BTreeMap::new(),
+            body: crate::Body::default(),
+        };
+        let common = rabbit.expect("an address").common;
+        let message = Arc::new(Ready::new(message, &common).expect("a message"));
+        let mut on_the_wire = OnTheWire::new();
+        for tag in 1..=3 {
+            on_the_wire.take_off(tag, tag, &message);
+        }
+        // Messages that land one after the other are never overdue, however long all of them take.
+        for tag in 1..=2 {
+            tokio::time::advance(SILENCE).await;
+            on_the_wire.note(tag, Confirmation::Ack(None));
+            assert_eq!(on_the_wire.landed(), Some((tag, Landed::Taken)));
+            assert!(!on_the_wire.is_overdue());
+        }
+        for tag in 4..=40 {
+            on_the_wire.take_off(tag, tag, &message);
+            tokio::time::advance(Duration::from_secs(1)).await;
+            on_the_wire.note(tag, Confirmation::Ack(None));
+            assert_eq!(on_the_wire.landed(), None);
+        }
+        assert!(on_the_wire.is_overdue());
+    }
 }
