@@ -200,27 +200,8 @@ async fn every_role_does_its_part_and_nothing_else() -> Result<()> {
     }
     operator.close().await;
 
-    // what is not a role's part is refused; a program tries for a while, so they are tried side by side
-    let worker = node.connect("worker")?;
-    let taker = node.connect("worker")?;
-    let producer = RabbitMq::connect(Options {
-        declare: true,
-        ..node.options("producer")?
-    })?;
-    let chunk = message(Exchange::Chunks, "sales.v1.lyon", "a/0.0", "");
-    let (published, taken, declared) = tokio::join!(
-        worker.publish(chunk),
-        taker.subscribe(Queue::Results(sales()), 1),
-        producer.reach(),
-    );
-    let why = refusal(published)?;
-    ensure!(why.contains("x.chunks"), "{why}");
-    let why = refusal(taken)?;
-    ensure!(why.contains("q.results"), "{why}");
-    let why = refusal(declared)?;
-    ensure!(why.contains("refuse"), "{why}");
-
-    // so is whoever is nobody here, and a broker that is not the one we know
+    // whoever is nobody here is refused, and so is a broker that is not the one we know; a program tries for a while, so all
+    // are tried side by side
     let mut strangers = Vec::new();
     for (name, uri, ca, said) in [
         (
@@ -256,6 +237,27 @@ async fn every_role_does_its_part_and_nothing_else() -> Result<()> {
             refuses(worker, 1, said).context(name)
         }));
     }
+
+    // so is what is not a role's part
+    let worker = node.connect("worker")?;
+    let taker = node.connect("worker")?;
+    let producer = RabbitMq::connect(Options {
+        declare: true,
+        ..node.options("producer")?
+    })?;
+    let chunk = message(Exchange::Chunks, "sales.v1.lyon", "a/0.0", "");
+    let (published, taken, declared) = tokio::join!(
+        worker.publish(chunk),
+        taker.subscribe(Queue::Results(sales()), 1),
+        producer.reach(),
+    );
+    let why = refusal(published)?;
+    ensure!(why.contains("x.chunks"), "{why}");
+    let why = refusal(taken)?;
+    ensure!(why.contains("q.results"), "{why}");
+    let why = refusal(declared)?;
+    ensure!(why.contains("refuse"), "{why}");
+
     for stranger in strangers {
         let refused = stranger.join();
         refused.map_err(|_| anyhow::anyhow!("the test of a stranger panicked"))??;
