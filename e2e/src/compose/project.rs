@@ -69,7 +69,7 @@ impl Project {
                 .is_err()
         {
             project
-                .script("scripts/images-offline", &["--no-app"])
+                .script("scripts/images-offline", &["--no-rust"])
                 .await?;
         }
         // any port of this machine that is free
