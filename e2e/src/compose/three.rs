@@ -1,8 +1,10 @@
-//! Three brokers: the one that leads the queue of chunks is killed, frozen, or cut off from the other two.
+//! Three brokers: the one that leads the queues is killed, frozen, or cut off from the other two, with programs connected
+//! to it and without.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use tokio::sync::watch;
 
 use super::engine::{docker, iptables};
 use super::{Jobs, Project, Seen};
@@ -15,10 +17,18 @@ pub(super) const NAMES: &[&str] = &[
     "leader killed",
     "leader paused 25 s",
     "leader split from the other two for 60 s",
+    IN_FLIGHT,
 ];
+
+/// Programs publish, over the other two, to queues whose leader is cut off: a quorum queue may lose what they sent to it
+/// and never confirm it (rabbitmq-server #14589).
+const IN_FLIGHT: &str = "leader split from its publishers for 60 s, three times";
 
 /// Runs one of them, and mends the cluster after it.
 pub(super) async fn stage(name: &str, project: &Project, jobs: &mut Jobs) -> Result<Seen> {
+    if name == IN_FLIGHT {
+        return in_flight(project, jobs).await;
+    }
     let work = jobs.next(4_000, 500)?;
     let meddling = async {
         project.under_way().await?;
@@ -42,7 +52,8 @@ pub(super) async fn stage(name: &str, project: &Project, jobs: &mut Jobs) -> Res
                 Ok(gap)
             }
             "leader split from the other two for 60 s" => {
-                let others = others(project, leader).await?;
+                let others = BROKERS.into_iter().filter(|other| *other != leader);
+                let others = addresses(project, &others.collect::<Vec<_>>()).await?;
                 partition(&container, &others, "-A").await?;
                 let gap = project.gap().await?;
                 tokio::time::sleep(Duration::from_secs(60).saturating_sub(since.elapsed())).await;
@@ -55,6 +66,77 @@ pub(super) async fn stage(name: &str, project: &Project, jobs: &mut Jobs) -> Res
     let (job, gap) = tokio::try_join!(project.job(&work), meddling)?;
     mend(project).await?;
     Ok(Seen::new(job).within("gap", gap, 30))
+}
+
+/// Splits, three times, a broker to which no program is connected and which leads every queue, while job follows job.
+async fn in_flight(project: &Project, jobs: &mut Jobs) -> Result<Seen> {
+    let (healed, mut over) = watch::channel(false);
+    let meddling = async {
+        let (mut unconfirmed, mut longest) = (u64::MAX, Duration::ZERO);
+        for _ in 0..3 {
+            project.under_way().await?;
+            let (leader, others) = lead_apart(project).await?;
+            let container = project.container(leader).await?;
+            let addresses = addresses(project, &others).await?;
+            let since = Instant::now();
+            partition(&container, &addresses, "-A").await?;
+            // before anybody notices
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let mut sum = 0;
+            for other in others {
+                sum += number(project, other, UNCONFIRMED).await?;
+            }
+            unconfirmed = unconfirmed.min(sum);
+            project.gap().await?;
+            longest = longest.max(since.elapsed());
+            tokio::time::sleep(Duration::from_secs(60).saturating_sub(since.elapsed())).await;
+            partition(&container, &addresses, "-D").await?;
+            mend(project).await?;
+        }
+        healed.send_replace(true);
+        anyhow::Ok((unconfirmed, longest))
+    };
+    let publishing = async {
+        loop {
+            let last = *over.borrow_and_update();
+            let job = project.job(&jobs.next(2_000, 100)?).await?;
+            if last {
+                return anyhow::Ok(job);
+            }
+        }
+    };
+    let (job, (unconfirmed, longest)) = tokio::try_join!(publishing, meddling)?;
+    let in_flight = format!("at least {unconfirmed} publishes in flight");
+    Ok(Seen::new(job)
+        .within("gap", longest, 30)
+        .holds(&in_flight, unconfirmed > 0))
+}
+
+/// How many publishes of a broker's own clients are not confirmed.
+const UNCONFIRMED: &str = "lists:sum([N || P <- rabbit_channel:list_local(), \
+     {messages_unconfirmed, N} <- rabbit_channel:info(P, [messages_unconfirmed])]).";
+
+/// Gives every queue to the broker that has the fewest clients; it, and the others.
+async fn lead_apart(project: &Project) -> Result<(&'static str, Vec<&'static str>)> {
+    let mut clients = Vec::new();
+    for broker in BROKERS {
+        let connections = "length(rabbit_networking:local_connections()).";
+        clients.push((number(project, broker, connections).await?, broker));
+    }
+    clients.sort_unstable();
+    let mut brokers = clients.into_iter().map(|(_, broker)| broker);
+    let leader = brokers.next().context("a broker")?;
+    let lead = format!(
+        "[rabbit_quorum_queue:transfer_leadership(Q, 'rabbit@{leader}') || Q <- rabbit_amqqueue:list(<<\"autoconnect\">>), amqqueue:get_type(Q) =:= rabbit_quorum_queue], ok."
+    );
+    project.ctl(leader, &["eval", &lead]).await?;
+    Ok((leader, brokers.collect()))
+}
+
+/// What an expression that is a number says on a broker.
+async fn number(project: &Project, broker: &str, expression: &str) -> Result<u64> {
+    let said = project.ctl(broker, &["eval", expression]).await?;
+    said.parse().with_context(|| format!("{broker}: {said}"))
 }
 
 /// The service that leads the queue of chunks.
@@ -76,11 +158,11 @@ async fn leader(project: &Project) -> Result<&'static str> {
     found.with_context(|| format!("the leader is on {name}"))
 }
 
-/// The addresses of the other two.
-async fn others(project: &Project, one: &str) -> Result<Vec<String>> {
+/// The addresses of some of them.
+async fn addresses(project: &Project, brokers: &[&str]) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for other in BROKERS.into_iter().filter(|other| *other != one) {
-        let container = project.container(other).await?;
+    for broker in brokers {
+        let container = project.container(broker).await?;
         let networks =
             "{{range $name, $network := .NetworkSettings.Networks}}{{$network.IPAddress}} {{end}}";
         let addresses = docker(&["inspect", "--format", networks, &container]).await?;
