@@ -17,7 +17,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use autoconnect_common::broker::rabbitmq::{Options, RabbitMq};
 use tempfile::TempDir;
 
@@ -206,6 +206,33 @@ impl OwnNode {
     /// `rabbitmqctl` against it.
     pub fn ctl(&self) -> Ctl {
         Ctl(self.file("ctl"))
+    }
+
+    /// Sets how long a consumer may hold a delivery: of the node, and, since RabbitMQ 3.12 lets queues say it themselves as
+    /// ours do, by a policy on those whose names match `queues`, since the shorter one counts.
+    ///
+    /// # Errors
+    /// Where the node does not do it.
+    pub fn set_consumer_timeout(&self, queues: &str, milliseconds: u32) -> Result<()> {
+        let ctl = self.ctl();
+        for (name, milliseconds) in [
+            ("consumer_timeout", milliseconds),
+            ("channel_tick_interval", 500),
+        ] {
+            let set = format!("application:set_env(rabbit, {name}, {milliseconds}).");
+            ctl.run(&["eval", &set])?;
+        }
+        let version = ctl.run(&["version"])?;
+        let mut numbers = version.trim().split('.').map(str::parse);
+        let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
+            bail!("no version: {version}");
+        };
+        if (major, minor) >= (3_u32, 12_u32) {
+            let timeout = format!(r#"{{"consumer-timeout":{milliseconds}}}"#);
+            let set = ["set_policy", "--apply-to", "queues", "timeout"];
+            ctl.run(&[&set[..], &[queues, &timeout]].concat())?;
+        }
+        Ok(())
     }
 
     /// Sends its process a signal: `KILL`, `TERM`, `STOP` or `CONT`.

@@ -32,13 +32,7 @@ async fn row_26_a_cut_longer_than_the_consumer_timeout() -> Result<()> {
     let Some(node) = OwnNode::of(test, None)? else {
         return Ok(());
     };
-    for (name, milliseconds) in [
-        ("consumer_timeout", "8000"),
-        ("channel_tick_interval", "500"),
-    ] {
-        let set = format!("application:set_env(rabbit, {name}, {milliseconds}).");
-        node.ctl().run(&["eval", &set])?;
-    }
+    node.set_consumer_timeout("q[.]jobs", 8_000)?;
     let stage = Stage::at(node.uri(), test).await?;
     let policy = narrow(&stage, &node.ctl())?;
     let _reducer = stage.start("reducer")?;

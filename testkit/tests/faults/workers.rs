@@ -118,13 +118,7 @@ async fn row_17_a_chunk_held_longer_than_the_broker_allows() -> Result<()> {
     let Some(node) = OwnNode::of(test, None)? else {
         return Ok(());
     };
-    for (name, milliseconds) in [
-        ("consumer_timeout", "5000"),
-        ("channel_tick_interval", "500"),
-    ] {
-        let set = format!("application:set_env(rabbit, {name}, {milliseconds}).");
-        node.ctl().run(&["eval", &set])?;
-    }
+    node.set_consumer_timeout("q[.]chunks", 5_000)?;
     let stage = Stage::at(node.uri(), test).await?;
     let _others = (stage.start("reducer")?, stage.start("producer")?);
     let line = Line::of(17, "a consumer timeout of 5 s, a chunk held for 9 s", None);
