@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use autoconnect_common::broker::{Broker as _, Queue};
 use autoconnect_common::message::Status;
 use autoconnect_testkit::node::{Ctl, OwnNode};
 
@@ -74,7 +75,7 @@ async fn row_27_a_request_whose_producer_dies_each_time() -> Result<()> {
     stage.ask(&deadly.request).await?;
     stage.ask(&next.request).await?;
     let mut kills = 0_u32;
-    while stage.messages(&ctl)?.get("q.jobs.dead") != Some(&1) {
+    while stage.broker.waiting(Queue::DeadJobs).await? == 0 {
         ensure!(kills < 40, "it is tried again and again");
         let mut producer = stage.start("producer")?;
         producer.logs("cutting a job")?;
