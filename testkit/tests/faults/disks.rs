@@ -5,7 +5,6 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use autoconnect_testkit::cluster::results_of;
@@ -14,7 +13,7 @@ use autoconnect_testkit::node::Ctl;
 use autoconnect_testkit::program;
 
 use crate::case::{Case, Line};
-use crate::stage::{Stage, until, whole};
+use crate::stage::{LONG, Stage, until, whole};
 
 /// What an old job left where the newest report is.
 const OLD: &[u8] = b"the report of the job before";
@@ -142,7 +141,7 @@ async fn row_23_a_full_disk_for_the_journal() -> Result<()> {
             .messages(&ctl)
             .is_ok_and(|counts| counts.get("q.results.sales.v1") == Some(&all))
     };
-    until("all results to wait", Duration::from_secs(60), waiting).await?;
+    until("all results to wait", LONG, waiting).await?;
     whole(&stage.results(), Some(OLD), &case)?;
     disk.clear()?;
     let execution = stage.done(&case).await?;

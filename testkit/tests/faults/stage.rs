@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use crate::case::{Case, Execution};
 
 /// How long a job may take before a test gives it up, on a slow and busy machine.
-const LONG: Duration = Duration::from_secs(180);
+pub(crate) const LONG: Duration = Duration::from_secs(180);
 /// The variable by which `make test-faults` has every figure judged.
 const JUDGED: &str = "AUTOCONNECT_TEST_FIGURES";
 /// How often a file is looked at.

@@ -9,6 +9,8 @@ use autoconnect_common::message::Exchange;
 use autoconnect_testkit::broker::{Home as _, message, next, sales, soon};
 use autoconnect_testkit::node::{OnNode, OwnNode};
 
+use crate::stage::until;
+
 /// How long a client may take to give up.
 const GIVES_UP: Duration = Duration::from_secs(60);
 
@@ -126,8 +128,11 @@ async fn a_connection_limit_that_lifts_is_waited_for() -> Result<()> {
         let broker = broker.clone();
         tokio::spawn(async move { broker.reach().await })
     };
-    tokio::time::sleep(Duration::from_secs(8)).await;
-    ensure!(!reaching.is_finished(), "it gave up at once");
+    until("the limit to be met", async || {
+        ensure!(!reaching.is_finished(), "it gave up at once");
+        Ok(!broker.health().troubles().is_empty())
+    })
+    .await?;
     node.ctl().run(&["clear_vhost_limits", "-p", "/"])?;
     soon("the broker to be reached", reaching).await???;
     broker.close().await;
