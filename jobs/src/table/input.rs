@@ -123,6 +123,21 @@ impl Stamp {
             changed: changed(metadata),
         }
     }
+
+    /// What every machine that sees the file says of it.
+    fn marks(&self) -> String {
+        let Self {
+            identity,
+            bytes,
+            modified,
+            changed,
+        } = self;
+        #[cfg(unix)]
+        let (_, identity) = identity;
+        let since = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let modified = since.map(|since| since.as_nanos());
+        format!("{identity:?} {bytes} {modified:?} {changed:?}")
+    }
 }
 
 /// What a job reads.
@@ -218,9 +233,10 @@ pub fn total_bytes(inputs: &[Input]) -> u64 {
 }
 
 impl Inputs {
-    /// A digest that changes when a file does: of the names, sizes, identities (device and inode), times of modification and of
-    /// change in nanoseconds, and of 64 blocks of 4 KiB spread over each file, its first and last among them; and when something
-    /// else is left out. A large file is never read whole. Standard input has another one every time.
+    /// A digest that changes when a file does: of the names, sizes, inodes, times of modification and of change in
+    /// nanoseconds, and of 64 blocks of 4 KiB spread over each file, its first and last among them; and when something
+    /// else is left out. A large file is never read whole. Standard input has another one every time. It is the same on every machine that
+    /// sees the same file of a network folder, and after a restart: the device's number, which may differ, is no part of it.
     ///
     /// # Errors
     /// [`CutError::Refused`] where a file cannot be read.
@@ -274,14 +290,8 @@ impl Input {
             summary.extend_from_slice(&unique());
             return Ok(Digest::of(&summary));
         };
-        let Stamp {
-            identity,
-            bytes,
-            modified,
-            changed,
-        } = stamp;
-        let marks = format!("{identity:?} {bytes} {modified:?} {changed:?}\0");
-        summary.extend_from_slice(marks.as_bytes());
+        summary.extend_from_slice(stamp.marks().as_bytes());
+        summary.push(0);
         let mut file = self.file()?;
         let failed = |error: io::Error| unreadable(&self.path, &error);
         if stamp.bytes <= SAMPLES * SAMPLE {
@@ -786,6 +796,22 @@ fn empty(input: &Input) -> CutError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn another_machine_that_sees_the_same_file_says_the_same_of_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.csv");
+        std::fs::write(&path, "a").expect("written");
+        let stamp = Stamp::new(&path, &look_at(&path).expect("a file"));
+        let (device, inode) = stamp.identity;
+        let with = |identity| Stamp {
+            identity,
+            ..stamp.clone()
+        };
+        assert_eq!(stamp.marks(), with((device + 1, inode)).marks());
+        assert_ne!(stamp.marks(), with((device, inode + 1)).marks());
+    }
 
     #[test]
     fn compressed_data_over_the_size_cap_is_refused() {
