@@ -39,7 +39,7 @@ pub(crate) fn carry_out(asked: cli::Jobs) -> Result<(), Failure> {
 #[derive(Serialize)]
 struct Listed {
     jobs: Vec<JobStage>,
-    /// Jobs that ended longer ago, and are not listed.
+    /// How many more there are: open ones are listed first, then those that ended, the newest first.
     more: u64,
 }
 
@@ -60,7 +60,7 @@ fn list(place: &cli::Place, json: bool) -> Result<(), Failure> {
         .collect();
     let mut text = print::table(["JOB", "STAGE", ""], &rows);
     if more > 0 {
-        text.push_str(&format!("… and {more} that ended longer ago\n"));
+        text.push_str(&format!("… and {more} more\n"));
     }
     print::out(&text)
 }
