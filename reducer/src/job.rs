@@ -696,6 +696,31 @@ impl Job {
         Absorbed::News
     }
 
+    /// The pages that came of a job that can be asked for again.
+    pub(crate) fn pages_to_redo(&self) -> Vec<(String, u32, Digest)> {
+        if self.asked.is_none() || self.without.is_some() {
+            return Vec::new();
+        }
+        let of = |(name, pages): (&String, &BTreeMap<u32, Digest>)| {
+            let of = |(&page, &digest)| (name.clone(), page, digest);
+            pages.iter().map(of).collect::<Vec<_>>()
+        };
+        self.pages.iter().flat_map(of).collect()
+    }
+
+    /// Takes a page for one that never came: it is not on disk as it came. The job is asked for again.
+    pub(crate) fn lose_page(&mut self, name: &str, page: u32) {
+        let Some(pages) = self.pages.get_mut(name) else {
+            return;
+        };
+        pages.remove(&page);
+        let damage = format!("page {page} of {name} is damaged");
+        tracing::error!(job_id = %self.id, damage, "page of a side file is damaged; it is waited for again");
+        self.note_damage(&damage, true);
+        // the job comes to its end another time
+        self.order = None;
+    }
+
     /// The chunks that were sent once more, as we were told, and of which nothing came since.
     fn awaited_again(&self) -> impl Iterator<Item = Seq> {
         let sent = self.revived.keys().copied();

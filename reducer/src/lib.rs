@@ -62,7 +62,7 @@
 //! |---|---|
 //! | a record of a journal, its header | passes over what has no good checksum, keeps what is good in front of it and behind it, and leaves the file as it is. The job waits for what is missing; asked for again or delivered again, it is whole. Otherwise its end says that it may have been lost here, never that it did not come |
 //! | a snapshot | the job fails with a sentence that names it |
-//! | a page of a side file | the job ends `incomplete` without that side file, and says so. A page that comes again replaces it before |
+//! | a page of a side file | the job ends `incomplete` without that side file, and says so. A page that comes again replaces it before. Found at the start, of a job whose request is known: asks for the job again, as below |
 //! | a tombstone | its name still says that the job ended; how is read from the job's own `execution.json` |
 //! | a journal's record in its middle, of a job whose request is known | asks for the job again, once: what was lost is cut and worked again, and the rest counts once |
 //! | a journal or snapshot of another version of the program | refuses to start, with a sentence |

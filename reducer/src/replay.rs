@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::entry::Entry;
 use crate::job::{Absorbed, Job, Snapshot};
 use crate::journal::Replay;
+use crate::store::stored_page;
 
 /// The version of a snapshot.
 const VERSION: u32 = 1;
@@ -112,6 +113,7 @@ pub(crate) fn replay(
             redo(&mut job, payload, registry);
         }
     }
+    lose_damaged_pages(disk, &mut job, folder);
     if job.is_blank() {
         // pages that no journal names, a header that nothing followed: nothing of it was acknowledged
         disk.remove(folder)?;
@@ -123,6 +125,18 @@ pub(crate) fn replay(
         next,
         length,
     }))
+}
+
+/// Has the job wait again for the pages that are not on disk as they came, where it can be asked for again. Of any other
+/// job the end says which side file is damaged.
+fn lose_damaged_pages(disk: &dyn Disk, job: &mut Job, folder: &Path) {
+    for (name, number, digest) in job.pages_to_redo() {
+        let page = stored_page(folder, &name, number, digest);
+        // one that cannot be read now may be readable at the job's end
+        if let Ok(false) = page.copy_to(disk, &mut io::sink()) {
+            job.lose_page(&name, number);
+        }
+    }
 }
 
 /// A job whose snapshot was damaged on disk: nothing of it is left, so it fails, loudly.

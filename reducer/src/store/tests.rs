@@ -1,11 +1,15 @@
 //! The state folder on disks that fail, flip bits and run out of descriptors.
 
+use std::borrow::Cow;
 use std::fs;
+use std::time::Duration;
 
 use autoconnect_common::Seq;
 use autoconnect_common::disk::{self, Failing};
+use autoconnect_common::message::{Begun, JobRequest};
 
 use super::*;
+use crate::asked::Orphan;
 use crate::entry::PageEntry;
 use crate::job::End;
 
@@ -387,16 +391,9 @@ fn an_open_job_costs_little_memory() {
     }
 }
 
-#[test]
-fn a_job_that_lost_records_is_asked_for_again_once() {
-    use crate::asked::Orphan;
-    use autoconnect_common::message::{Begun, JobRequest};
-    use std::borrow::Cow;
-    use std::time::Duration;
-
-    let folder = tempfile::tempdir().expect("a folder");
-    let job = id("sales-1");
-    let begun = Entry::Begun(Cow::Owned(Begun {
+/// What a producer says that cuts `job`.
+fn begun(job: &JobId) -> Entry<'static> {
+    Entry::Begun(Cow::Owned(Begun {
         request: JobRequest {
             job: job.clone(),
             kind: "sales".to_owned(),
@@ -406,9 +403,21 @@ fn a_job_that_lost_records_is_asked_for_again_once() {
             accept: Default::default(),
         },
         cut: id("cut-1"),
-    }));
+    }))
+}
+
+/// Whether the one job that was found is to be asked for again at once.
+fn is_asked_for_again(found: &Found) -> bool {
+    let orphan = found.jobs[0].1.orphan(Duration::MAX);
+    matches!(orphan, Some(Orphan::AskAgain(_)))
+}
+
+#[test]
+fn a_job_that_lost_records_is_asked_for_again_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let job = id("sales-1");
     let (mut store, _) = open(disk::real(), folder.path()).expect("opened");
-    store.append(&job, &begun).expect("JSON");
+    store.append(&job, &begun(&job)).expect("JSON");
     for number in 0..4 {
         store.append(&job, &dead(number)).expect("JSON");
     }
@@ -416,8 +425,8 @@ fn a_job_that_lost_records_is_asked_for_again_once() {
     drop(store);
     let asks = || {
         let (store, found) = open(disk::real(), folder.path()).expect("readable");
-        let orphan = found.jobs[0].1.orphan(Duration::MAX);
-        (store, matches!(orphan, Some(Orphan::AskAgain(_))))
+        let asks = is_asked_for_again(&found);
+        (store, asks)
     };
     assert!(!asks().1, "nothing is lost");
     let journal = folder.path().join("jobs/sales-1/journal.0");
@@ -431,4 +440,53 @@ fn a_job_that_lost_records_is_asked_for_again_once() {
     store.commit().expect("committed");
     drop(store);
     assert!(!asks().1, "it was asked for already");
+}
+
+#[test]
+fn a_job_of_which_a_page_is_damaged_is_asked_for_again_where_its_request_is_known() {
+    let job = id("sales-1");
+    for (is_known, is_gone) in [(true, false), (true, true), (false, false)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = page_path(&folder.path().join("jobs/sales-1"), "rejets.csv", 0);
+        let (mut store, _) = open(disk::real(), folder.path()).expect("opened");
+        if is_known {
+            store.append(&job, &begun(&job)).expect("JSON");
+        }
+        let body = Bytes::from("a page");
+        let page = Entry::Page(PageEntry {
+            kind: "sales".into(),
+            name: "rejets.csv".into(),
+            page: 0,
+            digest: Digest::of(&body),
+        });
+        let keep = |store: &mut Store| {
+            store.keep_page(&job, "rejets.csv", 0, &body);
+            store.append(&job, &page).expect("JSON");
+            store.commit().expect("committed");
+        };
+        keep(&mut store);
+        drop(store);
+        let (_, found) = open(disk::real(), folder.path()).expect("readable");
+        assert!(!is_asked_for_again(&found), "nothing is lost");
+        drop(found);
+        if is_gone {
+            fs::remove_file(&path).expect("removed");
+        } else {
+            fs::write(&path, "a pagf").expect("written");
+        }
+        let (mut store, found) = open(disk::real(), folder.path()).expect("readable");
+        assert_eq!(is_asked_for_again(&found), is_known);
+        if !is_known {
+            continue;
+        }
+        // it comes again, and is news
+        let (_, mut model) = found.jobs.into_iter().next().expect("a job");
+        let absorbed = model.absorb(&page, &Registry::default());
+        assert_eq!(absorbed, crate::job::Absorbed::News);
+        store.append(&job, &Entry::AskedAgain).expect("JSON");
+        keep(&mut store);
+        drop(store);
+        let (_, found) = open(disk::real(), folder.path()).expect("readable");
+        assert!(!is_asked_for_again(&found), "it is whole again");
+    }
 }
