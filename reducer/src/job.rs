@@ -560,14 +560,15 @@ impl Job {
         Absorbed::News
     }
 
-    /// The first thing that came and is not what the seal says. The seal of a job that was refused holds no chunk: what was
-    /// merged of it before is in no report.
+    /// The first thing that came and is not what the seal says. The seal of a job that was refused holds no chunk, and perhaps
+    /// no side file: what came of those before is in no report.
     fn unsealed(&self) -> Option<String> {
         let refused = self.manifest.as_ref().and_then(refusal).is_some();
         let mut merged = self.merged.iter().filter(|_| !refused);
         let chunk = merged.find(|(seq, merged)| self.seal.contradicts_chunk(*seq, merged.chunk));
         let page = self.pages.iter().find_map(|(name, pages)| {
-            let mut pages = pages.iter();
+            let counts = |page| !refused || self.expects_page(name, page);
+            let mut pages = pages.iter().filter(|(page, _)| counts(**page));
             let (page, _) = pages.find(|(page, d)| self.seal.contradicts_page(name, **page, d))?;
             Some(format!("page {page} of {name}"))
         });

@@ -427,16 +427,19 @@ fn a_refusal_after_a_whole_cut_changes_nothing() {
 }
 
 #[test]
-fn a_refusal_is_the_reason_of_the_end_though_chunks_were_merged_before() {
+fn a_refusal_is_the_reason_of_the_end_though_chunks_and_pages_came_before() {
     let (cut, _) = two_cuts(true);
-    for merged in 0..=cut.chunks.len() {
-        let mut job = after(&cut.all()[..merged]);
+    let cut = Cut::with_side(cut.chunks, vec!["a".into(), "b".into()], true);
+    let before_the_manifest = cut.all().len() - 1;
+    for came in 0..=before_the_manifest {
+        let mut job = after(&cut.all()[..came]);
         take(&mut job, &Cut::refused("too many rows rejected"));
         // what comes of it later changes nothing
         take(&mut job, &cut.partial(0));
+        take(&mut job, &cut.side_page(1));
         match job.end() {
             Some(End::Without(without)) => assert_eq!(without.reason, "too many rows rejected"),
-            other => panic!("{merged}: {other:?}"),
+            other => panic!("{came}: {other:?}"),
         }
     }
 }
