@@ -49,6 +49,9 @@ const MAX_PAGES: u32 = 1 << 20;
 
 /// What is said of a missing chunk of which nothing is known.
 const NO_PARTIAL: &str = "no partial came";
+/// What became of what never came, where nothing that the reducer lost explains it: a job is given up only once the
+/// broker's queues were seen empty (see [`silence`](crate::silence)), and the manifest came after all that it counts.
+const GONE: &str = "nothing of it is at the broker any more: purged, expired or dropped";
 
 /// What became of an entry.
 #[derive(Debug, PartialEq, Eq)]
@@ -861,8 +864,13 @@ impl Job {
             .filter(|&seq| !self.merged.contains(seq))
             .collect();
         let mut lacking = self.lacking_annexes(manifest);
+        let never_came = missing.iter().any(|seq| !self.dead.contains_key(seq));
+        let is_gone = (never_came || !lacking.is_empty()) && self.damage.is_none();
         if !missing.is_empty() {
             lacking.insert(0, self.name_missing(&missing, total(manifest)));
+        }
+        if is_gone {
+            lacking.push(GONE.to_owned());
         }
         let lacking = (!lacking.is_empty()).then(|| lacking.join("; "));
         End::Report { missing, lacking }

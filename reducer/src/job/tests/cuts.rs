@@ -412,6 +412,30 @@ fn a_job_whose_seal_never_came_is_abandoned_without_a_report() {
 }
 
 #[test]
+fn what_never_came_of_a_sealed_job_is_said_to_be_gone_from_the_broker_and_what_is_dead_is_not() {
+    let (cut, _) = two_cuts(true);
+    let lacking = |job: &Job| match job.abandon(Duration::from_secs(60)) {
+        End::Report { lacking, .. } => lacking.unwrap_or_default(),
+        other => panic!("{other:?}"),
+    };
+    let last = cut.chunks.len() - 1;
+    let mut job = after(&cut.all());
+    assert_eq!(lacking(&job), "");
+    let mut outcomes = cut.all();
+    outcomes.remove(last);
+    job = after(&outcomes);
+    let seq = cut.chunks[last].seq;
+    let missing = format!("{seq} (no partial came); {GONE}");
+    assert!(lacking(&job).ends_with(&missing), "{}", lacking(&job));
+    take(&mut job, &cut.dead(last, 0));
+    assert!(!lacking(&job).contains(GONE), "{}", lacking(&job));
+    // what the reducer itself may have lost is not laid at the broker's door
+    let mut job = after(&outcomes);
+    job.note_damage("the journal", false);
+    assert!(!lacking(&job).contains(GONE), "{}", lacking(&job));
+}
+
+#[test]
 fn a_refusal_after_a_whole_cut_changes_nothing() {
     let (old, _) = two_cuts(true);
     let mut job = after(&old.all()[..1]);
