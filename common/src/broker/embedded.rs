@@ -78,13 +78,24 @@ impl Waiting {
         None
     }
 
-    /// Takes `message` in, however full the queue is.
-    fn force(&self, message: Message) {
+    /// Takes `message` in, however full the queue is, unless it is one of the dead ones, which nobody empties but an
+    /// operator: those hold what they hold on the real broker. Whether it was taken.
+    fn force(&self, message: Message) -> bool {
         let mut messages = lock(&self.messages);
-        messages.bytes += message.body.len();
+        let bytes = messages.bytes + message.body.len();
+        if self.is_for_operator() && bytes as u64 > self.queue.max_bytes() {
+            return false;
+        }
+        messages.bytes = bytes;
         messages.waiting.push_back((message, 0));
         drop(messages);
         self.arrived.notify_one();
+        true
+    }
+
+    fn is_for_operator(&self) -> bool {
+        let dead = [Queue::DeadJobs, Queue::DeadChunks, Queue::DeadResults];
+        dead.contains(&self.queue)
     }
 
     /// Takes a message back, to the head of the queue.
@@ -164,10 +175,20 @@ impl Queues {
         takers.filter_map(|queue| self.durable(&queue)).collect()
     }
 
-    /// Puts a message into every queue that takes it, however full those are: nobody may be there to make room.
+    /// Puts a message into every queue that takes it, however full those are: nobody may be there to make room. What a
+    /// full dead queue does not take is dropped from it, where the real broker would have its sender wait for an
+    /// operator: of a single process there may be none, and its dead messages go with it anyway. The reducer hears
+    /// of it all the same, so the job ends and says why.
     fn force(&self, message: &Message) {
         for waiting in self.takers(message) {
-            waiting.force(message.clone());
+            if !waiting.force(message.clone()) {
+                let name = waiting.queue.name();
+                let why = format!(
+                    "{name} is full: dead messages are dropped until somebody requeues or drops what is there"
+                );
+                self.health.alarm(&name, why);
+                tracing::error!(id = message.id, queue = name, "a dead message was dropped");
+            }
         }
         for waiting in lock(&self.listeners).iter() {
             if waiting.queue.takes(message) {
@@ -248,6 +269,9 @@ impl Queues {
             };
             let (message, redeliveries) = loop {
                 if let Some(taken) = from.take() {
+                    if from.is_for_operator() {
+                        self.health.clear(&from.queue.name());
+                    }
                     break taken;
                 }
                 // A wake-up that this one does not use, because it leaves, goes to the next.
@@ -364,6 +388,42 @@ mod tests {
 
     fn jobs() -> Queue {
         Queue::Jobs(crate::Format::new("sales", 1))
+    }
+
+    #[tokio::test]
+    async fn a_full_dead_queue_says_so_and_the_reducer_hears_of_every_dead_chunk() {
+        let broker = Embedded::new();
+        let format = crate::Format::new("sales", 1);
+        // bodies share their bytes: these weigh more than the queue may hold, and take 15 MiB
+        let body = crate::Body::from(vec![0; crate::broker::MAX_BODY]);
+        let dead = |number: usize| Message {
+            exchange: Exchange::Dead,
+            key: format!("dead.{format}"),
+            id: number.to_string(),
+            kind: "chunk".to_owned(),
+            headers: BTreeMap::new(),
+            body: body.clone(),
+        };
+        let most = Queue::DeadChunks.max_bytes() / crate::broker::MAX_BODY as u64;
+        for number in 0..most + 5 {
+            let offered = broker.offer(dead(number as usize)).await;
+            assert_eq!(offered.expect("open"), Offered::Taken);
+        }
+        let waiting = async |queue| broker.waiting(queue).await.expect("open");
+        assert_eq!(waiting(Queue::DeadChunks).await, most);
+        assert_eq!(waiting(Queue::Results(format.clone())).await, most + 5);
+        let troubles = broker.health().troubles();
+        assert!(
+            matches!(troubles.as_slice(), [why] if why.starts_with("q.chunks.dead is full")),
+            "{troubles:?}"
+        );
+        // an operator makes room
+        let mut chunks = broker.subscribe(Queue::DeadChunks, 1).await.expect("open");
+        chunks.next().await.expect("a dead chunk").ack();
+        drop(chunks);
+        assert!(broker.health().troubles().is_empty());
+        broker.publish(dead(0)).await.expect("open");
+        assert!(broker.health().troubles().is_empty());
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
