@@ -13,7 +13,7 @@ use std::time::UNIX_EPOCH;
 use autoconnect_common::disk::Disk;
 use autoconnect_common::message::Status;
 use autoconnect_common::results::{EXECUTION, job_folder};
-use autoconnect_common::{JobId, machine};
+use autoconnect_common::{Digest, JobId, machine};
 use serde::{Deserialize, Serialize};
 
 use crate::trouble::{Doing, Trouble};
@@ -27,8 +27,28 @@ pub(crate) struct Tombstone {
     pub(crate) job: JobId,
     pub(crate) status: Status,
     pub(crate) reason: Option<String>,
-    /// Seconds since 1970.
+    /// Seconds since 1970; 0 where that is not known any more.
     pub(crate) ended_at: u64,
+}
+
+/// A tombstone as it is written.
+#[derive(Serialize, Deserialize)]
+struct Written<T> {
+    #[serde(flatten)]
+    tombstone: T,
+    /// Of the tombstone as JSON: a flipped bit must not become another reason or another time. Older reducers wrote none.
+    digest: Option<Digest>,
+}
+
+impl Written<Tombstone> {
+    /// The tombstone, if it is the one that was written.
+    fn verified(self) -> io::Result<Tombstone> {
+        let digest = Digest::of_json(&self.tombstone)?;
+        match self.digest {
+            Some(written) if written != digest => Err(io::Error::other("another digest")),
+            _ => Ok(self.tombstone),
+        }
+    }
 }
 
 impl Tombstone {
@@ -47,9 +67,12 @@ impl Tombstone {
     pub(crate) fn write(&self, disk: &dyn Disk, state: &Path) -> Result<(), Trouble> {
         let path = path(state, &self.job);
         let doing = || format!("write the tombstone {}", path.display());
-        let bytes = serde_json::to_vec(self)
-            .map_err(io::Error::from)
-            .doing(doing)?;
+        let written = || {
+            let digest = Some(Digest::of_json(self)?);
+            let tombstone = self;
+            serde_json::to_vec(&Written { tombstone, digest })
+        };
+        let bytes = written().map_err(io::Error::from).doing(doing)?;
         disk.write_whole(&path, &bytes).doing(doing)?;
         disk.sync_folder(&state.join(DONE)).doing(doing)
     }
@@ -81,7 +104,8 @@ impl Graves {
     pub(crate) fn read(&self, job: &JobId) -> Tombstone {
         let path = path(&self.state, job);
         let read = self.disk.read(&path);
-        match read.and_then(|bytes| Ok(serde_json::from_slice::<Tombstone>(&bytes)?)) {
+        let read = read.and_then(|bytes| Ok(serde_json::from_slice::<Written<_>>(&bytes)?));
+        match read.and_then(Written::verified) {
             Ok(tombstone) if tombstone.job == *job => tombstone,
             found => {
                 let error = found.err().map(|error| error.to_string());
@@ -97,6 +121,9 @@ impl Graves {
         struct End {
             status: Status,
             reason: Option<String>,
+            /// Milliseconds since 1970, or a few more.
+            #[serde(default)]
+            order: u64,
         }
         let path = job_folder(&self.results, job).join(EXECUTION);
         let read = self.disk.read(&path);
@@ -107,12 +134,13 @@ impl Graves {
                 "how the job ended cannot be told: the reducer's tombstone of it is damaged, and {}: {error}",
                 path.display()
             )),
+            order: 0,
         });
         Tombstone {
             job: job.clone(),
             status: end.status,
             reason: end.reason,
-            ended_at: 0,
+            ended_at: end.order / 1000,
         }
     }
 }
@@ -229,5 +257,49 @@ impl From<Tombstone> for Known {
             reason: tombstone.reason.map(Into::into),
             ended_at: tombstone.ended_at,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use autoconnect_common::disk;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_flipped_bit_in_a_tombstone_changes_neither_how_nor_when_its_job_ended() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (state, results) = (folder.path().join("state"), folder.path().join("results"));
+        let job: JobId = "sales-1".parse().expect("valid");
+        let own = job_folder(&results, &job);
+        for folder in [&state.join(DONE), &own] {
+            std::fs::create_dir_all(folder).expect("a folder");
+        }
+        let reason = "3 of 40 chunks are missing: 0.7 (boom)";
+        let ended = Tombstone::new(job.clone(), Status::Incomplete, Some(reason.to_owned()));
+        ended.write(&*disk::real(), &state).expect("written");
+        let order = ended.ended_at * 1000 + 7;
+        let execution = json!({"status": "incomplete", "reason": reason, "order": order});
+        std::fs::write(own.join(EXECUTION), execution.to_string()).expect("written");
+        let graves = Graves {
+            disk: disk::real(),
+            state: state.clone(),
+            results,
+        };
+        assert_eq!(graves.read(&job), ended);
+        let file = path(&state, &job);
+        let whole = std::fs::read(&file).expect("read");
+        for bit in 0..whole.len() * 8 {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&file, &flipped).expect("written");
+            let shown = String::from_utf8_lossy(&flipped);
+            assert_eq!(graves.read(&job), ended, "{shown}");
+        }
+        // one of an older reducer has no digest
+        let older = serde_json::to_vec(&ended).expect("JSON");
+        std::fs::write(&file, older).expect("written");
+        assert_eq!(graves.read(&job), ended);
     }
 }

@@ -99,8 +99,8 @@ fn told(stage: &Stage) -> (&'static str, String) {
             reason,
             ended_at,
         } => {
-            let when = i64::try_from(*ended_at)
-                .ok()
+            let known = i64::try_from(*ended_at).ok().filter(|&at| at > 0);
+            let when = known
                 .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
                 .map_or_else(
                     || "?".to_owned(),
