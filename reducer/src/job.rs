@@ -315,16 +315,17 @@ impl Job {
             return stale;
         }
         if let Some(old) = self.merged.get(seq) {
-            return if old.chunk != chunk {
-                self.fail(format!(
+            if old.chunk != chunk {
+                return self.fail(format!(
                     "inconsistent: chunk {seq} came twice, with different contents: the job was cut twice, from an input that had changed; ask for it again"
-                ))
-            } else if self.says(partial, old.partial) {
-                Absorbed::Duplicate
-            } else {
-                self.fail(format!(
+                ));
+            }
+            return match self.says(partial, old.partial) {
+                Ok(true) => Absorbed::Duplicate,
+                Ok(false) => self.fail(format!(
                     "inconsistent: chunk {seq} was worked twice, with different results"
-                ))
+                )),
+                Err(what) => Absorbed::Refused(unreadable(seq, &what)),
             };
         }
         if self.manifest.as_ref().is_some_and(|m| !has_chunk(m, seq)) {
@@ -348,7 +349,7 @@ impl Job {
                 Absorbed::News
             }
             Err(AddError::Unreadable(what)) => {
-                let reason = format!("the partial of chunk {seq} cannot be read: {what}");
+                let reason = unreadable(seq, &what);
                 let (chunk, revived) = (Some(chunk), self.times_revived(seq, Some(chunk)));
                 let dead = Dead {
                     reason: reason.clone(),
@@ -377,15 +378,19 @@ impl Job {
         }
     }
 
-    /// Whether a partial says what the one with this digest said, however each is written.
-    fn says(&self, partial: &PartialEntry<'_>, what: Prefix) -> bool {
-        let tally = self.tally.as_ref();
+    /// Whether a partial says what the one with this digest said, however each is written; why it cannot be read, if it
+    /// cannot.
+    fn says(&self, partial: &PartialEntry<'_>, what: Prefix) -> Result<bool, String> {
         // bytes that we would write ourselves need not be read
-        Prefix::of(&partial.digest) == what
-            || tally.is_some_and(|tally| {
-                let said = tally.digest(partial.json);
-                said.is_ok_and(|said| Prefix::of(&said) == what)
-            })
+        if Prefix::of(&partial.digest) == what {
+            return Ok(true);
+        }
+        let Some(tally) = &self.tally else {
+            return Ok(false);
+        };
+        let said = tally.digest(partial.json);
+        let said = said.map_err(|error| error.to_string())?;
+        Ok(Prefix::of(&said) == what)
     }
 
     fn merge(&mut self, partial: &RawValue) -> Result<Digest, AddError> {
@@ -1066,6 +1071,11 @@ fn refusal(manifest: &Manifest) -> Option<String> {
         (None, None) => Some("the producer could not cut the job".to_owned()),
         (None, Some(_)) => None,
     }
+}
+
+/// Why a partial is no use.
+fn unreadable(seq: Seq, what: &str) -> String {
+    format!("the partial of chunk {seq} cannot be read: {what}")
 }
 
 /// Whether two manifests say the same; how long the cut took is not part of it.

@@ -22,7 +22,7 @@ use autoconnect_common::faults::Killed;
 use autoconnect_common::message::{
     Cancel, Event, JobRequest, Message, Outcome, Partial, Question, Stage, Status, bury,
 };
-use autoconnect_common::{JobId, Shutdown};
+use autoconnect_common::{Digest, JobId, Shutdown};
 use autoconnect_reducer::faults::{Faults, Point};
 use autoconnect_reducer::{Config, Error, Summary};
 use autoconnect_testkit::broker::soon;
@@ -456,6 +456,59 @@ fn the_same_chunk_with_another_result_fails_the_job() -> Result<()> {
     Ok(())
 }
 
+/// As a worker in another language, or an older one, may write it: other keys first, blanks, letters by their numbers.
+fn written_otherwise(partial: Partial) -> Result<Message> {
+    let sorted: Value = serde_json::from_str(partial.json.get())?;
+    let text = serde_json::to_string_pretty(&sorted)?;
+    let text = text.replace("\"modeles\"", "\"mod\\u0065les\"");
+    let json = serde_json::value::RawValue::from_string(text)?;
+    let digest = Digest::of(json.get().as_bytes());
+    ensure!(digest != partial.digest, "it is written as it was");
+    let other = Partial {
+        json,
+        digest,
+        ..partial
+    };
+    Ok(other.to_message())
+}
+
+#[test]
+fn the_same_partial_written_in_another_way_by_another_worker_counts_once() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let case = Case::sales(folder.path())?;
+    let other = written_otherwise(case.partial(3)?)?;
+    let (manifest, results) = case.messages.split_last().context("a manifest")?;
+    ensure!(manifest.kind == "manifest");
+    let first = [std::slice::from_ref(&other), results].concat();
+    let last = [results, std::slice::from_ref(&other)].concat();
+    for (results, kill) in [
+        (&first, None),
+        (&last, None),
+        (&first, Some(Point::JournalFlushed)),
+        (&last, Some(Point::JournalFlushed)),
+    ] {
+        let world = World::new(in_order(1))?;
+        // one after the other, so that the one that is merged is the one that is meant to be
+        for result in results {
+            world.send(std::slice::from_ref(result))?;
+        }
+        world.send(std::slice::from_ref(manifest))?;
+        if let Some(point) = kill {
+            let killed = world.live(&[&case.job], kill_at(point, 1))?;
+            ensure!(matches!(killed, Life::Killed(at) if at == point));
+        }
+        let (_, ends) = world.live(&[&case.job], never)?.whole()?;
+        ensure!(ends[0].status == Status::Done, "{ends:?}");
+        world.check_done(&case)?;
+        let told = fs::read(world.own(&case).join("execution.json"))?;
+        let told: Value = serde_json::from_slice(&told)?;
+        // what was in the hands of a reducer that was killed comes twice as well
+        let dropped = told["duplicates_dropped"].as_u64().context("a count")?;
+        ensure!(dropped == 1 || kill.is_some() && dropped > 1, "{told}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_dead_chunk_is_named_in_an_incomplete_report() -> Result<()> {
     let folder = tempfile::tempdir()?;
@@ -580,7 +633,10 @@ fn a_job_of_which_nothing_more_comes_ends_without_what_is_missing() -> Result<()
     let id = format!("{}/{}/", case.job, lost.seq);
     let (world, end) = abandoned(&without("partial", &id))?;
     let reason = end.reason.unwrap_or_default();
-    let named = format!("chunks are missing: {} (no partial came)", lost.seq);
+    let named = format!(
+        "chunks are missing: {} (no partial came); nothing of it is at the broker any more: purged, expired or dropped",
+        lost.seq
+    );
     ensure!(
         end.status == Status::Incomplete && reason.contains(&named),
         "{reason}"

@@ -106,6 +106,13 @@ impl Cut {
         Outcome::Partial(Partial::of(chunk, json, Made::default()))
     }
 
+    /// What a worker sends that writes no numbers as we do.
+    fn unreadable(&self, number: usize) -> Outcome {
+        let json = serde_json::value::to_raw_value(&serde_json::json!({"a": 1.0}));
+        let chunk = &self.chunks[number];
+        Outcome::Partial(Partial::of(chunk, json.expect("JSON"), Made::default()))
+    }
+
     fn dead(&self, number: usize, revived: u32) -> Outcome {
         let chunk = &self.chunks[number];
         Outcome::Dead {
@@ -433,6 +440,25 @@ fn what_never_came_of_a_sealed_job_is_said_to_be_gone_from_the_broker_and_what_i
     let mut job = after(&outcomes);
     job.note_damage("the journal", false);
     assert!(!lacking(&job).contains(GONE), "{}", lacking(&job));
+}
+
+#[test]
+fn a_partial_that_cannot_be_read_contradicts_none_whichever_comes_first() {
+    let (cut, _) = two_cuts(true);
+    let (good, odd) = (cut.partial(0), cut.unreadable(0));
+    for first in [&good, &odd] {
+        let mut job = after([first]);
+        for outcome in [&good, &odd, &good] {
+            if let Absorbed::Refused(why) = take(&mut job, outcome) {
+                assert!(why.contains("cannot be read"), "{why}");
+            }
+        }
+        for outcome in cut.all() {
+            take(&mut job, &outcome);
+        }
+        assert!(is_done(&job), "{first:?}");
+        assert_eq!(words(&job), cut.words());
+    }
 }
 
 #[test]
