@@ -2,8 +2,13 @@
 //! is there.
 
 use std::fs;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
+use autoconnect_common::broker::{Broker as _, Queue};
+use autoconnect_common::message::bury;
+use autoconnect_common::{Format, Shutdown};
+use autoconnect_worker as worker;
 use serde_json::{Value, json};
 
 use crate::site::{Answer, Site, soon};
@@ -264,6 +269,60 @@ async fn a_report_without_a_row_is_the_newest_only_where_somebody_accepts_it() -
         .post("/api/process?accept_empty=oui", CSV, &table("Nice", 0, 0))
         .await?;
     bad.problem(400, Some("accept_empty"))?;
+    site.stop().await
+}
+
+/// Runs a job on two chunks, of which no worker could work the first where `dies`; its end. The site has no worker.
+async fn worked(site: &Site, path: &str, ville: &str, dies: bool) -> Result<Value> {
+    let job = site.post(path, CSV, &table(ville, 600, 0)).await?.job()?;
+    if dies {
+        let queue = Queue::Chunks(Format::new("sales", 1));
+        let mut chunks = site.broker.subscribe(queue, 1).await?;
+        let first = soon("a chunk", chunks.next()).await?.context("a chunk")?;
+        let dead = bury(first.message.clone(), "boom");
+        site.broker.publish(dead).await?;
+        first.ack();
+    }
+    let registry = Arc::new(autoconnect_jobs::registry());
+    let stop = Shutdown::new();
+    let config = worker::Config::named("late");
+    let working = worker::run(&site.broker, &registry, &config, &stop);
+    tokio::select! {
+        told = ended(site, &job) => told,
+        worked = working => anyhow::bail!("the worker ended by itself: {worked:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_incomplete_report_takes_the_place_of_a_complete_one_only_where_somebody_accepts_it()
+-> Result<()> {
+    let site = Site::with(0, |_| ()).await?;
+    let told = worked(&site, "/api/process?nom=lyon.csv", "Lyon", false).await?;
+    ensure!(told["status"] == "done", "{told}");
+    for (wish, accepted) in [
+        ("", false),
+        ("&accept_incomplete=false", false),
+        ("&accept_empty=true", false),
+        ("&accept_incomplete=true", true),
+    ] {
+        let path = format!("/api/process?nom=nice.csv{wish}");
+        let told = worked(&site, &path, "Nice", true).await?;
+        let reason = told["reason"].as_str().context("a reason")?;
+        ensure!(
+            told["status"] == "incomplete" && reason.contains("1 of 2 chunks are missing"),
+            "{wish}: {told}"
+        );
+        let kept = reason.contains("the newest report is still that of");
+        ensure!(kept != accepted, "{wish}: {reason}");
+        let newest = if accepted { "Nice" } else { "Lyon" };
+        let read = villes(&site).await?;
+        ensure!(read == json!([newest]), "{wish}: {read}: {told}");
+        // it has its own report all the same, which says what it lacks
+        let job = told["job_id"].as_str().context("a job")?;
+        let own = found(&site, &format!("/api/jobs/{job}/report")).await?;
+        let own = own.json()?;
+        ensure!(own["qualite"]["complet"] == false, "{wish}: {own}");
+    }
     site.stop().await
 }
 
