@@ -43,6 +43,7 @@ Examples:
   autoconnect submit /data/export.csv              a job for a cluster, followed to its end
   autoconnect jobs list                            what the cluster's reducer does and did
   autoconnect dead list                            chunks that nobody could work, and why
+  autoconnect queues list                          its exchanges and queues, and who uses them
   autoconnect generate --rows 1000000 --dirty 0.02 essai.csv
   autoconnect completions bash > ~/.local/share/bash-completion/completions/autoconnect
 
@@ -100,6 +101,8 @@ enum Command {
     Jobs(Jobs),
     /// Look at what nobody could work or read, send it once more, or drop it
     Dead(Dead),
+    /// Look at the exchanges and queues of a cluster, or remove those that nobody uses any more
+    Queues(operator::queues::Queues),
     /// Write a file of transactions that looks real, to try things with
     Generate(Generate),
     /// Print the completions of a shell, to be put where it looks for them
@@ -503,6 +506,7 @@ impl Cli {
             Command::Submit(submit) => run::submit(submit),
             Command::Jobs(jobs) => operator::jobs::carry_out(jobs),
             Command::Dead(dead) => operator::dead::carry_out(dead),
+            Command::Queues(queues) => operator::queues::carry_out(queues),
             Command::Generate(asked) => asked.carry_out(),
             Command::Completions { shell } => completions(shell),
             Command::Worker(worker) => run::work(worker),
@@ -553,7 +557,8 @@ impl Reading {
 }
 
 impl Place {
-    fn sources(&self) -> Sources {
+    /// Where settings are written, these flags last.
+    pub(crate) fn sources(&self) -> Sources {
         Sources::of_process(self.config.clone(), self.profile.clone())
             .flag("broker.uri", self.broker.as_ref())
             .flag("broker.ca", self.ca.as_ref().map(|path| path.display()))
@@ -561,7 +566,10 @@ impl Place {
     }
 
     /// Gathers the settings of `sources`, and starts the log where one is asked for.
-    fn read(&self, sources: Sources) -> Result<Settings, Failure> {
+    ///
+    /// # Errors
+    /// As [`Run::settings`].
+    pub(crate) fn read(&self, sources: Sources) -> Result<Settings, Failure> {
         let settings = read(sources)?;
         if self.log.is_some() {
             let log: Log = settings.load()?;

@@ -266,5 +266,24 @@ async fn every_role_does_its_part_and_nothing_else() -> Result<()> {
         let status = role.stop()?;
         ensure!(status.code() == Some(0), "told to stop: {status}");
     }
+
+    // anybody may look at the queues, and who declares them alone may remove them
+    let queues = |user: &str, arguments: &[&str]| {
+        let mut autoconnect = node.program("autoconnect", user);
+        autoconnect.arg("queues").args(arguments);
+        autoconnect
+    };
+    succeeds(queues("worker", &["list"]))?;
+    let remove = ["remove", "--force"];
+    refuses(queues("operator", &remove), 2, "ACCESS_REFUSED")?;
+    let listed = queues("operator", &["list"]).output()?.stdout;
+    let listed = String::from_utf8(listed)?;
+    ensure!(
+        listed.lines().count() == 16,
+        "a title and 15 lines: {listed}"
+    );
+    succeeds(queues("topology", &remove))?;
+    let listed = queues("operator", &["list"]).output()?.stdout;
+    ensure!(listed == b"no exchange or queue is here without a prefix\n");
     Ok(())
 }

@@ -174,6 +174,16 @@ impl OwnNode {
         })
     }
 
+    /// As [`OwnNode::of`], with these plugins, of which `rabbitmq_management` listens at [`OwnNode::management_port`].
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub fn with_plugins(test: &str, plugins: &str) -> Result<Option<Self>> {
+        Self::started(test, |start| {
+            start.env("AUTOCONNECT_TEST_NODE_PLUGINS", plugins);
+        })
+    }
+
     fn started(test: &str, tell: impl FnOnce(&mut Command)) -> Result<Option<Self>> {
         if needed("AUTOCONNECT_TEST_AMQP", test).is_none() {
             return Ok(None);
@@ -201,6 +211,14 @@ impl OwnNode {
     /// Where it does not.
     pub fn tls_port(&self) -> Result<u16> {
         Ok(self.told("tls_port")?.parse()?)
+    }
+
+    /// The port of its management API.
+    ///
+    /// # Errors
+    /// Where it has none.
+    pub fn management_port(&self) -> Result<u16> {
+        Ok(self.told("management_port")?.parse()?)
     }
 
     /// `rabbitmqctl` against it.

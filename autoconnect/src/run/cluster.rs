@@ -57,7 +57,7 @@ pub(super) async fn run(
             };
             let finished = on(plan, rabbit, Some(cluster), gauge, shutdown).await;
             // also after an error and after Ctrl-C: nobody else knows these queues
-            if let Err(error) = RabbitMq::remove(own.clone(), REMOVE).await {
+            if let Err(error) = RabbitMq::remove_all(own.clone(), REMOVE).await {
                 let prefix = &own.prefix;
                 tracing::warn!(%error, prefix, "the queues of this run go an hour after they were used last");
             }

@@ -4,6 +4,7 @@
 //! process, and [`rabbitmq`]. The roles never learn which one carries them.
 
 pub mod embedded;
+pub mod part;
 pub mod rabbitmq;
 pub mod topology;
 

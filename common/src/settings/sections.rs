@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::Format;
+use crate::broker::part::{is_plain, is_prefix};
 use crate::broker::rabbitmq::Options;
 
 use super::{Key, Secret, Section, Settings, SettingsError};
@@ -193,9 +194,7 @@ impl Section for Broker {
             ca: settings.get("broker.ca")?,
             declare: settings.get("broker.declare")?.unwrap_or(true),
             prefix: settings
-                .get_where("broker.prefix", |prefix: &String| {
-                    prefix.len() <= 64 && prefix.bytes().all(is_plain)
-                })?
+                .get_where("broker.prefix", |prefix: &String| is_prefix(prefix))?
                 .unwrap_or_default(),
         })
     }
@@ -228,12 +227,6 @@ fn kept_in_file(
 fn each(list: &str) -> impl Iterator<Item = &str> {
     list.split(',').map(str::trim)
 }
-
-/// Letters, digits, `.`, `_` and `-`.
-fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
-}
-
 /// Whether it looks like an address; the client has the last word.
 fn is_address(uri: &str) -> bool {
     uri.strip_prefix("amqp://")

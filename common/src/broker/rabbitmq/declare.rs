@@ -6,10 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lapin::options::{
-    ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
-    QueueDeleteOptions,
-};
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
 
@@ -33,6 +30,9 @@ const UNUSED_MS: i64 = 60 * 60 * 1000;
 /// What stands for "no limit" of deliveries: RabbitMQ 4 would put its own limit of 20 where there is none, and drop
 /// what passes it.
 const NO_LIMIT: u32 = 1_000_000;
+
+/// The key by which a cluster that passes binds a queue of its own to its exchange of events; no event has it.
+pub(super) const HELD: &str = "-";
 
 fn name(common: &Common, name: &str) -> Result<ShortString, Failure> {
     short(common.named(name)).map_err(|error| Failure::Never(error.to_string()))
@@ -104,28 +104,9 @@ pub(super) async fn topology(channel: &Channel, common: &Common) -> Result<(), F
     if common.passing {
         // listeners alone are bound to it, and it must not go with them
         let control = name(common, &Queue::Control.name())?;
-        bind(channel, common, &control, Exchange::Events.name(), "-").await?;
+        bind(channel, common, &control, Exchange::Events.name(), HELD).await?;
     }
     Ok(())
-}
-
-/// Removes everything that [`topology`] declares.
-pub(super) async fn remove(session: &Session, common: &Common) -> Result<(), Failure> {
-    let channel = session.channel().await?;
-    for queue in Queue::durable(&common.formats) {
-        let queue = name(common, &queue.name())?;
-        channel
-            .queue_delete(queue, QueueDeleteOptions::default())
-            .await?;
-    }
-    let exchanges = Exchange::ALL.map(Exchange::name).into_iter();
-    for exchange in exchanges.chain([UNROUTED]) {
-        let exchange = name(common, exchange)?;
-        channel
-            .exchange_delete(exchange, ExchangeDeleteOptions::default())
-            .await?;
-    }
-    Ok(channel.close(200, "removed".into()).await?)
 }
 
 async fn exchange(

@@ -15,6 +15,7 @@
 //! | `address` | URIs: read, masked, refused |
 //! | `session` | connecting, waiting, giving up, noticing death |
 //! | `declare` | the topology, on the broker |
+//! | `remove` | what of it is there, and how it is removed |
 //! | `wire` | [`Message`] to AMQP and back |
 //! | `publish` | confirms, returns, rejects, the window |
 //! | `consume` | deliveries and verdicts |
@@ -23,6 +24,7 @@ mod address;
 mod consume;
 mod declare;
 mod publish;
+mod remove;
 mod session;
 mod wire;
 
@@ -35,12 +37,16 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+pub use self::remove::{Found, Removed};
+
 use self::address::Address;
 use self::publish::Outgoing;
-use self::session::{Failure, Link};
+use self::session::{Failure, Link, Session};
+use super::part::Part;
 use super::{Broker, BrokerError, Delivery, Offered, Queue, Subscription, check_sendable};
 use crate::health::Health;
 use crate::message::Message;
+use crate::settings::Secret;
 use crate::{Format, Shutdown};
 
 /// The connection that consumes, and the name of the trouble that it cannot be had.
@@ -85,6 +91,17 @@ impl std::fmt::Debug for Options {
             .field("prefix", &self.prefix)
             .finish()
     }
+}
+
+/// Somebody at the broker.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The user's name.
+    pub user: String,
+    /// The user's password.
+    pub password: Secret,
+    /// The virtual host.
+    pub vhost: String,
 }
 
 /// What every part of one broker shares.
@@ -237,21 +254,72 @@ impl RabbitMq {
     ///
     /// # Errors
     /// [`BrokerError`] where the broker refuses it, or does not serve us within `patience`.
-    pub async fn remove(options: Options, patience: Duration) -> Result<(), BrokerError> {
+    pub async fn remove_all(options: Options, patience: Duration) -> Result<(), BrokerError> {
+        let parts = Part::current(&options.prefix, &options.formats);
         let broker = Self::connect(Options {
             declare: false,
             ..options
         })?;
         let removing = async {
-            let session = broker.consuming.session().await?;
-            let removed = declare::remove(&session, &broker.common).await;
-            removed.map_err(|failure| BrokerError::Refused(failure.why().to_owned()))
+            for part in &parts {
+                broker.remove(part, true).await?;
+            }
+            Ok(())
         };
         let removed = tokio::time::timeout(patience, removing).await;
         broker.close().await;
         removed.unwrap_or_else(|_| {
             let why = format!("the broker did not remove them within {patience:?}");
             Err(BrokerError::Refused(why))
+        })
+    }
+
+    /// Which of these parts are there, and what they hold. Needs no right but to connect, and changes nothing.
+    ///
+    /// # Errors
+    /// [`BrokerError`] where the broker does not tell.
+    pub async fn look(&self, parts: &[Part]) -> Result<Vec<Found>, BrokerError> {
+        self.asked(async |session| remove::look(session, parts).await)
+            .await
+    }
+
+    /// Removes a part: a queue with whatever it holds, an exchange to which something is bound only where `even_in_use`.
+    /// One that is not there is removed already.
+    ///
+    /// # Errors
+    /// [`BrokerError`] where the broker refuses it.
+    pub async fn remove(&self, part: &Part, even_in_use: bool) -> Result<Removed, BrokerError> {
+        self.asked(async |session| remove::remove(session, part, even_in_use).await)
+            .await
+    }
+
+    /// Asks the broker something that may be asked again where the connection breaks.
+    async fn asked<T>(
+        &self,
+        ask: impl AsyncFn(&Session) -> Result<T, Failure>,
+    ) -> Result<T, BrokerError> {
+        loop {
+            let session = self.consuming.session().await?;
+            match session.carry(ask(&session)).await {
+                Ok(answer) => {
+                    session.prove();
+                    return Ok(answer);
+                }
+                Err(failure @ Failure::Away(_)) => session.fail(failure),
+                Err(failure) => return Err(BrokerError::Refused(failure.why().to_owned())),
+            }
+        }
+    }
+
+    /// As whom it connects, and to which virtual host; of several addresses, the first.
+    pub fn account(&self) -> Option<Account> {
+        let addresses = self.common.addresses();
+        let uri = &addresses.first()?.uri;
+        let user = &uri.authority.userinfo;
+        Some(Account {
+            user: user.username.clone(),
+            password: Secret::new(user.password.clone()),
+            vhost: uri.vhost.clone(),
         })
     }
 

@@ -57,10 +57,21 @@ const REMIND: Duration = Duration::from_secs(60);
 
 /// The broker's code for a queue or an exchange that is not there.
 const NOT_FOUND: u16 = 404;
+/// Its code for an exchange that is to be removed only if nothing is bound to it, and something is.
+const PRECONDITION_FAILED: u16 = 406;
 
 /// Whether an error says that something is not there; the session goes on, only the channel is lost.
 pub(super) fn is_missing(error: &lapin::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ProtocolError(reason) if reason.get_id() == NOT_FOUND)
+    is_answer(error, NOT_FOUND)
+}
+
+/// Whether an error says that something is used by somebody; as for [`is_missing`], only the channel is lost.
+pub(super) fn is_in_use(error: &lapin::Error) -> bool {
+    is_answer(error, PRECONDITION_FAILED)
+}
+
+fn is_answer(error: &lapin::Error, code: u16) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(reason) if reason.get_id() == code)
 }
 
 /// Why a session could not begin, or ended. Each sentence holds the broker's own, where it said one.
