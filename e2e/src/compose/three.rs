@@ -107,9 +107,32 @@ async fn in_flight(project: &Project, jobs: &mut Jobs) -> Result<Seen> {
     };
     let (job, (unconfirmed, longest)) = tokio::try_join!(publishing, meddling)?;
     let in_flight = format!("at least {unconfirmed} publishes in flight");
+    // an acknowledgement that is lost keeps its message in a consumer's hands
+    let drained = drained(project, Duration::from_secs(60)).await?;
     Ok(Seen::new(job)
         .within("gap", longest, 30)
-        .holds(&in_flight, unconfirmed > 0))
+        .holds(&in_flight, unconfirmed > 0)
+        .holds("no message is left in a queue", drained))
+}
+
+/// Whether all queues are empty within a while.
+async fn drained(project: &Project, within: Duration) -> Result<bool> {
+    let since = Instant::now();
+    loop {
+        let queues = project.queues().await?;
+        let left: Vec<_> = queues
+            .iter()
+            .filter(|(_, messages)| *messages > 0)
+            .collect();
+        if left.is_empty() {
+            return Ok(true);
+        }
+        if since.elapsed() > within {
+            eprintln!("left: {left:?}");
+            return Ok(false);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 /// How many publishes of a broker's own clients are not confirmed.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use autoconnect_common::message::Exchange;
 use autoconnect_testkit::node::{Ctl, OwnNode};
+use autoconnect_testkit::program::Running;
 use autoconnect_testkit::proxy::Proxy;
 use lapin::options::QueueBindOptions;
 use lapin::types::{FieldTable, ShortString};
@@ -258,11 +259,20 @@ async fn row_15_a_binding_deleted_and_cities_that_nobody_expects() -> Result<()>
         let (Some(stage), Some(ctl)) = (Stage::of(test).await?, Ctl::of(test)) else {
             return Ok(());
         };
-        let _others = (stage.start("reducer")?, stage.workers(2)?);
+        // one that declares puts the binding back with its next connection, or after half a minute
+        let guest = |name, uri| {
+            let mut command = stage.command_by(name, uri)?;
+            command.env("AUTOCONNECT_BROKER__DECLARE", "false");
+            Running::start(command, &format!("{name} started"))
+        };
+        let _others = ["reducer", "worker", "worker"]
+            .map(|name| guest(name, stage.uri()))
+            .into_iter()
+            .collect::<Result<Vec<_>>>()?;
         // so slow that it is amid its chunks
         let proxy = Proxy::before(stage.uri()).await?;
         proxy.slow(Duration::ZERO, Some(250_000));
-        let _producer = stage.start_by("producer", proxy.uri())?;
+        let _producer = guest("producer", proxy.uri())?;
         let mut progress = stage.follow(&case.request).await?;
         let line = Line::of(15, "all bindings but one city's deleted", Some(seed));
         stage.ask(&case.request).await?;

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use autoconnect_common::broker::rabbitmq::RabbitMq;
+use autoconnect_common::broker::rabbitmq::{Options, RabbitMq};
 use autoconnect_common::broker::{Broker as _, Queue};
 use autoconnect_common::message::{Event, JobRequest, Status};
 use autoconnect_testkit::broker::soon;
@@ -61,10 +61,14 @@ impl Stage {
     }
 
     async fn around(node: OnNode) -> Result<Self> {
-        let broker = RabbitMq::connect(node.options.clone())?;
-        // so that every queue is there
-        let jobs = broker.subscribe(Queue::DeadChunks, 1);
-        soon("the node to answer", jobs).await??;
+        let declaring = RabbitMq::connect(node.options.clone())?;
+        soon("every queue to be there", declaring.reach()).await??;
+        declaring.close().await;
+        // what a test takes away is not put back by the test itself
+        let broker = RabbitMq::connect(Options {
+            declare: false,
+            ..node.options.clone()
+        })?;
         Ok(Self {
             folder: tempfile::tempdir()?,
             node,
