@@ -195,7 +195,7 @@ impl Cluster {
     pub fn cut_power(&self) {
         tell!(self.world, "the power is cut");
         for place in self.places(Some(Role::Reducer)) {
-            self.kill(place);
+            self.life(place).into_iter().for_each(|life| life.vanish());
         }
         self.disk.cut_power();
     }
@@ -237,7 +237,7 @@ async fn supervise(cluster: Arc<Cluster>, place: usize) {
                 .violation(format_args!("{} panicked: {panic}", life.name)),
         }
         // a machine that is gone says no goodbye
-        let silent = died && cluster.world.roll(|dice| dice.chance(10));
+        let silent = life.has_vanished() || died && cluster.world.roll(|dice| dice.chance(10));
         let broker = cluster.broker.clone();
         let gone = Arc::clone(&life);
         tokio::spawn(async move {

@@ -61,6 +61,8 @@ pub enum Fault {
     AskAgain,
     /// The dead messages are sent once more.
     Requeue,
+    /// What did harm to workers does none any more.
+    Mend,
     /// A copy of an old message comes late.
     Late(Queue),
     /// The folder of results is moved away, or back.
@@ -182,8 +184,9 @@ impl Theme {
     /// What the first input has in it.
     pub fn harm(self) -> &'static [Does] {
         match self {
-            Self::Panics => &[Does::Panic],
-            Self::Killers => &[Does::Kill],
+            Self::Panics => &[Does::Panic, Does::Panic],
+            // one dies at once, the other takes as many workers as a quarantine lets it
+            Self::Killers => &[Does::Kill, Does::Panic],
             Self::DeadlyRequests => &[Does::KillProducer],
             Self::BadInputs => &[Does::Refuse],
             _ => &[],
@@ -291,6 +294,10 @@ impl Theme {
                 ],
             },
             Self::Repeats | Self::BadInputs => once(Fault::AskAgain),
+            Self::Panics | Self::Killers if dice.chance(30) => {
+                let soon = dice.within(Duration::from_secs(5));
+                vec![(at, Fault::Mend), (at + soon, Fault::Requeue)]
+            }
             Self::Panics | Self::Killers | Self::DeadlyRequests => once(Fault::Requeue),
             Self::FullDead => {
                 let queue = [Queue::DeadChunks, Queue::DeadResults][dice.index(2)].clone();

@@ -116,6 +116,7 @@ fn lines(dice: &mut Dice, harm: &[Does]) -> Vec<Line> {
 
 impl History {
     fn begin(world: World, about: Option<&[Theme]>) -> Self {
+        kind::mend(false);
         let (net, settings, horizon) = world.roll(|dice| {
             let net = Net {
                 latency: Duration::from_millis(dice.between(0, 40)),
@@ -137,9 +138,9 @@ impl History {
         };
         let (mut settings, mut horizon) = (settings, horizon);
         if themes.contains(&Theme::NobodyWorks) {
-            // longer than the reducer waits for a producer to go on
-            settings.abandon_after = Duration::from_secs(90);
-            horizon += Duration::from_secs(60);
+            // longer than the reducer waits for a producer to go on, and than a chunk that kills takes to be dead
+            settings.abandon_after = Duration::from_secs(180);
+            horizon += Duration::from_secs(120);
         }
         tell!(world, "{themes:?} {net:?} {settings:?} until {horizon:?}");
         let broker = Simulated::start(world.clone(), net, durable());
@@ -363,6 +364,10 @@ impl History {
                 if let Some(request) = self.judge.any_request() {
                     self.send(&request).await;
                 }
+            }
+            Fault::Mend => {
+                kind::mend(true);
+                self.judge.mended();
             }
             Fault::Requeue => {
                 let client = self.client.clone();

@@ -3,7 +3,7 @@
 //! | promise | how it is judged |
 //! |---|---|
 //! | no report is wrong | a `done` report is the truth of one version of its input, side file included: of that which its job was named from, where whoever asked saw it |
-//! | what is missing is named | an `incomplete` report is the truth without exactly the chunks that it names |
+//! | what is missing is named | an `incomplete` report is the truth without exactly the chunks that it names; of a chunk that does harm its end says why it is missing |
 //! | nothing is lost, nobody innocent suffers | a job that nothing excuses is `done`; one whose chunk does harm lacks exactly that chunk; nothing else is dead |
 //! | every job ends | once the faults stop, within a bounded time; a cancelled one although nobody works |
 //! | the newest results are of one job | at any moment, and never an older job's again |
@@ -94,6 +94,8 @@ pub struct Judge {
     /// The newest results, one after the other.
     newest: Vec<String>,
     away: bool,
+    /// Whether what did harm does none any more.
+    mended: bool,
 }
 
 impl Judge {
@@ -107,6 +109,7 @@ impl Judge {
             ended: BTreeMap::new(),
             newest: Vec::new(),
             away: false,
+            mended: false,
         }
     }
 
@@ -185,6 +188,11 @@ impl Judge {
     pub fn results_away(&mut self, away: bool) {
         self.away = away;
         self.excuse_all(Excuse::Removed);
+    }
+
+    /// What did harm does none any more.
+    pub fn mended(&mut self) {
+        self.mended = true;
     }
 
     /// Whether the folder of results is away.
@@ -320,6 +328,12 @@ impl Judge {
                     return wrong(&what);
                 }
                 let lacking = ended.status == Status::Incomplete;
+                let reason = ended.reason.as_deref().unwrap_or_default();
+                if job.excuses.iter().all(|excuse| *excuse == Excuse::Harmful)
+                    && reason.contains("no partial came")
+                {
+                    wrong("what did harm is not told of");
+                }
                 if lacking
                     && !excused(&[
                         Excuse::Harmful,
@@ -397,7 +411,10 @@ impl Judge {
         }
         let only_harmful = job.excuses.iter().all(|excuse| *excuse == Excuse::Harmful);
         let harmful = harmful(lines, job.chunk_lines);
-        if only_harmful && report.missing != harmful {
+        let is_missing = |seq: &Seq| report.missing.contains(seq);
+        let all_missing = self.mended || harmful.iter().all(is_missing);
+        let none_else = report.missing.iter().all(|seq| harmful.contains(seq));
+        if only_harmful && !(all_missing && none_else) {
             return Err(format!(
                 "it lacks {:?}, and {harmful:?} do harm",
                 report.missing

@@ -3,7 +3,7 @@
 //!
 //! Two versions of it exist, whose chunks, partials and reports differ: a cluster is upgraded from one to the other.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -23,6 +23,7 @@ const PAGE_LINES: usize = 2;
 
 thread_local! {
     static INPUTS: RefCell<BTreeMap<String, Vec<Line>>> = const { RefCell::new(BTreeMap::new()) };
+    static MENDED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A line of an input.
@@ -56,6 +57,11 @@ pub enum Does {
 /// Puts an input where cuts read it, in the place of the one before.
 pub fn put_input(file: &str, lines: Vec<Line>) {
     INPUTS.with(|inputs| inputs.borrow_mut().insert(file.to_owned(), lines));
+}
+
+/// Lets lines do harm to workers, or do none any more: as after somebody gave their machines more memory.
+pub fn mend(mended: bool) {
+    MENDED.with(|known| known.set(mended));
 }
 
 fn input(file: &str) -> Result<Vec<Line>, CutError> {
@@ -275,7 +281,7 @@ impl<const V: u32> JobKind for Count<V> {
         if schema != V {
             return Err(WorkError(format!("version {schema}, expected {V}")));
         }
-        for line in &lines {
+        for line in lines.iter().filter(|_| !MENDED.with(Cell::get)) {
             match line.does {
                 Does::Panic => std::panic::panic_any("a line that panics"),
                 Does::Kill => life::current().into_iter().for_each(|life| life.kill()),

@@ -18,6 +18,8 @@ pub struct Life {
     /// The process, and which life of it: `worker-1#3`.
     pub name: String,
     dead: AtomicBool,
+    /// Whether its machine went with it, so that nobody said goodbye to the broker.
+    vanished: AtomicBool,
     killed: Shutdown,
     frozen: Mutex<Option<Instant>>,
     /// Operations on files, and polls, until it dies; below zero: never.
@@ -46,6 +48,7 @@ impl Life {
         Arc::new(Self {
             name,
             dead: AtomicBool::new(false),
+            vanished: AtomicBool::new(false),
             killed: Shutdown::new(),
             frozen: Mutex::new(None),
             operations: AtomicI64::new(-1),
@@ -58,6 +61,17 @@ impl Life {
     pub fn kill(&self) {
         self.dead.store(true, Ordering::Relaxed);
         self.killed.cancel();
+    }
+
+    /// Ends it with its machine.
+    pub fn vanish(&self) {
+        self.vanished.store(true, Ordering::Relaxed);
+        self.kill();
+    }
+
+    /// Whether its machine went with it.
+    pub fn has_vanished(&self) -> bool {
+        self.vanished.load(Ordering::Relaxed)
     }
 
     /// Whether it has ended.
