@@ -350,12 +350,16 @@ impl History {
                 if self.world.roll(|dice| dice.chance(50)) {
                     places.reverse();
                 }
-                for place in places {
-                    self.cluster.install(place, 2);
-                    self.cluster.stop(place);
-                    let pause = self.world.roll(|dice| dice.within(Duration::from_secs(3)));
-                    tokio::time::sleep(pause).await;
-                }
+                let (world, cluster) = (self.world.clone(), Arc::clone(&self.cluster));
+                // other faults happen meanwhile
+                tokio::spawn(async move {
+                    for place in places {
+                        cluster.install(place, 2);
+                        cluster.stop(place);
+                        let pause = world.roll(|dice| dice.within(Duration::from_secs(3)));
+                        tokio::time::sleep(pause).await;
+                    }
+                });
             }
             Fault::Clock(seconds) => self.world.jump(seconds),
             Fault::Change => self.change().await,
@@ -391,7 +395,10 @@ impl History {
                 let moved = match away {
                     true => self.disk.move_away(&here, there.as_ref()),
                     false => {
-                        // what was made meanwhile in its place goes
+                        // what was made meanwhile in its place goes, and nobody asks for it again
+                        for job in self.disk.look_in(&here.join("jobs")) {
+                            self.judge.excuse(&job, Excuse::Purged);
+                        }
                         let _ = self.disk.remove(&here);
                         self.disk.move_away(there.as_ref(), &here)
                     }

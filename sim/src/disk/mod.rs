@@ -134,9 +134,13 @@ impl Machine {
         }
     }
 
-    /// Moves something, as an operator does.
+    /// Moves something at the root, as an operator does, for good.
     pub fn move_away(&self, from: &Path, to: &Path) -> bool {
-        self.state().files.rename(from, to).is_ok()
+        let mut state = self.state();
+        let moved = state.files.rename(from, to);
+        moved
+            .and_then(|()| state.files.sync_folder(Path::new("/")))
+            .is_ok()
     }
 
     /// Removes something, as an operator does.
