@@ -382,7 +382,9 @@ impl History {
                 });
             }
             Fault::Late(queue) => {
-                if let Some(copy) = self.broker.any_old(&queue) {
+                // of an earlier life of a job: see "What is still broken" in docs/simulation.md
+                let copy = self.broker.any_old(&queue);
+                if let Some(copy) = copy.filter(|copy| !self.judge.may_live_again(copy)) {
                     self.broker.inject(copy);
                 }
             }

@@ -15,7 +15,7 @@ use std::path::Path;
 use autoconnect_common::Seq;
 use autoconnect_common::broker::Queue;
 use autoconnect_common::kind::REPORT;
-use autoconnect_common::message::{JobRequest, JobStage, Stage, Status};
+use autoconnect_common::message::{JobRequest, JobStage, Message, Stage, Status};
 use autoconnect_common::results::EXECUTION;
 
 use crate::broker::Simulated;
@@ -193,6 +193,15 @@ impl Judge {
     /// What did harm does none any more.
     pub fn mended(&mut self) {
         self.mended = true;
+    }
+
+    /// Whether the results of the job that a message is of were removed, so that it may begin anew.
+    pub fn may_live_again(&self, message: &Message) -> bool {
+        let job = message
+            .headers
+            .get("job")
+            .and_then(|job| self.jobs.get(job));
+        job.is_some_and(|job| job.excuses.contains(&Excuse::Removed))
     }
 
     /// Whether the folder of results is away.
