@@ -78,36 +78,45 @@ def runs_of(days):
     return runs
 
 
+def gaps_of(runs):
+    """The first and the last month between each two runs."""
+    return [(month_number(a[-1]) + 1, month_number(b[0]) - 1) for a, b in zip(runs, runs[1:])]
+
+
 class Months:
     """The months of a period, which of them are complete, and which months are isolated."""
 
     def __init__(self, days, rows, cities, asked=None):
         """`days` with a row, in order; `rows` by month; `asked` is the period asked for, as two numbers of months."""
         self.all, self.partial, self.complete, self.gapless, self.isolated = [], [], [], True, []
+        self.gaps = []
         self.first = self.last_day = None
         if not days:
             return
+        runs = runs_of(days)
         if not asked:
-            days = self._main(runs_of(days), rows)
+            main = self._main(runs, rows)
+            days = [day for run in main for day in run]
+            self.isolated = sorted({month_number(day) for run in runs if run not in main for day in run})
+            self.gaps = gaps_of([run for run in runs if days[0] <= run[0] <= days[-1]])
         self.first, self.last_day = days[0], days[-1]
         begin, end = asked or (month_number(days[0]), month_number(days[-1]))
         length = end - begin + 1
         self.gapless = length <= LONGEST and length * cities <= MOST_CELLS
-        self.all = [m for m in range(begin, end + 1) if self.gapless or m in rows]
-        self.isolated = sorted(m for m in rows if not begin <= m <= end)
+        self.all = [m for m in range(begin, end + 1) if (self.gapless or m in rows) and m not in self.isolated]
         self.partial = [] if asked else self._partial(days)
         self.complete = [m for m in self.all if m not in self.partial]
 
     @staticmethod
     def _main(runs, rows):
-        """The days of all runs but those of a few rows."""
+        """All runs but those of a few rows."""
         sizes = [sum(rows[m] for m in {month_number(day) for day in run}) for run in runs]
         main = max(range(len(runs)), key=lambda n: (sizes[n], n))
 
         def isolated(n):
             return n != main and (100 * sizes[n] < sum(sizes) or (sizes[n] == 1 and sizes[main] >= 10))
 
-        return [day for n, run in enumerate(runs) if not isolated(n) for day in run]
+        return [run for n, run in enumerate(runs) if not isolated(n)]
 
     @staticmethod
     def _partial(days):
@@ -161,6 +170,7 @@ def report(tables, file_name, rows, by_reason):
     ca = {ville: sums[ville, "vente"][1] + sums[ville, "location"][1] for ville in villes}
     number = {ville: sums[ville, "vente"][0] + sums[ville, "location"][0] for ville in villes}
     contracts = dict(tables.contracts())
+    trous = [{"debut": text_of(a), "fin": text_of(b), "mois": b - a + 1} for a, b in months.gaps]
     warnings = tables.warnings() | ({"mois_isole": isolated} if isolated else {})
     everywhere = {"global": whole} | {ville: series[ville] for ville in villes}
     return {
@@ -196,7 +206,8 @@ def report(tables, file_name, rows, by_reason):
                 }
                 for m in months.isolated
             ],
-        },
+        }
+        | ({"trous": trous} if trous else {}),
         "ca_total": euros(sum(ca.values())),
         "villes": villes,
         "modeles": sorted({row[2] for row in models}, key=str.encode),

@@ -200,7 +200,7 @@ pub struct Periode {
     pub mois: Vec<String>,
     /// The first and last month, where the data do not reach their first or last day, closed days aside.
     pub mois_partiels: Vec<String>,
-    /// Whether `mois`, and the months of each city, are every month from the first to the last. A period of
+    /// Whether `mois`, and the months of each city, are every month from the first to the last, isolated ones aside. A period of
     /// centuries (a typing error in a year) holds only months with transactions, lest zeros fill the report.
     pub mois_sans_trous: bool,
     /// The period that was asked for, as in `2024-01..2024-03`: its months are complete, rows outside it are in no sum.
@@ -210,6 +210,22 @@ pub struct Periode {
     /// [`Report::ca_mensuel`]; the months are in no other list, and in no variation, index, growth or trend.
     #[serde(default)]
     pub isoles: Vec<Isole>,
+    /// Over a year without a transaction inside the period: a rest of a wrong year, or the years of two files with none
+    /// between. Its months are complete ones without CA.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trous: Vec<Trou>,
+}
+
+/// Months without a transaction.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Trou {
+    /// The first.
+    pub debut: String,
+    /// The last.
+    pub fin: String,
+    /// How many there are.
+    pub mois: u32,
 }
 
 /// A month far from all others.

@@ -32,9 +32,11 @@ pub(super) struct Calendrier {
     pub(super) complets: Vec<i32>,
     /// The first and last month, where the data do not reach their first or last day.
     pub(super) partiels: Vec<i32>,
-    /// Months with transactions outside the period, in order.
+    /// The months of isolated runs, in order; also between two runs that are not.
     pub(super) isoles: Vec<i32>,
-    /// Whether `mois` is every month from the first to the last.
+    /// The first and the last month of each gap between two runs of the period.
+    pub(super) trous: Vec<(i32, i32)>,
+    /// Whether `mois` is every month from the first to the last, isolated ones aside.
     pub(super) sans_trous: bool,
 }
 
@@ -74,38 +76,40 @@ impl Calendrier {
             });
         }
         let isolated = isolated(quand);
-        let kept = || {
-            jours
-                .iter()
-                .zip(quand.suites)
-                .zip(&isolated)
-                .filter(|(_, isolated)| !**isolated)
+        let (far, kept): (Vec<_>, Vec<_>) = jours
+            .iter()
+            .zip(quand.suites)
+            .zip(&isolated)
+            .partition(|(_, isolated)| **isolated);
+        let vide = match kept.as_slice() {
+            [((_, suite), _)] => suite.vide,
+            _ => LONGEST_PAUSE,
         };
-        let jours = kept()
-            .map(|((jours, _), _)| *jours)
-            .reduce(|a, b| (a.0, b.1));
-        let vide = if kept().count() > 1 {
-            LONGEST_PAUSE
-        } else {
-            kept().map(|((_, suite), _)| suite.vide).max().unwrap_or(0)
-        };
-        let (premier, dernier) = jours.unwrap_or((premier, dernier));
+        let (premier, dernier) = kept
+            .iter()
+            .map(|((jours, _), _)| **jours)
+            .reduce(|a, b| (a.0, b.1))
+            .unwrap_or((premier, dernier));
         let ends = (month_of(premier), month_of(dernier));
-        let (sans_trous, mois) = Self::listed(ends, quand);
+        let isoles: Vec<i32> = far
+            .iter()
+            .flat_map(|((jours, _), _)| month_of(jours.0)..=month_of(jours.1))
+            .filter(|mois| quand.nombres.contains_key(mois))
+            .collect();
+        let (sans_trous, mut mois) = Self::listed(ends, quand);
+        mois.retain(|mois| isoles.binary_search(mois).is_err());
         let partiels = partial(premier, dernier, vide);
         Ok(Self {
-            jours,
+            jours: Some((premier, dernier)),
             complets: mois
                 .iter()
                 .copied()
                 .filter(|m| !partiels.contains(m))
                 .collect(),
-            isoles: quand
-                .nombres
-                .keys()
-                .copied()
-                .filter(|m| !(ends.0..=ends.1).contains(m))
+            trous: gaps(&jours)
+                .filter(|trou| ends.0 < trou.0 && trou.1 < ends.1)
                 .collect(),
+            isoles,
             mois,
             partiels,
             sans_trous,
@@ -141,6 +145,7 @@ impl Calendrier {
     fn contient(&self, mois: i32) -> bool {
         self.mois.first().is_some_and(|first| *first <= mois)
             && self.mois.last().is_some_and(|last| mois <= *last)
+            && self.isoles.binary_search(&mois).is_err()
     }
 
     /// Whether `mois` is a month of the period and not partial.
@@ -179,6 +184,14 @@ fn dates_of(suites: &[Suite]) -> Result<Vec<(NaiveDate, NaiveDate)>, ConcludeErr
              }| dates("facts", Jours { premier, dernier }),
         )
         .collect()
+}
+
+/// The first and the last month between each two runs.
+fn gaps(jours: &[(NaiveDate, NaiveDate)]) -> impl Iterator<Item = (i32, i32)> {
+    jours
+        .windows(2)
+        .map(|pair| (month_of(pair[0].1) + 1, month_of(pair[1].0) - 1))
+        .filter(|(debut, fin)| debut <= fin)
 }
 
 /// Which runs are isolated: all but the one of most transactions that hold under 1 % of all, or a single one beside
@@ -442,9 +455,31 @@ mod tests {
             Some((day("2022-01-01"), day("2024-12-31")))
         );
         assert_eq!(calendrier.mois.len(), 36);
+        assert!(calendrier.trous.is_empty(), "none inside the period");
         assert_eq!(calendrier.complets, calendrier.mois);
         let asked = calendar(&runs, Some("2014-01..2024-12"), 1);
         assert_eq!((asked.mois.len(), asked.isoles.len()), (132, 0));
+    }
+
+    #[test]
+    fn a_few_rows_between_two_runs_are_isolated_too() {
+        let runs = [
+            ("2020-01-01", "2020-12-31", 1, 366),
+            ("2022-06-10", "2022-06-10", 0, 1),
+            ("2024-01-01", "2024-12-31", 1, 366),
+        ];
+        let calendrier = calendar(&runs, None, 1);
+        assert_eq!(labels(&calendrier.isoles), ["2022-06"]);
+        assert_eq!(calendrier.mois.len(), 59);
+        assert_eq!(calendrier.complets, calendrier.mois);
+        let isole = calendrier.isoles[0];
+        assert!(!calendrier.est_complet(isole) && calendrier.est_complet(isole + 1));
+        let trous: Vec<_> = calendrier
+            .trous
+            .iter()
+            .map(|t| labels(&[t.0, t.1]))
+            .collect();
+        assert_eq!(trous, [["2021-01", "2022-05"], ["2022-07", "2023-12"]]);
     }
 
     #[test]
@@ -458,6 +493,7 @@ mod tests {
             1,
         );
         assert_eq!(calendrier.mois.len(), 48);
+        assert_eq!(calendrier.trous.len(), 1, "it is said");
         assert!(
             calendrier.partiels.is_empty(),
             "the gap between them is longer than any edge"

@@ -34,7 +34,7 @@ use autoconnect_common::kind::{ConcludeError, Laps};
 
 use self::base::Base;
 use super::periode::label;
-use super::report::{Isole, Lieu, Periode, Qualite, Regroupements, Schema, Source};
+use super::report::{Isole, Lieu, Periode, Qualite, Regroupements, Schema, Source, Trou};
 use super::{Facts, Partial, Report};
 use crate::fixed::{Euros, Fixed, Percent};
 
@@ -141,6 +141,15 @@ fn periode(facts: &Facts, base: &Base) -> Periode {
             .isoles
             .iter()
             .map(|&mois| isole(mois, facts, base))
+            .collect(),
+        trous: calendrier
+            .trous
+            .iter()
+            .map(|&(debut, fin)| Trou {
+                debut: label(debut),
+                fin: label(fin),
+                mois: debut.abs_diff(fin) + 1,
+            })
             .collect(),
     }
 }

@@ -3,7 +3,7 @@
 use super::figures::cut;
 use super::number::{self, Lang};
 use crate::sales::report::{
-    Ignores, Isole, Lieu, LignesWindows1252, Periode, Qualite, Regroupements, Source,
+    Ignores, Isole, Lieu, LignesWindows1252, Periode, Qualite, Regroupements, Source, Trou,
 };
 
 /// Names that a sentence lists.
@@ -23,6 +23,8 @@ pub fn notices(source: &Source, qualite: &Qualite, periode: &Periode, lang: Lang
             .map(|isole| isolated(isole, lang)),
     );
     sentences.extend(more_isolated(&periode.isoles, lang));
+    sentences.extend(periode.trous.iter().take(NAMED).map(|trou| gap(trou, lang)));
+    sentences.extend(more_gaps(&periode.trous, lang));
     sentences.extend(regrouped(&qualite.regroupements, lang));
     sentences.extend(recognised(source, lang));
     let lignes = qualite.lignes_windows_1252.iter().take(NAMED);
@@ -37,7 +39,7 @@ fn asked(source: &Source, periode: &Periode, lang: Lang) -> Option<String> {
     let (debut, fin) = (number::mois(debut, lang), number::mois(fin, lang));
     let n = number::count(source.hors_periode, lang);
     Some(lang.say(
-        format!("Période demandée\u{a0}: de {debut} à {fin}. Lignes acceptées hors de cette période, comptées nulle part ailleurs\u{a0}: {n}."),
+        format!("Période demandée\u{a0}: {debut} à {fin}. Lignes acceptées hors de cette période, comptées nulle part ailleurs\u{a0}: {n}."),
         format!("Period asked for: {debut} to {fin}. Accepted rows outside it, counted nowhere else: {n}."),
     ))
 }
@@ -75,6 +77,27 @@ fn more_isolated(isoles: &[Isole], lang: Lang) -> Option<String> {
     Some(lang.say(
         format!("Autres mois isolés\u{a0}: {n}, de {rows} lignes en tout (periode.isoles de report.json)."),
         format!("Other isolated months: {n}, of {rows} rows in all (periode.isoles of report.json)."),
+    ))
+}
+
+fn gap(trou: &Trou, lang: Lang) -> String {
+    let (debut, fin) = (
+        number::mois(&trou.debut, lang),
+        number::mois(&trou.fin, lang),
+    );
+    let n = number::count(trou.mois.into(), lang);
+    lang.say(
+        format!("Mois sans aucune transaction à l’intérieur de la période\u{a0}: {n} ({debut} à {fin}). Une année fausse\u{a0}? Les tendances et les indices en tiennent compte\u{a0}; l’option --periode dit quels mois compter."),
+        format!("Months without any transaction inside the period: {n} ({debut} to {fin}). A wrong year? Trends and indices count them; the option --periode says which months to count."),
+    )
+}
+
+fn more_gaps(trous: &[Trou], lang: Lang) -> Option<String> {
+    let more = trous.get(NAMED..).filter(|more| !more.is_empty())?;
+    let n = number::count(more.len() as u64, lang);
+    Some(lang.say(
+        format!("Autres intervalles de plus d’un an sans transaction\u{a0}: {n} (periode.trous de report.json)."),
+        format!("Other gaps of over a year without a transaction: {n} (periode.trous of report.json)."),
     ))
 }
 
@@ -198,6 +221,36 @@ mod tests {
         let said = notices(&source, &qualite, &Periode::default(), Lang::Fr);
         assert!(said[0].contains("20 fichiers"), "{said:?}");
         assert!(said[0].ends_with("4.csv, …."), "{said:?}");
+    }
+
+    #[test]
+    fn a_year_without_a_transaction_is_said() {
+        let trou = Trou {
+            debut: "2024-04".to_owned(),
+            fin: "2042-04".to_owned(),
+            mois: 217,
+        };
+        let mut periode = Periode {
+            trous: vec![trou.clone()],
+            ..Periode::default()
+        };
+        let said = |periode: &Periode, lang| {
+            notices(&Source::default(), &Qualite::default(), periode, lang)
+        };
+        assert_eq!(
+            said(&periode, Lang::En),
+            [
+                "Months without any transaction inside the period: 217 (April\u{a0}2024 to April\u{a0}2042). A wrong year? \
+              Trends and indices count them; the option --periode says which months to count."
+            ]
+        );
+        periode.trous = vec![trou; 8];
+        let said = said(&periode, Lang::Fr);
+        assert!(
+            said[0].contains("217 (avril\u{a0}2024 à avril\u{a0}2042)"),
+            "{said:?}"
+        );
+        assert!(said[5].contains("sans transaction\u{a0}: 3"), "{said:?}");
     }
 
     #[test]
