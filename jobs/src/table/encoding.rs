@@ -228,8 +228,8 @@ impl Sign {
 
 /// Whether people write such a run, between these two bytes of ASCII, in Windows-1252.
 ///
-/// A letter stands in a word (`à` alone), at most two of them in a row, and no capital behind a small letter: other
-/// encodings of the same names (Mac OS Roman, code page 850, Cyrillic, UTF-8 cut in a character) break one of these.
+/// A letter stands in a word (`à` alone), at most two of them in a row, and no capital behind a small letter, nor between
+/// a capital and a small letter: other encodings of the same names (Mac OS Roman, code page 850, Cyrillic, UTF-8 cut in a character) break one of these.
 fn reads_as_windows_1252(before: u8, run: &[u8], after: u8) -> bool {
     const A_GRAVE: [u8; 2] = [0xc0, 0xe0];
     let at = |index: usize| match index {
@@ -243,7 +243,9 @@ fn reads_as_windows_1252(before: u8, run: &[u8], after: u8) -> bool {
         match this {
             Sign::Upper | Sign::Lower => {
                 (left.is_letter() || right.is_letter() || A_GRAVE.contains(&run[index - 1]))
-                    && !(left == Sign::Lower && this == Sign::Upper)
+                    && !(this == Sign::Upper
+                        && [left, right].contains(&Sign::Lower)
+                        && left.is_letter())
             }
             Sign::Joint => true,
             Sign::Beside => !(left.is_letter() && right.is_letter()),
@@ -487,7 +489,7 @@ mod tests {
 
     #[test]
     fn other_encodings_of_the_same_names_and_rubbish_are_not_windows_1252() {
-        let cases: [(&str, &[u8]); 16] = [
+        let cases: [(&str, &[u8]); 17] = [
             ("Mac OS Roman é", b"Orl\x8eans"),
             ("Mac OS Roman É", b"ORL\x83ANS"),
             ("Mac OS Roman ô", b"C\x99te"),
@@ -496,6 +498,7 @@ mod tests {
             ("code page 850 é", b"Orl\x82ans"),
             ("code page 850 è", b"Gen\x8ave"),
             ("code page 850 ô", b"C\x93te"),
+            ("code page 850 î", b"N\x8cmes"),
             ("Cyrillic", b"\xcc\xee\xf1\xea\xe2\xe0"),
             ("Latin-2 \u{142}", b"Wroc\xb3aw"),
             ("UTF-8 cut in a character", b"Orl\xc3"),
