@@ -194,7 +194,7 @@ impl Ending {
             report.rendered().into_iter().map(written)
         });
         let files = side.chain(rendered).collect();
-        let work = ended.figures.workers.values().map(|w| w.ms()).sum();
+        let work = ended.figures.work_ms();
         let unknown = || ended.unknown.clone();
         let execution = Execution {
             schema: "autoconnect.execution/1",

@@ -8,7 +8,7 @@
 //! | `rows` | rows merged; a report of none is empty |
 //! | `order` | when the job's end was decided: larger than that of every job that ended before. Where a person made the report the newest, when that was |
 //! | `duplicates_dropped` | results that came again before the job ended, and were counted once |
-//! | `acts_ms` | `cut` (and publish the chunks), `work` (summed over workers), `merge`, `conclude`, `publish` (the files, up to this one), `elapsed` (first result to this file) |
+//! | `acts_ms` | `cut` (and publish the chunks), `work` (summed over workers), `merge`, `conclude`, `publish` (the files, up to this one), `elapsed` (the begin of the cut, or the first result, to this file) |
 //! | `calculations` | each calculation of the conclusion: `name`, `ms` |
 //! | `workers` | name -> `chunks`, `rows`, `ms`, `redeliveries` |
 
@@ -45,13 +45,6 @@ pub(crate) struct WorkerFigures {
     redeliveries: u64,
 }
 
-impl WorkerFigures {
-    /// How long its work took, in milliseconds.
-    pub(crate) fn ms(&self) -> f64 {
-        self.ms
-    }
-}
-
 impl Default for Figures {
     fn default() -> Self {
         Self {
@@ -65,6 +58,23 @@ impl Default for Figures {
 }
 
 impl Figures {
+    /// Notes that a cut has just ended which lasted so many milliseconds: the job began with it, before any result came.
+    pub(crate) fn cut(&mut self, cut_ms: u64) {
+        // a snapshot cannot hold a time before 1970, which only an absurd figure leads to
+        let began = machine::now()
+            .checked_sub(Duration::from_millis(cut_ms))
+            .filter(|began| *began >= SystemTime::UNIX_EPOCH);
+        self.first_news = began.map_or(self.first_news, |began| began.min(self.first_news));
+    }
+
+    /// How long all workers worked, in milliseconds.
+    pub(crate) fn work_ms(&self) -> f64 {
+        // an empty sum of floats is -0
+        self.workers
+            .values()
+            .fold(0.0, |sum, worker| sum + worker.ms)
+    }
+
     /// Counts a partial that was merged.
     pub(crate) fn count(&mut self, partial: &PartialEntry<'_>) {
         let rows = u64::from(partial.rows);
@@ -139,5 +149,24 @@ impl Execution {
         let mut bytes = serde_json::to_vec_pretty(self)?;
         bytes.push(b'\n');
         Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_worked_for_zero_milliseconds() {
+        let work = Figures::default().work_ms();
+        assert!(work == 0.0 && work.is_sign_positive(), "{work}");
+    }
+
+    #[test]
+    fn a_cut_no_clock_can_count_back_changes_nothing() {
+        let mut figures = Figures::default();
+        let heard = figures.first_news;
+        figures.cut(u64::MAX);
+        assert_eq!(figures.first_news, heard);
     }
 }

@@ -452,6 +452,7 @@ impl Job {
         if let Err(reason) = self.accept_format(&manifest.kind, manifest.schema, registry) {
             return self.fail(format!("the job cannot be reduced here: {reason}"));
         }
+        self.figures.cut(manifest.cut_ms);
         self.manifest = Some(manifest.clone());
         self.look_at_seal()
     }

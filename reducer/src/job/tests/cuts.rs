@@ -227,6 +227,20 @@ fn two_cuts(inline: bool) -> (Cut, Cut) {
 }
 
 #[test]
+fn a_job_begins_with_its_cut_whatever_comes_first() {
+    let mut cut = Cut::of(&["one", "two"], true);
+    cut.manifest.cut_ms = 60_000;
+    let minute = std::time::Duration::from_secs(60);
+    let mut outcomes = cut.all();
+    for _ in 0..outcomes.len() {
+        outcomes.rotate_left(1);
+        let job = after(&outcomes);
+        let began = autoconnect_common::machine::now() - minute;
+        assert!(is_done(&job) && job.figures.first_news <= began);
+    }
+}
+
+#[test]
 fn a_chunk_of_an_earlier_cut_that_was_merged_before_the_manifest_fails_the_job() {
     for inline in [true, false] {
         let (old, new) = two_cuts(inline);
