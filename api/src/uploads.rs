@@ -626,6 +626,7 @@ async fn from_form(app: &App, job: &JobId, request: Request) -> Result<(Upload, 
     })?;
     let mut upload = Upload::new(app, job);
     let (mut wishes, mut charsets) = (Wishes::default(), Vec::new());
+    let mut given: Vec<String> = Vec::new();
     while let Some(field) = form.next_field().await.map_err(|e| body::unreadable(&e))? {
         match field.name() {
             Some(FIELD) if upload.files.len() == MOST_FILES => {
@@ -642,8 +643,13 @@ async fn from_form(app: &App, job: &JobId, request: Request) -> Result<(Upload, 
             }
             Some(name) if Wishes::NAMES.contains(&name) => {
                 let name = name.to_owned();
+                if given.contains(&name) {
+                    let detail = "champ donné plusieurs fois\u{a0}; une seule valeur est attendue";
+                    return Err(Problem::bad(name, detail));
+                }
                 let value = field.text().await.map_err(|e| body::unreadable(&e))?;
                 wishes.take(&[(&name, Some(value.trim()))])?;
+                given.push(name);
             }
             other => return Err(unknown_field(other.unwrap_or_default())),
         }

@@ -92,6 +92,14 @@ async fn a_form_with_what_is_not_known_or_an_empty_file_is_refused_and_leaves_no
             "encoding",
         ),
         (
+            vec![
+                part("encoding", "", b"utf-8"),
+                good.clone(),
+                part("encoding", "", b"windows-1252"),
+            ],
+            "encoding",
+        ),
+        (
             vec![part(
                 "fichier",
                 "; filename=\"a.csv\"\r\nContent-Type: text/csv; charset=macintosh",
