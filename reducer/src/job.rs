@@ -172,6 +172,8 @@ pub(crate) struct Job {
     damage: Option<String>,
     /// Whether something was lost for certain, so that the job is to be asked for again.
     redo: bool,
+    /// Whether the job was asked for again, because nobody cut it any more or because of damage.
+    asked_again: bool,
     /// When the job came to its end, among all jobs.
     order: Option<u64>,
     /// When the last entry came that changed the job.
@@ -198,6 +200,8 @@ pub(crate) struct Snapshot {
     damage: Option<String>,
     #[serde(default)]
     redo: bool,
+    #[serde(default)]
+    asked_again: bool,
     #[serde(default)]
     order: Option<u64>,
 }
@@ -238,6 +242,7 @@ impl Job {
             figures: Figures::default(),
             damage: None,
             redo: false,
+            asked_again: false,
             order: None,
             last_news: Instant::now(),
             changed: false,
@@ -480,7 +485,7 @@ impl Job {
     }
 
     fn absorb_asked_again(&mut self) -> Absorbed {
-        self.redo = false;
+        (self.redo, self.asked_again) = (false, true);
         match &mut self.asked {
             Some(asked) => {
                 asked.ask_again();
@@ -799,6 +804,13 @@ impl Job {
         }
     }
 
+    /// Has a silent job asked for again, once, where some of what came may be lost: what the end of a journal does not hold
+    /// any more may have been acknowledged. Says whether it is.
+    pub(crate) fn redo_for_damage(&mut self) -> bool {
+        self.redo |= self.damage.is_some() && !self.asked_again;
+        self.redo && self.asked.is_some() && self.without.is_none()
+    }
+
     /// `fact`, that something did not come, or what else it may be that nothing is known of it.
     fn unless_lost(&self, fact: &str) -> String {
         match &self.damage {
@@ -1012,6 +1024,7 @@ impl Job {
             figures: self.figures.clone(),
             damage: self.damage.clone(),
             redo: self.redo,
+            asked_again: self.asked_again,
             order: self.order,
         })
     }
@@ -1049,6 +1062,7 @@ impl Job {
         job.figures = snapshot.figures;
         job.damage = snapshot.damage;
         job.redo = snapshot.redo;
+        job.asked_again = snapshot.asked_again;
         job.order = snapshot.order;
         Ok(job)
     }

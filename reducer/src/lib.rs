@@ -61,6 +61,7 @@
 //! | damaged | what the reducer does |
 //! |---|---|
 //! | a record of a journal, its header | passes over what has no good checksum, keeps what is good in front of it and behind it, and leaves the file as it is. The job waits for what is missing; asked for again or delivered again, it is whole. Otherwise its end says that it may have been lost here, never that it did not come |
+//! | a journal's last record, as torn as one that was never acknowledged | waits for what is missing; asks for the job again, once, before it is given up |
 //! | a snapshot | the job fails with a sentence that names it |
 //! | a page of a side file | the job ends `incomplete` without that side file, and says so. A page that comes again replaces it before. Found at the start, of a job whose request is known: asks for the job again, as below |
 //! | a tombstone | its name still says that the job ended; how is read from the job's own `execution.json` |

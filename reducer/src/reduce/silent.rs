@@ -19,14 +19,15 @@ impl<B: Broker> Reducer<'_, B> {
         let (mut abandoned, mut requeued) = (Vec::new(), Vec::new());
         let (mut silent, mut awaiting) = (Duration::ZERO, Duration::ZERO);
         let may_wait = self.config.abandon_after.min(REQUEUED);
-        for (id, phase) in &self.jobs {
+        for (id, phase) in &mut self.jobs {
             let Phase::Open(job) = phase else { continue };
             let idle = job.idle();
             silent = silent.max(idle);
             if idle > self.config.abandon_after {
                 let is_over = self.silence.is_final(job.has_manifest());
                 let is_ours = job.is_known_to(self.registry) && !self.conclusions.knows(id);
-                if is_over && is_ours {
+                // the last to be tried before a job is given up
+                if is_over && is_ours && !job.redo_for_damage() {
                     abandoned.push((id.clone(), job.abandon(idle)));
                 }
             } else if idle > may_wait / 2 && job.awaits_only_requeued() {

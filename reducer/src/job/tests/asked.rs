@@ -109,6 +109,29 @@ fn a_producer_that_lives_after_all_starts_the_count_anew() {
 }
 
 #[test]
+fn a_silent_job_with_a_torn_journal_is_asked_for_again_once_before_it_is_given_up() {
+    let mut whole = job(&[begun("cut-1", "a")]);
+    assert!(!whole.redo_for_damage());
+    let mut torn = job(&[begun("cut-1", "a")]);
+    torn.note_damage("its end is torn", false);
+    assert!(
+        torn.orphan(LONG).is_none(),
+        "what is missing comes by itself"
+    );
+    assert!(torn.redo_for_damage());
+    assert!(matches!(torn.orphan(LONG), Some(Orphan::AskAgain(_))));
+    torn.absorb(&Entry::AskedAgain, &registry());
+    let json = serde_json::to_string(&torn.snapshot().expect("made")).expect("JSON");
+    let snapshot = serde_json::from_str(&json).expect("a snapshot");
+    let mut torn = Job::restore(torn.id, snapshot, &registry()).expect("restored");
+    assert!(!torn.redo_for_damage() && torn.orphan(LONG).is_none());
+    // nobody knows the request
+    let mut unknown = job(&[refused()]);
+    unknown.note_damage("its end is torn", false);
+    assert!(!unknown.redo_for_damage());
+}
+
+#[test]
 fn a_job_that_was_cut_to_its_end_or_never_begun_is_not_asked_for() {
     assert!(silent(&job(&[])).is_none());
     assert!(silent(&job(&[begun("cut-1", "a"), refused()])).is_none());
