@@ -6,8 +6,9 @@
 //! ```
 //!
 //! Promises: no chunk is acknowledged before what came of it is the broker's; one chunk computes at a time, off the async
-//! threads, while earlier ones await their confirms; a chunk of a [`quarantine`] is held alone; a panic of a kind buries
-//! the chunk and nothing else; told to stop, it gives back what waits, finishes the chunk in hand and returns, also where the broker is away. It does not know what a chunk holds.
+//! threads, while earlier ones await their confirms; a chunk in quarantine is held alone (`quarantine`); a panic of a kind
+//! buries the chunk and nothing else; told to stop, it gives back what waits, finishes the chunk in hand and returns, also
+//! where the broker is away. It does not know what a chunk holds.
 
 pub mod faults;
 mod pulse;
