@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use autoconnect_common::message::{Begun, Manifest, Outcome};
 use autoconnect_common::seal::{self, Prefix};
-use autoconnect_common::{Digest, Seq};
+use autoconnect_common::{Digest, Format, Seq};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -99,6 +99,26 @@ pub(crate) struct PageEntry<'a> {
     pub(crate) name: Cow<'a, str>,
     pub(crate) page: u32,
     pub(crate) digest: Digest,
+}
+
+impl Entry<'_> {
+    /// The format that a program must know to take the entry in, if it must know any.
+    pub(crate) fn format(&self) -> Option<Format> {
+        match self {
+            Self::Partial(partial) => Some(Format::new(&*partial.kind, partial.schema)),
+            Self::Manifest(manifest) => Some(Format::new(&manifest.kind, manifest.schema)),
+            Self::Page(_)
+            | Self::Seal { .. }
+            | Self::Dead { .. }
+            | Self::Revived { .. }
+            | Self::Begun(_)
+            | Self::AskedAgain
+            | Self::DeadRequest { .. }
+            | Self::AtEnd { .. }
+            | Self::Failed { .. }
+            | Self::Cancelled { .. } => None,
+        }
+    }
 }
 
 impl<'a> From<&'a Outcome> for Entry<'a> {

@@ -206,6 +206,13 @@ pub(crate) struct Snapshot {
     order: Option<u64>,
 }
 
+impl Snapshot {
+    /// The format of what was merged, if anything was.
+    pub(crate) fn format(&self) -> Option<&Format> {
+        self.format.as_ref()
+    }
+}
+
 /// A job that ends: all that its conclusion needs.
 pub(crate) struct Ended {
     pub(crate) id: JobId,

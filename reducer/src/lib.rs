@@ -66,7 +66,7 @@
 //! | a page of a side file | the job ends `incomplete` without that side file, and says so. A page that comes again replaces it before. Found at the start, of a job whose request is known: asks for the job again, as below |
 //! | a tombstone | its name still says that the job ended; how is read from the job's own `execution.json` |
 //! | a journal's record in its middle, of a job whose request is known | asks for the job again, once: what was lost is cut and worked again, and the rest counts once |
-//! | a journal or snapshot of another version of the program | refuses to start, with a sentence |
+//! | a journal or snapshot of another version of the program, an open job of a format that only another version knows | refuses to start, with a sentence |
 //!
 //! Without a state folder ([`Config::state`]) nothing outlives the process, and results are acknowledged once merged: right
 //! for the embedded broker, whose messages do not outlive it either.

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use autoconnect_common::disk::Disk;
-use autoconnect_common::{Digest, JobId, Registry};
+use autoconnect_common::{Digest, Format, JobId, Registry};
 use serde::{Deserialize, Serialize};
 
 use crate::entry::Entry;
@@ -76,7 +76,8 @@ pub(crate) fn journals(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<(u64, P
 /// Makes a job again; absent where nothing of it is known.
 ///
 /// # Errors
-/// What the system said; also for a journal or a snapshot of an unknown version.
+/// What the system said; [`io::ErrorKind::Unsupported`] for a journal or a snapshot of an unknown version, and for a job
+/// of a format that is not known here.
 pub(crate) fn replay(
     disk: &dyn Disk,
     id: &JobId,
@@ -85,10 +86,13 @@ pub(crate) fn replay(
 ) -> io::Result<Option<Replayed>> {
     let (first, mut job) = match read_snapshot(disk, folder)? {
         Ok(None) => (0, Job::new(id.clone())),
-        Ok(Some(stored)) => match Job::restore(id.clone(), stored.job, registry) {
-            Ok(job) => (stored.journal, job),
-            Err(why) => (stored.journal, lost(id, &why)),
-        },
+        Ok(Some(stored)) => {
+            check_known(id, stored.job.format(), registry)?;
+            match Job::restore(id.clone(), stored.job, registry) {
+                Ok(job) => (stored.journal, job),
+                Err(why) => (stored.journal, lost(id, &why)),
+            }
+        }
         Err(why) => (0, lost(id, &why)),
     };
     let (mut next, mut length) = (first, 0);
@@ -110,7 +114,7 @@ pub(crate) fn replay(
             job.note_damage(&damage, replay.is_damaged());
         }
         for payload in replay.payloads() {
-            redo(&mut job, payload, registry);
+            redo(id, &mut job, payload, registry)?;
         }
     }
     lose_damaged_pages(disk, &mut job, folder);
@@ -185,16 +189,32 @@ fn read_snapshot(disk: &dyn Disk, folder: &Path) -> io::Result<Result<Option<Sto
     }
 }
 
+/// A job of a format that is not known here is one that another version of the program goes on with: were it taken in, it
+/// would fail.
+fn check_known(id: &JobId, format: Option<&Format>, registry: &Registry) -> io::Result<()> {
+    let Some(Format { kind, schema }) = format else {
+        return Ok(());
+    };
+    registry.known(kind, *schema).map(|_| ()).map_err(|why| {
+        io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("job {id} is of {why}: another version of the program works at it"),
+        )
+    })
+}
+
 /// Takes one entry of a journal in again.
-fn redo(job: &mut Job, payload: &[u8], registry: &Registry) {
+fn redo(id: &JobId, job: &mut Job, payload: &[u8], registry: &Registry) -> io::Result<()> {
     let entry = match serde_json::from_slice::<Entry<'_>>(payload) {
         Ok(entry) => entry,
         Err(error) => {
-            return job.give_up(format!(
+            job.give_up(format!(
                 "the reducer's journal of the job cannot be read: {error}"
             ));
+            return Ok(());
         }
     };
+    check_known(id, entry.format().as_ref(), registry)?;
     match job.absorb(&entry, registry) {
         Absorbed::News | Absorbed::Duplicate | Absorbed::Renewed => {}
         Absorbed::Refused(why) | Absorbed::Stale(why) => {
@@ -204,4 +224,5 @@ fn redo(job: &mut Job, payload: &[u8], registry: &Registry) {
             tracing::warn!(?entry, "entry of the journal is harmful")
         }
     }
+    Ok(())
 }

@@ -7,10 +7,14 @@ use std::time::Duration;
 use autoconnect_common::Seq;
 use autoconnect_common::disk::{self, Failing};
 use autoconnect_common::message::{Begun, JobRequest};
+use autoconnect_testkit::wordcount::WordCount;
+use autoconnect_testkit::wordcount2::WordCountTwo;
+use serde_json::value::RawValue;
 
 use super::*;
 use crate::asked::Orphan;
-use crate::entry::PageEntry;
+use crate::entry::{PageEntry, PartialEntry};
+use crate::job::Absorbed;
 use crate::job::End;
 
 fn id(name: &str) -> JobId {
@@ -27,13 +31,15 @@ fn dead(number: u32) -> Entry<'static> {
 }
 
 fn open(disk: Arc<dyn Disk>, state: &Path) -> Result<(Store, Found), Error> {
-    Store::open(
-        disk,
-        state,
-        &Registry::default(),
-        Some(500),
-        Faults::default(),
-    )
+    open_knowing(disk, state, &Registry::default())
+}
+
+fn open_knowing(
+    disk: Arc<dyn Disk>,
+    state: &Path,
+    registry: &Registry,
+) -> Result<(Store, Found), Error> {
+    Store::open(disk, state, registry, Some(500), Faults::default())
 }
 
 /// How many chunks of each job are known in a state folder.
@@ -276,6 +282,65 @@ fn a_snapshot_of_another_version_is_refused_and_one_without_a_version_is_read() 
         source.to_string().contains("found version 9, expected 1"),
         "{source}"
     );
+}
+
+#[test]
+fn a_job_of_a_format_that_another_version_knows_is_refused_and_nothing_of_it_changes() {
+    let old = Registry::default().with::<WordCount>();
+    let new = Registry::default()
+        .with::<WordCount>()
+        .with::<WordCountTwo>();
+    let job = id("wordcount-1");
+    for snapshot in [false, true] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut store, _) = open_knowing(disk::real(), folder.path(), &new).expect("opened");
+        let json = RawValue::from_string(r#"{"a":1}"#.to_owned()).expect("JSON");
+        let partial = Entry::Partial(PartialEntry {
+            kind: "wordcount".into(),
+            schema: 2,
+            seq: Seq::first_part(0),
+            chunk: Digest::of(b"two a"),
+            digest: Digest::of(json.get().as_bytes()),
+            rows: 1,
+            worker: "w".into(),
+            micros: 1,
+            redeliveries: 0,
+            json: &json,
+        });
+        let mut model = Job::new(job.clone());
+        assert_eq!(model.absorb(&partial, &new), Absorbed::News);
+        store.append(&job, &partial).expect("JSON");
+        store.commit().expect("committed");
+        if snapshot {
+            let made = model.snapshot().expect("made");
+            store.replace_journal(&job, made).expect("replaced");
+        }
+        drop(store);
+        let own = folder.path().join("jobs/wordcount-1");
+        let files = || {
+            let names = fs::read_dir(&own).expect("the job's folder");
+            let mut files: Vec<_> = names
+                .map(|name| name.expect("a name").path())
+                .filter(|path| path.is_file())
+                .map(|path| (fs::read(&path).expect("readable"), path))
+                .collect();
+            files.sort();
+            files
+        };
+        let before = files();
+        let refused = open_knowing(disk::real(), folder.path(), &old);
+        let Err(Error::State { source, .. }) = refused else {
+            panic!("an old reducer took the job in");
+        };
+        assert_eq!(source.kind(), std::io::ErrorKind::Unsupported);
+        assert_eq!(
+            source.to_string(),
+            "job wordcount-1 is of schema 2 of kind wordcount, expected 1: another version of the program works at it"
+        );
+        assert_eq!(files(), before);
+        let (_, found) = open_knowing(disk::real(), folder.path(), &new).expect("opened");
+        assert_eq!(found.jobs[0].1.counts().0, 1);
+    }
 }
 
 #[test]
