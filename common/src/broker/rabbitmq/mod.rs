@@ -411,7 +411,8 @@ impl Broker for RabbitMq {
     async fn waiting(&self, queue: Queue) -> Result<u64, BrokerError> {
         loop {
             let session = self.consuming.session().await?;
-            match declare::waiting(&session, &self.common, &queue).await {
+            let counted = declare::waiting(&session, &self.common, &queue);
+            match session.carry(counted).await {
                 Ok(waiting) => return Ok(waiting),
                 Err(failure) => session.fail(failure),
             }
