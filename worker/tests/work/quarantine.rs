@@ -1,22 +1,13 @@
 //! A chunk in quarantine is held alone, so that nothing else can be what its worker died of.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Result, ensure};
-use autoconnect_common::broker::embedded::Embedded;
-use autoconnect_common::broker::{Broker, BrokerError, Delivery, Offered, Queue, Subscription};
-use autoconnect_common::health::Health;
-use autoconnect_common::kind::{ConcludeError, Cut, Laps, ReportFile, WorkError};
-use autoconnect_common::message::{Exchange, Message, Outcome};
-use autoconnect_common::{
-    Chunk, CutError, Digest, Format, JobKind, Outlet, Registry, Seq, Shutdown,
-};
-use autoconnect_testkit::broker::{next, soon};
-use autoconnect_worker::{Config, run};
+use super::*;
+
+/// The job of these tests: others of this program run beside them.
+const JOB: &str = "fussy-quarantine";
 
 /// Chunks of a quarantine that the worker has, by their number.
 static HELD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
@@ -25,62 +16,31 @@ fn held() -> MutexGuard<'static, BTreeSet<String>> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A kind whose chunks, their own number in them, refuse to be worked beside a chunk of a quarantine.
-struct Witness;
-
-impl JobKind for Witness {
-    const NAME: &'static str = "witness";
-    const SCHEMA: u32 = 1;
-    type Request = ();
-    type Facts = ();
-    type Partial = u64;
-    type Report = ();
-
-    const FILES: &'static [ReportFile<()>] = &[];
-
-    fn inputs(_: &()) -> Vec<PathBuf> {
-        Vec::new()
+/// A chunk of this job is not worked while another one, of a quarantine, is held.
+///
+/// # Errors
+/// Which two they are.
+pub(super) fn refuse_company(chunk: &Chunk) -> Result<(), WorkError> {
+    if chunk.job.as_str() != JOB {
+        return Ok(());
     }
-
-    fn fingerprint(_: &()) -> Result<Digest, CutError> {
-        Err(CutError::Cancelled)
-    }
-
-    fn cut(_: &(), _: &Outlet) -> Result<Cut<()>, CutError> {
-        Err(CutError::Cancelled)
-    }
-
-    fn work(chunk: &Chunk) -> Result<u64, WorkError> {
-        let own = chunk.seq.to_string();
-        std::thread::sleep(Duration::from_millis(20));
-        match held().iter().find(|other| **other != own) {
-            None => Ok(1),
-            Some(other) => Err(WorkError(format!("{own} is worked beside {other}"))),
-        }
-    }
-
-    fn conclude(_: (), _: u64, _: &[Seq], _: &mut Laps) -> Result<(), ConcludeError> {
-        Ok(())
-    }
-
-    fn weigh(_: &u64) -> u64 {
-        8
+    let own = chunk.seq.to_string();
+    std::thread::sleep(Duration::from_millis(20));
+    match held().iter().find(|other| **other != own) {
+        None => Ok(()),
+        Some(other) => Err(WorkError(format!("{own} is worked beside {other}"))),
     }
 }
 
-fn witness() -> Format {
-    Format::new(Witness::NAME, Witness::SCHEMA)
-}
-
-fn chunk(number: u32) -> Result<Message> {
+fn own_chunk(number: u32) -> Result<Message> {
     let chunk = Chunk {
-        job: "witness-1".parse()?,
-        kind: Witness::NAME.to_owned(),
-        schema: Witness::SCHEMA,
+        job: JOB.parse()?,
+        kind: Fussy::NAME.to_owned(),
+        schema: Fussy::SCHEMA,
         seq: Seq::first_part(number),
         key: "text".to_owned(),
         rows: 1,
-        body: "text".into(),
+        body: "1".into(),
     };
     Ok(chunk.to_message())
 }
@@ -89,8 +49,8 @@ fn chunk(number: u32) -> Result<Message> {
 fn quarantined(number: u32) -> Result<Message> {
     Ok(Message {
         exchange: Exchange::Dead,
-        key: format!("quarantine.{}", witness()),
-        ..chunk(number)?
+        key: format!("quarantine.{}", fussy()),
+        ..own_chunk(number)?
     })
 }
 
@@ -156,15 +116,30 @@ impl Broker for Watched {
     }
 }
 
+/// Has a worker run until `watching` has seen enough, or has seen a promise broken.
+async fn run_beside(
+    broker: &Watched,
+    watching: impl Future<Output = Result<()>>,
+) -> Result<Summary> {
+    let registry = Arc::new(Registry::default().with::<Fussy>());
+    let (config, stop) = (Config::named("w"), Shutdown::new());
+    let watching = async {
+        let watched = watching.await;
+        stop.cancel();
+        watched
+    };
+    let (summary, watched) = tokio::join!(run(broker, &registry, &config, &stop), watching);
+    watched?;
+    Ok(summary?)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_computed_and_nothing_awaits_its_confirm_beside_a_chunk_of_a_quarantine()
 -> Result<()> {
     let broker = Watched::default();
-    let registry = Arc::new(Registry::default().with::<Witness>());
-    let (config, stop) = (Config::named("w"), Shutdown::new());
-    let mut results = broker.subscribe(Queue::Results(witness()), 500).await?;
+    let mut results = broker.subscribe(Queue::Results(fussy()), 500).await?;
     for number in 0..100 {
-        broker.publish(chunk(number)?).await?;
+        broker.publish(own_chunk(number)?).await?;
     }
     // the first lie there when the worker comes, the others come while it has something else to do
     for number in 100..105 {
@@ -184,18 +159,14 @@ async fn nothing_is_computed_and_nothing_awaits_its_confirm_beside_a_chunk_of_a_
                 }
             }
         }
-        let left = soon("the verdicts", async {
+        soon("the verdicts", async {
             while !held().is_empty() {
                 tokio::task::yield_now().await;
             }
-        });
-        left.await?;
-        stop.cancel();
-        anyhow::Ok(())
+        })
+        .await
     };
-    let (summary, watched) = tokio::join!(run(&broker, &registry, &config, &stop), watching);
-    watched?;
-    let summary = summary?;
+    let summary = run_beside(&broker, watching).await?;
     ensure!(summary.chunks == 110 && summary.buried == 0, "{summary:?}");
     let beside = broker.taken_beside_unconfirmed.load(Ordering::Relaxed);
     ensure!(beside == 0, "{beside} results awaited their confirms");

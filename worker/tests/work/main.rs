@@ -1,5 +1,7 @@
 //! A worker: what it makes of chunks, good and bad, and when it acknowledges them.
 
+mod quarantine;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,6 +49,7 @@ impl JobKind for Fussy {
     fn work(chunk: &Chunk) -> Result<u64, WorkError> {
         let text = std::str::from_utf8(&chunk.body).map_err(|e| WorkError(e.to_string()))?;
         assert!(text != "boom", "boom");
+        quarantine::refuse_company(chunk)?;
         text.parse().map_err(|_| WorkError("no number".to_owned()))
     }
 
