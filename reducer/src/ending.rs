@@ -333,8 +333,10 @@ impl Ending {
         self.execution.reason.clone_from(&self.reason);
     }
 
-    fn tombstone(&self) -> Tombstone {
-        Tombstone::new(self.job.clone(), self.status, self.reason.clone())
+    /// What is left of the job once it ended.
+    pub(crate) fn tombstone(&self) -> Tombstone {
+        let (status, reason) = (self.status, self.reason.clone());
+        Tombstone::new(self.job.clone(), status, reason, self.execution.order)
     }
 
     /// The paths of all files but the report, below the folder they are in.

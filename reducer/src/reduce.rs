@@ -765,8 +765,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
             Status::Cancelled => self.summary.cancelled += 1,
         }
         self.jobs.remove(&job);
-        let tombstone = Tombstone::new(job.clone(), ending.status, ending.reason);
-        self.ended.insert(tombstone);
+        self.ended.insert(ending.tombstone());
         self.announce(&job);
         self.config.faults.at(Point::Announced)?;
         if let Some(mut store) = self.store.take() {

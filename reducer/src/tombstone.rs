@@ -8,12 +8,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use autoconnect_common::disk::Disk;
 use autoconnect_common::message::Status;
 use autoconnect_common::results::{EXECUTION, job_folder};
-use autoconnect_common::{Digest, JobId, machine};
+use autoconnect_common::{Digest, JobId};
 use serde::{Deserialize, Serialize};
 
 use crate::trouble::{Doing, Trouble};
@@ -52,14 +51,13 @@ impl Written<Tombstone> {
 }
 
 impl Tombstone {
-    /// A tombstone of now.
-    pub(crate) fn new(job: JobId, status: Status, reason: Option<String>) -> Self {
-        let now = machine::now().duration_since(UNIX_EPOCH);
+    /// The tombstone of a job that came to its end when `order` says: milliseconds since 1970, as in `execution.json`.
+    pub(crate) fn new(job: JobId, status: Status, reason: Option<String>, order: u64) -> Self {
         Self {
             job,
             status,
             reason,
-            ended_at: now.map_or(0, |since| since.as_secs()),
+            ended_at: order / 1000,
         }
     }
 
@@ -136,12 +134,7 @@ impl Graves {
             )),
             order: 0,
         });
-        Tombstone {
-            job: job.clone(),
-            status: end.status,
-            reason: end.reason,
-            ended_at: end.order / 1000,
-        }
+        Tombstone::new(job.clone(), end.status, end.reason, end.order)
     }
 }
 
@@ -277,9 +270,10 @@ mod tests {
             std::fs::create_dir_all(folder).expect("a folder");
         }
         let reason = "3 of 40 chunks are missing: 0.7 (boom)";
-        let ended = Tombstone::new(job.clone(), Status::Incomplete, Some(reason.to_owned()));
+        let order = 1_700_000_000_007;
+        let said = Some(reason.to_owned());
+        let ended = Tombstone::new(job.clone(), Status::Incomplete, said, order);
         ended.write(&*disk::real(), &state).expect("written");
-        let order = ended.ended_at * 1000 + 7;
         let execution = json!({"status": "incomplete", "reason": reason, "order": order});
         std::fs::write(own.join(EXECUTION), execution.to_string()).expect("written");
         let graves = Graves {

@@ -66,7 +66,7 @@ pub struct JobView {
     pub asked_at_ms: u64,
     /// When its work began, in milliseconds since 1970.
     pub started_at_ms: Option<u64>,
-    /// When it ended, in milliseconds since 1970.
+    /// When it came to its end, in milliseconds since 1970: all its results were there, and its report was made next.
     pub ended_at_ms: Option<u64>,
     /// How much longer it takes at the pace so far, in seconds.
     pub eta_seconds: Option<u64>,

@@ -66,6 +66,9 @@ struct Worker {
 /// What of `execution.json` is shown.
 #[derive(Deserialize)]
 struct Execution {
+    /// When the job came to its end, in milliseconds since 1970; later than every job's that ended before.
+    #[serde(default)]
+    order: Option<u64>,
     #[serde(default)]
     acts_ms: Option<Acts>,
     #[serde(default)]
@@ -177,12 +180,15 @@ impl Job {
             return;
         };
         let Execution {
+            order,
             acts_ms,
             workers,
             rows,
             duplicates_dropped,
             chunks,
         } = execution;
+        // one time wherever it is shown: what orders the reports, not when word of the end came here
+        view.ended_at_ms = order.or(view.ended_at_ms);
         view.acts_ms = acts_ms;
         view.workers = workers
             .into_iter()
@@ -607,6 +613,27 @@ mod tests {
         // the one that was heard of before we listened is the older one
         let names: Vec<JobId> = cluster.jobs().into_iter().map(|job| job.job_id).collect();
         assert_eq!(names, [job("a"), job("b")]);
+    }
+
+    #[test]
+    fn a_job_ended_when_its_execution_says_whoever_tells_of_its_end() {
+        let order = 1_700_000_000_123;
+        let execution = EXECUTION.replacen('{', &format!("{{\"order\": {order}, "), 1);
+        let mut heard = Cluster::default();
+        let view = heard.hear(finished(Status::Done, Some(&execution)));
+        assert_eq!(view.expect("changed").ended_at_ms, Some(order));
+        let mut asked = Cluster::default();
+        asked.answered(JobStage {
+            job: job("a"),
+            stage: Stage::Ended {
+                status: Status::Done,
+                reason: None,
+                ended_at: order / 1000,
+            },
+        });
+        asked.executed(&job("a"), &execution);
+        let view = asked.job(&job("a")).expect("known");
+        assert_eq!(view.ended_at_ms, Some(order));
     }
 
     #[test]

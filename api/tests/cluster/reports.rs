@@ -150,11 +150,21 @@ async fn jobs_that_end_side_by_side_are_each_read_as_soon_as_they_say_done() -> 
         jobs.push((job, ville));
     }
     let all = jobs.iter().map(|(job, ville)| {
-        let site = &site;
+        let (site, jobs) = (&site, &jobs);
         async move {
             let told = ended(site, job).await?;
             ensure!(told["status"] == "done", "{told}");
-            found(site, "/api/villes").await?;
+            // the newest is this one, or one that came to its end later
+            let newest = found(site, "/api/villes").await?.json()?;
+            let whose = jobs
+                .iter()
+                .find(|(_, ville)| newest["villes"][0] == ville.as_str());
+            let (newest, _) = whose.context("a city of ours")?;
+            let newest = ended(site, newest).await?;
+            ensure!(
+                newest["ended_at_ms"].as_u64() >= told["ended_at_ms"].as_u64(),
+                "{newest} is shown when this one is done: {told}"
+            );
             let own = found(site, &format!("/api/villes?job={job}"))
                 .await?
                 .json()?;

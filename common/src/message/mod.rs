@@ -951,7 +951,7 @@ pub enum Stage {
         status: Status,
         /// Why there is no report or an incomplete one, in one sentence.
         reason: Option<String>,
-        /// When, in seconds since 1970.
+        /// When it came to its end, in seconds since 1970.
         ended_at: u64,
     },
 }

@@ -395,8 +395,8 @@ fn a_job_that_begins_again_beside_its_tombstone_is_told_from_one_that_ended() {
     };
     let (mut store, _) = open(disk::real(), state.path()).expect("opened");
     write(&mut store, 0);
-    let ended =
-        tombstone::Tombstone::new(job.clone(), autoconnect_common::message::Status::Done, None);
+    let done = autoconnect_common::message::Status::Done;
+    let ended = tombstone::Tombstone::new(job.clone(), done, None, 1_700_000_000_000);
     ended.write(&*disk::real(), state.path()).expect("written");
     drop(store);
     assert_eq!(lives(), (vec![], vec![], 1, 1));
