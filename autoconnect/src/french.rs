@@ -1,6 +1,6 @@
 //! Numbers as the French write them: `1 234 567,89 €`, with narrow no-break spaces.
 
-use autoconnect_jobs::fixed::{Euros, Percent};
+use autoconnect_report::fixed::{Euros, Percent};
 
 /// U+202F: keeps a number on one line.
 const SPACE: char = '\u{202f}';
@@ -52,7 +52,7 @@ pub(crate) fn time(ms: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use autoconnect_jobs::fixed::Fixed;
+    use autoconnect_report::fixed::Fixed;
 
     fn plain(text: String) -> String {
         text.replace(SPACE, " ")

@@ -11,9 +11,10 @@ use autoconnect_common::kind::{Lap, REPORT};
 use autoconnect_common::message::Status;
 use autoconnect_common::program::Exit;
 use autoconnect_common::{JobId, results};
-use autoconnect_jobs::fixed::{Euros, Percent};
-use autoconnect_jobs::sales::render::{self, number::Lang};
+use autoconnect_jobs::sales::render;
 use autoconnect_jobs::sales::report::{Periode, Qualite, Source};
+use autoconnect_report::fixed::{Euros, Percent};
+use autoconnect_report::lang::Lang;
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;

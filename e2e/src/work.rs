@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use autoconnect::generate::{Options, generate};
 use autoconnect_common::message::JobRequest;
-use autoconnect_jobs::fixed::Percent;
 use autoconnect_jobs::sales::Sales;
 use autoconnect_jobs::sales::request::{Margin, MaxRejects};
 use autoconnect_jobs::settings;
 use autoconnect_producer::name_job;
+use autoconnect_report::fixed::Percent;
 use autoconnect_testkit::cluster::files_of;
 use autoconnect_testkit::program;
 

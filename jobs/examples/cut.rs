@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use autoconnect_common::cut::{Item, Progress};
 use autoconnect_common::{Chunk, Merge, Outlet, Shutdown};
-use autoconnect_jobs::fixed::Percent;
 use autoconnect_jobs::sales::request::{Encoding, Margin, MaxRejects};
 use autoconnect_jobs::sales::{Partial, Request, cut, work};
+use autoconnect_report::fixed::Percent;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let file = std::env::args()

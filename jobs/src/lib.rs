@@ -4,11 +4,9 @@
 //!
 //! * [`sales`]: commercial performance, from a file of transactions.
 //! * [`table`]: reading CSV files that people made: inputs, headers, records, rejects, ids. Shared by kinds.
-//! * [`fixed`]: exact decimal numbers for reports.
 //! * [`fold`]: when two spellings are one name.
 //! * [`settings`]: what a request says where nobody says otherwise.
 
-pub mod fixed;
 pub mod fold;
 pub mod sales;
 pub mod settings;

@@ -7,9 +7,9 @@ use autoconnect_common::settings::{Key, Section, Settings, SettingsError};
 
 use chrono::NaiveDate;
 
-use crate::fixed::Percent;
 use crate::sales::periode::Plage;
 use crate::sales::request::{Encoding, Margin, MaxRejects, Request};
+use autoconnect_report::fixed::Percent;
 
 /// Every key of these sections.
 pub const KEYS: &[Key] = &[

@@ -174,9 +174,9 @@ fn what_is_asked_for_overrules_what_the_bytes_say() {
 fn a_refusal_for_too_many_rejects_says_what_helps() {
     use autoconnect_common::cut::Progress;
     use autoconnect_common::{Outlet, Shutdown};
-    use autoconnect_jobs::fixed::Percent;
     use autoconnect_jobs::sales::request::MaxRejects;
     use autoconnect_jobs::sales::{Request, cut};
+    use autoconnect_report::fixed::Percent;
 
     let text = [
         row(900, "Nîmes").into_bytes(),

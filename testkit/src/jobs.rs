@@ -6,11 +6,11 @@ use anyhow::Result;
 use autoconnect::generate::{Options, generate};
 use autoconnect_common::Registry;
 use autoconnect_common::message::JobRequest;
-use autoconnect_jobs::fixed::Percent;
 use autoconnect_jobs::sales;
 use autoconnect_jobs::sales::request::{Margin, MaxRejects};
 use autoconnect_jobs::settings::Sales;
 use autoconnect_producer::name_job;
+use autoconnect_report::fixed::Percent;
 use chrono::NaiveDate;
 
 use crate::wordcount::{self, WordCount};

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
-use autoconnect_jobs::sales::render::html::draw::{self, Bar, Caption};
-use autoconnect_jobs::sales::render::number::Lang;
+use autoconnect_report::chart::bars::Bar;
+use autoconnect_report::chart::draw::{self, Caption};
+use autoconnect_report::lang::Lang;
 use axum::extract::State;
 use axum::response::Response;
 use futures_util::stream;
@@ -300,8 +301,8 @@ fn spread(workers: &[WorkerView], lang: Lang) -> String {
         name: worker.name.clone(),
         value: words::count(worker.chunks, lang),
         pieces: vec![(
-            worker.chunks,
-            if worker.alive { "high" } else { "c0" },
+            worker.chunks.into(),
+            if worker.alive { "high" } else { "c0" }.to_owned(),
             format!("{} {}", worker.name, words::count(worker.rows, lang)),
         )],
     });
@@ -342,7 +343,9 @@ fn acts(jobs: &[&JobView], lang: Lang) -> String {
             name: row.name,
             value,
             pieces: pieces
-                .map(|((micros, class), (name, words))| (micros, class, format!("{name} {words}")))
+                .map(|((micros, class), (name, words))| {
+                    (micros.into(), class.to_owned(), format!("{name} {words}"))
+                })
                 .collect(),
         })
     });

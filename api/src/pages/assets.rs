@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use autoconnect_common::Digest;
-use autoconnect_jobs::sales::render::html::STYLE;
+use autoconnect_report::page::STYLE;
 use axum::extract::Path;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use axum::response::{IntoResponse, Response};

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use askama::Template;
-use autoconnect_jobs::sales::render::number::Lang;
+use autoconnect_report::lang::Lang;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, Uri, header};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use askama::Template;
 use autoconnect_common::JobId;
 use autoconnect_jobs::sales::cut::REJETS;
-use autoconnect_jobs::sales::render::number::Lang;
+use autoconnect_report::lang::Lang;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use futures_util::stream;

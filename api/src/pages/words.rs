@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use autoconnect_jobs::sales::render::number::{self, Lang};
+use autoconnect_report::lang::Lang;
+use autoconnect_report::number;
 
 /// Milliseconds since 1970.
 pub(super) fn now_ms() -> u64 {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use autoconnect_jobs::fixed::Euros;
 use autoconnect_jobs::sales::Report;
 use autoconnect_jobs::sales::partial::ParType;
 use autoconnect_jobs::sales::report::{Comparatif, Part, Saison};
+use autoconnect_report::fixed::Euros;
 use serde::{Serialize, Serializer};
 
 /// Something of each city.

@@ -8,13 +8,13 @@ use autoconnect_common::Shutdown;
 use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::kind::REPORT;
 use autoconnect_common::settings::{self, Sources};
-use autoconnect_jobs::fixed::Fixed;
 use autoconnect_jobs::sales::Report;
 use autoconnect_jobs::sales::mois::Mois;
 use autoconnect_jobs::sales::partial::ParType;
 use autoconnect_jobs::sales::report::{
     CaMois, Comparatif, Marge, Part, Prevision, Rotation, Saison, Tendance, Top, TopModele,
 };
+use autoconnect_report::fixed::Fixed;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, StatusCode};

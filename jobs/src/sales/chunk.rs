@@ -28,7 +28,7 @@ use autoconnect_common::Seq;
 use bytes::Bytes;
 use chrono::NaiveDate;
 
-use crate::fixed::Fixed;
+use autoconnect_report::fixed::Fixed;
 
 /// The words of column `type`, by dictionary key.
 const TYPES: [&str; 2] = ["vente", "location"];

@@ -85,11 +85,11 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixed::Fixed;
     use crate::sales::conclude;
     use crate::sales::report::GLOBAL;
     use crate::sales::sample;
     use autoconnect_common::kind::Laps;
+    use autoconnect_report::fixed::Fixed;
 
     fn report() -> Report {
         let (facts, partial) = sample::sample(sample::Size {

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::periode::{Lieu, Plage, Suite};
 use super::report::{Encodage, Ignores, LignesWindows1252};
-use crate::fixed::Percent;
 use crate::fold::Spellings;
+use autoconnect_report::fixed::Percent;
 
 pub use crate::table::encoding::Encoding;
 

@@ -869,7 +869,7 @@ mod tests {
 
         #[test]
         fn amounts_agree_with_exact_decimals(text in "-?[0-9]{0,12}[.]?[0-9]{0,4}") {
-            use crate::fixed::Fixed;
+            use autoconnect_report::fixed::Fixed;
             if let Ok(cents) = amount(text.as_bytes(), false) {
                 prop_assert_eq!(text.parse::<Fixed<2>>().expect("a number"), Fixed(i64::from(cents)));
             } else if let Ok(number) = text.parse::<Fixed<2>>() {

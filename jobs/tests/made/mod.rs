@@ -8,9 +8,9 @@ use std::sync::Arc;
 use autoconnect_common::cut::{Item, Progress};
 use autoconnect_common::kind::Cut;
 use autoconnect_common::{CutError, Outlet, Seq, Shutdown};
-use autoconnect_jobs::fixed::Percent;
 use autoconnect_jobs::sales::request::{Encoding, Margin, MaxRejects};
 use autoconnect_jobs::sales::{Facts, Request, cut};
+use autoconnect_report::fixed::Percent;
 
 /// The columns of every table here.
 pub(crate) const HEADER: &str = "transaction_id,date,ville,type,modele,prix,duree_location_mois";

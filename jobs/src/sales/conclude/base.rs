@@ -15,7 +15,7 @@ use crate::sales::periode::{Suite, month_of};
 use crate::sales::report::GLOBAL;
 use crate::sales::{Facts, Partial, partial};
 
-/// The largest CA of all transactions, in cents: a quarter of what [`Euros`](crate::fixed::Euros) holds, so that no
+/// The largest CA of all transactions, in cents: a quarter of what [`Euros`](autoconnect_report::fixed::Euros) holds, so that no
 /// sum, slope or forecast leaves it.
 const LARGEST: i128 = (i64::MAX / 4) as i128;
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::base::Base;
 use super::{euros, mean, percent};
-use crate::fixed::{Euros, Fixed, Percent};
 use crate::sales::partial::{self, ParType, Somme};
 use crate::sales::report::Marge;
 use crate::sales::request::Margin;
+use autoconnect_report::fixed::{Euros, Fixed, Percent};
 
 /// `marge`, of each city and type.
 ///

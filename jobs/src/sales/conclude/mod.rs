@@ -36,7 +36,7 @@ use self::base::Base;
 use super::periode::label;
 use super::report::{Isole, Lieu, Periode, Qualite, Regroupements, Schema, Source, Trou};
 use super::{Facts, Partial, Report};
-use crate::fixed::{Euros, Fixed, Percent};
+use autoconnect_report::fixed::{Euros, Fixed, Percent};
 
 /// The warning about a row whose month is isolated; it is the only one that no row tells by itself.
 pub const MOIS_ISOLE: &str = "mois_isole";

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::base::{Base, Ville};
 use super::euros;
-use crate::fixed::{Euros, Fixed};
 use crate::sales::report::Rotation;
+use autoconnect_report::fixed::{Euros, Fixed};
 
 /// `rotation`: the rentals of each city.
 ///

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::base::{Base, Serie};
 use super::calendar::Calendrier;
 use super::growth;
-use crate::fixed::{Fixed, Percent};
 use crate::sales::mois::Mois;
 use crate::sales::report::Saison;
+use autoconnect_report::fixed::{Fixed, Percent};
 
 /// `saisonnalite`, of all cities together and of each.
 ///

@@ -1,46 +1,14 @@
 //! What both the page and the text say of a report beyond its tables: totals over cities, best months, key sentences.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::number::{self, Lang};
-use crate::fixed::{Euros, Fixed, Percent};
 use crate::sales::Report;
 use crate::sales::partial::{ParType, Somme};
 use crate::sales::report::{CaMois, GLOBAL, Saison};
-
-/// A name from the data, safe to show: control and bidirectional characters become `�`.
-pub(super) fn clean(name: &str) -> Cow<'_, str> {
-    let odd = |c: char| {
-        c.is_control()
-            || matches!(
-                c,
-                '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}' | '\u{2029}'
-            )
-            || ('\u{202a}'..='\u{202e}').contains(&c)
-            || ('\u{2066}'..='\u{2069}').contains(&c)
-    };
-    if name.chars().any(odd) {
-        Cow::Owned(
-            name.chars()
-                .map(|c| if odd(c) { '\u{fffd}' } else { c })
-                .collect(),
-        )
-    } else {
-        Cow::Borrowed(name)
-    }
-}
-
-/// A name from the data, [`clean`] and at most so many characters long.
-pub(super) fn cut(name: &str, most: usize) -> String {
-    let name = clean(name);
-    if name.chars().count() <= most {
-        return name.into_owned();
-    }
-    let mut cut: String = name.chars().take(most.saturating_sub(1)).collect();
-    cut.push('…');
-    cut
-}
+use autoconnect_report::fixed::{Euros, Fixed, Percent};
+use autoconnect_report::lang::Lang;
+use autoconnect_report::name::cut;
+use autoconnect_report::number;
 
 /// Why there is no trend.
 pub(super) fn no_trend(lang: Lang) -> &'static str {

@@ -4,7 +4,6 @@
 mod figures;
 pub mod html;
 mod notices;
-pub mod number;
 mod tables;
 mod text;
 mod words;

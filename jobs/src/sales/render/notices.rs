@@ -1,10 +1,11 @@
 //! What a reader of a report should know of how its files were read, in whole sentences.
 
-use super::figures::cut;
-use super::number::{self, Lang};
 use crate::sales::report::{
     Ignores, Isole, Lieu, LignesWindows1252, Periode, Qualite, Regroupements, Source, Trou,
 };
+use autoconnect_report::lang::Lang;
+use autoconnect_report::name::cut;
+use autoconnect_report::number;
 
 /// Names that a sentence lists.
 const NAMED: usize = 5;

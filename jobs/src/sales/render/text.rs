@@ -3,14 +3,16 @@
 use std::fmt::Write as _;
 use std::io;
 
-use super::figures::{self, clean, cut};
+use super::figures;
 use super::notices::notices;
-use super::number::{self, Lang, or_none};
 use super::words;
-use crate::fixed::{Euros, Percent};
 use crate::sales::Report;
 use crate::sales::partial::ParType;
 use crate::sales::report::{GLOBAL, Marge, TopModele};
+use autoconnect_report::fixed::{Euros, Percent};
+use autoconnect_report::lang::Lang;
+use autoconnect_report::name::{clean, cut};
+use autoconnect_report::number::{self, or_none};
 
 const FR: Lang = Lang::Fr;
 const WIDTH: usize = 78;

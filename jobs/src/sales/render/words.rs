@@ -1,6 +1,6 @@
 //! The words for rejected and odd rows, explained to people.
 
-use super::number::Lang;
+use autoconnect_report::lang::Lang;
 
 /// What a reason or warning means, in a few plain words; `None` for a word that is not known here.
 pub fn explain(word: &str, lang: Lang) -> Option<&'static str> {

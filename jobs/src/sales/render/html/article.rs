@@ -1,14 +1,14 @@
 //! A report in one language within a page of somebody else's.
 
-use askama::Template;
+use autoconnect_report::lang::Lang;
+use autoconnect_report::number::NONE;
+use autoconnect_report::page::{Article, KeyFigure, Links};
 
-use super::chart::Mark;
 use super::section::mois;
 use super::view::View;
-use super::{Edition, KeyFigure, Links, edition};
+use super::{last_change, whole_article};
 use crate::sales::Report;
 use crate::sales::render::figures::monthly;
-use crate::sales::render::number::{Lang, NONE};
 
 /// What of a report is asked for; see [`Report::only`].
 #[derive(Debug, Clone, Copy, Default)]
@@ -19,34 +19,7 @@ pub struct Part<'a> {
     pub mois: Option<&'a str>,
 }
 
-/// The pieces of such a page.
-#[derive(Debug)]
-pub struct Article {
-    /// What it is called.
-    pub title: &'static str,
-    /// The days it covers.
-    pub period: String,
-    /// What it was made of.
-    pub source: String,
-    /// HTML: the key figures and every section. Anchors begin with the code of the language.
-    pub sections: String,
-    /// HTML: what the words mean.
-    pub terms: String,
-}
-
-#[derive(Template)]
-#[template(path = "sales/sections.html")]
-struct Sections<'a> {
-    edition: &'a Edition,
-}
-
-#[derive(Template)]
-#[template(path = "sales/terms.html")]
-struct Terms<'a> {
-    edition: &'a Edition,
-}
-
-/// The pieces of a page about this part of the report.
+/// This part of the report in one language.
 ///
 /// With a month, the CA and the changes by month are those of that month; all else is about the whole period, as the
 /// report does not tell it by month.
@@ -60,31 +33,16 @@ pub fn article(report: &Report, part: Part<'_>, lang: Lang, links: Links) -> Art
         None => report,
     };
     let view = View::new(report, lang);
-    let mut edition = edition(&view);
-    edition.links = links;
+    let mut article = whole_article(&view);
+    article.links = links;
     if let Some(mois) = part.mois {
-        only_month(&view, mois, &mut edition);
+        only_month(&view, mois, &mut article);
     }
-    let [sections, terms] = [
-        Sections { edition: &edition }.render(),
-        Terms { edition: &edition }.render(),
-    ]
-    .map(|rendered| {
-        // a string takes every write, so there is no error to tell
-        debug_assert!(rendered.is_ok(), "{rendered:?}");
-        rendered.unwrap_or_default()
-    });
-    Article {
-        title: edition.title,
-        period: edition.period,
-        source: edition.source,
-        sections,
-        terms,
-    }
+    article
 }
 
-fn only_month(view: &View<'_>, month: &str, edition: &mut Edition) {
-    for section in &mut edition.sections {
+fn only_month(view: &View<'_>, month: &str, article: &mut Article) {
+    for section in &mut article.sections {
         match section.id {
             "mois" => *section = mois::ca_du_mois(view, month),
             // the changes of the month stand beside its CA
@@ -96,8 +54,11 @@ fn only_month(view: &View<'_>, month: &str, edition: &mut Edition) {
     let saison = view.report.saisonnalite.get(view.whole);
     let variation = saison.and_then(|saison| *saison.variations.get(month)?);
     let name = view.mois(month);
-    edition.key_figures.retain(|figure| !figure.of_last_month);
-    edition.key_figures.insert(
+    let of_last_month = last_change(view);
+    article
+        .key_figures
+        .retain(|figure| figure.name != of_last_month);
+    article.key_figures.insert(
         0,
         KeyFigure {
             name: view.say("CA du mois", "Revenue of the month"),
@@ -112,18 +73,17 @@ fn only_month(view: &View<'_>, month: &str, edition: &mut Edition) {
                 }
                 None => name,
             },
-            of_last_month: false,
         },
     );
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::STYLE;
     use super::super::tests::render;
     use super::*;
     use crate::sales::{conclude, sample};
     use autoconnect_common::kind::Laps;
+    use autoconnect_report::page::STYLE;
 
     fn report() -> Report {
         let (facts, partial) = sample::sample(sample::Size {
@@ -149,8 +109,8 @@ mod tests {
         assert!(page.contains(STYLE.trim_end()));
         for lang in [Lang::Fr, Lang::En] {
             let article = article(&report, Part::default(), lang, tables());
-            assert!(page.contains(&article.sections), "{lang:?}");
-            assert!(page.contains(&article.terms), "{lang:?}");
+            assert!(page.contains(&article.sections()), "{lang:?}");
+            assert!(page.contains(&article.terms()), "{lang:?}");
         }
     }
 
@@ -161,7 +121,7 @@ mod tests {
             after: "?ville=A&mois=\"".to_owned(),
             label: String::new(),
         };
-        let page = article(&report(), Part::default(), Lang::Fr, links).sections;
+        let page = article(&report(), Part::default(), Lang::Fr, links).sections();
         assert!(page.contains("<a href=\"/t/marge.csv?ville=A&#38;mois=&#34;\">marge.csv</a>"));
         assert!(!page.contains("tables/marge.csv"));
     }
@@ -177,15 +137,15 @@ mod tests {
             mois: None,
         };
         let page = article(&report, part, Lang::Fr, tables());
-        assert!(page.sections.contains(&second.ville));
-        assert!(!page.sections.contains(&first.ville));
+        assert!(page.sections().contains(&second.ville));
+        assert!(!page.sections().contains(&first.ville));
         assert!(
             !page
-                .sections
+                .sections()
                 .to_lowercase()
                 .contains("toutes villes ensemble")
         );
-        assert!(page.sections.contains("est au rang 2"));
+        assert!(page.sections().contains("est au rang 2"));
     }
 
     #[test]
@@ -198,8 +158,8 @@ mod tests {
         };
         let [all, page] =
             [Part::default(), part].map(|part| article(&report, part, Lang::En, tables()));
-        assert!(page.sections.contains("Revenue of the month"));
-        assert!(!page.sections.contains("Last change"));
-        assert_eq!((page.period, page.terms), (all.period, all.terms));
+        assert!(page.sections().contains("Revenue of the month"));
+        assert!(!page.sections().contains("Last change"));
+        assert_eq!((&page.period, page.terms()), (&all.period, all.terms()));
     }
 }

@@ -1,14 +1,9 @@
 //! `report.html`: the report to look at and to print, in one file that needs nothing else.
 //!
 //! Both languages are in it; a link switches between them and no script runs. Names from the data are escaped by the
-//! template and made harmless by `figures::clean`.
+//! template and made harmless by `name::clean`.
 
 pub mod article;
-mod bars;
-mod chart;
-mod columns;
-pub mod draw;
-mod page;
 mod section;
 mod view;
 
@@ -17,100 +12,34 @@ mod tests;
 
 use std::io;
 
-use askama::Template;
+use autoconnect_report::fixed::Percent;
+use autoconnect_report::lang::Lang;
+use autoconnect_report::name::cut;
+use autoconnect_report::number;
+use autoconnect_report::page::{self, Article, KeyFigure, Links, Section};
+use autoconnect_report::table::others;
 
-use self::chart::Mark;
-use self::page::Section;
 use self::section::{marge, modeles, mois, qualite, rotation, saison, tendance, villes};
 use self::view::View;
-use super::figures::{self, cut};
+use super::figures;
 use super::notices::notices;
-use super::number::{self, Lang};
-use crate::fixed::Percent;
 use crate::sales::Report;
 use crate::sales::report::Comparatif;
 
 /// The most files and lost chunks that are named.
 const NAMED: usize = 20;
 
-/// The whole file.
-#[derive(Template)]
-#[template(path = "sales/report.html")]
-struct Page {
-    title: String,
-    editions: [Edition; 2],
-}
-
-/// The style of the page: colours, type, tables, charts, paper.
-pub const STYLE: &str = include_str!("../../../../templates/sales/report.css");
-
-/// The report in one language.
-struct Edition {
-    code: &'static str,
-    /// What the language calls itself.
-    language: &'static str,
-    title: &'static str,
-    period: String,
-    source: String,
-    /// What is missing from it; empty where nothing is.
-    incomplete: String,
-    /// What is to be known of how the files were read.
-    notices: Vec<String>,
-    key_figures: Vec<KeyFigure>,
-    highlights: Vec<String>,
-    sections: Vec<Section>,
-    terms: Vec<(&'static str, &'static str)>,
-    links: Links,
-    words: Words,
-}
-
-/// How the file of a table is linked: its name stands in the address between `before` and `after`.
-#[derive(Debug, Clone, Default)]
-pub struct Links {
-    /// The address up to the name of the file.
-    pub before: String,
-    /// The address after it.
-    pub after: String,
-    /// The words before the name.
-    pub label: String,
-}
-
-/// A number that stands large at the top.
-struct KeyFigure {
-    name: &'static str,
-    value: String,
-    note: String,
-    /// Whether it is about the last month.
-    of_last_month: bool,
-}
-
-/// The words of the page itself.
-struct Words {
-    switch: &'static str,
-    highlights: &'static str,
-    contents: &'static str,
-    terms: &'static str,
-    files: &'static str,
-    colon: &'static str,
-}
-
 /// The page.
 pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
-    page(report).write_into(out).map_err(io::Error::other)
+    page::write(&articles(report), out)
 }
 
-fn page(report: &Report) -> Page {
-    let editions = [Lang::Fr, Lang::En].map(|lang| edition(&View::new(report, lang)));
-    Page {
-        title: format!(
-            "AutoConnect – {}, {}",
-            editions[0].title, editions[0].period
-        ),
-        editions,
-    }
+fn articles(report: &Report) -> [Article; 2] {
+    [Lang::Fr, Lang::En].map(|lang| whole_article(&View::new(report, lang)))
 }
 
-fn edition(view: &View<'_>) -> Edition {
+/// The whole report in one language.
+fn whole_article(view: &View<'_>) -> Article {
     let report = view.report;
     let qualite: fn(&View<'_>) -> Section = qualite::qualite;
     let sections: &[fn(&View<'_>) -> Section] = if report.comparatif.is_empty() {
@@ -129,9 +58,8 @@ fn edition(view: &View<'_>) -> Edition {
             qualite,
         ]
     };
-    Edition {
-        code: view.say("fr", "en"),
-        language: view.say("Français", "English"),
+    Article {
+        lang: view.lang,
         title: view.say("Rapport commercial", "Sales report"),
         period: figures::period(report, view.lang),
         source: source(view),
@@ -146,17 +74,10 @@ fn edition(view: &View<'_>) -> Edition {
             label: "tables/".to_owned(),
             after: String::new(),
         },
-        words: Words {
-            switch: view.say("Langue", "Language"),
-            highlights: view.say("L’essentiel", "In short"),
-            contents: view.say("Sommaire", "Contents"),
-            terms: view.say("Définitions", "Definitions"),
-            files: view.say(
-                "Toutes les tables sont dans le dossier tables, les lignes rejetées dans rejets.csv, tous les nombres dans report.json.",
-                "All tables are in the folder tables, the rejected rows in rejets.csv, all numbers in report.json.",
-            ),
-            colon: view.say("\u{a0}: ", ": "),
-        },
+        files: view.say(
+            "Toutes les tables sont dans le dossier tables, les lignes rejetées dans rejets.csv, tous les nombres dans report.json.",
+            "All tables are in the folder tables, the rejected rows in rejets.csv, all numbers in report.json.",
+        ),
     }
 }
 
@@ -167,7 +88,7 @@ fn source(view: &View<'_>) -> String {
         .take(NAMED)
         .map(|name| cut(name, 60))
         .collect();
-    named.extend(Some(page::others(
+    named.extend(Some(others(
         fichiers.len().saturating_sub(NAMED),
         view.lang,
     )));
@@ -188,10 +109,7 @@ fn incomplete(view: &View<'_>) -> String {
     }
     let lost = &qualite.chunks_perdus;
     let mut named: Vec<String> = lost.iter().take(NAMED).map(ToString::to_string).collect();
-    named.extend(Some(page::others(
-        lost.len().saturating_sub(NAMED),
-        view.lang,
-    )));
+    named.extend(Some(others(lost.len().saturating_sub(NAMED), view.lang)));
     named.retain(|name| !name.is_empty());
     let (n, named) = (view.count(lost.len() as u64), named.join(", "));
     view.say(
@@ -209,7 +127,6 @@ fn key_figures(view: &View<'_>) -> Vec<KeyFigure> {
     let leader = report.comparatif.first().filter(|first| first.ca.0 > 0);
     vec![
         KeyFigure {
-            of_last_month: false,
             name: view.say("CA total", "Total revenue"),
             value: number::euros_compact(report.ca_total, view.lang),
             note: view.say(
@@ -218,13 +135,11 @@ fn key_figures(view: &View<'_>) -> Vec<KeyFigure> {
             ),
         },
         KeyFigure {
-            of_last_month: false,
             name: "Transactions",
             value: view.count(transactions),
             note: scope(view),
         },
         KeyFigure {
-            of_last_month: false,
             name: view.say("Ventes – locations", "Sales – rentals"),
             value: shares(view, sales.nombre, transactions),
             note: view.say(
@@ -241,8 +156,7 @@ fn key_figures(view: &View<'_>) -> Vec<KeyFigure> {
             ),
         },
         KeyFigure {
-            of_last_month: true,
-            name: view.say("Dernière variation", "Last change"),
+            name: last_change(view),
             value: view.signed(variation.map(|(_, variation)| variation)),
             note: variation.map_or_else(String::new, |(mois, _)| {
                 let mois = view.mois(mois);
@@ -259,9 +173,13 @@ fn key_figures(view: &View<'_>) -> Vec<KeyFigure> {
     ]
 }
 
+/// What the key figure about the last month is called.
+fn last_change(view: &View<'_>) -> &'static str {
+    view.say("Dernière variation", "Last change")
+}
+
 fn best(view: &View<'_>, leader: Option<&Comparatif>) -> KeyFigure {
     KeyFigure {
-        of_last_month: false,
         name: view.say("En tête", "Leader"),
         value: leader.map_or_else(|| number::NONE.to_owned(), |first| cut(&first.ville, 24)),
         note: leader.map_or_else(String::new, |first| {
@@ -275,7 +193,6 @@ fn best(view: &View<'_>, leader: Option<&Comparatif>) -> KeyFigure {
 fn rank(view: &View<'_>, city: &Comparatif) -> KeyFigure {
     let part = view.percent(city.part);
     KeyFigure {
-        of_last_month: false,
         name: view.say("Rang", "Rank"),
         value: view.count(city.rang.into()),
         note: view.say(

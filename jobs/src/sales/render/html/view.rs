@@ -1,11 +1,13 @@
 //! A report in one language: what the sections of the page ask of it.
 
-use super::page::Legend;
-use crate::fixed::{Euros, Percent};
 use crate::sales::Report;
-use crate::sales::render::figures::{self, clean, cut};
-use crate::sales::render::number::{self, Lang};
+use crate::sales::render::figures;
 use crate::sales::report::{Comparatif, GLOBAL};
+use autoconnect_report::fixed::{Euros, Percent};
+use autoconnect_report::lang::Lang;
+use autoconnect_report::name::{clean, cut};
+use autoconnect_report::number;
+use autoconnect_report::page::Legend;
 
 /// The colours of cities in the style sheet; more cities than colours share [`OTHERS`].
 const COLOURS: [&str; 6] = ["c1", "c2", "c3", "c4", "c5", "c6"];
@@ -232,6 +234,6 @@ impl<'a> View<'a> {
     /// Cents as an amount on an axis.
     pub(super) fn on_axis(&self, cents: i128) -> String {
         let cents = cents.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
-        number::euros_compact(crate::fixed::Fixed(cents), self.lang)
+        number::euros_compact(autoconnect_report::fixed::Fixed(cents), self.lang)
     }
 }

@@ -1,11 +1,12 @@
 //! Margins, with what is assumed marked as such.
 
-use crate::sales::render::figures::cut;
-use crate::sales::render::html::bars::{self, Bar};
-use crate::sales::render::html::page::{Cell, Figure, Legend, Section, Table};
 use crate::sales::render::html::view::View;
-use crate::sales::render::number::or_none;
 use crate::sales::report::{Comparatif, Marge};
+use autoconnect_report::chart::bars::{self, Bar};
+use autoconnect_report::name::cut;
+use autoconnect_report::number::or_none;
+use autoconnect_report::page::{Figure, Legend, Section};
+use autoconnect_report::table::{Cell, Table};
 
 /// Margins of sales and rentals.
 pub(in crate::sales::render::html) fn marge(view: &View<'_>) -> Section {
@@ -100,5 +101,5 @@ fn table_row(view: &View<'_>, ville: &str, type_: &str, marge: Marge) -> Vec<Cel
         or_none(marge.marge_moyenne, |euros| view.euros(euros)),
         view.euros(marge.marge_totale),
     ];
-    crate::sales::render::html::page::row(ville, cells)
+    autoconnect_report::table::row(ville, cells)
 }

@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 use std::cmp::Reverse;
 
-use crate::fixed::{Euros, Fixed};
-use crate::sales::render::figures::{add, cut, share};
-use crate::sales::render::html::bars::{self, Bar};
-use crate::sales::render::html::page::{Figure, Section, Table, row};
+use crate::sales::render::figures::{add, share};
 use crate::sales::render::html::view::{BARS, View};
-use crate::sales::render::number::or_none;
 use crate::sales::report::{CaModele, TopModele};
+use autoconnect_report::chart::bars::{self, Bar};
+use autoconnect_report::fixed::{Euros, Fixed};
+use autoconnect_report::name::cut;
+use autoconnect_report::number::or_none;
+use autoconnect_report::page::{Figure, Section};
+use autoconnect_report::table::{Table, row};
 
 /// The five best models of each city.
 pub(in crate::sales::render::html) fn top(view: &View<'_>) -> Section {

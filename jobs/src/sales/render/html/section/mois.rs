@@ -3,14 +3,16 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::fixed::{Euros, Fixed};
-use crate::sales::render::figures::{add, cut, monthly};
-use crate::sales::render::html::bars::{self, Bar};
-use crate::sales::render::html::chart::{Chart, Mark};
-use crate::sales::render::html::columns::{Column, Piece, Plane};
-use crate::sales::render::html::page::{Figure, Section, Table, row};
+use crate::sales::render::figures::{add, monthly};
 use crate::sales::render::html::view::{BARS, View};
 use crate::sales::report::CaMois;
+use autoconnect_report::chart::bars::{self, Bar};
+use autoconnect_report::chart::columns::{Column, Piece, Plane};
+use autoconnect_report::chart::{Chart, Mark};
+use autoconnect_report::fixed::{Euros, Fixed};
+use autoconnect_report::name::cut;
+use autoconnect_report::page::{Figure, Section};
+use autoconnect_report::table::{Table, row};
 
 /// CA per month and city.
 pub(in crate::sales::render::html) fn ca_mensuel(view: &View<'_>) -> Section {

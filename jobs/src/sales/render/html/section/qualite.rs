@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::fixed::Percent;
-use crate::sales::render::html::bars::{self, Bar};
-use crate::sales::render::html::page::{Cell, Figure, Legend, Section, Table, row};
 use crate::sales::render::html::view::View;
-use crate::sales::render::number::or_none;
 use crate::sales::render::words;
+use autoconnect_report::chart::bars::{self, Bar};
+use autoconnect_report::fixed::Percent;
+use autoconnect_report::number::or_none;
+use autoconnect_report::page::{Figure, Legend, Section};
+use autoconnect_report::table::{Cell, Table, row};
 
 /// Rows read, accepted and rejected.
 pub(in crate::sales::render::html) fn qualite(view: &View<'_>) -> Section {

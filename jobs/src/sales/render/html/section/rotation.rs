@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-use crate::sales::render::figures::cut;
-use crate::sales::render::html::bars::{self, Bar};
-use crate::sales::render::html::page::{Figure, Section, Table, row};
 use crate::sales::render::html::view::View;
-use crate::sales::render::number::{self, or_none};
+use autoconnect_report::chart::bars::{self, Bar};
+use autoconnect_report::name::cut;
+use autoconnect_report::number::{self, or_none};
+use autoconnect_report::page::{Figure, Section};
+use autoconnect_report::table::{Table, row};
 
 /// Durations, rotations and contracts.
 pub(in crate::sales::render::html) fn rotation(view: &View<'_>) -> Section {

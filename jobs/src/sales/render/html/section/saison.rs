@@ -1,14 +1,16 @@
 //! Seasonality: an average year, and how each month compares with the one before.
 
-use crate::fixed::{Fixed, Percent};
 use crate::sales::mois::Mois;
-use crate::sales::render::figures::{cut, extremes};
-use crate::sales::render::html::chart::Chart;
-use crate::sales::render::html::columns::{Column, Piece, Plane};
-use crate::sales::render::html::page::{Cell, Figure, Section, Table, others, row};
+use crate::sales::render::figures::extremes;
 use crate::sales::render::html::view::View;
-use crate::sales::render::number::{self, or_none};
 use crate::sales::report::Saison;
+use autoconnect_report::chart::Chart;
+use autoconnect_report::chart::columns::{Column, Piece, Plane};
+use autoconnect_report::fixed::{Fixed, Percent};
+use autoconnect_report::name::cut;
+use autoconnect_report::number::{self, or_none};
+use autoconnect_report::page::{Figure, Section};
+use autoconnect_report::table::{Cell, Table, others, row};
 
 /// An index of 100, and one percent, in hundredths.
 const AVERAGE: i128 = 10_000;

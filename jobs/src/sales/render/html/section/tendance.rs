@@ -1,13 +1,14 @@
 //! The trend: the last months, the line through the last three, and where it leads.
 
-use crate::fixed::Euros;
 use crate::sales::render::figures::{monthly, no_trend, running};
-use crate::sales::render::html::chart::{Chart, Coord, Mark};
-use crate::sales::render::html::columns::Plane;
-use crate::sales::render::html::page::{Figure, Section, Table, row};
 use crate::sales::render::html::view::View;
-use crate::sales::render::number::{self, or_none};
 use crate::sales::report::Tendance;
+use autoconnect_report::chart::columns::Plane;
+use autoconnect_report::chart::{Chart, Coord, Mark};
+use autoconnect_report::fixed::Euros;
+use autoconnect_report::number::{self, or_none};
+use autoconnect_report::page::{Figure, Section};
+use autoconnect_report::table::{Table, row};
 
 /// The most months before the forecast.
 const MONTHS: usize = 12;
@@ -136,7 +137,7 @@ fn chart(view: &View<'_>, global: &Tendance) -> Chart {
     let y = Coord::from_units(away).0 + end.1.0;
     marks.push(Mark::Text {
         x: Coord::from_units(100),
-        y: crate::fixed::Fixed(y.clamp(1_000, 23_000)),
+        y: autoconnect_report::fixed::Fixed(y.clamp(1_000, 23_000)),
         class: "e v strong",
         text: label.clone(),
     });

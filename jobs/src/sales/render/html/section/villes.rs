@@ -1,12 +1,13 @@
 //! The cities side by side: their ranking, and their sales and rentals.
 
 use crate::sales::partial::ParType;
-use crate::sales::render::figures::cut;
-use crate::sales::render::html::bars::{self, Bar};
-use crate::sales::render::html::page::{Figure, Section, Table, row};
 use crate::sales::render::html::view::View;
-use crate::sales::render::number::{self, or_none};
 use crate::sales::report::Part;
+use autoconnect_report::chart::bars::{self, Bar};
+use autoconnect_report::name::cut;
+use autoconnect_report::number::{self, or_none};
+use autoconnect_report::page::{Figure, Section};
+use autoconnect_report::table::{Table, row};
 
 /// The ranking.
 pub(in crate::sales::render::html) fn classement(view: &View<'_>) -> Section {

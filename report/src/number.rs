@@ -3,39 +3,10 @@
 use chrono::{Datelike, NaiveDate};
 
 use crate::fixed::{Euros, Fixed, Percent};
-
-/// Which language.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Lang {
-    /// `1 234,56 €`, with narrow no-break spaces.
-    #[default]
-    Fr,
-    /// `€1,234.56`.
-    En,
-}
-
-impl Lang {
-    /// What the language is called in `lang` and `hreflang`.
-    pub fn code(self) -> &'static str {
-        self.say("fr", "en")
-    }
-
-    /// What the language calls itself.
-    pub fn name(self) -> &'static str {
-        self.say("Français", "English")
-    }
-
-    /// The words in this language.
-    pub fn say<T>(self, fr: T, en: T) -> T {
-        match self {
-            Self::Fr => fr,
-            Self::En => en,
-        }
-    }
-}
+use crate::lang::Lang;
 
 /// What stands where there is no value.
-pub(super) const NONE: &str = "–";
+pub const NONE: &str = "–";
 
 const NARROW: char = '\u{202f}';
 const NO_BREAK: char = '\u{a0}';
@@ -78,7 +49,7 @@ const SHORT_MONTHS: [&str; 12] = [
 
 /// A number with all its decimals. Fewer are never shown: a quotient was rounded when the report was made, and rounded
 /// again it may be wrong in the last digit. Only sums, which are exact, are shortened: [`euros_entiers`], [`euros_compact`].
-pub(super) fn fixed<const D: u32>(value: Fixed<D>, lang: Lang) -> String {
+pub fn fixed<const D: u32>(value: Fixed<D>, lang: Lang) -> String {
     let one = 10_u64.pow(D);
     let (whole, rest) = (value.0.unsigned_abs() / one, value.0.unsigned_abs() % one);
     let mut text = String::new();
@@ -110,12 +81,12 @@ pub fn count(n: u64, lang: Lang) -> String {
 }
 
 /// An amount, to the cent.
-pub(super) fn euros(value: Euros, lang: Lang) -> String {
+pub fn euros(value: Euros, lang: Lang) -> String {
     with_euro(&fixed(value, lang), lang)
 }
 
 /// A sum, to the euro, rounded half up.
-pub(super) fn euros_entiers(sum: Euros, lang: Lang) -> String {
+pub fn euros_entiers(sum: Euros, lang: Lang) -> String {
     let whole = Fixed::<0>::ratio(sum.0.into(), 100).unwrap_or_default();
     with_euro(&fixed(whole, lang), lang)
 }
@@ -131,7 +102,7 @@ fn with_euro(number: &str, lang: Lang) -> String {
 }
 
 /// A sum in short, or an amount on an axis: `250 k€`, `1,5 M€`.
-pub(super) fn euros_compact(value: Euros, lang: Lang) -> String {
+pub fn euros_compact(value: Euros, lang: Lang) -> String {
     let cents = value.0.unsigned_abs();
     let scales = [
         (100_000_000_000, "Md€", "bn"),
@@ -155,17 +126,17 @@ pub(super) fn euros_compact(value: Euros, lang: Lang) -> String {
 }
 
 /// A percentage, with two decimals.
-pub(super) fn percent(value: Percent, lang: Lang) -> String {
+pub fn percent(value: Percent, lang: Lang) -> String {
     with_percent(&fixed(value, lang), lang)
 }
 
 /// A percentage on an axis.
-pub(super) fn whole_percent(units: i64, lang: Lang) -> String {
+pub fn whole_percent(units: i64, lang: Lang) -> String {
     with_percent(&fixed(Fixed::<0>(units), lang), lang)
 }
 
 /// A percentage with two decimals and its sign.
-pub(super) fn signed_percent(value: Percent, lang: Lang) -> String {
+pub fn signed_percent(value: Percent, lang: Lang) -> String {
     let sign = if value.0 > 0 { "+" } else { "" };
     with_percent(&format!("{sign}{}", fixed(value, lang)), lang)
 }
@@ -178,18 +149,18 @@ fn with_percent(number: &str, lang: Lang) -> String {
 }
 
 /// The value, or [`NONE`].
-pub(super) fn or_none<T>(value: Option<T>, text: impl FnOnce(T) -> String) -> String {
+pub fn or_none<T>(value: Option<T>, text: impl FnOnce(T) -> String) -> String {
     value.map_or_else(|| NONE.to_owned(), text)
 }
 
 /// The name of a calendar month, from 1.
-pub(super) fn mois_nom(number: usize, lang: Lang) -> &'static str {
+pub fn mois_nom(number: usize, lang: Lang) -> &'static str {
     let names = if lang == Lang::Fr { MOIS } else { MONTHS };
     names.get(number.wrapping_sub(1)).copied().unwrap_or(NONE)
 }
 
 /// The short name of a calendar month, from 1.
-pub(super) fn mois_abrege(number: usize, lang: Lang) -> &'static str {
+pub fn mois_abrege(number: usize, lang: Lang) -> &'static str {
     let names = if lang == Lang::Fr {
         MOIS_COURTS
     } else {
@@ -204,7 +175,7 @@ pub fn mois(label: &str, lang: Lang) -> String {
 }
 
 /// `2024-01` as `janv. 2024`.
-pub(super) fn mois_court(label: &str, lang: Lang) -> String {
+pub fn mois_court(label: &str, lang: Lang) -> String {
     month(label, |number| mois_abrege(number, lang))
 }
 
@@ -220,7 +191,7 @@ fn month(label: &str, name: impl Fn(usize) -> &'static str) -> String {
 }
 
 /// A day: `1er mars 2024`, `1 March 2024`.
-pub(super) fn date(date: NaiveDate, lang: Lang) -> String {
+pub fn date(date: NaiveDate, lang: Lang) -> String {
     let day = match (date.day(), lang) {
         (1, Lang::Fr) => "1er".to_owned(),
         (day, _) => day.to_string(),

@@ -3,49 +3,44 @@
 //! Across, positions are percentages, so a chart fills its column on a phone as on a large screen while its text keeps its
 //! size; down, they are pixels. Both have two decimals, computed in integers: the same report gives the same bytes.
 
-use askama::Template;
+pub mod bars;
+pub mod columns;
+pub mod draw;
 
 use crate::fixed::Fixed;
 
 /// A position or a length: percent of the width, or pixels down from the top.
-pub(super) type Coord = Fixed<2>;
+pub type Coord = Fixed<2>;
 
 /// A chart. Its title is that of the figure around it.
 #[derive(Debug, Default)]
-pub(super) struct Chart {
+pub struct Chart {
     /// What a reader who cannot see the chart should know of it.
-    pub(super) desc: String,
+    pub desc: String,
     /// In pixels.
-    pub(super) height: i64,
+    pub height: i64,
     /// Lines across, with a label in the margin; a chart without any has no margin.
-    pub(super) ticks: Vec<Tick>,
+    pub ticks: Vec<Tick>,
     /// The rest, in the order it is drawn.
-    pub(super) marks: Vec<Mark>,
-}
-
-/// A chart on a page that is not a report's.
-#[derive(Template)]
-#[template(path = "sales/chart.svg", ext = "html")]
-pub(super) struct Drawing<'a> {
-    /// What its own anchors begin with.
-    pub(super) id: &'a str,
-    pub(super) title: &'a str,
-    pub(super) chart: Chart,
+    pub marks: Vec<Mark>,
 }
 
 /// A line across the chart at a round value.
 #[derive(Debug)]
-pub(super) struct Tick {
-    pub(super) y: Coord,
-    pub(super) label: String,
+pub struct Tick {
+    /// Where it is.
+    pub y: Coord,
+    /// Its value in words.
+    pub label: String,
     /// Whether bars start here.
-    pub(super) base: bool,
+    pub base: bool,
 }
 
-/// Something drawn. Classes are words of the style sheet.
+/// Something drawn. A `class` is one of the style sheet; a `tip` is shown to a pointer that rests on the mark.
 #[derive(Debug)]
-pub(super) enum Mark {
-    /// A bar, with the words shown to a pointer that rests on it.
+pub enum Mark {
+    /// A bar.
+    #[expect(missing_docs, reason = "a rectangle's fields need no words")]
     Bar {
         x: Coord,
         y: Coord,
@@ -56,11 +51,15 @@ pub(super) enum Mark {
     },
     /// A line through points.
     Line {
+        /// Across, and down.
         points: Vec<(Coord, Coord)>,
+        /// How it looks.
         class: String,
+        /// Its name; empty where it needs none.
         tip: String,
     },
     /// A point.
+    #[expect(missing_docs, reason = "a point's fields need no words")]
     Dot {
         x: Coord,
         y: Coord,
@@ -68,6 +67,7 @@ pub(super) enum Mark {
         tip: String,
     },
     /// Words; the class also says to which side of `x` they stand.
+    #[expect(missing_docs, reason = "a point's fields need no words")]
     Text {
         x: Coord,
         y: Coord,
@@ -77,18 +77,18 @@ pub(super) enum Mark {
 }
 
 /// Whole pixels, or whole percent.
-pub(super) fn whole(units: i64) -> Coord {
+pub fn whole(units: i64) -> Coord {
     Coord::from_units(units)
 }
 
 /// `numerator / denominator` as a position; the origin where that is none.
-pub(super) fn ratio(numerator: i128, denominator: i128) -> Coord {
+pub fn ratio(numerator: i128, denominator: i128) -> Coord {
     Coord::ratio(numerator, denominator).unwrap_or_default()
 }
 
 /// Maps values onto a stretch of the plane, in whole units from `start` to `end`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Scale {
+pub struct Scale {
     low: i128,
     high: i128,
     start: i64,
@@ -97,7 +97,7 @@ pub(super) struct Scale {
 
 impl Scale {
     /// From `low` at `start` to `high` at `end`.
-    pub(super) fn new((low, high): (i128, i128), (start, end): (i64, i64)) -> Self {
+    pub fn new((low, high): (i128, i128), (start, end): (i64, i64)) -> Self {
         Self {
             low,
             high,
@@ -107,21 +107,21 @@ impl Scale {
     }
 
     /// Where a value is; at `start` where all values are one.
-    pub(super) fn at(&self, value: i128) -> Coord {
+    pub fn at(&self, value: i128) -> Coord {
         let stretch = i128::from(self.end) - i128::from(self.start);
         let way = ratio((value - self.low) * stretch, self.high - self.low);
         Fixed(way.0.saturating_add(whole(self.start).0))
     }
 
     /// The smaller of two places, and the distance between them.
-    pub(super) fn span(&self, a: i128, b: i128) -> (Coord, Coord) {
+    pub fn span(&self, a: i128, b: i128) -> (Coord, Coord) {
         let (a, b) = (self.at(a), self.at(b));
         (a.min(b), Fixed((a.0 - b.0).abs()))
     }
 }
 
 /// Round values that enclose both ends: at most six, 1, 2 or 5 times a power of ten apart, never closer than `least`.
-pub(super) fn round_values(low: i128, high: i128, least: i128) -> Vec<i128> {
+pub fn round_values(low: i128, high: i128, least: i128) -> Vec<i128> {
     let high = high.max(low + 1);
     let step = std::iter::successors(Some(least), |unit| unit.checked_mul(10))
         .flat_map(|unit| [unit, 2 * unit, 5 * unit])

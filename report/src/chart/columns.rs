@@ -1,8 +1,9 @@
 //! Charts with time, or the months of a year, from left to right.
 
-use super::chart::{Chart, Coord, Mark, Scale, Tick, ratio, round_values, whole};
+use super::{Chart, Coord, Mark, Scale, Tick, ratio, round_values, whole};
 use crate::fixed::Fixed;
-use crate::sales::render::number::{self, Lang};
+use crate::lang::Lang;
+use crate::number;
 
 /// Where values are drawn, in pixels from the top.
 const TOP: i64 = 18;
@@ -15,24 +16,27 @@ const WIDEST: i64 = 7;
 
 /// One column.
 #[derive(Debug, Default)]
-pub(super) struct Column {
+pub struct Column {
     /// Pieces, from the base outwards.
-    pub(super) pieces: Vec<Piece>,
+    pub pieces: Vec<Piece>,
     /// Words at its end.
-    pub(super) label: String,
+    pub label: String,
 }
 
 /// A piece of a column.
 #[derive(Debug)]
-pub(super) struct Piece {
-    pub(super) value: i128,
-    pub(super) class: String,
-    pub(super) tip: String,
+pub struct Piece {
+    /// How far it reaches; downwards where it is negative.
+    pub value: i128,
+    /// How it looks.
+    pub class: String,
+    /// What is shown to a pointer that rests on it.
+    pub tip: String,
 }
 
 /// The plane of a chart: its slots from left to right, its values upwards.
 #[derive(Debug)]
-pub(super) struct Plane {
+pub struct Plane {
     slots: i128,
     scale: Scale,
     ticks: Vec<Tick>,
@@ -41,7 +45,7 @@ pub(super) struct Plane {
 impl Plane {
     /// For so many slots and values from `low` to `high`, with labels at round values, which are multiples of `least`.
     /// Bars start at `base`.
-    pub(super) fn new(
+    pub fn new(
         slots: usize,
         (low, high): (i128, i128),
         base: i128,
@@ -64,17 +68,17 @@ impl Plane {
     }
 
     /// The middle of a slot.
-    pub(super) fn x(&self, slot: usize) -> Coord {
+    pub fn x(&self, slot: usize) -> Coord {
         ratio(100 * (2 * slot as i128 + 1), 2 * self.slots)
     }
 
     /// Where a value is.
-    pub(super) fn y(&self, value: i128) -> Coord {
+    pub fn y(&self, value: i128) -> Coord {
         self.scale.at(value)
     }
 
     /// The chart of these marks and labels below.
-    pub(super) fn chart(self, desc: String, marks: Vec<Mark>) -> Chart {
+    pub fn chart(self, desc: String, marks: Vec<Mark>) -> Chart {
         let rows = marks
             .iter()
             .any(|mark| matches!(mark, Mark::Text { y, .. } if *y == whole(SECOND_ROW)));
@@ -87,7 +91,7 @@ impl Plane {
     }
 
     /// Columns that start at `base`, one a slot.
-    pub(super) fn columns(&self, columns: Vec<Column>, base: i128) -> Vec<Mark> {
+    pub fn columns(&self, columns: Vec<Column>, base: i128) -> Vec<Mark> {
         // a column fills 76 % of its slot
         let width = ratio(76, self.slots).min(whole(WIDEST));
         let mut marks = Vec::new();
@@ -134,7 +138,7 @@ impl Plane {
     }
 
     /// Labels below for the months of the year; every second one where the screen is narrow.
-    pub(super) fn calendar(&self, lang: Lang) -> Vec<Mark> {
+    pub fn calendar(&self, lang: Lang) -> Vec<Mark> {
         let class = |month: usize| if month.is_multiple_of(2) { "m w" } else { "m" };
         (1..=12)
             .map(|month| self.below(month - 1, FIRST_ROW, class(month), short(month, lang)))
@@ -142,7 +146,7 @@ impl Plane {
     }
 
     /// Labels below for months (`2024-03`): as many as fit, fewer on a narrow screen; years in a second row.
-    pub(super) fn months(&self, months: &[&str], lang: Lang) -> Vec<Mark> {
+    pub fn months(&self, months: &[&str], lang: Lang) -> Vec<Mark> {
         let every = match months.len() {
             0..=14 => 1,
             15..=40 => 3,
@@ -189,7 +193,7 @@ fn short(month: usize, lang: Lang) -> String {
 }
 
 /// The calendar month of `2024-03`, from 1.
-pub(super) fn calendar_month(label: &str) -> Option<usize> {
+pub fn calendar_month(label: &str) -> Option<usize> {
     label.rsplit_once('-')?.1.parse().ok()
 }
 

@@ -1,8 +1,8 @@
 //! Charts with one bar below another, each under its name and its value.
 
-use super::chart::{Chart, Mark, Scale, whole};
+use super::{Chart, Mark, Scale, whole};
 use crate::fixed::Fixed;
-use crate::sales::render::figures::cut;
+use crate::name::cut;
 
 /// From one bar to the next, in pixels.
 const PITCH: i64 = 36;
@@ -15,16 +15,17 @@ const LETTERS: usize = 24;
 
 /// One bar.
 #[derive(Debug)]
-pub(super) struct Bar {
-    pub(super) name: String,
+pub struct Bar {
+    /// What it is about.
+    pub name: String,
     /// Its value in words.
-    pub(super) value: String,
+    pub value: String,
     /// Pieces, outwards from zero: value, class, and the words shown to a pointer that rests on it.
-    pub(super) pieces: Vec<(i128, String, String)>,
+    pub pieces: Vec<(i128, String, String)>,
 }
 
 /// The chart of these bars, on one scale that holds zero and the longest one.
-pub(super) fn chart(desc: String, bars: Vec<Bar>) -> Chart {
+pub fn chart(desc: String, bars: Vec<Bar>) -> Chart {
     let ends = |bar: &Bar| {
         let sum = |side: fn(&i128) -> bool| -> i128 {
             let values = bar.pieces.iter().map(|piece| piece.0);
