@@ -6,14 +6,13 @@
 //! * [`run`]: a whole job, in this process or through RabbitMQ.
 //! * `serve`: the API, the dashboard and every role in this process.
 //! * [`generate`]: files of transactions that look real, with the truth about them.
-//! * [`summary`]: what a person reads at the end; `french`: numbers as the French write them.
+//! * [`summary`]: what a person reads at the end.
 //! * `operator`: first aid to a cluster: dead messages, jobs. `contact`: reaching the cluster.
 //! * `progress`: the bar while it runs. `spool`: reports that were concluded elsewhere, written here.
 //! * `print`: safe text and tables on standard output. `trouble`: why something did not come to its end.
 
 pub mod cli;
 mod contact;
-mod french;
 pub mod generate;
 mod operator;
 mod print;

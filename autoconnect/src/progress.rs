@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use autoconnect_common::cut::Progress;
+use autoconnect_report::lang::Lang;
+use autoconnect_report::number;
 use indicatif::{ProgressBar, ProgressStyle};
-
-use crate::french;
 
 /// How often the bar is drawn.
 const FRAME: Duration = Duration::from_millis(100);
@@ -80,8 +80,8 @@ async fn draw(bar: ProgressBar, measure: Measure, gauge: Arc<Gauge>) {
                 bar.set_position(read);
                 bar.set_message(format!(
                     "{} lignes/s · {} chunks",
-                    french::whole(a_second as u64),
-                    french::whole(merged),
+                    number::count(a_second as u64, Lang::Fr),
+                    number::count(merged, Lang::Fr),
                 ));
             }
             Measure::Chunks => {
@@ -90,9 +90,9 @@ async fn draw(bar: ProgressBar, measure: Measure, gauge: Arc<Gauge>) {
                 bar.set_position(merged);
                 let of = match chunks {
                     0 => String::new(),
-                    chunks => format!(" sur {}", french::whole(chunks)),
+                    chunks => format!(" sur {}", number::count(chunks, Lang::Fr)),
                 };
-                bar.set_message(format!("{}{of} chunks", french::whole(merged)));
+                bar.set_message(format!("{}{of} chunks", number::count(merged, Lang::Fr)));
             }
         }
     }

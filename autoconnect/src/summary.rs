@@ -15,12 +15,14 @@ use autoconnect_jobs::sales::render;
 use autoconnect_jobs::sales::report::{Periode, Qualite, Source};
 use autoconnect_report::fixed::{Euros, Percent};
 use autoconnect_report::lang::Lang;
+use autoconnect_report::{measure, number};
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
-use crate::french::{euros, percent, time, whole};
 use crate::print::printable;
 
+/// The language of the summary.
+const FR: Lang = Lang::Fr;
 /// Characters of a city's name that are shown.
 const NAME: usize = 60;
 /// Characters of a reason that are shown.
@@ -195,18 +197,21 @@ impl Report {
             text,
             format_args!(
                 "{} lignes lues : {} acceptées, {} rejetées\n",
-                whole(lignes),
-                whole(acceptees),
-                whole(rejetees)
+                number::count(lignes, FR),
+                number::count(acceptees, FR),
+                number::count(rejetees, FR)
             ),
         );
-        line(text, format_args!("CA total : {}\n", euros(self.ca_total)));
+        line(
+            text,
+            format_args!("CA total : {}\n", number::euros(self.ca_total, FR)),
+        );
         self.ranking(text);
         counts(text, "Rejets (rejets.csv)", &self.qualite.par_motif);
         counts(text, "Avertissements", &self.qualite.avertissements);
         notices(
             text,
-            &render::notices(&self.source, &self.qualite, &self.periode, Lang::Fr),
+            &render::notices(&self.source, &self.qualite, &self.periode, FR),
         );
     }
 
@@ -219,8 +224,8 @@ impl Report {
                 [
                     city.rang.to_string(),
                     printable(city.ville.as_bytes(), NAME),
-                    euros(city.ca),
-                    city.part.map_or_else(|| "-".to_owned(), percent),
+                    number::euros(city.ca, FR),
+                    number::or_none(city.part, |part| number::percent(part, FR)),
                 ]
             })
             .collect();
@@ -246,7 +251,10 @@ impl Report {
         if let Some(more) = self.comparatif.len().checked_sub(CITIES + 1) {
             line(
                 text,
-                format_args!("  … et {} autres villes", whole(more as u64 + 1)),
+                format_args!(
+                    "  … et {} autres villes",
+                    number::count(more as u64 + 1, FR)
+                ),
             );
         }
         text.push('\n');
@@ -264,7 +272,10 @@ fn counts(text: &mut String, title: &str, counts: &BTreeMap<String, u64>) {
     let longest = counts.iter().map(|(name, _)| name.chars().count()).max();
     let width = longest.unwrap_or(0);
     for (name, count) in counts {
-        line(text, format_args!("  {name:<width$}  {}", whole(count)));
+        line(
+            text,
+            format_args!("  {name:<width$}  {}", number::count(count, FR)),
+        );
     }
     text.push('\n');
 }
@@ -291,11 +302,14 @@ fn times(text: &mut String, execution: &Execution, took: Duration) {
     let acts: Vec<String> = ACTS
         .iter()
         .filter_map(|(key, name)| Some((name, execution.acts_ms.get(*key).copied()??)))
-        .map(|(name, ms)| format!("{name} {}", time(ms)))
+        .map(|(name, ms)| format!("{name} {}", measure::millis(ms, FR)))
         .collect();
     line(
         text,
-        format_args!("\nDurée : {}", time(took.as_secs_f64() * 1e3)),
+        format_args!(
+            "\nDurée : {}",
+            measure::millis(took.as_secs_f64() * 1e3, FR)
+        ),
     );
     if !acts.is_empty() {
         line(text, format_args!("  {}", acts.join(" · ")));
@@ -303,7 +317,7 @@ fn times(text: &mut String, execution: &Execution, took: Duration) {
     let calculations: Vec<String> = execution
         .calculations
         .iter()
-        .map(|lap| format!("{} {}", lap.name, time(lap.ms)))
+        .map(|lap| format!("{} {}", lap.name, measure::millis(lap.ms, FR)))
         .collect();
     for some in calculations.chunks(4) {
         line(text, format_args!("  {}", some.join(" · ")));

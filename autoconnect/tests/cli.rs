@@ -789,7 +789,7 @@ fn the_summary_tells_what_a_person_asks_first() {
     let ran = folder
         .run(&["run", "in.csv", "--max-rejects", "1", "--out", "deep/er"])
         .done();
-    let said = ran.out.replace('\u{202f}', " ");
+    let said = ran.out.replace(['\u{202f}', '\u{a0}'], " ");
     for words in [
         "3 lignes lues : 2 acceptées, 1 rejetées",
         "CA total : 10 400,49 €",

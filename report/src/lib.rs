@@ -6,6 +6,7 @@
 //! * [`lang`]: French and English.
 //! * [`fixed`]: exact decimal numbers.
 //! * [`number`]: numbers, months and days as people write them.
+//! * [`measure`]: durations and sizes as people write them.
 //! * [`name`]: names from the data, harmless and short.
 //! * [`table`]: the tables of a page.
 //! * [`chart`]: charts, as SVG that the style sheet of the page dresses.
@@ -14,6 +15,7 @@
 pub mod chart;
 pub mod fixed;
 pub mod lang;
+pub mod measure;
 pub mod name;
 pub mod number;
 pub mod page;

@@ -22,6 +22,7 @@ use utoipa_axum::routes;
 use crate::Shared;
 pub use job::{Acts, JobState, JobView, Progress};
 use state::Cluster;
+pub(crate) use state::now_ms;
 pub use view::{BrokerView, Chunk, Point, Queues, Snapshot, TroubleView, WorkerView};
 pub(crate) use watch::watch;
 

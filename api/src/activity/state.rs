@@ -21,7 +21,7 @@ const NEWEST: usize = 20;
 const TROUBLED: usize = 64;
 
 /// Milliseconds since 1970.
-pub(super) fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, millis)
 }

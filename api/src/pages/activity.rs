@@ -7,6 +7,7 @@ use askama::Template;
 use autoconnect_report::chart::bars::Bar;
 use autoconnect_report::chart::draw::{self, Caption};
 use autoconnect_report::lang::Lang;
+use autoconnect_report::{measure, number};
 use axum::extract::State;
 use axum::response::Response;
 use futures_util::stream;
@@ -14,7 +15,6 @@ use futures_util::stream;
 use super::frame::{Frame, Here, Visitor, rendered};
 use super::job::{self, Row};
 use super::live::{self, News};
-use super::words;
 use crate::Shared;
 use crate::activity::{JobView, POINTS, Point, Snapshot, TroubleView, WorkerView};
 
@@ -123,18 +123,18 @@ fn alarm(snapshot: &Snapshot, lang: Lang) -> String {
         return String::new();
     }
     let away = snapshot.at_ms.saturating_sub(broker.since_ms);
-    let away = words::lasting(Duration::from_millis(away));
+    let away = measure::lasting(Duration::from_millis(away));
     lang.say(format!("Depuis {away}."), format!("For {away}."))
 }
 
 fn tiles(snapshot: &Snapshot, lang: Lang) -> Vec<Tile> {
-    let count = |n: usize| words::count(n as u64, lang);
+    let count = |n: usize| number::count(n as u64, lang);
     let alive = snapshot.workers.iter().filter(|worker| worker.alive);
     let alive = alive.count();
     let gone = snapshot.workers.len() - alive;
     let running = snapshot.jobs.iter().filter(|job| !job.status.has_ended());
     let queues = snapshot.queues;
-    let waiting = |n: Option<u64>| n.map_or_else(|| "–".to_owned(), |n| words::count(n, lang));
+    let waiting = |n: Option<u64>| n.map_or_else(|| "–".to_owned(), |n| number::count(n, lang));
     let dead = queues.map(|queues| queues.dead);
     let tile = |key, name, value, note| Tile {
         key,
@@ -171,7 +171,7 @@ fn tiles(snapshot: &Snapshot, lang: Lang) -> Vec<Tile> {
             lang.say("Chunks en attente", "Chunks waiting"),
             waiting(queues.map(|queues| queues.chunks)),
             queues.map_or_else(String::new, |queues| {
-                let results = words::count(queues.results, lang);
+                let results = number::count(queues.results, lang);
                 lang.say(
                     format!("{results} résultats à fusionner"),
                     format!("{results} results to merge"),
@@ -181,13 +181,13 @@ fn tiles(snapshot: &Snapshot, lang: Lang) -> Vec<Tile> {
         tile(
             "chunks",
             lang.say("Chunks par seconde", "Chunks a second"),
-            words::count(snapshot.chunks_per_second, lang),
+            number::count(snapshot.chunks_per_second, lang),
             String::new(),
         ),
         tile(
             "rows",
             lang.say("Lignes par seconde", "Rows a second"),
-            words::short(snapshot.rows_per_second, lang),
+            measure::short(snapshot.rows_per_second, lang),
             String::new(),
         ),
         Tile {
@@ -206,7 +206,7 @@ fn charts(snapshot: &Snapshot, lang: Lang) -> Vec<Series> {
     let series =
         |key: &'static str, name: &'static str, class, now: String, of: fn(&Point) -> u64| {
             let values: Vec<u64> = snapshot.history.iter().map(of).collect();
-            let highest = words::count(values.iter().copied().max().unwrap_or(0), lang);
+            let highest = number::count(values.iter().copied().max().unwrap_or(0), lang);
             let desc = lang.say(
                 format!("{now} maintenant, {highest} au plus pendant ces cinq minutes."),
                 format!("{now} now, {highest} at most during these five minutes."),
@@ -225,7 +225,7 @@ fn charts(snapshot: &Snapshot, lang: Lang) -> Vec<Series> {
                 &values,
                 (HEIGHT, POINTS),
                 class,
-                |value| words::short(value, lang),
+                |value| measure::short(value, lang),
                 below.map(str::to_owned),
             );
             Series { key, name, svg }
@@ -236,21 +236,21 @@ fn charts(snapshot: &Snapshot, lang: Lang) -> Vec<Series> {
             "waiting",
             lang.say("Chunks en attente", "Chunks waiting"),
             "low",
-            waiting.map_or_else(|| "–".to_owned(), |n| words::count(n, lang)),
+            waiting.map_or_else(|| "–".to_owned(), |n| number::count(n, lang)),
             |point| point.waiting,
         ),
         series(
             "chunks",
             lang.say("Chunks par seconde", "Chunks a second"),
             "high",
-            words::count(snapshot.chunks_per_second, lang),
+            number::count(snapshot.chunks_per_second, lang),
             |point| point.chunks,
         ),
         series(
             "rows",
             lang.say("Lignes par seconde", "Rows a second"),
             "sale",
-            words::short(snapshot.rows_per_second, lang),
+            measure::short(snapshot.rows_per_second, lang),
             |point| point.rows,
         ),
     ]
@@ -272,20 +272,20 @@ impl Worker {
             },
             cpu: cpu.map_or_else(|| "–".to_owned(), |cpu| percent(cpu, lang)),
             load: cpu.map_or(0, |cpu| cpu.clamp(0.0, 100.0).round() as u64),
-            memory: words::bytes(worker.memory_bytes, lang),
-            chunks: words::count(worker.chunks, lang),
-            rows_per_second: words::short(worker.rows_per_second, lang),
+            memory: measure::bytes(worker.memory_bytes, lang),
+            chunks: number::count(worker.chunks, lang),
+            rows_per_second: measure::short(worker.rows_per_second, lang),
             buried: worker.buried,
             current: current.map_or_else(String::new, |chunk| chunk.seq.to_string()),
             current_job: current.map_or_else(String::new, |chunk| chunk.job_id.to_string()),
-            seen: words::lasting(Duration::from_millis(worker.seen_ms_ago)),
+            seen: measure::lasting(Duration::from_millis(worker.seen_ms_ago)),
         }
     }
 }
 
 /// Of one core; more than 100 where there are several.
 fn percent(value: f64, lang: Lang) -> String {
-    let value = words::count(value.max(0.0).round() as u64, lang);
+    let value = number::count(value.max(0.0).round() as u64, lang);
     lang.say(format!("{value}\u{202f}%"), format!("{value}%"))
 }
 
@@ -299,16 +299,16 @@ fn spread(workers: &[WorkerView], lang: Lang) -> String {
     let title = lang.say("Chunks traités par worker", "Chunks worked by worker");
     let bars = most.iter().map(|worker| Bar {
         name: worker.name.clone(),
-        value: words::count(worker.chunks, lang),
+        value: number::count(worker.chunks, lang),
         pieces: vec![(
             worker.chunks.into(),
             if worker.alive { "high" } else { "c0" }.to_owned(),
-            format!("{} {}", worker.name, words::count(worker.rows, lang)),
+            format!("{} {}", worker.name, number::count(worker.rows, lang)),
         )],
     });
     let said: Vec<String> = most
         .iter()
-        .map(|worker| format!("{} {}", worker.name, words::count(worker.chunks, lang)))
+        .map(|worker| format!("{} {}", worker.name, number::count(worker.chunks, lang)))
         .collect();
     let caption = Caption {
         id: "chart-spread",
@@ -337,7 +337,7 @@ fn acts(jobs: &[&JobView], lang: Lang) -> String {
         let pieces = shares(values, acts.elapsed);
         let pieces = pieces.into_iter().zip(CLASSES).zip(&names);
         let row = Row::new(job, lang);
-        let value = words::millis(acts.elapsed, lang);
+        let value = measure::millis(acts.elapsed, lang);
         said.push(format!("{} {value}", row.name));
         Some(Bar {
             name: row.name,

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use askama::Template;
+use autoconnect_report::{measure, number};
 use axum::extract::State;
 use axum::response::Response;
 
 use super::frame::{Frame, Here, Visitor};
-use super::words;
 use crate::Shared;
+use crate::activity::now_ms;
 
 /// The most files that are listed: the newest.
 const LISTED: usize = 50;
@@ -54,7 +55,7 @@ pub(super) async fn page(State(app): State<Shared>, visitor: Visitor) -> Respons
     let more = match files.len().saturating_sub(LISTED) {
         0 => String::new(),
         n => {
-            let n = words::count(n as u64, lang);
+            let n = number::count(n as u64, lang);
             lang.say(
                 format!("et {n} autres, plus anciens"),
                 format!("and {n} older ones"),
@@ -62,13 +63,13 @@ pub(super) async fn page(State(app): State<Shared>, visitor: Visitor) -> Respons
         }
     };
     files.truncate(LISTED);
-    let now = words::now_ms();
+    let now = now_ms();
     let files = files.into_iter().map(|file| {
         let changed = file.changed.duration_since(UNIX_EPOCH);
         let changed = changed.map_or(0, |since| since.as_millis() as u64);
         Listed {
-            size: words::bytes(file.bytes, lang),
-            when: words::ago(changed, now, lang),
+            size: measure::bytes(file.bytes, lang),
+            when: measure::ago(changed, now, lang),
             name: file.name,
         }
     });
@@ -77,7 +78,7 @@ pub(super) async fn page(State(app): State<Shared>, visitor: Visitor) -> Respons
         t: visitor.frame(Here::Analysis, lang.say("Nouvelle analyse", "New analysis")),
         files: files.collect(),
         more,
-        limit: words::bytes(max_upload, lang),
+        limit: measure::bytes(max_upload, lang),
         max_upload,
     })
 }

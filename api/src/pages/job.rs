@@ -6,6 +6,7 @@ use askama::Template;
 use autoconnect_common::JobId;
 use autoconnect_jobs::sales::cut::REJETS;
 use autoconnect_report::lang::Lang;
+use autoconnect_report::{measure, number};
 use axum::extract::{Path, State};
 use axum::response::Response;
 use futures_util::stream;
@@ -13,8 +14,8 @@ use tokio::time::MissedTickBehavior;
 
 use super::frame::{Frame, Here, Visitor, lost, rendered};
 use super::live::{self, News};
-use super::words;
 use crate::Shared;
+use crate::activity::now_ms;
 use crate::activity::{JobState, JobView};
 
 /// How often a job that is shown is looked at.
@@ -49,7 +50,7 @@ pub(super) struct Row {
 
 impl Row {
     pub(super) fn new(job: &JobView, lang: Lang) -> Self {
-        let now = words::now_ms();
+        let now = now_ms();
         let id = job.job_id.to_string();
         let progress = &job.progress;
         let (state, class) = match job.status {
@@ -60,7 +61,7 @@ impl Row {
             JobState::Failed => (lang.say("échoué", "failed"), "failed"),
             JobState::Cancelled => (lang.say("annulé", "cancelled"), "cancelled"),
         };
-        let count = |n| words::count(n, lang);
+        let count = |n| number::count(n, lang);
         let chunks = match (progress.completed_tasks, progress.total_tasks) {
             (0, 0) => String::new(),
             (done, 0) => count(done),
@@ -72,7 +73,7 @@ impl Row {
             state,
             class,
             value: progress.percentage,
-            percent: words::percent(progress.percentage, lang),
+            percent: measure::percent(progress.percentage, lang),
             chunks,
             rows: if job.rows > 0 {
                 count(job.rows)
@@ -80,7 +81,7 @@ impl Row {
                 String::new()
             },
             time: time(job, lang),
-            when: words::ago(job.ended_at_ms.unwrap_or(job.asked_at_ms), now, lang),
+            when: measure::ago(job.ended_at_ms.unwrap_or(job.asked_at_ms), now, lang),
             reason: reason(job),
             has_ended,
             has_report: job.status.has_report(),
@@ -110,14 +111,14 @@ fn reason(job: &JobView) -> String {
 /// How long it took, as its execution says; as it was heard, where that is all that is known. How long is left, before.
 fn time(job: &JobView, lang: Lang) -> String {
     if let Some(acts) = &job.acts_ms {
-        return words::millis(acts.elapsed, lang);
+        return measure::millis(acts.elapsed, lang);
     }
     if let (Some(started), Some(ended)) = (job.started_at_ms, job.ended_at_ms) {
-        return words::millis(ended.saturating_sub(started) as f64, lang);
+        return measure::millis(ended.saturating_sub(started) as f64, lang);
     }
     match job.eta_seconds {
         Some(seconds) if !job.status.has_ended() => {
-            let left = words::lasting(Duration::from_secs(seconds));
+            let left = measure::lasting(Duration::from_secs(seconds));
             lang.say(format!("encore {left}"), format!("{left} left"))
         }
         _ => String::new(),
@@ -140,7 +141,7 @@ pub(super) fn acts(job: &JobView, lang: Lang) -> Vec<(&'static str, String)> {
     named
         .into_iter()
         .map(|(name, ms)| {
-            let words = ms.map_or_else(|| "–".to_owned(), |ms| words::millis(ms, lang));
+            let words = ms.map_or_else(|| "–".to_owned(), |ms| measure::millis(ms, lang));
             (name, words)
         })
         .collect()

@@ -2,8 +2,7 @@
 //!
 //! * `activity`: what the cluster does, live. `job`: one job, live.
 //! * `results`: the newest report, or a job's own, by city and month. `analysis`: asks for another one.
-//! * `frame`: what stands around every page; the language. `assets`: style, script, icon. `words`: figures as people
-//!   write them. `live`: the streams.
+//! * `frame`: what stands around every page; the language. `assets`: style, script, icon. `live`: the streams.
 //!
 //! What is live is made by the server each time, by the same templates as the page, and sent as a piece of HTML; the script
 //! puts what changed into place. So there is one rendering, in both languages, and a page without script is whole.
@@ -15,7 +14,6 @@ mod frame;
 mod job;
 mod live;
 mod results;
-mod words;
 
 use axum::Router;
 use axum::routing::get;

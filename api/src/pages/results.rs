@@ -9,8 +9,8 @@ use autoconnect_jobs::sales::cut::REJETS;
 use autoconnect_jobs::sales::render::html::article::{Part, article};
 use autoconnect_jobs::sales::render::{self, explain};
 use autoconnect_report::lang::Lang;
-use autoconnect_report::number;
 use autoconnect_report::page::{Article, Links};
+use autoconnect_report::{measure, number};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -20,7 +20,7 @@ use form_urlencoded::Serializer;
 
 use super::frame::{Frame, Here, Visitor, lost, message};
 use super::job::RESULTS;
-use super::words;
+use crate::activity::now_ms;
 use crate::editions::Edition;
 use crate::params::PerPage;
 use crate::{Shared, files, reads, rejects};
@@ -135,7 +135,7 @@ struct Other {
 impl Whose {
     /// Blocks: looks which of the jobs left a report.
     fn new(app: &Shared, edition: &Edition, lang: Lang) -> Self {
-        let now = words::now_ms();
+        let now = now_ms();
         let newest = app.editions.newest().ok();
         let newest = newest.and_then(|newest| newest.job.clone());
         let known = edition.job.as_ref().and_then(|job| app.activity.job(job));
@@ -151,13 +151,13 @@ impl Whose {
                 .job
                 .as_ref()
                 .map_or_else(String::new, ToString::to_string),
-            when: words::ago(ended, now, lang),
+            when: measure::ago(ended, now, lang),
             is_newest: newest == edition.job,
             others: others
                 .take(OTHERS)
                 .map(|job| Other {
                     address: format!("{RESULTS}/{}", job.job_id),
-                    when: words::ago(job.ended_at_ms.unwrap_or(job.asked_at_ms), now, lang),
+                    when: measure::ago(job.ended_at_ms.unwrap_or(job.asked_at_ms), now, lang),
                     name: super::job::Row::new(&job, lang).name,
                 })
                 .collect(),

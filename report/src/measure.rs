@@ -1,20 +1,12 @@
-//! Figures as people write them: durations, sizes, shares.
+//! What was measured, as people write it: durations, sizes, shares. Rounded to what is worth reading.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use autoconnect_report::lang::Lang;
-use autoconnect_report::number;
-
-/// Milliseconds since 1970.
-pub(super) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    })
-}
+use crate::lang::Lang;
+use crate::number;
 
 /// `12,3`: with one decimal where the number is small.
-pub(super) fn decimal(value: f64, lang: Lang) -> String {
+pub fn decimal(value: f64, lang: Lang) -> String {
     let value = if value.is_finite() {
         value.max(0.0)
     } else {
@@ -28,18 +20,13 @@ pub(super) fn decimal(value: f64, lang: Lang) -> String {
 }
 
 /// `42 %`, in whole percent; never 100 before it is all.
-pub(super) fn percent(value: f64, lang: Lang) -> String {
+pub fn percent(value: f64, lang: Lang) -> String {
     let whole = value.clamp(0.0, 100.0).floor() as u64;
     lang.say(format!("{whole}\u{202f}%"), format!("{whole}%"))
 }
 
-/// A count.
-pub(super) fn count(n: u64, lang: Lang) -> String {
-    number::count(n, lang)
-}
-
 /// A count in few characters: `12,3 k`.
-pub(super) fn short(n: u64, lang: Lang) -> String {
+pub fn short(n: u64, lang: Lang) -> String {
     let (value, unit) = match n {
         0..10_000 => return number::count(n, lang),
         10_000..1_000_000 => (n as f64 / 1e3, "k"),
@@ -52,7 +39,7 @@ pub(super) fn short(n: u64, lang: Lang) -> String {
 }
 
 /// Bytes: `12,3 Mo`.
-pub(super) fn bytes(n: u64, lang: Lang) -> String {
+pub fn bytes(n: u64, lang: Lang) -> String {
     let (size, unit) = match n {
         0..1_000 => return format!("{n}\u{a0}{}", lang.say("o", "B")),
         1_000..1_000_000 => (1e3, lang.say("ko", "kB")),
@@ -62,8 +49,11 @@ pub(super) fn bytes(n: u64, lang: Lang) -> String {
     format!("{}\u{a0}{unit}", decimal(n as f64 / size, lang))
 }
 
-/// Milliseconds: `850 ms`, `12,3 s`, `4 min 05 s`.
-pub(super) fn millis(ms: f64, lang: Lang) -> String {
+/// Milliseconds: `12 µs`, `850 ms`, `12,3 s`, `4 min 05 s`.
+pub fn millis(ms: f64, lang: Lang) -> String {
+    if ms < 0.9995 {
+        return format!("{:.0}\u{a0}µs", (ms * 1000.0).max(0.0));
+    }
     if ms < 999.5 {
         return format!("{}\u{a0}ms", decimal_or_whole(ms, lang));
     }
@@ -82,7 +72,7 @@ fn decimal_or_whole(ms: f64, lang: Lang) -> String {
 }
 
 /// A duration in whole units, the largest two: `12 s`, `4 min 05 s`, `3 h 20 min`, `2 j`.
-pub(super) fn lasting(duration: Duration) -> String {
+pub fn lasting(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0..60 => format!("{seconds}\u{a0}s"),
@@ -96,13 +86,13 @@ pub(super) fn lasting(duration: Duration) -> String {
 }
 
 /// How long ago: `il y a 12 s`.
-pub(super) fn ago(at_ms: u64, now_ms: u64, lang: Lang) -> String {
+pub fn ago(at_ms: u64, now_ms: u64, lang: Lang) -> String {
     let ms = now_ms.saturating_sub(at_ms);
     if ms < 1_500 {
         return lang.say("à l’instant", "just now").to_owned();
     }
     if ms >= 48 * 3_600_000 {
-        let days = count(ms / 86_400_000, lang);
+        let days = number::count(ms / 86_400_000, lang);
         return lang.say(format!("il y a {days} jours"), format!("{days} days ago"));
     }
     let lasting = lasting(Duration::from_millis(ms));
@@ -123,7 +113,8 @@ mod tests {
         assert_eq!(plain(short(9_999, fr)), "9 999");
         assert_eq!(plain(short(20_000, en)), "20 k");
         assert_eq!(plain(short(1_250_000, fr)), "1,2 M");
-        assert_eq!(plain(millis(0.68, fr)), "0,7 ms");
+        assert_eq!(plain(millis(0.0123, fr)), "12 µs");
+        assert_eq!(plain(millis(1.25, fr)), "1,2 ms");
         assert_eq!(plain(millis(850.2, fr)), "850 ms");
         assert_eq!(plain(millis(12_340.0, en)), "12.3 s");
         assert_eq!(plain(millis(245_000.0, en)), "4 min 05 s");
