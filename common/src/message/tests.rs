@@ -1,6 +1,8 @@
 //! What was said is what is understood, and what is not what it says is refused.
 
+use super::dead::REVIVED;
 use super::*;
+use crate::{Chunk, Seq};
 
 fn chunk() -> Chunk {
     Chunk {
