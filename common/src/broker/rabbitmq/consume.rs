@@ -16,7 +16,9 @@ use lapin::types::{FieldTable, ShortString};
 use lapin::{Acker, Channel};
 use tokio::sync::{mpsc, oneshot};
 
-use super::session::{Failure, Link, Session, is_missing, jittered};
+use super::failure::{Failure, is_missing};
+use super::link::{Link, jittered};
+use super::session::Session;
 use super::wire::{received, short};
 use super::{Common, declare};
 use crate::broker::{BrokerError, Delivery, Queue, Verdict};
@@ -44,7 +46,9 @@ impl Consumer {
             };
             let taken = match session {
                 Ok(session) => {
-                    let taken = session.carry(self.take(&session, &mut established)).await;
+                    let taken = session
+                        .run_while_alive(self.take(&session, &mut established))
+                        .await;
                     taken.map_err(|failure| session.fail(failure))
                 }
                 Err(error) => {
@@ -84,7 +88,7 @@ impl Consumer {
                 None => {}
             }
         };
-        session.prove();
+        session.mark_healthy();
         if let Some(established) = established.take() {
             let _gone = established.send(Ok(()));
         }
@@ -208,7 +212,7 @@ impl Taker {
         let mut answer = None;
         while let Ok(session) = self.link.session().await {
             let serving = self.serve(&session, &mut asked, &mut answer);
-            match session.carry(serving).await {
+            match session.run_while_alive(serving).await {
                 Ok(()) => return,
                 Err(failure) => session.fail(failure),
             }
@@ -241,7 +245,7 @@ impl Taker {
             }
             if answer.as_ref().is_some_and(|answer| !answer.is_closed()) {
                 let got = self.get(session, &mut channel).await?;
-                session.prove();
+                session.mark_healthy();
                 let got = got.map(|got| delivered(common, &self.queue, got, &settle));
                 if let Some(answer) = answer.take() {
                     // where nobody waits any more, it is given back

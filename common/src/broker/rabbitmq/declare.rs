@@ -3,25 +3,17 @@
 //! Everything is durable and declared in full each time, so it is there again after somebody deleted it. Nothing is
 //! ever deleted. The arguments are those that RabbitMQ 3.10 and 4 both take; 3.10 pays no heed to `x-consumer-timeout`.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
 
 use super::Common;
-use super::session::{Failure, Link, Session, is_missing};
+use super::failure::{Failure, is_missing};
+use super::session::Session;
 use super::wire::short;
 use crate::broker::Queue;
 use crate::broker::topology::UNROUTED;
 use crate::message::Exchange;
-
-/// How often everything is declared again over a living session, so that a binding or queue that somebody removed comes
-/// back without a new start: rare enough to cost nothing, and shorter than the minute after which a person asks why.
-const AGAIN: Duration = Duration::from_secs(30);
-/// The shortest time between two of these, where publishers find something missing.
-const SOONEST: Duration = Duration::from_secs(1);
 
 /// How long what is passing stays unused before it goes, in milliseconds: longer than any outage of the broker that a run
 /// survives.
@@ -49,42 +41,6 @@ fn table<const N: usize>(pairs: [(&str, AMQPValue); N]) -> Result<FieldTable, Fa
         table.insert(key, value);
     }
     Ok(table)
-}
-
-/// Declares everything again, now and then and where publishers find something missing. What is there with other
-/// arguments, or may not be declared any more, ends the session, which says so.
-pub(super) async fn keep(link: Arc<Link>) {
-    let common = Arc::clone(&link.common);
-    loop {
-        tokio::select! {
-            biased;
-            () = common.closed.cancelled() => return,
-            () = common.missing.notified() => {}
-            () = tokio::time::sleep(AGAIN) => {}
-        }
-        tokio::select! {
-            biased;
-            () = common.closed.cancelled() => return,
-            () = tokio::time::sleep(SOONEST) => {}
-        }
-        let Some(session) = link.current() else {
-            continue;
-        };
-        let declared = session.carry(async {
-            let channel = session.channel().await?;
-            topology(&channel, &common).await?;
-            Ok(channel.close(200, "declared".into()).await?)
-        });
-        let declared = tokio::select! {
-            biased;
-            () = common.closed.cancelled() => return,
-            declared = tokio::time::timeout(AGAIN, declared) => declared,
-        };
-        // One that is slow to answer, or away, is for those to notice who wait for messages.
-        if let Ok(Err(failure @ (Failure::Refused(_) | Failure::Never(_)))) = declared {
-            session.fail(failure);
-        }
-    }
 }
 
 /// Declares every exchange, queue and binding.
@@ -232,7 +188,7 @@ pub(super) async fn why_stopped(session: &Session, name: &ShortString) -> String
             .await?;
         Ok(channel.close(200, "looked".into()).await?)
     };
-    match session.carry(asked).await {
+    match session.run_while_alive(asked).await {
         Ok(()) => format!("the broker cancelled the consumer of queue {name}"),
         Err(failure) => format!("queue {name} stopped delivering: {}", failure.why()),
     }
@@ -258,7 +214,7 @@ pub(super) async fn waiting(
         Err(error) if is_missing(&error) && !common.declare => return Ok(0),
         found => found?,
     };
-    session.prove();
+    session.mark_healthy();
     channel.close(200, "counted".into()).await?;
     Ok(u64::from(found.message_count()))
 }

@@ -13,16 +13,23 @@
 //! | file | what it knows |
 //! |---|---|
 //! | `address` | URIs: read, masked, refused |
-//! | `session` | connecting, waiting, giving up, noticing death |
-//! | `declare` | the topology, on the broker |
+//! | `connect` | one connection: TCP, TLS, greeting |
+//! | `session` | noticing death |
+//! | `link` | the next session: waiting, giving up |
+//! | `failure` | what keeps a session from working, and whether waiting helps |
+//! | `declare`, `keep` | the topology, on the broker; and again, where something is missing |
 //! | `remove` | what of it is there, and how it is removed |
 //! | `wire` | [`Message`] to AMQP and back |
 //! | `publish` | confirms, returns, rejects, the window |
 //! | `consume` | deliveries and verdicts |
 
 mod address;
+mod connect;
 mod consume;
 mod declare;
+mod failure;
+mod keep;
+mod link;
 mod publish;
 mod remove;
 mod session;
@@ -40,8 +47,10 @@ use tokio::task::JoinHandle;
 pub use self::remove::{Found, Removed};
 
 use self::address::Address;
+use self::failure::Failure;
+use self::link::Link;
 use self::publish::Outgoing;
-use self::session::{Failure, Link, Session};
+use self::session::Session;
 use super::part::Part;
 use super::{Broker, BrokerError, Delivery, Offered, Queue, Subscription, check_sendable};
 use crate::health::Health;
@@ -209,7 +218,7 @@ impl RabbitMq {
         let publisher = tokio::spawn(publish::run(Arc::clone(&publishing), messages));
         let mut tasks = vec![publisher];
         if common.declare {
-            tasks.push(tokio::spawn(declare::keep(Arc::clone(&consuming))));
+            tasks.push(tokio::spawn(keep::keep_declared(Arc::clone(&consuming))));
         }
         Ok(Self {
             common,
@@ -300,9 +309,9 @@ impl RabbitMq {
     ) -> Result<T, BrokerError> {
         loop {
             let session = self.consuming.session().await?;
-            match session.carry(ask(&session)).await {
+            match session.run_while_alive(ask(&session)).await {
                 Ok(answer) => {
-                    session.prove();
+                    session.mark_healthy();
                     return Ok(answer);
                 }
                 Err(failure @ Failure::Away(_)) => session.fail(failure),
@@ -412,7 +421,7 @@ impl Broker for RabbitMq {
         loop {
             let session = self.consuming.session().await?;
             let counted = declare::waiting(&session, &self.common, &queue);
-            match session.carry(counted).await {
+            match session.run_while_alive(counted).await {
                 Ok(waiting) => return Ok(waiting),
                 Err(failure) => session.fail(failure),
             }

@@ -30,7 +30,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Common;
-use super::session::{Failure, Link, Session, random};
+use super::failure::Failure;
+use super::link::{Link, random};
+use super::session::Session;
 use super::wire::Ready;
 use crate::broker::{BrokerError, Offered};
 use crate::message::Message;
@@ -142,7 +144,7 @@ pub(super) async fn run(link: Arc<Link>, mut inbox: mpsc::Receiver<Outgoing>) {
                 held.fail(&BrokerError::Closed);
                 return;
             }
-            published = session.carry(publish_over(&session, &link.common, &mut held, &mut inbox)) => published,
+            published = session.run_while_alive(publish_over(&session, &link.common, &mut held, &mut inbox)) => published,
         };
         match published {
             Ok(()) => return,
@@ -393,7 +395,7 @@ impl Flow<'_> {
             next = self.on_the_wire.confirms.next().now_or_never().flatten();
         }
         while let Some((number, landed)) = self.on_the_wire.landed() {
-            self.session.prove();
+            self.session.mark_healthy();
             self.common.health.moved();
             match landed {
                 Landed::Taken => self.taken(number),

@@ -9,7 +9,8 @@ use lapin::options::{
 use lapin::types::FieldTable;
 
 use super::declare::HELD;
-use super::session::{Failure, Session, is_in_use, is_missing};
+use super::failure::{Failure, is_in_use, is_missing};
+use super::session::Session;
 use super::wire::short;
 use crate::broker::Queue;
 use crate::broker::part::{Part, What};

@@ -1,0 +1,139 @@
+//! Makes one connection: TCP, TLS, and the broker's greeting, each within its time.
+//!
+//! Every connection has a second handle of its socket, its [`SocketKiller`], because closing a frozen connection politely
+//! takes forever.
+
+use std::net::{Shutdown as Direction, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use lapin::tcp::{AsyncTcpStream, TLSConfig};
+use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::{Connection, ConnectionProperties};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use super::failure::Failure;
+
+/// How long a TCP connection, and then TLS, may take.
+const REACH: Duration = Duration::from_secs(8);
+/// How long the broker may take to let us in.
+const GREET: Duration = Duration::from_secs(15);
+
+/// A second handle of a connection's socket, to cut it whatever state it is in.
+#[derive(Default)]
+pub(super) struct SocketKiller {
+    socket: OnceLock<TcpStream>,
+    killed: AtomicBool,
+}
+
+impl SocketKiller {
+    pub(super) fn kill(&self) {
+        self.killed.store(true, Ordering::SeqCst);
+        if let Some(socket) = self.socket.get() {
+            // It may be gone already, which is what we want.
+            let _gone = socket.shutdown(Direction::Both);
+        }
+    }
+
+    /// Keeps a handle of `socket`, unless nobody waits for it any more.
+    fn hold(&self, socket: &impl AsFd) -> std::io::Result<()> {
+        let handle = TcpStream::from(socket.as_fd().try_clone_to_owned()?);
+        let _first = self.socket.set(handle);
+        if self.killed.load(Ordering::SeqCst) {
+            return Err(std::io::Error::other("nobody waits for this connection"));
+        }
+        Ok(())
+    }
+}
+
+/// Kills the socket of a connection that is not there in time, or that nobody waits for.
+pub(super) struct Unfinished(Option<Arc<SocketKiller>>);
+
+impl Unfinished {
+    /// The connection is there, and whoever holds the killer cuts it.
+    pub(super) fn finish(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(killer) = &self.0 {
+            killer.kill();
+        }
+    }
+}
+
+/// A connection, and the killer of its socket; the socket is killed with `unfinished` unless that is finished.
+pub(super) struct Connected {
+    pub(super) connection: Connection,
+    pub(super) killer: Arc<SocketKiller>,
+    pub(super) unfinished: Unfinished,
+}
+
+/// Connects to the broker at `uri` under `name`, trusting the authorities of `trusted`.
+pub(super) async fn connect(
+    uri: &AMQPUri,
+    trusted: Option<&str>,
+    name: String,
+) -> Result<Connected, Failure> {
+    let killer = Arc::new(SocketKiller::default());
+    let unfinished = Unfinished(Some(Arc::clone(&killer)));
+    let runtime = lapin::runtime::default_runtime()?;
+    let reached = async {
+        let AMQPUri {
+            scheme, authority, ..
+        } = uri;
+        let host = (authority.host.as_str(), authority.port);
+        let addresses: Vec<_> = tokio::net::lookup_host(host).await?.collect();
+        let stream = AsyncTcpStream::connect(&runtime, addresses).await?;
+        if let AsyncTcpStream::Plain(socket) = &stream {
+            killer.hold(socket.get_ref())?;
+        }
+        if *scheme == AMQPScheme::AMQP {
+            return Ok(stream);
+        }
+        let config = TLSConfig {
+            identity: None,
+            cert_chain: trusted,
+        };
+        match stream.into_tls(&authority.host, config).await? {
+            AsyncTcpStream::Plain(_) => Err(no_tls()),
+            stream => Ok(stream),
+        }
+    };
+    let slow = |_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut));
+    let reached = timeout(REACH, reached).await.unwrap_or_else(slow);
+    let stream = reached.map_err(|error| Failure::of(&error.into()))?;
+    // lapin leaves tasks behind for ever where it fails to connect by itself: hand it a stream that is connected
+    let stream = Mutex::new(Some(stream));
+    let greeting = Connection::connector(
+        uri.clone(),
+        runtime,
+        async move |_, _| {
+            let stream = stream.lock().await.take();
+            Ok(stream.ok_or_else(|| std::io::Error::other("the connection was lost"))?)
+        },
+        ConnectionProperties::default().with_connection_name(name.into()),
+    );
+    let silent = |_| {
+        let why = format!("no answer within {} s", GREET.as_secs());
+        Err(Failure::Away(why))
+    };
+    let greeted = timeout(GREET, greeting).await;
+    let greeted = greeted.map(|greeted| greeted.map_err(|error| Failure::greeting(&error)));
+    Ok(Connected {
+        connection: greeted.unwrap_or_else(silent)?,
+        killer,
+        unfinished,
+    })
+}
+
+/// What a build says that would send passwords in the clear instead of through TLS.
+fn no_tls() -> std::io::Error {
+    let why = "this program was built without TLS";
+    std::io::Error::new(std::io::ErrorKind::InvalidData, why)
+}
