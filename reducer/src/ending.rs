@@ -13,15 +13,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use autoconnect_common::disk::Disk;
 use autoconnect_common::kind::{Concluded, Laps, REPORT};
 use autoconnect_common::message::Status;
 use autoconnect_common::results::{Accept, Claim, EXECUTION, Rank, Results};
-use autoconnect_common::{Digest, JobId, machine};
+use autoconnect_common::{Digest, JobId};
 use tokio::time::Instant;
 
 use crate::attempts;
@@ -29,11 +28,9 @@ use crate::execution::{Acts, Chunks, Execution, ms};
 use crate::faults::{Faults, Point};
 use crate::job::{End, Ended, Without};
 use crate::pages::Page;
+use crate::together::together;
 use crate::tombstone::Tombstone;
 use crate::trouble::{Doing, Trouble};
-
-/// Files that are flushed to disk at the same time.
-const FLUSHING: usize = 8;
 
 /// Where a job's end is written.
 #[derive(Debug, Clone)]
@@ -42,6 +39,8 @@ pub(crate) struct Place {
     pub(crate) results: Results,
     pub(crate) state: Option<PathBuf>,
     pub(crate) faults: Faults,
+    /// Files of one job that are flushed at the same time.
+    pub(crate) flushing: usize,
 }
 
 /// What became of the results of a job that ended.
@@ -269,7 +268,10 @@ impl Ending {
         let unfinished = place.results.unfinished(&self.job);
         let begun = place.results.begin(&self.job);
         begun.doing(|| format!("make the folder {}", unfinished.display()))?;
-        write_together(place, &unfinished, &self.files)?;
+        together(&self.files, place.flushing, |file| {
+            file.write(&*place.disk, &unfinished)?;
+            Ok(place.faults.at(Point::FileWritten)?)
+        })?;
         if let Some(report) = &self.report {
             write_report(&*place.disk, &unfinished, &**report, REPORT)?;
         }
@@ -367,40 +369,6 @@ fn report(
         .map_err(|_| "the report cannot be made: its conclusion panicked".to_owned())?
         .map(Arc::from)
         .map_err(|error| format!("the report cannot be made: {error}"))
-}
-
-/// Writes files below `folder`, several at a time: flushing them is waiting, not work.
-fn write_together(place: &Place, folder: &Path, files: &[Written]) -> Result<(), Trouble> {
-    let next = AtomicUsize::new(0);
-    let trouble = Mutex::new(None);
-    let write_on = || {
-        while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let written = file
-                .write(&*place.disk, folder)
-                .and_then(|()| Ok(place.faults.at(Point::FileWritten)?));
-            if let Err(found) = written {
-                next.store(files.len(), Ordering::Relaxed);
-                let mut first = trouble
-                    .lock()
-                    .unwrap_or_else(|poisoned| poisoned.into_inner());
-                first.get_or_insert(found);
-            }
-        }
-    };
-    if machine::is_simulated() {
-        write_on();
-    } else {
-        std::thread::scope(|threads| {
-            for _ in 1..files.len().min(FLUSHING) {
-                threads.spawn(write_on);
-            }
-            write_on();
-        });
-    }
-    let trouble = trouble
-        .into_inner()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
-    trouble.map_or(Ok(()), Err)
 }
 
 impl Written {

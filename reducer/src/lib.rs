@@ -90,6 +90,7 @@ mod replay;
 mod seal;
 mod silence;
 mod store;
+mod together;
 mod tombstone;
 mod trouble;
 

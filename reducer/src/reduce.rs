@@ -34,6 +34,7 @@ use crate::job::{Absorbed, End, Job};
 use crate::pages::VolatilePages;
 use crate::silence::Silence;
 use crate::store::{Found, Store, stored_page};
+use crate::together::FLUSHING;
 use crate::tombstone::{Graves, Tombstone, Tombstones};
 use crate::trouble::Trouble;
 use crate::{Config, Error, Summary};
@@ -173,6 +174,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 results: Results::new(Arc::clone(&config.disk), &config.results),
                 state: config.state.clone(),
                 faults: config.faults.clone(),
+                flushing: FLUSHING,
             },
             config,
             announcer,
@@ -317,7 +319,8 @@ impl<'r, B: Broker> Reducer<'r, B> {
 
     /// Takes what has arrived already, up to a group.
     fn take_waiting(&mut self, intake: &mut Intake<'r>) {
-        while !self.is_due()
+        // also behind a job's last result: one flush for the ends of several jobs
+        while self.unsettled.len() < GROUP
             && self.burials.len() < BURYING
             && let Some(delivery) = intake.arrived()
         {
@@ -710,7 +713,12 @@ impl<'r, B: Broker> Reducer<'r, B> {
     }
 
     fn carry_out(&mut self, id: &JobId, work: Work, number: u32) {
-        let (job, place) = (id.clone(), self.place.clone());
+        let job = id.clone();
+        let place = Place {
+            // side by side with the files of other jobs that end
+            flushing: FLUSHING.div_ceil(self.endings.len() + 1),
+            ..self.place.clone()
+        };
         let state = self.store.as_ref().map(|store| store.job_folder(id));
         machine::block_in(&mut self.endings, move || Attempt {
             job,
@@ -739,20 +747,41 @@ impl<'r, B: Broker> Reducer<'r, B> {
             .map_err(|error| Error::Internal(error.to_string()))
     }
 
-    /// A job ended, or its publication has to be tried again.
-    async fn ended(
-        &mut self,
-        attempt: Result<Attempt, tokio::task::JoinError>,
-    ) -> Result<(), Error> {
-        let attempt = attempt.map_err(|error| Error::Internal(error.to_string()))?;
+    /// A job ended, or its publication has to be tried again; and every other of which that is known by now.
+    async fn ended(&mut self, first: Result<Attempt, tokio::task::JoinError>) -> Result<(), Error> {
+        let mut next = Some(first);
+        let mut over = Vec::new();
+        while let Some(attempt) = next {
+            let attempt = attempt.map_err(|error| Error::Internal(error.to_string()))?;
+            over.extend(self.took_end(attempt)?);
+            next = self.endings.try_join_next();
+        }
+        if let Some(mut store) = self.store.take_if(|_| !over.is_empty()) {
+            let forgotten = machine::block(move || {
+                for job in over {
+                    store.forget(&job);
+                }
+                store
+            });
+            self.store = Some(
+                forgotten
+                    .await
+                    .map_err(|error| Error::Internal(error.to_string()))?,
+            );
+        }
+        self.conclude_due();
+        Ok(())
+    }
+
+    /// Announces the end of a job, if it has come to it.
+    fn took_end(&mut self, attempt: Attempt) -> Result<Option<JobId>, Error> {
         let Attempt { job, number, .. } = attempt;
         let ending = match attempt.result {
             Ok(ending) => ending,
             Err((_, Trouble::Killed(killed))) => return Err(killed.into()),
             Err((work, error)) => {
                 self.try_again(job, number, work, error)?;
-                self.conclude_due();
-                return Ok(());
+                return Ok(None);
             }
         };
         self.conclusions.over(&job);
@@ -768,19 +797,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
         self.ended.insert(ending.tombstone());
         self.announce(&job);
         self.config.faults.at(Point::Announced)?;
-        if let Some(mut store) = self.store.take() {
-            let forgotten = machine::block(move || {
-                store.forget(&job);
-                store
-            });
-            self.store = Some(
-                forgotten
-                    .await
-                    .map_err(|error| Error::Internal(error.to_string()))?,
-            );
-        }
-        self.conclude_due();
-        Ok(())
+        Ok(Some(job))
     }
 
     fn try_again(

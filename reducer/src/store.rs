@@ -28,6 +28,7 @@ use crate::job::{Job, Snapshot};
 use crate::journal::Journal;
 use crate::pages::{Page, file_name};
 use crate::replay::{self, Stored, journal_path, journals};
+use crate::together::{FLUSHING, together};
 use crate::tombstone::{self, DONE};
 use crate::trouble::{Doing, Trouble};
 
@@ -70,6 +71,24 @@ struct Log {
     made: bool,
     /// Whether what an earlier life of the reducer wrote is on disk.
     settled: bool,
+}
+
+impl Log {
+    /// Makes what is known of the job durable. The name of its folder is, already.
+    fn flush(&mut self, disk: &dyn Disk, folder: &Path, faults: &Faults) -> Result<(), Trouble> {
+        self.made = true;
+        if !self.settled {
+            let settled = settle(disk, folder);
+            settled.doing(|| format!("flush the folder {}", folder.display()))?;
+            self.settled = true;
+        }
+        self.journal.flush(disk, faults)
+    }
+
+    /// Whether a snapshot is due.
+    fn is_long(&self) -> bool {
+        self.older + self.journal.len() > self.due
+    }
 }
 
 /// What was found in a state folder.
@@ -235,10 +254,7 @@ impl Store {
     pub(crate) fn commit(&mut self) -> Result<(), Trouble> {
         self.make_again()?;
         self.write_pages()?;
-        while let Some(job) = self.dirty.first().cloned() {
-            self.flush(&job)?;
-            self.dirty.remove(&job);
-        }
+        self.flush()?;
         self.remove_tombstones()?;
         Ok(self.faults.at(Point::JournalFlushed)?)
     }
@@ -287,27 +303,41 @@ impl Store {
         Ok(self.faults.at(Point::PageWritten)?)
     }
 
-    /// Makes what is known of a job durable.
-    fn flush(&mut self, job: &JobId) -> Result<(), Trouble> {
-        let folder = self.job_folder(job);
-        let doing = || format!("flush the folder {}", folder.display());
-        if self.logs.get(job).is_some_and(|log| !log.made) {
-            self.disk.create_folders(&folder).doing(doing)?;
+    /// Makes what is known of the dirty jobs durable: of all of them, side by side.
+    fn flush(&mut self) -> Result<(), Trouble> {
+        let dirty = std::mem::take(&mut self.dirty).into_iter();
+        let mut logs: Vec<(JobId, Log)> = dirty
+            .filter_map(|job| self.logs.remove_entry(&job))
+            .collect();
+        let flushed = self.flush_all(&mut logs);
+        for (job, log) in logs {
+            match &flushed {
+                Ok(()) if log.is_long() => self.long.push(job.clone()),
+                Ok(()) => {}
+                // what is flushed already costs nothing once more
+                Err(_) => drop(self.dirty.insert(job.clone())),
+            }
+            self.logs.insert(job, log);
+        }
+        flushed
+    }
+
+    fn flush_all(&self, logs: &mut [(JobId, Log)]) -> Result<(), Trouble> {
+        let new: Vec<PathBuf> = logs
+            .iter()
+            .filter(|(_, log)| !log.made)
+            .map(|(job, _)| self.job_folder(job))
+            .collect();
+        for folder in &new {
+            let made = self.disk.create_folders(folder);
+            made.doing(|| format!("make the folder {}", folder.display()))?;
+        }
+        if !new.is_empty() {
             self.sync_jobs()?;
         }
-        let Some(log) = self.logs.get_mut(job) else {
-            return Ok(());
-        };
-        log.made = true;
-        if !log.settled {
-            settle(&*self.disk, &folder).doing(doing)?;
-            log.settled = true;
-        }
-        log.journal.flush(&*self.disk, &self.faults)?;
-        if log.older + log.journal.len() > log.due {
-            self.long.push(job.clone());
-        }
-        Ok(())
+        together(logs, FLUSHING, |(job, log)| {
+            log.flush(&*self.disk, &self.job_folder(job), &self.faults)
+        })
     }
 
     fn remove_tombstones(&mut self) -> Result<(), Trouble> {

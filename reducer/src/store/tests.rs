@@ -168,7 +168,8 @@ fn many_open_jobs_need_no_descriptor_each() {
             store.commit().expect("committed");
         }
     }
-    assert_eq!(failing.most_open(), 1);
+    let most = usize::try_from(failing.most_open()).expect("few");
+    assert!((1..=FLUSHING).contains(&most), "{most}");
     drop(store);
     assert_eq!(known(folder.path()).len(), 2_000);
 }
