@@ -264,6 +264,52 @@ impl Ending {
     }
 
     fn write(&mut self, place: &Place) -> Result<(), Trouble> {
+        let claim = match self.take_published(place) {
+            Some(claim) => claim,
+            None => {
+                self.put(place)?;
+                self.claim()
+            }
+        };
+        place.faults.at(Point::ReportWritten)?;
+        if self.newest {
+            self.offer(place, claim)?;
+        }
+        // pages that a volatile reducer had no memory for
+        let _ = place.disk.remove(&pages_folder(&place.results, &self.job));
+        if let Some(state) = &place.state {
+            self.tombstone().write(&*place.disk, state)?;
+        }
+        Ok(place.faults.at(Point::TombstoneWritten)?)
+    }
+
+    /// With what this end claims to be the newest.
+    fn claim(&self) -> Claim {
+        Claim {
+            order: self.execution.order,
+            rank: Rank::of(self.status, self.execution.rows, self.accept),
+        }
+    }
+
+    /// Takes a better end for this one's that an earlier life of the reducer published, and died before it wrote the
+    /// tombstone: the journal was damaged since, and the report may be the newest already.
+    fn take_published(&mut self, place: &Place) -> Option<Claim> {
+        if matches!(self.status, Status::Done | Status::Cancelled) {
+            return None;
+        }
+        let found = place.results.claim(&self.job, self.accept);
+        let path = place.results.of(&self.job).join(EXECUTION);
+        let end = Tombstone::published(&*place.disk, &self.job, &path);
+        let end = end.ok().filter(|_| found.rank > self.claim().rank)?;
+        tracing::warn!(job_id = %self.job, status = ?end.status, "what was published of the job is its end");
+        (self.status, self.reason) = (end.status, end.reason);
+        self.execution.order = found.order;
+        self.newest = true;
+        Some(found)
+    }
+
+    /// Writes the job's files, and puts them into its own folder.
+    fn put(&mut self, place: &Place) -> Result<(), Trouble> {
         let start = Instant::now();
         let unfinished = place.results.unfinished(&self.job);
         let begun = place.results.begin(&self.job);
@@ -284,25 +330,11 @@ impl Ending {
         flush(place, &folders_of(&unfinished, self.paths()))?;
         let own = place.results.of(&self.job);
         let put = place.results.put(&self.job);
-        put.doing(|| format!("put the files into {}", own.display()))?;
-        place.faults.at(Point::ReportWritten)?;
-        if self.newest {
-            self.offer(place)?;
-        }
-        // pages that a volatile reducer had no memory for
-        let _ = place.disk.remove(&pages_folder(&place.results, &self.job));
-        if let Some(state) = &place.state {
-            self.tombstone().write(&*place.disk, state)?;
-        }
-        Ok(place.faults.at(Point::TombstoneWritten)?)
+        put.doing(|| format!("put the files into {}", own.display()))
     }
 
     /// Makes the newest report this job's, or says in the job's end why it is not.
-    fn offer(&mut self, place: &Place) -> Result<(), Trouble> {
-        let claim = Claim {
-            order: self.execution.order,
-            rank: Rank::of(self.status, self.execution.rows, self.accept),
-        };
+    fn offer(&mut self, place: &Place, claim: Claim) -> Result<(), Trouble> {
         let offered = place.results.offer(&self.job, claim);
         let refused = offered.doing(|| format!("make job {} the newest", self.job))?;
         if let Some(why) = refused.filter(|_| self.status.has_report()) {

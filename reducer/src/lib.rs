@@ -65,6 +65,7 @@
 //! | a snapshot | the job fails with a sentence that names it |
 //! | a page of a side file | the job ends `incomplete` without that side file, and says so. A page that comes again replaces it before. Found at the start, of a job whose request is known: asks for the job again, as below |
 //! | a tombstone | its name still says that the job ended; how is read from the job's own `execution.json` |
+//! | a journal of a job whose report was published just before the reducer was killed | keeps that report as the job's end, if it cannot make one as good |
 //! | a journal's record in its middle, of a job whose request is known | asks for the job again, once: what was lost is cut and worked again, and the rest counts once |
 //! | a journal or snapshot of another version of the program, an open job of a format that only another version knows | refuses to start, with a sentence |
 //!

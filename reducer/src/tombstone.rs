@@ -61,6 +61,23 @@ impl Tombstone {
         }
     }
 
+    /// How a job ended, as its `execution.json` at `path` says.
+    ///
+    /// # Errors
+    /// What the system said, or that it does not say so.
+    pub(crate) fn published(disk: &dyn Disk, job: &JobId, path: &Path) -> io::Result<Self> {
+        #[derive(Deserialize)]
+        struct End {
+            status: Status,
+            reason: Option<String>,
+            /// Milliseconds since 1970, or a few more.
+            #[serde(default)]
+            order: u64,
+        }
+        let end: End = serde_json::from_slice(&disk.read(path)?)?;
+        Ok(Self::new(job.clone(), end.status, end.reason, end.order))
+    }
+
     /// Writes the tombstone into the state folder, for good.
     pub(crate) fn write(&self, disk: &dyn Disk, state: &Path) -> Result<(), Trouble> {
         let path = path(state, &self.job);
@@ -114,27 +131,15 @@ impl Graves {
     }
 
     fn remade(&self, job: &JobId) -> Tombstone {
-        /// What `execution.json` says of the end.
-        #[derive(Deserialize)]
-        struct End {
-            status: Status,
-            reason: Option<String>,
-            /// Milliseconds since 1970, or a few more.
-            #[serde(default)]
-            order: u64,
-        }
         let path = job_folder(&self.results, job).join(EXECUTION);
-        let read = self.disk.read(&path);
-        let end = read.and_then(|bytes| Ok(serde_json::from_slice::<End>(&bytes)?));
-        let end = end.unwrap_or_else(|error| End {
-            status: Status::Failed,
-            reason: Some(format!(
+        let published = Tombstone::published(&*self.disk, job, &path);
+        published.unwrap_or_else(|error| {
+            let reason = format!(
                 "how the job ended cannot be told: the reducer's tombstone of it is damaged, and {}: {error}",
                 path.display()
-            )),
-            order: 0,
-        });
-        Tombstone::new(job.clone(), end.status, end.reason, end.order)
+            );
+            Tombstone::new(job.clone(), Status::Failed, Some(reason), 0)
+        })
     }
 }
 

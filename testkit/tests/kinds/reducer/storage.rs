@@ -134,6 +134,23 @@ fn a_chunk_that_was_lost_on_disk_counts_once_it_comes_again() -> Result<()> {
 }
 
 #[test]
+fn a_report_that_was_published_stays_the_end_of_its_job_although_the_journal_is_damaged_since()
+-> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let case = Case::sales(folder.path())?;
+    let mut world = World::new(in_order(1))?;
+    world.send(&case.messages)?;
+    let killed = world.live(&[&case.job], kill_at(Point::ReportLinked, 1))?;
+    ensure!(matches!(killed, Life::Killed(_)), "{killed:?}");
+    let (start, _) = record_in_the_middle(&world.journal(&case))?;
+    flip(&world.journal(&case), start + 5)?;
+    world.abandon_after = Duration::from_secs(1);
+    let (_, ends) = world.live(&[&case.job], never)?.whole()?;
+    ensure!(ends[0].status == Status::Done, "{ends:?}");
+    world.check_done(&case)
+}
+
+#[test]
 fn a_damaged_page_never_becomes_part_of_a_side_file() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let case = Case::sales(folder.path())?;
