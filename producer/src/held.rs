@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use autoconnect_common::ask::{ANSWER, unheard};
-use autoconnect_common::broker::{BrokerError, Delivery, Subscription};
+use autoconnect_common::broker::{BrokerError, Delivery, Queue, Subscription};
 use autoconnect_common::message::{Begun, Event, JobRequest, Message, Status};
 use autoconnect_common::{Broker, Digest};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
+use crate::EVENTS;
 use crate::ahead::Ahead;
 use crate::written;
 
@@ -22,6 +23,9 @@ use crate::written;
 const HOLD: Duration = Duration::from_secs(5);
 /// How often we say that we cut the job: twelve times in the reducer's lease.
 const SAY_EVERY: Duration = Duration::from_secs(5);
+/// How long a cut takes before anybody listens to its job: a queue of one's own costs the broker more than all else of a
+/// small job together, and a cut that is over by then has nothing to gain from an answer.
+const LISTEN_AFTER: Duration = Duration::from_millis(200);
 
 /// A request in our hands, and the queue it came from.
 pub(crate) struct Held<'s> {
@@ -78,6 +82,9 @@ pub(crate) enum Stop {
 pub(crate) struct Talk<'b, B> {
     broker: &'b B,
     begun: Begun,
+    /// Whether the request had been delivered before, to a producer that may have cut it.
+    was_taken_before: bool,
+    is_listening: Notify,
     is_heard: watch::Sender<bool>,
     /// How far the job runs ahead of the reducer.
     pub(crate) ahead: Arc<Ahead>,
@@ -88,7 +95,11 @@ impl<'b, B: Broker> Talk<'b, B> {
     ///
     /// # Errors
     /// [`BrokerError::Unsendable`] where the attempt has no name.
-    pub(crate) fn new(broker: &'b B, request: JobRequest) -> Result<Self, BrokerError> {
+    pub(crate) fn new(
+        broker: &'b B,
+        request: JobRequest,
+        was_taken_before: bool,
+    ) -> Result<Self, BrokerError> {
         let name = Digest::of(unheard().as_bytes()).short(32);
         let cut = format!("cut-{name}").parse();
         let cut = cut.map_err(|error: autoconnect_common::job::InvalidJobId| {
@@ -97,6 +108,8 @@ impl<'b, B: Broker> Talk<'b, B> {
         Ok(Self {
             broker,
             begun: Begun { request, cut },
+            was_taken_before,
+            is_listening: Notify::new(),
             is_heard: watch::Sender::new(false),
             ahead: Arc::default(),
         })
@@ -107,24 +120,30 @@ impl<'b, B: Broker> Talk<'b, B> {
         &self.begun.request
     }
 
-    /// Says again and again that the job is being cut.
+    /// Says again and again that the job is being cut, and at once when we begin to listen for the answer.
     pub(crate) async fn say(&self) -> Result<Infallible, BrokerError> {
+        if self.was_taken_before {
+            self.is_listening.notified().await;
+        }
         loop {
             let message = written(self.begun.to_message())?;
             self.broker.publish(message).await?;
-            tokio::time::sleep(SAY_EVERY).await;
+            let _listening = tokio::time::timeout(SAY_EVERY, self.is_listening.notified()).await;
         }
     }
 
-    /// Listens until the job need not be cut any further.
+    /// Listens until the job need not be cut any further: from the beginning where it may have been cut before, and after
+    /// a while where it is new.
     ///
-    /// That the job was cut to its end before stops only a request that `was_taken_before`: its producer died between the
+    /// That the job was cut to its end before stops only a request that was taken before: its producer died between the
     /// manifest and the acknowledgement. A request that is new is of somebody who asks again, because chunks were lost.
-    pub(crate) async fn listen(
-        &self,
-        events: &mut Subscription,
-        was_taken_before: bool,
-    ) -> Result<Stop, BrokerError> {
+    pub(crate) async fn listen(&self) -> Result<Stop, BrokerError> {
+        if !self.was_taken_before {
+            tokio::time::sleep(LISTEN_AFTER).await;
+        }
+        let job = Queue::Events(self.begun.request.job.clone());
+        let mut events = self.broker.subscribe(job, EVENTS).await?;
+        self.is_listening.notify_one();
         loop {
             let event = events.next().await.ok_or(BrokerError::Closed)?;
             let news = Event::from_message(&event.message);
@@ -137,7 +156,7 @@ impl<'b, B: Broker> Talk<'b, B> {
                     self.ahead.done(done);
                     if cut == self.begun.cut {
                         self.is_heard.send_replace(true);
-                        if whole && was_taken_before {
+                        if whole && self.was_taken_before {
                             return Ok(Stop::Whole);
                         }
                     }
@@ -155,8 +174,12 @@ impl<'b, B: Broker> Talk<'b, B> {
         let _never_closed = heard.wait_for(|heard| *heard).await;
     }
 
-    /// Asks the reducer before anything is cut whether it need be; where it is silent, it is.
+    /// Asks the reducer, before anything is cut that may have been cut before, whether it need be; where it is silent,
+    /// it is.
     pub(crate) async fn ask_first(&self) {
+        if !self.was_taken_before {
+            return;
+        }
         let _silent = tokio::time::timeout(ANSWER, self.heard()).await;
     }
 

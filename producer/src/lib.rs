@@ -754,10 +754,10 @@ impl<B: Broker> Server<'_, B> {
             () = self.shutdown.cancelled() => return Err(CutError::Cancelled.into()),
         };
         match prepared {
-            Ok((fingerprint, mut events)) => {
+            Ok(fingerprint) => {
                 request.fingerprint = fingerprint;
-                let talk = Talk::new(self.broker, request)?;
-                let served = self.cut(&talk, was_taken_before, &mut events, held).await;
+                let talk = Talk::new(self.broker, request, was_taken_before)?;
+                let served = self.cut(&talk, held).await;
                 served.map_err(|error| Unserved {
                     error,
                     request: talk.request().to_message().ok(),
@@ -767,11 +767,8 @@ impl<B: Broker> Server<'_, B> {
         }
     }
 
-    /// Looks at the input, which must be where it must be and what it was when the job was named; and listens to the job.
-    async fn prepare(
-        &self,
-        request: &JobRequest,
-    ) -> Result<(Option<Digest>, Subscription), ProducerError> {
+    /// Looks at the input, which must be where it must be and what it was when the job was named.
+    async fn prepare(&self, request: &JobRequest) -> Result<Option<Digest>, ProducerError> {
         if let Some(data) = self.config.data.clone() {
             let inputs =
                 known(self.registry, &request.kind, request.schema)?.inputs(&request.request)?;
@@ -787,27 +784,18 @@ impl<B: Broker> Server<'_, B> {
             now,
             SINCE_ASKED,
         )?;
-        let events = Queue::Events(request.job.clone());
-        Ok((now, self.broker.subscribe(events, EVENTS).await?))
+        Ok(now)
     }
 
     /// Cuts a job, unless and until the reducer says that it need not be.
-    async fn cut(
-        &self,
-        talk: &Talk<'_, B>,
-        was_taken_before: bool,
-        events: &mut Subscription,
-        held: &mut Held<'_>,
-    ) -> Result<Served, ProducerError> {
+    async fn cut(&self, talk: &Talk<'_, B>, held: &mut Held<'_>) -> Result<Served, ProducerError> {
         let request = talk.request();
         let job = Job {
             ahead: Some(Arc::clone(&talk.ahead)),
             ..Job::new(self.registry, request)?
         };
         let cut = async {
-            if was_taken_before {
-                talk.ask_first().await;
-            }
+            talk.ask_first().await;
             let (threads, progress) = (self.config.threads, Arc::default());
             run_to_end(
                 job,
@@ -823,7 +811,7 @@ impl<B: Broker> Server<'_, B> {
             biased;
             cut = cut => cut,
             () = self.shutdown.cancelled() => Err(CutError::Cancelled.into()),
-            stop = talk.listen(events, was_taken_before) => {
+            stop = talk.listen() => {
                 tracing::warn!(job_id = %request.job, why = ?stop?, "the job need not be cut any further");
                 return Ok(Served::Stopped);
             }

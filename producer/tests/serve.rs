@@ -117,6 +117,13 @@ async fn begun(results: &mut Subscription) -> Result<Begun> {
     }
 }
 
+/// What the producer says of a cut that takes long, once it listens for the answer.
+async fn listening(results: &mut Subscription) -> Result<Begun> {
+    let (first, second) = (begun(results).await?, begun(results).await?);
+    ensure!(first.cut == second.cut, "{first:?}, {second:?}");
+    Ok(second)
+}
+
 /// The producer said that it cuts the job, and nothing else.
 async fn nothing_but_begun(results: &mut Subscription) -> Result<()> {
     begun(results).await?;
@@ -167,6 +174,23 @@ async fn a_request_is_acknowledged_after_its_manifest_is_the_brokers() -> Result
             },
         "{summary:?}"
     );
+    Ok(())
+}
+
+// the clock stands still while anything is done
+#[tokio::test(start_paused = true)]
+async fn a_cut_that_is_over_soon_takes_no_queue_of_events() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let serving = Serving::start();
+    let broker = serving.broker.clone();
+    let mut results = told(&broker).await?;
+    let job = request(folder.path(), 9, 3)?;
+    let asked = serving.ask(&job).await?;
+    manifest(&mut results).await?;
+    serving.acked(&asked).await?;
+    serving.stop().await?;
+    let listened = Step::Subscribed(Queue::Events(job.job));
+    ensure!(broker.when(&listened).is_none(), "{:?}", broker.steps());
     Ok(())
 }
 
@@ -338,6 +362,7 @@ async fn a_job_that_was_cancelled_is_cut_no_further_and_the_next_one_is() -> Res
     let job = request(folder.path(), 300_000, 30_000)?;
     let asked = serving.ask(&job).await?;
     next(&mut chunks).await?.ack();
+    listening(&mut results).await?;
     let progress = Event::Progress {
         job: job.job.clone(),
         done: 1,
@@ -355,7 +380,7 @@ async fn a_job_that_was_cancelled_is_cut_no_further_and_the_next_one_is() -> Res
         broker.publish(event.to_message(stamp as u64)?).await?;
     }
     serving.acked(&asked).await?;
-    nothing_but_begun(&mut results).await?;
+    nothing(&mut results).await?;
     let small = tempfile::tempdir()?;
     serving.ask(&request(small.path(), 9, 3)?).await?;
     let draining = async {
@@ -502,7 +527,7 @@ async fn long_cut(folder: &Path) -> Result<(Serving, Message, Begun)> {
     // more than the queue and the windows hold, so that the producer waits half way
     let job = request(folder, 300_000, 30_000)?;
     let asked = serving.ask(&job).await?;
-    let begun = begun(&mut results).await?;
+    let begun = listening(&mut results).await?;
     ensure!(begun.request.job == job.job && begun.request.fingerprint == job.fingerprint);
     // the answer to somebody else's attempt is none to ours
     let other = Begun {

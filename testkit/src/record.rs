@@ -9,9 +9,11 @@ use autoconnect_common::health::Health;
 use autoconnect_common::message::Message;
 use tokio::sync::mpsc;
 
-/// What became of a message, by its id.
+/// What became of a message, by its id, and what was taken from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
+    /// Somebody takes from this queue.
+    Subscribed(Queue),
     /// The broker has it.
     Published(String),
     /// It is done with.
@@ -88,7 +90,8 @@ impl<B: Broker> Broker for Recorded<B> {
     }
 
     async fn subscribe(&self, queue: Queue, prefetch: u16) -> Result<Subscription, BrokerError> {
-        let mut from = self.broker.subscribe(queue, prefetch).await?;
+        let mut from = self.broker.subscribe(queue.clone(), prefetch).await?;
+        note(&self.steps, Step::Subscribed(queue));
         let (to, stream) = mpsc::channel(usize::from(prefetch.max(1)));
         let steps = Arc::clone(&self.steps);
         tokio::spawn(async move {
