@@ -134,10 +134,20 @@ impl Fault {
 struct OddModel {
     name: &'static str,
     text: &'static str,
+    /// The model it is; an ordinary one where the two names differ by separators and invisible characters only.
+    of: &'static str,
 }
 
 const fn odd(name: &'static str, text: &'static str) -> OddModel {
-    OddModel { name, text }
+    OddModel {
+        name,
+        text,
+        of: name,
+    }
+}
+
+const fn spelt(of: &'static str, name: &'static str, text: &'static str) -> OddModel {
+    OddModel { name, text, of }
 }
 
 const QUOTED: [OddModel; 3] = [
@@ -146,12 +156,16 @@ const QUOTED: [OddModel; 3] = [
     odd("\"GT\" Porsche", "\"\"\"GT\"\" Porsche\""),
 ];
 const WITH_NEWLINE: [OddModel; 2] = [
-    odd("Mercedes\nClasse C", "\"Mercedes\nClasse C\""),
+    spelt(
+        "Mercedes_Classe_C",
+        "Mercedes\nClasse C",
+        "\"Mercedes\nClasse C\"",
+    ),
     odd("DS 7\n\n\"Rivoli\"", "\"DS 7\n\n\"\"Rivoli\"\"\""),
 ];
 const SPECIAL: [OddModel; 3] = [
-    odd("Tesla_\u{7}Model_3", "Tesla_\u{7}Model_3"),
-    odd("Audi_\u{202e}A4", "Audi_\u{202e}A4"),
+    spelt("Tesla_Model_3", "Tesla_\u{7}Model_3", "Tesla_\u{7}Model_3"),
+    spelt("Audi_A4", "Audi_\u{202e}A4", "Audi_\u{202e}A4"),
     odd("Mini_\u{1b}[31mCooper", "Mini_\u{1b}[31mCooper"),
 ];
 const FORMULAS: [OddModel; 4] = [
@@ -168,11 +182,22 @@ const MARKUP: [OddModel; 2] = [
 /// The pools above, one after the other: an odd model's number is its place here, after the ordinary ones.
 const ODD: [&[OddModel]; 5] = [&QUOTED, &WITH_NEWLINE, &SPECIAL, &FORMULAS, &MARKUP];
 
-/// The names of all models, ordinary ones first.
-pub(super) fn model_names() -> Vec<&'static str> {
-    let ordinary = MODELS.iter().map(|model| model.name);
-    let odd = ODD.iter().flat_map(|pool| pool.iter().map(|odd| odd.name));
-    ordinary.chain(odd).collect()
+/// A spelling of a model, as a draft's number of a model names it.
+#[derive(Debug)]
+pub(super) struct Spelling {
+    pub(super) text: &'static str,
+    /// The model it spells.
+    pub(super) model: &'static str,
+}
+
+/// The spellings of all models, ordinary ones first.
+pub(super) fn model_spellings() -> Vec<Spelling> {
+    let spelling = |text, model| Spelling { text, model };
+    let ordinary = MODELS.iter().map(|model| spelling(model.name, model.name));
+    let odd = ODD.iter().copied().flatten();
+    ordinary
+        .chain(odd.map(|odd| spelling(odd.name, odd.of)))
+        .collect()
 }
 
 /// A row with a fault, as it was written.
@@ -589,6 +614,16 @@ mod tests {
         words.sort_unstable();
         words.dedup();
         assert_eq!(words.len(), Fault::ALL.len());
+    }
+
+    #[test]
+    fn an_odd_model_that_is_an_ordinary_one_names_it() {
+        let spellings = model_spellings();
+        let (ordinary, odd) = spellings.split_at(MODELS.len());
+        for spelling in odd.iter().filter(|odd| odd.model != odd.text) {
+            let model = ordinary.iter().find(|model| model.text == spelling.model);
+            assert!(model.is_some(), "{spelling:?}");
+        }
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! What a correct reader must find in a generated file, counted from what was drawn; money in cents.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io;
 
-use autoconnect_jobs::fold::{fold, naming};
 use chrono::NaiveDate;
 use serde::Serialize;
 
 use super::Options;
-use super::fault::{Fault, Group, Outcome, model_names};
+use super::fault::{Fault, Group, Outcome, Spelling, model_spellings};
 use super::row::{Draft, Type};
 use super::world::{MONTHS, World};
 
@@ -29,7 +29,7 @@ impl Sum {
 /// The tables so far.
 #[derive(Debug)]
 pub(super) struct Truth {
-    models: Vec<&'static str>,
+    models: Vec<Spelling>,
     /// By city, month of the world, type.
     by_month: Vec<Sum>,
     /// By city, month counted from January of year 0, type: rows of no month of the world.
@@ -56,7 +56,7 @@ pub(super) struct Truth {
 impl Truth {
     pub(super) fn new(world: &World) -> Self {
         let cities = world.cities.len();
-        let models = model_names();
+        let models = model_spellings();
         Self {
             by_month: vec![Sum::default(); cities * MONTHS * 2],
             by_odd_month: BTreeMap::new(),
@@ -257,26 +257,21 @@ impl Truth {
 
     /// What a reader must call each model: the most frequent spelling of its name.
     fn model_names(&self) -> Vec<&'static str> {
-        let all = self.models.len();
-        let mut counts: BTreeMap<String, BTreeMap<&'static str, u64>> = BTreeMap::new();
-        for (at, sum) in self
-            .by_model
-            .iter()
-            .enumerate()
-            .filter(|(_, sum)| sum.number > 0)
-        {
-            let spelling = self.models[at % all];
-            *counts
-                .entry(fold(spelling))
-                .or_default()
-                .entry(spelling)
-                .or_default() += sum.number;
+        let mut counts = vec![0; self.models.len()];
+        for sums in self.by_model.chunks(counts.len()) {
+            for (count, sum) in counts.iter_mut().zip(sums) {
+                *count += sum.number;
+            }
         }
-        let name = |spelling: &'static str| {
-            let spellings = counts.get(&fold(spelling)).into_iter().flatten();
-            naming(spellings.map(|(spelling, n)| (*spelling, *n))).unwrap_or(spelling)
+        let name = |spelling: &Spelling| {
+            let of_model = self
+                .models
+                .iter()
+                .zip(&counts)
+                .filter(|(other, count)| other.model == spelling.model && **count > 0);
+            naming(of_model.map(|(other, count)| (other.text, *count))).unwrap_or(spelling.text)
         };
-        self.models.iter().copied().map(name).collect()
+        self.models.iter().map(name).collect()
     }
 
     /// What a reader must call each city: the most frequent spelling of its name.
@@ -310,6 +305,17 @@ impl Truth {
         let last = last.into_iter().chain(self.last).max()?;
         Some([first.to_string(), last.to_string()])
     }
+}
+
+/// The spelling that a reader takes for the name: the most frequent; of equally frequent ones that which is not all
+/// capitals, then the smallest. Said here once more than in the reader, since a truth must not stand on what it judges.
+fn naming<'a>(spellings: impl IntoIterator<Item = (&'a str, u64)>) -> Option<&'a str> {
+    let capitals =
+        |text: &str| text.contains(char::is_uppercase) && !text.contains(char::is_lowercase);
+    spellings
+        .into_iter()
+        .min_by_key(|(spelling, count)| (Reverse(*count), capitals(spelling), *spelling))
+        .map(|(spelling, _)| spelling)
 }
 
 /// Counted from January of year 0.
