@@ -104,7 +104,7 @@ enum Command {
     /// Look at the exchanges and queues of a cluster, or remove those that nobody uses any more
     Queues(operator::queues::Queues),
     /// Write a file of transactions that looks real, to try things with
-    Generate(Generate),
+    Generate(generate::Generate),
     /// Print the completions of a shell, to be put where it looks for them
     Completions {
         /// Which shell
@@ -397,28 +397,6 @@ pub(crate) struct Selection {
     pub(crate) all: bool,
 }
 
-#[derive(Debug, Args)]
-struct Generate {
-    /// The file to write
-    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
-    file: PathBuf,
-    /// How many rows, dirty ones included
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
-    rows: u64,
-    /// How many cities: Lyon, Paris, Marseille, then others
-    #[arg(long, value_name = "K", default_value_t = 3)]
-    cities: u32,
-    /// The share of rows that are wrong or odd, from 0 to 1
-    #[arg(long, value_name = "RATE", default_value_t = 0.0)]
-    dirty: f64,
-    /// Another seed, another file; the same seed, the same bytes
-    #[arg(long, value_name = "S", default_value_t = 1)]
-    seed: u64,
-    /// Write FILE.truth.json as well: what was planted, and the exact tables a correct reader finds
-    #[arg(long)]
-    truth: bool,
-}
-
 /// What a worker process is told; the broker's address comes by the environment.
 #[derive(Debug, Args)]
 pub struct Worker {
@@ -507,7 +485,7 @@ impl Cli {
             Command::Jobs(jobs) => operator::jobs::carry_out(jobs),
             Command::Dead(dead) => operator::dead::carry_out(dead),
             Command::Queues(queues) => operator::queues::carry_out(queues),
-            Command::Generate(asked) => asked.carry_out(),
+            Command::Generate(asked) => generate::carry_out(asked),
             Command::Completions { shell } => completions(shell),
             Command::Worker(worker) => run::work(worker),
         }
@@ -595,28 +573,6 @@ pub fn read(sources: Sources) -> Result<Settings, Failure> {
     sources
         .read(&[settings::KEYS, autoconnect_jobs::settings::KEYS])
         .map_err(Failure::usage)
-}
-
-impl Generate {
-    fn carry_out(self) -> Result<(), Failure> {
-        let options = generate::Options {
-            rows: self.rows,
-            cities: self.cities,
-            dirty: self.dirty,
-            seed: self.seed,
-            truth: self.truth,
-        };
-        match generate::generate(&options, &self.file) {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                let sentence = program::sentence(&error);
-                Err(match error {
-                    generate::Error::Write { .. } => Failure::failed(sentence),
-                    _ => Failure::usage(sentence),
-                })
-            }
-        }
-    }
 }
 
 fn completions(shell: Shell) -> Result<(), Failure> {

@@ -5,7 +5,7 @@
 //! * [`cli`]: what may be typed, and the manual behind `--help`.
 //! * [`run`]: a whole job, in this process or through RabbitMQ.
 //! * `serve`: the API, the dashboard and every role in this process.
-//! * [`generate`]: files of transactions that look real, with the truth about them.
+//! * `generate`: files of transactions that look real, by `autoconnect-generate`.
 //! * [`summary`]: what a person reads at the end.
 //! * `operator`: first aid to a cluster: dead messages, jobs. `contact`: reaching the cluster.
 //! * `progress`: the bar while it runs. `spool`: reports that were concluded elsewhere, written here.
@@ -13,7 +13,7 @@
 
 pub mod cli;
 mod contact;
-pub mod generate;
+mod generate;
 mod operator;
 mod print;
 mod progress;

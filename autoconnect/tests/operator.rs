@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
-use autoconnect::generate::{Options, generate};
 use autoconnect_common::broker::rabbitmq::RabbitMq;
 use autoconnect_common::broker::{Broker as _, Queue};
 use autoconnect_common::message::{Manifest, Message, bury};
 use autoconnect_common::seal::{Prefix, Seal};
 use autoconnect_common::{Chunk, Seq};
+use autoconnect_generate::{Options, generate};
 use autoconnect_jobs::sales::chunk::{Encoder, Label, Ligne, SANS_COUT};
 use autoconnect_testkit::broker::{next, nothing, soon};
 use autoconnect_testkit::node::{Ctl, OnNode};

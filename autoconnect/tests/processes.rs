@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use autoconnect::generate::{Options, generate};
 use autoconnect_common::broker::rabbitmq::RabbitMq;
 use autoconnect_common::broker::{Broker as _, Queue, Subscription};
 use autoconnect_common::message::{Event, JobRequest, Status};
+use autoconnect_generate::{Options, generate};
 use autoconnect_jobs::sales::Sales;
 use autoconnect_jobs::sales::request::{Margin, MaxRejects};
 use autoconnect_producer::name_job;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use autoconnect::generate::{Options, generate};
+use autoconnect_generate::{Options, generate};
 
 #[test]
 fn the_shipped_file_is_what_its_command_makes() -> anyhow::Result<()> {

@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use autoconnect::generate::{Options, generate};
 use autoconnect_common::message::JobRequest;
+use autoconnect_generate::{Options, generate};
 use autoconnect_jobs::sales::Sales;
 use autoconnect_jobs::sales::request::{Margin, MaxRejects};
 use autoconnect_jobs::settings;

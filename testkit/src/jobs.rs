@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use autoconnect::generate::{Options, generate};
 use autoconnect_common::Registry;
 use autoconnect_common::message::JobRequest;
+use autoconnect_generate::{Options, generate};
 use autoconnect_jobs::sales;
 use autoconnect_jobs::sales::request::{Margin, MaxRejects};
 use autoconnect_jobs::settings::Sales;
