@@ -14,7 +14,7 @@ use autoconnect_common::JobId;
 use autoconnect_jobs::sales::Report;
 use autoconnect_jobs::sales::cut::REJETS;
 use autoconnect_jobs::sales::ville;
-use autoconnect_jobs::table::reject::{COLUMNS, Reason};
+use autoconnect_tables::reject::{COLUMNS, Reason};
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
@@ -511,7 +511,7 @@ impl Marks {
 
 #[cfg(test)]
 mod tests {
-    use autoconnect_jobs::table::reject::{self, RejectLog};
+    use autoconnect_tables::reject::{self, RejectLog};
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-pub(crate) use autoconnect_jobs::table::reject::printable;
+pub(crate) use autoconnect_tables::reject::printable;
 
 use crate::Failure;
 

@@ -3,14 +3,10 @@
 //! # Layout
 //!
 //! * [`sales`]: commercial performance, from a file of transactions.
-//! * [`table`]: reading CSV files that people made: inputs, headers, records, rejects, ids. Shared by kinds.
-//! * [`fold`]: when two spellings are one name.
 //! * [`settings`]: what a request says where nobody says otherwise.
 
-pub mod fold;
 pub mod sales;
 pub mod settings;
-pub mod table;
 
 // Tests share the made-up data of the examples, which name this crate from outside.
 #[cfg(test)]

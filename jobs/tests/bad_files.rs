@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use autoconnect_common::CutError;
 use autoconnect_jobs::sales::row::WANTED;
-use autoconnect_jobs::table::header;
-use autoconnect_jobs::table::input::{Encoding, Input, resolve, total_bytes};
+use autoconnect_tables::header;
+use autoconnect_tables::input::{Encoding, Input, resolve, total_bytes};
 use tempfile::TempDir;
 
 const TABLE: &str = "transaction_id,date,ville,type,modele,prix,duree_location_mois\n\

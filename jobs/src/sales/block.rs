@@ -8,11 +8,11 @@ use super::chunk::{Ligne, SANS_COUT};
 use super::fast::{Classes, Fast, Id, IdKind, Line};
 use super::periode::{ClosedMonths, OpenDays};
 use super::row::{self, Refusal, Row};
-use crate::table::blocks::{Block, File};
-use crate::table::record::{Content, Splitter};
-use crate::table::reject::{Warning, Warnings};
-use crate::table::separators::Separators;
-use crate::table::words::{MAX_WORDS, Words};
+use autoconnect_tables::blocks::{Block, File};
+use autoconnect_tables::record::{Content, Splitter};
+use autoconnect_tables::reject::{Warning, Warnings};
+use autoconnect_tables::separators::Separators;
+use autoconnect_tables::words::{MAX_WORDS, Words};
 
 /// What all threads of a job know together: every spelling of a city and of a model, by number, and the months of which
 /// enough rows are known.

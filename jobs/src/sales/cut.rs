@@ -24,9 +24,9 @@ use super::report::Ignores;
 use super::row::WANTED;
 use super::{Facts, Request};
 use crate::sales::request::MaxRejects;
-use crate::table::blocks::{Blocks, Options};
-use crate::table::input::{self, Inputs};
-use crate::table::turns::Turns;
+use autoconnect_tables::blocks::{Blocks, Options};
+use autoconnect_tables::input::{self, Inputs};
+use autoconnect_tables::turns::Turns;
 
 /// The side file of rejected rows.
 pub const REJETS: &str = "rejets.csv";

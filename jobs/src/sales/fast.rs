@@ -1,7 +1,7 @@
 //! The hot path of the reader: accepts a perfectly ordinary line, and leaves everything else to the reference path.
 //!
 //! It never rejects, warns or validates text: a line it does not understand at once (a quote, an unknown city, a zero
-//! price, a date before 1970, a field too many) is read again by [`crate::table::record`] and [`super::row`], which
+//! price, a date before 1970, a field too many) is read again by [`autoconnect_tables::record`] and [`super::row`], which
 //! alone decide. So both paths agree wherever this one speaks at all, which a property test holds on arbitrary bytes.
 
 use std::ops::Range;
@@ -10,8 +10,8 @@ use std::sync::Arc;
 use chrono::{Datelike, Months, NaiveDate};
 
 use super::chunk::{Ligne, SANS_COUT};
-use crate::table::header::Header;
-use crate::table::words::{Lexicon, eight_bytes, some_bytes};
+use autoconnect_tables::header::Header;
+use autoconnect_tables::words::{Lexicon, eight_bytes, some_bytes};
 
 /// Prices above this are refused, in cents.
 const MAX_PRIX: u32 = 1_000_000_000;

@@ -1,8 +1,8 @@
 //! What is noticed of the encodings of files while they are read: those that were recognised, and rows that another one reads.
 
 use super::report::{Encodage, LignesWindows1252};
-use crate::table::blocks::File;
-use crate::table::encoding::{Encoding, Runs};
+use autoconnect_tables::blocks::File;
+use autoconnect_tables::encoding::{Encoding, Runs};
 
 /// The notes of a job, in the order of its files.
 #[derive(Debug, Default)]

@@ -12,12 +12,12 @@ use super::notes::Notes;
 use super::periode::{FirstLines, Lieu, Plage, month_of_day};
 use super::row::Refusal;
 use super::ville;
-use crate::fold::{Counts, Spellings, naming};
-use crate::table::blocks::Block;
-use crate::table::encoding::Encoding;
-use crate::table::ids::IdSet;
-use crate::table::reject::{Reason, Reject, RejectLog, Warnings};
-use crate::table::separators::PADDING;
+use autoconnect_tables::blocks::Block;
+use autoconnect_tables::encoding::Encoding;
+use autoconnect_tables::fold::{Counts, Spellings, naming};
+use autoconnect_tables::ids::IdSet;
+use autoconnect_tables::reject::{Reason, Reject, RejectLog, Warnings};
+use autoconnect_tables::separators::PADDING;
 
 /// More cities than this are no dealer's network.
 const MAX_VILLES: usize = 10_000;

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::periode::{Lieu, Plage, Suite};
 use super::report::{Encodage, Ignores, LignesWindows1252};
-use crate::fold::Spellings;
 use autoconnect_report::fixed::Percent;
+use autoconnect_tables::fold::Spellings;
 
-pub use crate::table::encoding::Encoding;
+pub use autoconnect_tables::encoding::Encoding;
 
 /// Everything that can change a byte of the report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

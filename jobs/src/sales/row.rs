@@ -20,9 +20,11 @@
 
 use csv::ByteRecord;
 
-use crate::fold::fold;
-use crate::table::header::{Header, Wanted};
-use crate::table::reject::{MAX_VALUE, Reason, Warning, Warnings, is_special, printable, trimmed};
+use autoconnect_tables::fold::fold;
+use autoconnect_tables::header::{Header, Wanted};
+use autoconnect_tables::reject::{
+    MAX_VALUE, Reason, Warning, Warnings, is_special, printable, trimmed,
+};
 
 /// The columns of a file of transactions.
 pub const WANTED: [Wanted; 8] = [
@@ -381,8 +383,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::table::header;
-    use crate::table::record::{Content, split};
+    use autoconnect_tables::header;
+    use autoconnect_tables::record::{Content, split};
 
     const NAMES: &str = "transaction_id,date,ville,type,modele,prix,duree_location_mois,cout";
     const VENTE: [&str; 8] = [

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use autoconnect_common::Digest;
 
-use crate::fold::fold;
+use autoconnect_tables::fold::fold;
 
 /// Keys longer than this are cut and end with a digest, so that any key fits a routing key of 255 bytes.
 const MAX_KEY: usize = 200;

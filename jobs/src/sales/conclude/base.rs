@@ -9,11 +9,11 @@ use chrono::NaiveDate;
 
 use super::calendar::{self, Calendrier, Quand};
 use super::modeles::Modeles;
-use crate::fold::Spellings;
 use crate::sales::partial::{ParType, Somme};
 use crate::sales::periode::{Suite, month_of};
 use crate::sales::report::GLOBAL;
 use crate::sales::{Facts, Partial, partial};
+use autoconnect_tables::fold::Spellings;
 
 /// The largest CA of all transactions, in cents: a quarter of what [`Euros`](autoconnect_report::fixed::Euros) holds, so that no
 /// sum, slope or forecast leaves it.

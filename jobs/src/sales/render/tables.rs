@@ -7,7 +7,7 @@ use std::io::{self, Write};
 
 use crate::sales::Report;
 use crate::sales::report::{Comparatif, TopModele};
-use crate::table::cell;
+use autoconnect_tables::cell;
 
 /// A CSV file in the making, on its way to where it is kept.
 struct Table<'o> {

@@ -359,8 +359,23 @@ fn binary() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sales::row::WANTED;
 
+    /// Those of a file of transactions.
+    const WANTED: [Wanted; 8] = {
+        const fn column(name: &'static str, required: bool) -> Wanted {
+            Wanted { name, required }
+        }
+        [
+            column("transaction_id", true),
+            column("date", true),
+            column("ville", true),
+            column("type", true),
+            column("modele", true),
+            column("prix", true),
+            column("duree_location_mois", true),
+            column("cout", false),
+        ]
+    };
     const HEADER: &str = "transaction_id,date,ville,type,modele,prix,duree_location_mois";
 
     fn header(text: &str) -> Result<Header, String> {

@@ -1,18 +1,22 @@
-//! Reading CSV files that people made.
+//! Reading files of rows that people made; what a row means, a kind of job says.
 //!
-//! * [`cell`]: text in a CSV file we write, harmless to a spreadsheet.
+//! # Layout
+//!
 //! * [`input`]: which files, in which encoding and compression, and whether they changed while they were read.
 //! * [`encoding`]: how bytes spell text, and how that is told from them.
 //! * [`header`]: which delimiter, which columns, in which order.
 //! * [`record`]: one record split off a text; the reference path, by the `csv` crate.
 //! * [`reject`]: why a row was refused, and the pages of `rejets.csv`.
 //! * [`ids`]: which ids were seen before, exactly, in bounded memory.
+//! * [`fold`]: when two spellings are one name.
 //! * [`blocks`], [`turns`]: blocks of lines for threads to read side by side, and their results in file order.
 //! * [`separators`], [`words`]: the hot path's tools: where fields end, and which words they are.
+//! * [`cell`]: text in a CSV file we write, harmless to a spreadsheet.
 
 pub mod blocks;
 pub mod cell;
 pub mod encoding;
+pub mod fold;
 pub mod header;
 pub mod ids;
 pub mod input;
