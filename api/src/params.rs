@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use autoconnect_tables::reject::printable;
+use autoconnect_common::text::printable;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use serde::Deserialize;

@@ -14,13 +14,13 @@ use std::time::{Duration, SystemTime};
 
 use autoconnect_common::message::JobRequest;
 use autoconnect_common::results::Accept;
+use autoconnect_common::text::printable;
 use autoconnect_common::{Broker as _, JobId, JobKind as _};
 use autoconnect_jobs::sales::Sales;
 use autoconnect_jobs::sales::periode::Plage;
 use autoconnect_jobs::sales::request::Encoding;
 use autoconnect_jobs::settings::today;
 use autoconnect_producer::confine;
-use autoconnect_tables::reject::printable;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, FromRequest as _, Multipart, Request, State};

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-pub(crate) use autoconnect_tables::reject::printable;
+pub(crate) use autoconnect_common::text::printable;
 
 use crate::Failure;
 

@@ -23,6 +23,7 @@
 //! * [`results`]: the folder of results, and which report is the newest.
 //! * [`settings`]: defaults, files, environment and flags, in that order.
 //! * [`telemetry`]: where logs go.
+//! * [`text`]: text from outside, made safe to show.
 
 pub mod ask;
 pub mod body;
@@ -44,6 +45,7 @@ pub mod results;
 pub mod seal;
 pub mod settings;
 pub mod telemetry;
+pub mod text;
 
 pub use body::Body;
 pub use broker::Broker;

@@ -5,10 +5,11 @@
 //! what was expected.
 
 use autoconnect_common::CutError;
+use autoconnect_common::text::printable;
 use csv::ByteRecord;
 
 use super::record::{self, Content, MAX_ROW, Record};
-use super::reject::{Reason, printable};
+use super::reject::Reason;
 use crate::fold::fold;
 
 /// The delimiters that are told from a header, in order of preference.

@@ -19,12 +19,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use autoconnect_common::text::printable;
 use autoconnect_common::{CutError, Digest};
 use flate2::bufread::MultiGzDecoder;
 
 pub use super::encoding::Encoding;
 use super::encoding::{Mark, Survey, Transcoder, begins_in_utf8, beyond_ascii};
-use super::reject::printable;
 
 /// The name that stands for standard input.
 const STDIN: &str = "-";

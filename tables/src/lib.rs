@@ -11,10 +11,8 @@
 //! * [`fold`]: when two spellings are one name.
 //! * [`blocks`], [`turns`]: blocks of lines for threads to read side by side, and their results in file order.
 //! * [`separators`], [`words`]: the hot path's tools: where fields end, and which words they are.
-//! * [`cell`]: text in a CSV file we write, harmless to a spreadsheet.
 
 pub mod blocks;
-pub mod cell;
 pub mod encoding;
 pub mod fold;
 pub mod header;

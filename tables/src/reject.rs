@@ -2,12 +2,12 @@
 //! ([`RejectLog`]).
 //!
 //! The words of reasons and warnings are French, like the data, and never change: people filter spreadsheets by them.
-//! Whatever comes from a file is made harmless before it is written: control and bidirectional characters are spelled
-//! out, long text is cut, and a cell that a spreadsheet would take for a formula gets a leading apostrophe.
+//! Whatever comes from a file is made [safe to show](autoconnect_common::text) before it is written.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+use autoconnect_common::text::{harmless, printable};
 use bytes::Bytes;
 
 /// The most characters of an offending value that are kept.
@@ -146,48 +146,6 @@ impl Warnings {
     }
 }
 
-/// Whether a character can mislead whoever reads a log: control characters, and those that reorder text or hide in it.
-pub fn is_special(character: char) -> bool {
-    character.is_control()
-        || matches!(character,
-            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
-
-/// Text without the blanks around it, of any kind: what is seen as nothing there ([special](is_special) characters and the soft
-/// hyphen included) tells no text from another.
-pub fn trimmed(text: &str) -> &str {
-    text.trim_matches(|c: char| c.is_whitespace() || is_special(c) || c == '\u{ad}')
-}
-
-/// Bytes as one line of text that is safe to show: lossy UTF-8, [special](is_special) characters spelled out, at most
-/// `max` characters, the last being `…` where something was cut.
-pub fn printable(bytes: &[u8], max: usize) -> String {
-    // four bytes make at least one character, so this much is always enough
-    let cut = &bytes[..bytes.len().min(4 * max + 4)];
-    let text = String::from_utf8_lossy(cut);
-    let mut shown = String::with_capacity(text.len().min(4 * max));
-    let (mut length, mut last_fit) = (0, 0);
-    for character in text.chars() {
-        let before = shown.len();
-        if is_special(character) {
-            shown.extend(character.escape_default());
-            length += shown.len() - before;
-        } else {
-            shown.push(character);
-            length += 1;
-        }
-        if length > max {
-            shown.truncate(last_fit);
-            shown.push('…');
-            return shown;
-        }
-        if length < max {
-            last_fit = shown.len();
-        }
-    }
-    shown
-}
-
 /// One row that was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject {
@@ -313,15 +271,11 @@ fn write_row<const N: usize>(page: &mut Vec<u8>, cells: [&str; N]) {
 
 /// One cell of CSV: quoted where it must be, and with a leading apostrophe where a spreadsheet would compute it.
 pub fn write_cell(page: &mut Vec<u8>, cell: &str) {
-    let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let quoted = cell.contains(['"', ',', '\n', '\r']);
     if quoted {
         page.push(b'"');
     }
-    if formula {
-        page.push(b'\'');
-    }
-    for byte in cell.bytes() {
+    for byte in harmless(cell).bytes() {
         if byte == b'"' {
             page.push(b'"');
         }
@@ -414,6 +368,11 @@ mod tests {
             ("@SUM(A1)", "'@SUM(A1)"),
             ("\tx", "'\tx"),
             ("\rx", "\"'\rx\""),
+            ("\nx", "\"'\nx\""),
+            ("＝1+1", "'＝1+1"),
+            ("＋1", "'＋1"),
+            ("－1", "'－1"),
+            ("＠SUM(A1)", "'＠SUM(A1)"),
             ("=a,b", "\"'=a,b\""),
             ("a\"b", "\"a\"\"b\""),
             ("a=b", "a=b"),
@@ -421,39 +380,6 @@ mod tests {
             let mut page = Vec::new();
             write_cell(&mut page, cell);
             assert_eq!(String::from_utf8(page).expect("UTF-8"), written);
-        }
-    }
-
-    #[test]
-    fn control_and_bidirectional_characters_are_spelled_out() {
-        assert_eq!(printable(b"a\x1b[31m\tb\0", 99), "a\\u{1b}[31m\\tb\\u{0}");
-        assert_eq!(printable("a\u{202e}b".as_bytes(), 99), "a\\u{202e}b");
-        assert_eq!(printable(b"Orl\xe9ans", 99), "Orl\u{fffd}ans");
-        assert_eq!(printable("Besançon".as_bytes(), 99), "Besançon");
-    }
-
-    #[test]
-    fn blanks_of_any_kind_are_trimmed_around_text_and_kept_within() {
-        for blank in [
-            " ", "\t", "\r\n", "\u{a0}", "\u{202f}", "\u{2007}", "\u{3000}", "\u{200b}",
-            "\u{feff}", "\u{ad}",
-        ] {
-            assert_eq!(
-                trimmed(&format!("{blank}a{blank}b{blank}{blank}")),
-                format!("a{blank}b")
-            );
-            assert_eq!(trimmed(blank), "");
-        }
-        assert_eq!(trimmed("é"), "é");
-    }
-
-    #[test]
-    fn long_text_is_cut_to_so_many_characters() {
-        assert_eq!(printable(&[b'a'; 10], 10), "a".repeat(10));
-        assert_eq!(printable(&[b'a'; 11], 10), format!("{}…", "a".repeat(9)));
-        for bytes in [&b"\0"[..], "é".as_bytes(), b"\xff", "🚗".as_bytes()] {
-            let shown = printable(&bytes.repeat(1 << 20), MAX_EXCERPT);
-            assert!(shown.chars().count() <= MAX_EXCERPT && shown.ends_with('…'));
         }
     }
 

@@ -20,11 +20,10 @@
 
 use csv::ByteRecord;
 
+use autoconnect_common::text::{is_special, printable, trimmed};
 use autoconnect_tables::fold::fold;
 use autoconnect_tables::header::{Header, Wanted};
-use autoconnect_tables::reject::{
-    MAX_VALUE, Reason, Warning, Warnings, is_special, printable, trimmed,
-};
+use autoconnect_tables::reject::{MAX_VALUE, Reason, Warning, Warnings};
 
 /// The columns of a file of transactions.
 pub const WANTED: [Wanted; 8] = [

@@ -1,13 +1,13 @@
 //! The tables of the report as CSV files for a spreadsheet: comma, UTF-8, decimal point, one header line.
 //!
-//! Text is made harmless by [`cell::harmless`]; numbers stay numbers; `null` is an empty cell.
+//! Text is made harmless by [`text::harmless`]; numbers stay numbers; `null` is an empty cell.
 
 use std::fmt::Display;
 use std::io::{self, Write};
 
 use crate::sales::Report;
 use crate::sales::report::{Comparatif, TopModele};
-use autoconnect_tables::cell;
+use autoconnect_common::text;
 
 /// A CSV file in the making, on its way to where it is kept.
 struct Table<'o> {
@@ -33,7 +33,7 @@ impl<'o> Table<'o> {
 }
 
 fn text(text: &str) -> String {
-    cell::harmless(text).into_owned()
+    text::harmless(text).into_owned()
 }
 
 fn num(number: impl Display) -> String {

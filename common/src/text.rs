@@ -1,0 +1,116 @@
+//! Text from outside, made safe to show: on one line of a log or a terminal, in a cell of a spreadsheet.
+
+use std::borrow::Cow;
+
+/// Whether a character can mislead whoever reads a log: control characters, and those that reorder text or hide in it.
+pub fn is_special(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// Text without the blanks around it, of any kind: what is seen as nothing there ([special](is_special) characters and the soft
+/// hyphen included) tells no text from another.
+pub fn trimmed(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || is_special(c) || c == '\u{ad}')
+}
+
+/// Bytes as one line of text that is safe to show: lossy UTF-8, [special](is_special) characters spelled out, at most
+/// `max` characters, the last being `…` where something was cut.
+pub fn printable(bytes: &[u8], max: usize) -> String {
+    // four bytes make at least one character, so this much is always enough
+    let cut = &bytes[..bytes.len().min(4 * max + 4)];
+    let text = String::from_utf8_lossy(cut);
+    let mut shown = String::with_capacity(text.len().min(4 * max));
+    let (mut length, mut last_fit) = (0, 0);
+    for character in text.chars() {
+        let before = shown.len();
+        if is_special(character) {
+            shown.extend(character.escape_default());
+            length += shown.len() - before;
+        } else {
+            shown.push(character);
+            length += 1;
+        }
+        if length > max {
+            shown.truncate(last_fit);
+            shown.push('…');
+            return shown;
+        }
+        if length < max {
+            last_fit = shown.len();
+        }
+    }
+    shown
+}
+
+/// `text` as a cell that no spreadsheet takes for a formula: an apostrophe goes before `=`, `+`, `-`, `@` (full-width
+/// ones too, as Japanese spreadsheets take them), tab, CR or LF at its beginning. For text only; a number stays as it is,
+/// whatever its sign.
+///
+/// Source: OWASP, "CSV injection".
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']) {
+        Cow::Owned(format!("'{text}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_and_bidirectional_characters_are_spelled_out() {
+        assert_eq!(printable(b"a\x1b[31m\tb\0", 99), "a\\u{1b}[31m\\tb\\u{0}");
+        assert_eq!(printable("a\u{202e}b".as_bytes(), 99), "a\\u{202e}b");
+        assert_eq!(printable(b"Orl\xe9ans", 99), "Orl\u{fffd}ans");
+        assert_eq!(printable("Besançon".as_bytes(), 99), "Besançon");
+    }
+
+    #[test]
+    fn blanks_of_any_kind_are_trimmed_around_text_and_kept_within() {
+        for blank in [
+            " ", "\t", "\r\n", "\u{a0}", "\u{202f}", "\u{2007}", "\u{3000}", "\u{200b}",
+            "\u{feff}", "\u{ad}",
+        ] {
+            assert_eq!(
+                trimmed(&format!("{blank}a{blank}b{blank}{blank}")),
+                format!("a{blank}b")
+            );
+            assert_eq!(trimmed(blank), "");
+        }
+        assert_eq!(trimmed("é"), "é");
+    }
+
+    #[test]
+    fn long_text_is_cut_to_so_many_characters() {
+        assert_eq!(printable(&[b'a'; 10], 10), "a".repeat(10));
+        assert_eq!(printable(&[b'a'; 11], 10), format!("{}…", "a".repeat(9)));
+        for bytes in [&b"\0"[..], "é".as_bytes(), b"\xff", "🚗".as_bytes()] {
+            let shown = printable(&bytes.repeat(1 << 20), 200);
+            assert!(shown.chars().count() <= 200 && shown.ends_with('…'));
+        }
+    }
+
+    #[test]
+    fn a_cell_never_begins_as_a_formula_does() {
+        for (text, cell) in [
+            ("=1+1", "'=1+1"),
+            ("+33", "'+33"),
+            ("-1", "'-1"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("\t=1", "'\t=1"),
+            ("\r=1", "'\r=1"),
+            ("\n=1", "'\n=1"),
+            ("＝1", "'＝1"),
+            ("", ""),
+            ("Lyon", "Lyon"),
+            ("a=b", "a=b"),
+            ("'=1", "'=1"),
+        ] {
+            assert_eq!(harmless(text), cell, "{text:?}");
+        }
+    }
+}
