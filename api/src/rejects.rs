@@ -13,8 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use autoconnect_common::JobId;
 use autoconnect_jobs::sales::Report;
 use autoconnect_jobs::sales::cut::REJETS;
+use autoconnect_jobs::sales::reason::Reason;
 use autoconnect_jobs::sales::ville;
-use autoconnect_tables::reject::{COLUMNS, Reason};
+use autoconnect_tables::reject::COLUMNS;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
@@ -65,7 +66,7 @@ pub struct Motif(Reason);
 impl Motif {
     /// The word.
     pub fn as_str(self) -> &'static str {
-        self.0.as_str()
+        self.0.word()
     }
 }
 
@@ -73,10 +74,9 @@ impl TryFrom<String> for Motif {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let words = || Reason::ALL.iter().copied();
-        let known = words().find(|reason| reason.as_str() == text).map(Self);
+        let known = Reason::all().find(|reason| reason.word() == text).map(Self);
         known.ok_or_else(|| {
-            let words: Vec<&str> = words().map(Reason::as_str).collect();
+            let words: Vec<&str> = Reason::all().map(Reason::word).collect();
             format!("motif inconnu\u{a0}; attendu\u{a0}: {}", words.join(", "))
         })
     }
@@ -84,13 +84,13 @@ impl TryFrom<String> for Motif {
 
 impl Serialize for Motif {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.0.as_str())
+        serializer.serialize_str(self.0.word())
     }
 }
 
 impl PartialSchema for Motif {
     fn schema() -> RefOr<Schema> {
-        let words = Reason::ALL.iter().map(|reason| reason.as_str());
+        let words = Reason::all().map(Reason::word);
         ObjectBuilder::new()
             .schema_type(utoipa::openapi::Type::String)
             .enum_values(Some(words))
@@ -369,7 +369,7 @@ impl Rejects {
     /// Whether these are the rejects of that report, as far as counts tell.
     fn are_of(&self, report: &Report) -> bool {
         let counts = self.by_motif.iter();
-        let counts = counts.map(|(motif, marks)| (motif.0.as_str(), marks.count));
+        let counts = counts.map(|(motif, marks)| (motif.as_str(), marks.count));
         let expected = report.qualite.par_motif.iter();
         let expected: BTreeMap<&str, u64> = expected
             .map(|(motif, count)| (motif.as_str(), *count))
@@ -511,6 +511,7 @@ impl Marks {
 
 #[cfg(test)]
 mod tests {
+    use autoconnect_jobs::sales::reason::{Refusal, Rule};
     use autoconnect_tables::reject::{self, RejectLog};
 
     use super::*;
@@ -528,16 +529,20 @@ mod tests {
         let mut log = RejectLog::new();
         let mut bytes = Vec::new();
         for line in 0..rows {
-            let reason = match line % 100 {
-                7 => Reason::VilleVide,
-                _ => Reason::PrixInvalide,
+            let rule = match line % 100 {
+                7 => Rule::VilleVide,
+                _ => Rule::PrixInvalide,
             };
             let text = match line % 10 {
                 3 => "TX1;2024-02-31;\"LYON\" ;vente",
                 _ => "a \"quoted\", long\r\nline",
             };
-            let row =
-                reject::Reject::new(line, reason, "prix", "=1,\"2\"".to_owned(), text.as_bytes());
+            let refusal = Refusal {
+                reason: Reason::Rule(rule),
+                field: "prix",
+                value: "=1,\"2\"".to_owned(),
+            };
+            let row = reject::Reject::new(line, refusal, text.as_bytes());
             log.push("ventes.csv", &row);
         }
         let (pages, _, par_motif) = log.finish();
@@ -565,13 +570,13 @@ mod tests {
             ville: ville.map(ville::key),
             mois: mois.map(str::to_owned),
         };
-        let of_reason = |reason| of(Some(Motif(reason)), None, None);
+        let of_rule = |rule| of(Some(Motif(Reason::Rule(rule))), None, None);
         let every = |most: u64, which: u64| (0..rows).filter(move |line| line % most == which);
-        let prix = Some(Motif(Reason::PrixInvalide));
+        let prix = Some(Motif(Reason::Rule(Rule::PrixInvalide)));
         for (asked, all) in [
             (Sought::default(), (0..rows).collect::<Vec<_>>()),
-            (of_reason(Reason::VilleVide), every(100, 7).collect()),
-            (of_reason(Reason::IdVide), Vec::new()),
+            (of_rule(Rule::VilleVide), every(100, 7).collect()),
+            (of_rule(Rule::IdVide), Vec::new()),
             (of(None, Some("lyon"), None), every(10, 3).collect()),
             (of(prix, None, Some("2024-02")), every(10, 3).collect()),
             (of(None, Some("Lyon"), Some("2024-03")), Vec::new()),
@@ -600,7 +605,7 @@ mod tests {
                 );
             }
         }
-        let ville_vide = of_reason(Reason::VilleVide);
+        let ville_vide = of_rule(Rule::VilleVide);
         let (page, _) = rejects.page(&ville_vide, paging(1, 1)).expect("read");
         let first = &page[0];
         assert_eq!((first.ligne, first.valeur.as_str()), (7, "'=1,\"2\""));

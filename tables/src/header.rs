@@ -9,7 +9,7 @@ use autoconnect_common::text::printable;
 use csv::ByteRecord;
 
 use super::record::{self, Content, MAX_ROW, Record};
-use super::reject::Reason;
+use super::reject::{MAX_VALUE, Refusal, Structure};
 use crate::fold::fold;
 
 /// The delimiters that are told from a header, in order of preference.
@@ -109,7 +109,7 @@ pub fn read(
     }
     let fields = match &best.record.content {
         Content::Fields(fields) => fields,
-        Content::Broken(reason) => return Err(refused(broken(*reason, line, rest))),
+        Content::Broken(structure) => return Err(refused(broken(*structure, line, rest))),
         Content::Blank => return Err(refused(format!("line {line}: no header"))),
     };
     if best.found == 0 {
@@ -154,6 +154,35 @@ pub fn read(
 }
 
 impl Header {
+    /// Whether a record has the shape of a row under this header: as many fields, all of them text, not the header again.
+    ///
+    /// # Errors
+    /// What breaks it.
+    pub fn check(&self, record: &ByteRecord) -> Result<(), Refusal<Structure>> {
+        let count = || format!("{}/{}", record.len(), self.columns);
+        if record.len() < self.columns {
+            return Err(Refusal::whole(Structure::MissingColumns, count()));
+        }
+        if record.len() > self.columns {
+            return Err(Refusal::whole(Structure::ExtraColumns, count()));
+        }
+        let unreadable = |field: &[u8]| {
+            memchr::memchr(0, field).is_some() || std::str::from_utf8(field).is_err()
+        };
+        if let Some(at) = record.iter().position(unreadable) {
+            let field = record.get(at).unwrap_or_default();
+            return Err(Refusal {
+                reason: Structure::InvalidEncoding,
+                field: self.name_of(at),
+                value: printable(field, MAX_VALUE),
+            });
+        }
+        if self.is_repeated_by(record) {
+            return Err(Refusal::whole(Structure::RepeatedHeader, String::new()));
+        }
+        Ok(())
+    }
+
     /// Whether a record has the very names of this header, as in files that were joined.
     pub fn is_repeated_by(&self, record: &ByteRecord) -> bool {
         record.len() == self.columns
@@ -251,11 +280,11 @@ fn first_repeated<'n>(names: &'n [Vec<u8>], wanted: &'n [Wanted]) -> Option<&'n 
         .find(|name| !name.is_empty() && !seen.insert(known(name)))
 }
 
-fn broken(reason: Reason, line: u32, rest: &[u8]) -> String {
-    match reason {
-        Reason::GuillemetNonFerme => format!("line {line}: a quote of the header is never closed"),
-        Reason::LigneTropLongue if looks_binary(rest) => binary(),
-        Reason::LigneTropLongue => format!(
+fn broken(structure: Structure, line: u32, rest: &[u8]) -> String {
+    match structure {
+        Structure::OpenQuote => format!("line {line}: a quote of the header is never closed"),
+        Structure::LineTooLong if looks_binary(rest) => binary(),
+        Structure::LineTooLong => format!(
             "line {line}: the first line is longer than {} MiB, expected a header",
             MAX_ROW >> 20
         ),

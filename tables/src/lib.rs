@@ -6,6 +6,7 @@
 //! * [`encoding`]: how bytes spell text, and how that is told from them.
 //! * [`header`]: which delimiter, which columns, in which order.
 //! * [`record`]: one record split off a text; the reference path, by the `csv` crate.
+//! * [`code`]: closed lists of words that rows are counted by.
 //! * [`reject`]: why a row was refused, and the pages of `rejets.csv`.
 //! * [`ids`]: which ids were seen before, exactly, in bounded memory.
 //! * [`fold`]: when two spellings are one name.
@@ -13,6 +14,7 @@
 //! * [`separators`], [`words`]: the hot path's tools: where fields end, and which words they are.
 
 pub mod blocks;
+pub mod code;
 pub mod encoding;
 pub mod fold;
 pub mod header;

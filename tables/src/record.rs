@@ -26,7 +26,7 @@ use std::io::{self, Read};
 use csv::ByteRecord;
 use memchr::{memchr, memchr3};
 
-use super::reject::Reason;
+use super::reject::Structure;
 
 /// The longest record that is a row, in bytes with its line end.
 pub const MAX_ROW: usize = 1 << 20;
@@ -54,7 +54,7 @@ pub enum Content {
     /// The fields, unescaped.
     Fields(ByteRecord),
     /// No fields can be told apart.
-    Broken(Reason),
+    Broken(Structure),
 }
 
 /// Splits records off texts with one delimiter; keeps the `csv` crate's tables between records.
@@ -105,7 +105,9 @@ impl Splitter {
         let scanned = match scan(window, self.delimiter, whole) {
             Scan::More => return None,
             Scan::Ends(end) => end,
-            Scan::Broken(reason) => return Some(Record::one_line(first, Content::Broken(reason))),
+            Scan::Broken(structure) => {
+                return Some(Record::one_line(first, Content::Broken(structure)));
+            }
         };
         let span = without_line_end(&window[..scanned]);
         if span.is_empty() {
@@ -121,7 +123,7 @@ impl Splitter {
             None => {
                 return Some(Record::one_line(
                     first,
-                    Content::Broken(Reason::GuillemetMalPlace),
+                    Content::Broken(Structure::MisplacedQuote),
                 ));
             }
         };
@@ -166,7 +168,7 @@ fn too_long(text: &[u8], last: bool) -> Record {
         len: end.unwrap_or(text.len()),
         lines: 1,
         continues: end.is_none() && !last,
-        content: Content::Broken(Reason::LigneTropLongue),
+        content: Content::Broken(Structure::LineTooLong),
     }
 }
 
@@ -184,7 +186,7 @@ enum Scan {
     /// The record ends before this byte of the window.
     Ends(usize),
     /// It is broken.
-    Broken(Reason),
+    Broken(Structure),
     /// The window ends first.
     More,
 }
@@ -198,7 +200,7 @@ fn scan(window: &[u8], delimiter: u8, whole: Whole) -> Scan {
             match closing_quote(window, at + 1) {
                 Some(after) => after,
                 None if whole.last || whole.over => {
-                    return Scan::Broken(Reason::GuillemetNonFerme);
+                    return Scan::Broken(Structure::OpenQuote);
                 }
                 None => return Scan::More,
             }
@@ -215,7 +217,7 @@ fn scan(window: &[u8], delimiter: u8, whole: Whole) -> Scan {
             }
             Some(b'\r') if separator + 1 == window.len() => return at_window_end(window, whole),
             Some(&byte) if byte == delimiter => at = separator + 1,
-            Some(_) => return Scan::Broken(Reason::GuillemetMalPlace),
+            Some(_) => return Scan::Broken(Structure::MisplacedQuote),
             None => return at_window_end(window, whole),
         }
     }
@@ -224,7 +226,7 @@ fn scan(window: &[u8], delimiter: u8, whole: Whole) -> Scan {
 /// What a record is that, all its quotes closed, reaches the end of the window.
 fn at_window_end(window: &[u8], whole: Whole) -> Scan {
     if whole.over {
-        Scan::Broken(Reason::LigneTropLongue)
+        Scan::Broken(Structure::LineTooLong)
     } else if whole.last {
         Scan::Ends(window.len())
     } else {
@@ -341,8 +343,8 @@ mod tests {
         Content::Fields(ByteRecord::from(of.to_vec()))
     }
 
-    fn broken(reason: Reason) -> Content {
-        Content::Broken(reason)
+    fn broken(structure: Structure) -> Content {
+        Content::Broken(structure)
     }
 
     #[test]
@@ -398,7 +400,7 @@ mod tests {
             let found = contents(&format!("{line}\nok\n"));
             assert_eq!(
                 found,
-                [broken(Reason::GuillemetMalPlace), fields(&["ok"])],
+                [broken(Structure::MisplacedQuote), fields(&["ok"])],
                 "{line:?}"
             );
         }
@@ -409,12 +411,12 @@ mod tests {
         assert_eq!(
             contents("a,\"b\nc,d\ne"),
             [
-                broken(Reason::GuillemetNonFerme),
+                broken(Structure::OpenQuote),
                 fields(&["c", "d"]),
                 fields(&["e"])
             ]
         );
-        assert_eq!(contents("\""), [broken(Reason::GuillemetNonFerme)]);
+        assert_eq!(contents("\""), [broken(Structure::OpenQuote)]);
     }
 
     #[test]
@@ -426,7 +428,7 @@ mod tests {
         let far = format!("\"{}\"\n", line.repeat(MAX_ROW / line.len()));
         let found = all(&far);
         assert_eq!(found.len(), MAX_ROW / line.len() + 1);
-        assert_eq!(found[0].content, broken(Reason::GuillemetNonFerme));
+        assert_eq!(found[0].content, broken(Structure::OpenQuote));
         assert_eq!(found[0].len, 5);
         assert_eq!(found[1].content, fields(&["x", "y"]));
     }
@@ -450,7 +452,7 @@ mod tests {
             let over = format!("a{fits}");
             let found = records(over.as_bytes(), step);
             assert_eq!(found.len(), 1);
-            assert_eq!(found[0].content, broken(Reason::LigneTropLongue));
+            assert_eq!(found[0].content, broken(Structure::LineTooLong));
         }
     }
 
@@ -460,7 +462,7 @@ mod tests {
         text.extend_from_slice(b"\nok\n");
         let found = records(&text, 1 << 16);
         assert!(found[0].continues && found[0].len <= MAX_ROW + (1 << 16));
-        assert_eq!(found[0].content, broken(Reason::LigneTropLongue));
+        assert_eq!(found[0].content, broken(Structure::LineTooLong));
         assert_eq!(found[1].content, fields(&["ok"]));
         let at_once = split(&text, b',', true).expect("a record");
         assert_eq!((at_once.len, at_once.continues), (5 * MAX_ROW + 1, false));

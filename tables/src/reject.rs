@@ -1,14 +1,17 @@
-//! Why a row was refused ([`Reason`]), what is odd about an accepted one ([`Warning`]), and the pages of `rejets.csv`
-//! ([`RejectLog`]).
+//! Why a row was refused ([`Reason`]), and the pages of `rejets.csv` ([`RejectLog`]).
 //!
-//! The words of reasons and warnings are French, like the data, and never change: people filter spreadsheets by them.
+//! What breaks a row of any table is [`Structure`]; what else a row must be, its kind says by a list of rules.
+//!
 //! Whatever comes from a file is made [safe to show](autoconnect_common::text) before it is written.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::marker::PhantomData;
 
 use autoconnect_common::text::{harmless, printable};
 use bytes::Bytes;
+
+use super::code::Code;
+use crate::codes;
 
 /// The most characters of an offending value that are kept.
 pub const MAX_VALUE: usize = 100;
@@ -19,159 +22,116 @@ const PAGE_BYTES: usize = 256 * 1024;
 /// The columns of `rejets.csv`.
 pub const COLUMNS: [&str; 6] = ["ligne", "motif", "champ", "valeur", "extrait", "fichier"];
 
-macro_rules! words {
-    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
-        $(#[$about])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[repr(u8)]
-        pub enum $name { $($(#[$doc])* $variant,)+ }
-
-        impl $name {
-            /// Every one of them, in the order of declaration.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// The stable word.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word,)+ }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
-}
-
-words! {
-    /// Why a row was refused.
-    Reason {
+codes! {
+    /// What breaks a row of any table.
+    pub enum Structure {
         /// Fewer fields than the header has columns.
-        ColonnesManquantes = "colonnes_manquantes",
+        MissingColumns = "colonnes_manquantes",
         /// More fields than the header has columns.
-        ColonnesEnTrop = "colonnes_en_trop",
-        /// No id.
-        IdVide = "id_vide",
-        /// An earlier, otherwise valid row has the same id.
-        IdDuplique = "id_duplique",
-        /// Not a day of the calendar written `YYYY-MM-DD`.
-        DateInvalide = "date_invalide",
-        /// No city.
-        VilleVide = "ville_vide",
-        /// Neither `vente` nor `location`.
-        TypeInconnu = "type_inconnu",
-        /// No model.
-        ModeleVide = "modele_vide",
-        /// No price.
-        PrixManquant = "prix_manquant",
-        /// A price that is no plain number.
-        PrixInvalide = "prix_invalide",
-        /// A price with a minus sign.
-        PrixNegatif = "prix_negatif",
-        /// A price with more than two decimals, which are never rounded silently.
-        PrixTropPrecis = "prix_trop_precis",
-        /// A price over 10 million euros.
-        PrixExcessif = "prix_excessif",
-        /// A rental without a duration.
-        DureeManquante = "duree_manquante",
-        /// A rental whose duration is no whole number of months from 1 to 120.
-        DureeInvalide = "duree_invalide",
+        ExtraColumns = "colonnes_en_trop",
         /// Bytes that are no text in the file's encoding, or a NUL.
-        EncodageInvalide = "encodage_invalide",
+        InvalidEncoding = "encodage_invalide",
         /// A quote that is not closed within 1 MiB, or never.
-        GuillemetNonFerme = "guillemet_non_ferme",
+        OpenQuote = "guillemet_non_ferme",
         /// A quote inside an unquoted field, or text after a closing quote.
-        GuillemetMalPlace = "guillemet_mal_place",
+        MisplacedQuote = "guillemet_mal_place",
         /// A row over 1 MiB.
-        LigneTropLongue = "ligne_trop_longue",
+        LineTooLong = "ligne_trop_longue",
         /// The header again, as in files that were joined.
-        EnteteRepetee = "entete_repetee",
-        /// A city over 255 bytes.
-        VilleTropLongue = "ville_trop_longue",
-        /// A model over 255 bytes.
-        ModeleTropLong = "modele_trop_long",
+        RepeatedHeader = "entete_repetee",
     }
 }
 
-words! {
-    /// What is odd about a row that is accepted all the same.
-    Warning {
-        /// A sale with a duration, which is ignored.
-        VenteAvecDuree = "vente_avec_duree",
-        /// A price of zero.
-        PrixNul = "prix_nul",
-        /// A rental over 48 months.
-        LocationLongue = "location_longue",
-        /// A day after the day of the job.
-        DateFuture = "date_future",
-        /// A day before 1970.
-        DateAncienne = "date_ancienne",
-        /// Control or bidirectional characters in the city or the model.
-        CaracteresSpeciaux = "caracteres_speciaux",
-        /// A cost that is no amount, which is ignored.
-        CoutInvalide = "cout_invalide",
+/// Why a row was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason<Rule> {
+    /// It is broken as a row of any table may be.
+    Structure(Structure),
+    /// It breaks this rule of its kind.
+    Rule(Rule),
+}
+
+impl<Rule: Code> Reason<Rule> {
+    /// Every reason, by number.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let structure = Structure::ALL.iter().copied().map(Self::Structure);
+        structure.chain(Rule::ALL.iter().copied().map(Self::Rule))
+    }
+
+    /// Its word, which never changes.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Structure(structure) => structure.word(),
+            Self::Rule(rule) => rule.word(),
+        }
+    }
+
+    /// Its place among [all](Self::all).
+    fn number(self) -> usize {
+        match self {
+            Self::Structure(structure) => structure.number(),
+            Self::Rule(rule) => Structure::ALL.len() + rule.number(),
+        }
     }
 }
 
-/// A set of [`Warning`]s.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Warnings(u8);
-
-impl Warnings {
-    /// No warning.
-    pub const NONE: Self = Self(0);
-
-    /// Adds one.
-    pub fn insert(&mut self, warning: Warning) {
-        self.0 |= 1 << warning as u8;
-    }
-
-    /// Whether it is among them.
-    pub fn contains(self, warning: Warning) -> bool {
-        self.0 & (1 << warning as u8) != 0
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Each of them, in the order of declaration.
-    pub fn iter(self) -> impl Iterator<Item = Warning> {
-        Warning::ALL
-            .iter()
-            .copied()
-            .filter(move |warning| self.contains(*warning))
-    }
-}
-
-/// One row that was refused.
+/// What a row broke first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reject {
-    /// The physical line of the file on which the row begins, from 1.
-    pub line: u64,
-    /// Why.
+pub struct Refusal<Reason> {
+    /// Why it is refused.
     pub reason: Reason,
     /// The column at fault; empty where it is the whole row.
     pub field: &'static str,
     /// What stood there, as [`printable`] gives it.
     pub value: String,
+}
+
+impl<Reason> Refusal<Reason> {
+    /// Of a whole row.
+    pub fn whole(reason: Reason, value: String) -> Self {
+        Self {
+            reason,
+            field: "",
+            value,
+        }
+    }
+}
+
+impl<Rule> From<Refusal<Structure>> for Refusal<Reason<Rule>> {
+    fn from(refusal: Refusal<Structure>) -> Self {
+        let Refusal {
+            reason,
+            field,
+            value,
+        } = refusal;
+        Self {
+            reason: Reason::Structure(reason),
+            field,
+            value,
+        }
+    }
+}
+
+/// One row that was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reject<Rule> {
+    /// The physical line of the file on which the row begins, from 1.
+    pub line: u64,
+    /// Why, and where.
+    pub refusal: Refusal<Reason<Rule>>,
     /// The first physical line of the row, as [`printable`] gives it.
     pub excerpt: String,
 }
 
-impl Reject {
+impl<Rule> Reject<Rule> {
     /// A reject of the row that begins with `text` on physical line `line`; only the first line of `text` is shown.
-    pub fn new(line: u64, reason: Reason, field: &'static str, value: String, text: &[u8]) -> Self {
+    pub fn new(line: u64, refusal: Refusal<Reason<Rule>>, text: &[u8]) -> Self {
         let window = &text[..text.len().min(4 * MAX_EXCERPT + 4)];
         let end = memchr::memchr(b'\n', window).unwrap_or(window.len());
         let first_line = window[..end].strip_suffix(b"\r").unwrap_or(&window[..end]);
         Self {
             line,
-            reason,
-            field,
-            value,
+            refusal,
             excerpt: printable(first_line, MAX_EXCERPT),
         }
     }
@@ -182,20 +142,22 @@ impl Reject {
 /// It holds one open page and the closed pages nobody has taken yet: take them now and then by
 /// [`full_pages`](Self::full_pages), and memory stays bounded whatever the number of rejects.
 #[derive(Debug)]
-pub struct RejectLog {
+pub struct RejectLog<Rule> {
     open: Vec<u8>,
     full: Vec<(u32, Bytes)>,
     pages: u32,
-    counts: [u64; Reason::ALL.len()],
+    /// How many rejects have each reason, by its number.
+    counts: Vec<u64>,
+    of: PhantomData<Rule>,
 }
 
-impl Default for RejectLog {
+impl<Rule: Code> Default for RejectLog<Rule> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl RejectLog {
+impl<Rule: Code> RejectLog<Rule> {
     /// A log whose first page begins with the header row.
     pub fn new() -> Self {
         let mut open = Vec::new();
@@ -204,20 +166,26 @@ impl RejectLog {
             open,
             full: Vec::new(),
             pages: 0,
-            counts: [0; Reason::ALL.len()],
+            counts: vec![0; Reason::<Rule>::all().count()],
+            of: PhantomData,
         }
     }
 
     /// Adds one reject of the file `file`.
-    pub fn push(&mut self, file: &str, reject: &Reject) {
-        self.counts[reject.reason as usize] += 1;
+    pub fn push(&mut self, file: &str, reject: &Reject<Rule>) {
+        let Refusal {
+            reason,
+            field,
+            value,
+        } = &reject.refusal;
+        self.counts[reason.number()] += 1;
         let before = self.open.len();
         let line = reject.line.to_string();
         let cells = [
             line.as_str(),
-            reject.reason.as_str(),
-            reject.field,
-            &reject.value,
+            reason.word(),
+            field,
+            value,
             &reject.excerpt,
             file,
         ];
@@ -242,10 +210,10 @@ impl RejectLog {
     /// rejects have each reason (reasons that did not occur are absent).
     pub fn finish(mut self) -> (Vec<(u32, Bytes)>, u32, BTreeMap<String, u64>) {
         self.close(Vec::new());
-        let by_reason = Reason::ALL
-            .iter()
-            .map(|reason| (reason.as_str().to_owned(), self.counts[*reason as usize]))
-            .filter(|(_, count)| *count > 0)
+        let by_reason = Reason::<Rule>::all()
+            .zip(&self.counts)
+            .filter(|(_, count)| **count > 0)
+            .map(|(reason, count)| (reason.word().to_owned(), *count))
             .collect();
         (self.full, self.pages, by_reason)
     }
@@ -290,14 +258,18 @@ pub fn write_cell(page: &mut Vec<u8>, cell: &str) {
 mod tests {
     use super::*;
 
-    fn reject(line: u64, text: &str) -> Reject {
-        Reject::new(
-            line,
-            Reason::PrixInvalide,
-            "prix",
-            "abc".to_owned(),
-            text.as_bytes(),
-        )
+    codes! {
+        /// The rules of a kind.
+        enum Rule { Odd = "bizarre", Heavy = "trop_lourd", }
+    }
+
+    fn reject(line: u64, text: &str) -> Reject<Rule> {
+        let refusal = Refusal {
+            reason: Reason::Rule(Rule::Heavy),
+            field: "poids",
+            value: "abc".to_owned(),
+        };
+        Reject::new(line, refusal, text.as_bytes())
     }
 
     fn joined(pages: &[(u32, Bytes)]) -> String {
@@ -306,24 +278,15 @@ mod tests {
     }
 
     #[test]
-    fn words_are_snake_case_and_unique() {
-        let words = Reason::ALL
-            .iter()
-            .map(|reason| reason.as_str())
-            .chain(Warning::ALL.iter().map(|warning| warning.as_str()));
-        let mut seen = std::collections::HashSet::new();
-        for word in words {
-            assert!(
-                word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
-                "{word}"
-            );
-            assert!(seen.insert(word), "{word}");
-        }
+    fn reasons_are_numbered_as_they_come() {
+        let numbers: Vec<usize> = Reason::<Rule>::all().map(Reason::number).collect();
+        assert_eq!(numbers, (0..numbers.len()).collect::<Vec<_>>());
+        assert_eq!(numbers.len(), Structure::ALL.len() + 2);
     }
 
     #[test]
     fn a_log_without_rejects_is_its_header() {
-        let (pages, count, by_reason) = RejectLog::new().finish();
+        let (pages, count, by_reason) = RejectLog::<Rule>::new().finish();
         assert_eq!(count, 1);
         assert!(by_reason.is_empty());
         assert_eq!(joined(&pages), "ligne,motif,champ,valeur,extrait,fichier\n");
@@ -348,7 +311,7 @@ mod tests {
         }
         assert_eq!(
             by_reason,
-            BTreeMap::from([("prix_invalide".to_owned(), 20_000)])
+            BTreeMap::from([("trop_lourd".to_owned(), 20_000)])
         );
         let text = joined(&pages);
         let mut reader = csv::Reader::from_reader(text.as_bytes());
@@ -387,17 +350,5 @@ mod tests {
     fn an_excerpt_is_one_physical_line() {
         assert_eq!(reject(1, "a,b\r\nc,d\n").excerpt, "a,b");
         assert_eq!(reject(1, "a,b").excerpt, "a,b");
-    }
-
-    #[test]
-    fn warnings_are_a_set() {
-        let mut warnings = Warnings::NONE;
-        assert!(warnings.is_empty());
-        warnings.insert(Warning::CoutInvalide);
-        warnings.insert(Warning::PrixNul);
-        warnings.insert(Warning::PrixNul);
-        let found: Vec<Warning> = warnings.iter().collect();
-        assert_eq!(found, [Warning::PrixNul, Warning::CoutInvalide]);
-        assert!(!warnings.contains(Warning::DateFuture));
     }
 }

@@ -7,10 +7,10 @@ use autoconnect_common::CutError;
 use super::chunk::{Ligne, SANS_COUT};
 use super::fast::{Classes, Fast, Id, IdKind, Line};
 use super::periode::{ClosedMonths, OpenDays};
-use super::row::{self, Refusal, Row};
+use super::reason::{Reason, Refusal, Warning, Warnings};
+use super::row::{self, Row};
 use autoconnect_tables::blocks::{Block, File};
 use autoconnect_tables::record::{Content, Splitter};
-use autoconnect_tables::reject::{Warning, Warnings};
 use autoconnect_tables::separators::Separators;
 use autoconnect_tables::words::{MAX_WORDS, Words};
 
@@ -276,12 +276,8 @@ impl<'v> BlockReader<'v> {
         let (start, line) = (at as u32, rows.lines);
         match record.content {
             Content::Blank => {}
-            Content::Broken(reason) => {
-                let refusal = Refusal {
-                    reason,
-                    field: "",
-                    value: String::new(),
-                };
+            Content::Broken(structure) => {
+                let refusal = Refusal::whole(Reason::Structure(structure), String::new());
                 rows.rejected.push(Rejected {
                     start,
                     line,
@@ -369,7 +365,7 @@ impl Rows {
     #[inline]
     fn accept_line(&mut self, line: Line, at: usize) {
         let Line { ligne, ville, id } = line;
-        let warnings = Warnings::default();
+        let warnings = Warnings::NONE;
         self.accepted.push(Accepted {
             ligne,
             ville,

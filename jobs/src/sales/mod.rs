@@ -11,6 +11,7 @@ mod only;
 pub mod order;
 pub mod partial;
 pub mod periode;
+pub mod reason;
 pub mod render;
 pub mod report;
 pub mod request;

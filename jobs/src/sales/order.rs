@@ -10,13 +10,14 @@ use super::block::{Accepted, BlockReader, Rejected, RowId, Rows, Vocabulary};
 use super::chunk::Ligne;
 use super::notes::Notes;
 use super::periode::{FirstLines, Lieu, Plage, month_of_day};
-use super::row::Refusal;
+use super::reason::{Reason, Refusal, Rule, Warnings};
 use super::ville;
 use autoconnect_tables::blocks::Block;
+use autoconnect_tables::code::Code as _;
 use autoconnect_tables::encoding::Encoding;
 use autoconnect_tables::fold::{Counts, Spellings, naming};
 use autoconnect_tables::ids::IdSet;
-use autoconnect_tables::reject::{Reason, Reject, RejectLog, Warnings};
+use autoconnect_tables::reject::{Reject, RejectLog, Structure};
 use autoconnect_tables::separators::PADDING;
 
 /// More cities than this are no dealer's network.
@@ -97,7 +98,7 @@ pub struct InOrder<'v> {
     vocabulary: &'v Vocabulary,
     limits: Limits,
     ids: IdSet,
-    log: RejectLog,
+    log: RejectLog<Rule>,
     /// Lists of rows that are to become chunks, one for each city.
     lists: Vec<List>,
     list_by_key: BTreeMap<Arc<str>, u16>,
@@ -193,17 +194,12 @@ impl<'v> InOrder<'v> {
             refusal,
         } in rows.rejected.drain(..)
         {
-            let Refusal {
-                reason,
-                field,
-                value,
-            } = refusal;
             let line = self.line + u64::from(line);
             let text = &rows.block.buffer[start as usize..rows.block.end];
-            if reason == Reason::EncodageInvalide {
+            if refusal.reason == Reason::Structure(Structure::InvalidEncoding) {
                 self.notes.unreadable(&file, line, text);
             }
-            let reject = Reject::new(line, reason, field, value, text);
+            let reject = Reject::new(line, refusal, text);
             self.log.push(&file.name, &reject);
         }
         self.line += u64::from(rows.lines);
@@ -269,7 +265,7 @@ impl<'v> InOrder<'v> {
             if self.limits.dedup && !self.is_new(rows, accepted, &classes)? {
                 let line = lines.line_of(accepted.start);
                 let refusal = Refusal {
-                    reason: Reason::IdDuplique,
+                    reason: Reason::Rule(Rule::IdDuplique),
                     field: "transaction_id",
                     value: rows.id_text(accepted),
                 };
@@ -327,7 +323,7 @@ impl<'v> InOrder<'v> {
     #[cold]
     fn count(&mut self, warnings: Warnings) {
         for warning in warnings.iter() {
-            *self.warnings.entry(warning.as_str()).or_default() += 1;
+            *self.warnings.entry(warning.word()).or_default() += 1;
         }
     }
 

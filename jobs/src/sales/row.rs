@@ -18,12 +18,13 @@
 //!     other value there is ignored, with a warning unless it is zero.
 //! 11. `cout` is optional: what is neither none nor an amount is taken for none, with a warning.
 
-use csv::ByteRecord;
-
 use autoconnect_common::text::{is_special, printable, trimmed};
 use autoconnect_tables::fold::fold;
 use autoconnect_tables::header::{Header, Wanted};
-use autoconnect_tables::reject::{MAX_VALUE, Reason, Warning, Warnings};
+use autoconnect_tables::reject::{MAX_VALUE, Structure};
+use csv::ByteRecord;
+
+use super::reason::{Reason, Refusal, Rule, Warning, Warnings};
 
 /// The columns of a file of transactions.
 pub const WANTED: [Wanted; 8] = [
@@ -79,47 +80,36 @@ pub struct Row<'r> {
     pub warnings: Warnings,
 }
 
-/// The first rule a record broke.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// Which.
-    pub reason: Reason,
-    /// The column at fault; empty where it is the whole row.
-    pub field: &'static str,
-    /// What stood there, made harmless and short.
-    pub value: String,
-}
-
 /// Checks one record against the rules. `today` is in days since 1970-01-01.
 ///
 /// # Errors
 /// The first rule it breaks.
 pub fn check<'r>(record: &'r ByteRecord, header: &Header, today: i32) -> Result<Row<'r>, Refusal> {
-    check_shape(record, header)?;
+    header.check(record)?;
     let field = |column: usize| Field::new(record, header, column);
     let mut warnings = Warnings::NONE;
 
     let id = field(0);
     let Some(trimmed_id) = id.trimmed() else {
-        return id.refuse(Reason::IdVide);
+        return id.refuse(Rule::IdVide);
     };
     let date = field(1);
     let Some(jour) = day(date.bytes) else {
-        return date.refuse(Reason::DateInvalide);
+        return date.refuse(Rule::DateInvalide);
     };
-    let ville = field(2).name(Reason::VilleVide, Reason::VilleTropLongue)?;
+    let ville = field(2).name(Rule::VilleVide, Rule::VilleTropLongue)?;
     let kind = field(3);
     let location = match kind.bytes {
         b"vente" => false,
         b"location" => true,
-        _ => return kind.refuse(Reason::TypeInconnu),
+        _ => return kind.refuse(Rule::TypeInconnu),
     };
-    let modele = field(4).name(Reason::ModeleVide, Reason::ModeleTropLong)?;
+    let modele = field(4).name(Rule::ModeleVide, Rule::ModeleTropLong)?;
     let comma = header.delimiter != b',';
     let prix = field(5);
     let prix = match amount(prix.bytes, comma) {
         Ok(cents) => cents,
-        Err(reason) => return prix.refuse(reason),
+        Err(rule) => return prix.refuse(rule),
     };
     let duree = field(6).duree(location, &mut warnings)?;
     let cout = field(7).cout(comma, &mut warnings);
@@ -152,35 +142,6 @@ pub fn check<'r>(record: &'r ByteRecord, header: &Header, today: i32) -> Result<
     })
 }
 
-/// The rules that concern the whole row.
-fn check_shape(record: &ByteRecord, header: &Header) -> Result<(), Refusal> {
-    let whole = |reason, value: String| Refusal {
-        reason,
-        field: "",
-        value,
-    };
-    let count = |found: usize| format!("{found}/{}", header.columns);
-    if record.len() < header.columns {
-        return Err(whole(Reason::ColonnesManquantes, count(record.len())));
-    }
-    if record.len() > header.columns {
-        return Err(whole(Reason::ColonnesEnTrop, count(record.len())));
-    }
-    let unreadable =
-        |field: &[u8]| memchr::memchr(0, field).is_some() || std::str::from_utf8(field).is_err();
-    if let Some(at) = record.iter().position(unreadable) {
-        return Err(Refusal {
-            reason: Reason::EncodageInvalide,
-            field: header.name_of(at),
-            value: record.get(at).map_or_else(String::new, shown),
-        });
-    }
-    if header.is_repeated_by(record) {
-        return Err(whole(Reason::EnteteRepetee, String::new()));
-    }
-    Ok(())
-}
-
 /// One field of a record that has the right shape.
 #[derive(Clone, Copy)]
 struct Field<'r> {
@@ -202,12 +163,16 @@ impl<'r> Field<'r> {
         is_none(self.bytes)
     }
 
-    fn refuse<T>(self, reason: Reason) -> Result<T, Refusal> {
-        Err(Refusal {
+    fn refuse<T>(self, rule: Rule) -> Result<T, Refusal> {
+        Err(self.refusal(Reason::Rule(rule)))
+    }
+
+    fn refusal(self, reason: Reason) -> Refusal {
+        Refusal {
             reason,
             field: self.name,
-            value: shown(self.bytes),
-        })
+            value: printable(self.bytes, MAX_VALUE),
+        }
     }
 
     /// The text without blanks of any kind around it; `None` where that says that there is nothing.
@@ -217,9 +182,10 @@ impl<'r> Field<'r> {
     }
 
     /// A name of at most [`MAX_NAME`] bytes, trimmed.
-    fn name(self, empty: Reason, too_long: Reason) -> Result<&'r str, Refusal> {
+    fn name(self, empty: Rule, too_long: Rule) -> Result<&'r str, Refusal> {
         let Ok(text) = std::str::from_utf8(self.bytes) else {
-            return self.refuse(Reason::EncodageInvalide);
+            let reason = Reason::Structure(Structure::InvalidEncoding);
+            return Err(self.refusal(reason));
         };
         let text = text.trim();
         if is_none(text.as_bytes()) || is_blank(text) {
@@ -239,11 +205,11 @@ impl<'r> Field<'r> {
             return Ok(0);
         }
         if self.is_none() {
-            return self.refuse(Reason::DureeManquante);
+            return self.refuse(Rule::DureeManquante);
         }
         match whole_number(self.bytes) {
             Some(months @ 1..=MAX_DUREE) => Ok(months),
-            _ => self.refuse(Reason::DureeInvalide),
+            _ => self.refuse(Rule::DureeInvalide),
         }
     }
 
@@ -257,10 +223,6 @@ impl<'r> Field<'r> {
         }
         cout
     }
-}
-
-fn shown(bytes: &[u8]) -> String {
-    printable(bytes, MAX_VALUE)
 }
 
 /// Whether a name has nothing that another name could be told from: invisible characters or separators alone.
@@ -286,9 +248,9 @@ pub fn is_none(field: &[u8]) -> bool {
 /// `prix_manquant` for none; `prix_negatif` for a minus sign before digits, zero included; `prix_trop_precis` for more than two
 /// decimals, zeros included, since nothing is rounded silently; `prix_excessif` over 10 million euros; `prix_invalide` for all
 /// else: a plus sign, an exponent, a currency, blanks, separators of thousands, `12.`, `.5`, `inf`.
-pub fn amount(field: &[u8], comma: bool) -> Result<u32, Reason> {
+pub fn amount(field: &[u8], comma: bool) -> Result<u32, Rule> {
     if is_none(field) {
-        return Err(Reason::PrixManquant);
+        return Err(Rule::PrixManquant);
     }
     let (negative, digits) = match field {
         [b'-', digits @ ..] => (true, digits),
@@ -303,16 +265,16 @@ pub fn amount(field: &[u8], comma: bool) -> Result<u32, Reason> {
     };
     let all_digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
     if !all_digits(whole) || !decimals.is_none_or(all_digits) {
-        return Err(Reason::PrixInvalide);
+        return Err(Rule::PrixInvalide);
     }
     if negative {
-        return Err(Reason::PrixNegatif);
+        return Err(Rule::PrixNegatif);
     }
     let cents = match decimals {
         None => 0,
         Some([tenths]) => u64::from(tenths - b'0') * 10,
         Some([tenths, hundredths]) => u64::from(tenths - b'0') * 10 + u64::from(hundredths - b'0'),
-        Some(_) => return Err(Reason::PrixTropPrecis),
+        Some(_) => return Err(Rule::PrixTropPrecis),
     };
     let euros = whole.iter().fold(0_u64, |euros, digit| {
         euros
@@ -321,7 +283,7 @@ pub fn amount(field: &[u8], comma: bool) -> Result<u32, Reason> {
     });
     match u32::try_from(euros.saturating_mul(100).saturating_add(cents)) {
         Ok(cents) if cents <= MAX_CENTS => Ok(cents),
-        _ => Err(Reason::PrixExcessif),
+        _ => Err(Rule::PrixExcessif),
     }
 }
 
@@ -416,9 +378,26 @@ mod tests {
         with(&[&[(3, "location"), (6, "12")], changes].concat())
     }
 
-    fn refusal(record: &ByteRecord) -> (Reason, &'static str, String) {
+    /// The rule that a record broke.
+    fn refusal(record: &ByteRecord) -> (Rule, &'static str, String) {
         let refusal = check(record, &header_by(b','), TODAY).expect_err("refused");
-        (refusal.reason, refusal.field, refusal.value)
+        (rule_of(&refusal), refusal.field, refusal.value)
+    }
+
+    fn rule_of(refusal: &Refusal) -> Rule {
+        match refusal.reason {
+            Reason::Rule(rule) => rule,
+            Reason::Structure(broken) => panic!("{broken:?}"),
+        }
+    }
+
+    /// What broke a record.
+    fn broken(record: &ByteRecord) -> (Structure, &'static str, String) {
+        let refusal = check(record, &header_by(b','), TODAY).expect_err("refused");
+        match refusal.reason {
+            Reason::Structure(broken) => (broken, refusal.field, refusal.value),
+            Reason::Rule(rule) => panic!("{rule:?}"),
+        }
     }
 
     fn warnings(record: &ByteRecord) -> Vec<Warning> {
@@ -478,16 +457,8 @@ mod tests {
     #[test]
     fn a_name_without_a_visible_character_is_none() {
         for name in ["\u{200b}", "\u{ad}\u{a0}", "-", "_ _", "\u{301}"] {
-            assert_eq!(
-                refusal(&with(&[(2, name)])).0,
-                Reason::VilleVide,
-                "{name:?}"
-            );
-            assert_eq!(
-                refusal(&with(&[(4, name)])).0,
-                Reason::ModeleVide,
-                "{name:?}"
-            );
+            assert_eq!(refusal(&with(&[(2, name)])).0, Rule::VilleVide, "{name:?}");
+            assert_eq!(refusal(&with(&[(4, name)])).0, Rule::ModeleVide, "{name:?}");
         }
         for name in ["?", "/", "\u{1f697}", "東京"] {
             assert!(check(&with(&[(2, name), (4, name)]), &header_by(b','), TODAY).is_ok());
@@ -498,14 +469,14 @@ mod tests {
     fn a_wrong_field_count_is_rejected() {
         let short = ByteRecord::from(VENTE[..7].to_vec());
         assert_eq!(
-            refusal(&short),
-            (Reason::ColonnesManquantes, "", "7/8".to_owned())
+            broken(&short),
+            (Structure::MissingColumns, "", "7/8".to_owned())
         );
         let mut long = with(&[]);
         long.push_field(b"extra");
         assert_eq!(
-            refusal(&long),
-            (Reason::ColonnesEnTrop, "", "9/8".to_owned())
+            broken(&long),
+            (Structure::ExtraColumns, "", "9/8".to_owned())
         );
     }
 
@@ -522,8 +493,8 @@ mod tests {
             let record: ByteRecord = (0..8)
                 .map(|at| if at == 2 { bad } else { fields[at] })
                 .collect();
-            let (reason, field, _) = refusal(&record);
-            assert_eq!((reason, field), (Reason::EncodageInvalide, "ville"));
+            let (reason, field, _) = broken(&record);
+            assert_eq!((reason, field), (Structure::InvalidEncoding, "ville"));
         }
         // two halves of one character, which only the delimiter keeps apart
         let halves: ByteRecord = (0..8)
@@ -533,13 +504,16 @@ mod tests {
                 at => VENTE[at].as_bytes(),
             })
             .collect();
-        assert_eq!(refusal(&halves).0, Reason::EncodageInvalide);
+        assert_eq!(broken(&halves).0, Structure::InvalidEncoding);
     }
 
     #[test]
     fn a_header_line_repeated_is_rejected() {
         let again = ByteRecord::from(NAMES.split(',').collect::<Vec<_>>());
-        assert_eq!(refusal(&again), (Reason::EnteteRepetee, "", String::new()));
+        assert_eq!(
+            broken(&again),
+            (Structure::RepeatedHeader, "", String::new())
+        );
     }
 
     #[test]
@@ -547,7 +521,7 @@ mod tests {
         for none in ["", "  ", "NULL", "null", "NaN", " NULL "] {
             assert_eq!(
                 refusal(&with(&[(0, none)])),
-                (Reason::IdVide, "transaction_id", none.to_owned())
+                (Rule::IdVide, "transaction_id", none.to_owned())
             );
         }
         for id in ["nan", "Null", "0", "-", "null1"] {
@@ -578,7 +552,7 @@ mod tests {
         ] {
             assert_eq!(
                 refusal(&with(&[(1, bad)])),
-                (Reason::DateInvalide, "date", bad.to_owned())
+                (Rule::DateInvalide, "date", bad.to_owned())
             );
         }
     }
@@ -599,15 +573,15 @@ mod tests {
     fn an_empty_city_is_rejected() {
         for none in ["", "  ", "NULL", "null", "NaN", "\u{a0}", " NULL\u{a0}"] {
             let (reason, field, _) = refusal(&with(&[(2, none)]));
-            assert_eq!((reason, field), (Reason::VilleVide, "ville"));
+            assert_eq!((reason, field), (Rule::VilleVide, "ville"));
         }
     }
 
     #[test]
     fn a_city_or_model_over_255_bytes_is_rejected() {
         for (at, reason, field) in [
-            (2, Reason::VilleTropLongue, "ville"),
-            (4, Reason::ModeleTropLong, "modele"),
+            (2, Rule::VilleTropLongue, "ville"),
+            (4, Rule::ModeleTropLong, "modele"),
         ] {
             assert!(check(&with(&[(at, &"é".repeat(127))]), &header_by(b','), TODAY).is_ok());
             let (found, name, value) = refusal(&with(&[(at, &"é".repeat(128))]));
@@ -631,7 +605,7 @@ mod tests {
         ] {
             assert_eq!(
                 refusal(&with(&[(3, bad)])),
-                (Reason::TypeInconnu, "type", bad.to_owned())
+                (Rule::TypeInconnu, "type", bad.to_owned())
             );
         }
     }
@@ -641,7 +615,7 @@ mod tests {
         for none in ["", "  ", "NULL", "null", "NaN"] {
             assert_eq!(
                 refusal(&with(&[(4, none)])),
-                (Reason::ModeleVide, "modele", none.to_owned())
+                (Rule::ModeleVide, "modele", none.to_owned())
             );
         }
     }
@@ -667,9 +641,9 @@ mod tests {
     #[test]
     fn an_amount_that_is_no_plain_number_is_rejected() {
         for (reason, texts) in [
-            (Reason::PrixManquant, &["", "  ", "NULL", "null", "NaN"][..]),
+            (Rule::PrixManquant, &["", "  ", "NULL", "null", "NaN"][..]),
             (
-                Reason::PrixInvalide,
+                Rule::PrixInvalide,
                 &[
                     "abc", "12.3.4", "N/A", "45 000", "--", "-", "12EUR", "€12", "12 ", " 12",
                     "1e3", "+1", "inf", "-inf", "Infinity", "nan", "0x10", "1,5", "1'000", "12.",
@@ -677,15 +651,15 @@ mod tests {
                 ],
             ),
             (
-                Reason::PrixNegatif,
+                Rule::PrixNegatif,
                 &["-1", "-0", "-12.5", "-12.345", "-99999999999999999999"],
             ),
             (
-                Reason::PrixTropPrecis,
+                Rule::PrixTropPrecis,
                 &["12.500", "0.001", "12.345", "99999999999.999"],
             ),
             (
-                Reason::PrixExcessif,
+                Rule::PrixExcessif,
                 &[
                     "10000000.01",
                     "10000001",
@@ -705,7 +679,7 @@ mod tests {
         }
         assert_eq!(
             amount(&b"9".repeat(1 << 20), false),
-            Err(Reason::PrixExcessif)
+            Err(Rule::PrixExcessif)
         );
     }
 
@@ -714,18 +688,20 @@ mod tests {
         for (delimiter, outcome) in [
             (b';', Ok(1250)),
             (b'\t', Ok(1250)),
-            (b',', Err(Reason::PrixInvalide)),
+            (b',', Err(Rule::PrixInvalide)),
         ] {
             let record = with(&[(5, "12,5")]);
             let found = check(&record, &header_by(delimiter), TODAY);
             assert_eq!(
-                found.map(|row| row.prix).map_err(|refusal| refusal.reason),
+                found
+                    .map(|row| row.prix)
+                    .map_err(|refusal| rule_of(&refusal)),
                 outcome
             );
         }
         assert_eq!(amount(b"12.5", true), Ok(1250));
-        assert_eq!(amount(b"1,234", true), Err(Reason::PrixTropPrecis));
-        assert_eq!(amount(b"1.234,5", true), Err(Reason::PrixInvalide));
+        assert_eq!(amount(b"1,234", true), Err(Rule::PrixTropPrecis));
+        assert_eq!(amount(b"1.234,5", true), Err(Rule::PrixInvalide));
     }
 
     #[test]
@@ -738,11 +714,7 @@ mod tests {
         for none in ["", " ", "NULL", "null", "NaN"] {
             assert_eq!(
                 refusal(&location(&[(6, none)])),
-                (
-                    Reason::DureeManquante,
-                    "duree_location_mois",
-                    none.to_owned()
-                )
+                (Rule::DureeManquante, "duree_location_mois", none.to_owned())
             );
         }
         for bad in [
@@ -760,7 +732,7 @@ mod tests {
         ] {
             assert_eq!(
                 refusal(&location(&[(6, bad)])),
-                (Reason::DureeInvalide, "duree_location_mois", bad.to_owned())
+                (Rule::DureeInvalide, "duree_location_mois", bad.to_owned())
             );
         }
         for (text, months) in [("1", 1), ("012", 12), ("120", 120)] {
@@ -826,13 +798,13 @@ mod tests {
     fn the_first_rule_broken_names_the_reason() {
         let all_bad = with(&[(0, ""), (1, "x"), (2, ""), (3, "x"), (4, ""), (5, "x")]);
         let mut fields: Vec<&str> = vec!["", "x", "", "x", "", "x", "x", ""];
-        assert_eq!(refusal(&all_bad).0, Reason::IdVide);
+        assert_eq!(refusal(&all_bad).0, Rule::IdVide);
         for (at, reason) in [
-            (0, Reason::DateInvalide),
-            (1, Reason::VilleVide),
-            (2, Reason::TypeInconnu),
-            (3, Reason::ModeleVide),
-            (4, Reason::PrixInvalide),
+            (0, Rule::DateInvalide),
+            (1, Rule::VilleVide),
+            (2, Rule::TypeInconnu),
+            (3, Rule::ModeleVide),
+            (4, Rule::PrixInvalide),
         ] {
             fields[at] = VENTE[at];
             assert_eq!(refusal(&ByteRecord::from(fields.clone())).0, reason);
