@@ -340,6 +340,7 @@ fn heard(event: Event, ours: &JobId, gauge: &Gauge) -> Option<Finished> {
             reason,
             report,
             execution,
+            ..
         } if job == *ours => Some(Finished {
             job,
             status,

@@ -26,6 +26,8 @@ const SAY_EVERY: Duration = Duration::from_secs(5);
 /// How long a cut takes before anybody listens to its job: a queue of one's own costs the broker more than all else of a
 /// small job together, and a cut that is over by then has nothing to gain from an answer.
 const LISTEN_AFTER: Duration = Duration::from_millis(200);
+/// How soon we say so again at the earliest: about as soon as somebody sees that a cut stopped.
+const SAY_AT_MOST: Duration = Duration::from_millis(200);
 
 /// A request in our hands, and the queue it came from.
 pub(crate) struct Held<'s> {
@@ -84,7 +86,9 @@ pub(crate) struct Talk<'b, B> {
     begun: Begun,
     /// Whether the request had been delivered before, to a producer that may have cut it.
     was_taken_before: bool,
-    is_listening: Notify,
+    /// We begin to listen for the answer; or heard of an end that may be old news, which the reducer is to say of this
+    /// attempt.
+    say_now: Notify,
     is_heard: watch::Sender<bool>,
     /// How far the job runs ahead of the reducer.
     pub(crate) ahead: Arc<Ahead>,
@@ -109,7 +113,7 @@ impl<'b, B: Broker> Talk<'b, B> {
             broker,
             begun: Begun { request, cut },
             was_taken_before,
-            is_listening: Notify::new(),
+            say_now: Notify::new(),
             is_heard: watch::Sender::new(false),
             ahead: Arc::default(),
         })
@@ -120,20 +124,24 @@ impl<'b, B: Broker> Talk<'b, B> {
         &self.begun.request
     }
 
-    /// Says again and again that the job is being cut, and at once when we begin to listen for the answer.
+    /// Says again and again that the job is being cut, and soon when we begin to listen for the answer or need one.
     pub(crate) async fn say(&self) -> Result<Infallible, BrokerError> {
         if self.was_taken_before {
-            self.is_listening.notified().await;
+            self.say_now.notified().await;
         }
         loop {
             let message = written(self.begun.to_message())?;
             self.broker.publish(message).await?;
-            let _listening = tokio::time::timeout(SAY_EVERY, self.is_listening.notified()).await;
+            let now = tokio::time::timeout(SAY_EVERY, self.say_now.notified());
+            let _now = tokio::join!(now, tokio::time::sleep(SAY_AT_MOST));
         }
     }
 
     /// Listens until the job need not be cut any further: from the beginning where it may have been cut before, and after
     /// a while where it is new.
+    ///
+    /// Of its end only the answer to our own word counts: any other may be late word of an earlier life of the job, whose
+    /// results were removed before it was asked for again.
     ///
     /// That the job was cut to its end before stops only a request that was taken before: its producer died between the
     /// manifest and the acknowledgement. A request that is new is of somebody who asks again, because chunks were lost.
@@ -143,13 +151,16 @@ impl<'b, B: Broker> Talk<'b, B> {
         }
         let job = Queue::Events(self.begun.request.job.clone());
         let mut events = self.broker.subscribe(job, EVENTS).await?;
-        self.is_listening.notify_one();
+        self.say_now.notify_one();
         loop {
             let event = events.next().await.ok_or(BrokerError::Closed)?;
             let news = Event::from_message(&event.message);
             event.ack();
             match news {
-                Ok(Event::Finished { status, .. }) => return Ok(Stop::Ended(status)),
+                Ok(Event::Finished { status, cut, .. }) => match cut {
+                    Some(cut) if cut == self.begun.cut => return Ok(Stop::Ended(status)),
+                    _ => self.say_now.notify_one(),
+                },
                 Ok(Event::Begun {
                     cut, whole, done, ..
                 }) => {

@@ -858,6 +858,7 @@ async fn tell<B: Broker>(
                 reason: Some(error.to_string()),
                 report: None,
                 execution: None,
+                cut: None,
             };
             broker.publish(written(event.to_message(0))?).await
         }

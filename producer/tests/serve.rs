@@ -361,6 +361,7 @@ async fn a_job_that_was_cancelled_is_cut_no_further_and_the_next_one_is() -> Res
     // more than the queue and the windows hold, so that the producer waits half way
     let job = request(folder.path(), 300_000, 30_000)?;
     let asked = serving.ask(&job).await?;
+    let begun = begun(&mut results).await?;
     next(&mut chunks).await?.ack();
     listening(&mut results).await?;
     let progress = Event::Progress {
@@ -369,16 +370,8 @@ async fn a_job_that_was_cancelled_is_cut_no_further_and_the_next_one_is() -> Res
         total: None,
         rows: 1,
     };
-    let cancelled = Event::Finished {
-        job: job.job.clone(),
-        status: Status::Cancelled,
-        reason: None,
-        report: None,
-        execution: None,
-    };
-    for (stamp, event) in [progress, cancelled].iter().enumerate() {
-        broker.publish(event.to_message(stamp as u64)?).await?;
-    }
+    broker.publish(progress.to_message(0)?).await?;
+    broker.publish(ended(&begun, Status::Cancelled)?).await?;
     serving.acked(&asked).await?;
     nothing(&mut results).await?;
     let small = tempfile::tempdir()?;
@@ -519,6 +512,19 @@ fn heard(begun: &Begun, whole: bool) -> Result<Message> {
     Ok(event.to_message(7)?)
 }
 
+/// How the reducer says to an attempt to cut a job that it has ended.
+fn ended(begun: &Begun, status: Status) -> Result<Message> {
+    let event = Event::Finished {
+        job: begun.request.job.clone(),
+        status,
+        reason: None,
+        report: None,
+        execution: None,
+        cut: Some(begun.cut.clone()),
+    };
+    Ok(event.to_message(8)?)
+}
+
 /// A producer whose cut waits half way, and whose request the reducer has.
 async fn long_cut(folder: &Path) -> Result<(Serving, Message, Begun)> {
     let serving = Serving::start();
@@ -585,6 +591,33 @@ async fn a_request_whose_cut_takes_long_is_left_to_the_reducer_and_blocks_no_oth
     Ok(())
 }
 
+/// Its results may have been removed since: only the reducer knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn word_of_an_earlier_end_stops_no_cut_and_the_reducer_is_asked_about_it() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (serving, _, begun_first) = long_cut(folder.path()).await?;
+    let broker = serving.broker.clone();
+    let mut results = told(&broker).await?;
+    let other = Begun {
+        cut: "cut-earlier".parse()?,
+        ..begun_first.clone()
+    };
+    broker.publish(ended(&other, Status::Done)?).await?;
+    ensure!(begun(&mut results).await?.cut == begun_first.cut);
+    let mut chunks = broker.subscribe(Queue::Chunks(words()), 1).await?;
+    let draining = async {
+        while let Some(chunk) = chunks.next().await {
+            chunk.ack();
+        }
+    };
+    tokio::select! {
+        cut = manifest(&mut results) => ensure!(cut?.chunks == [10]),
+        () = draining => bail!("the broker was closed"),
+    }
+    ensure!(serving.stop().await?.stopped == 0);
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_producer_that_is_told_to_stop_sends_once_more_what_it_left_to_the_reducer() -> Result<()>
 {
@@ -624,16 +657,7 @@ async fn a_job_that_has_ended_or_was_cut_to_its_end_is_not_cut_again() -> Result
     let folder = tempfile::tempdir()?;
     let job = request(folder.path(), 9, 3)?;
     let whole: &dyn Fn(&Begun) -> Result<Message> = &|begun| heard(begun, true);
-    let done: &dyn Fn(&Begun) -> Result<Message> = &|begun| {
-        let event = Event::Finished {
-            job: begun.request.job.clone(),
-            status: Status::Done,
-            reason: None,
-            report: None,
-            execution: None,
-        };
-        Ok(event.to_message(7)?)
-    };
+    let done: &dyn Fn(&Begun) -> Result<Message> = &|begun| ended(begun, Status::Done);
     for answer in [whole, done] {
         let broker = Recorded::over(Embedded::new());
         let asked = job.to_message()?;

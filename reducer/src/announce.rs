@@ -28,6 +28,8 @@ pub(crate) struct End {
     pub(crate) job: JobId,
     pub(crate) status: Status,
     pub(crate) reason: Option<String>,
+    /// The attempt to cut it that is answered.
+    pub(crate) cut: Option<JobId>,
 }
 
 /// Where the reducer puts what is to be announced.
@@ -161,6 +163,7 @@ impl Announcements {
             job: end.job,
             status: end.status,
             reason: end.reason,
+            cut: end.cut,
         }
     }
 }
@@ -171,6 +174,7 @@ fn fitting(message: Message, event: &Event, stamp: u64) -> Message {
         job,
         status,
         reason,
+        cut,
         ..
     } = event
     else {
@@ -185,6 +189,7 @@ fn fitting(message: Message, event: &Event, stamp: u64) -> Message {
         reason: reason.clone(),
         report: None,
         execution: None,
+        cut: cut.clone(),
     };
     bare.to_message(stamp).unwrap_or(message)
 }

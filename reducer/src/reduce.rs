@@ -61,8 +61,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 enum Phase {
     /// Results are coming.
     Open(Box<Job>),
-    /// It ended, its results are gone, and something of it comes: it begins anew if its manifest comes as well, which
-    /// means that somebody asked for it again. Until then it is one that ended.
+    /// It ended, its results are gone, and something of it comes: it begins anew if somebody asked for it again, as a
+    /// producer says that cuts it, or all that came of it. Until then it is one that ended.
     Again(Box<Job>),
     /// It is being concluded or published.
     Ending,
@@ -535,13 +535,13 @@ impl<'r, B: Broker> Reducer<'r, B> {
         let id = outcome.job();
         self.summary.late += 1;
         tracing::debug!(job_id = %id, id = delivery.message.id, "late result dropped");
-        if matches!(
-            outcome,
-            Outcome::Manifest(_) | Outcome::Cancel(_) | Outcome::Begun(_)
-        ) {
-            self.announce(id);
-        } else if self.ended.get(id).is_some_and(|e| !e.status.has_report()) {
-            self.pointless.insert(id.clone());
+        match outcome {
+            Outcome::Begun(begun) => self.announce_to(id, Some(begun.cut.clone())),
+            Outcome::Manifest(_) | Outcome::Cancel(_) => self.announce(id),
+            _ if self.ended.get(id).is_some_and(|e| !e.status.has_report()) => {
+                self.pointless.insert(id.clone());
+            }
+            _ => {}
         }
         delivery.ack();
     }
@@ -828,11 +828,17 @@ impl<'r, B: Broker> Reducer<'r, B> {
     }
 
     fn announce(&mut self, job: &JobId) {
+        self.announce_to(job, None);
+    }
+
+    /// Announces how a job ended, as an answer to this attempt to cut it.
+    fn announce_to(&mut self, job: &JobId, cut: Option<JobId>) {
         if let Some(tombstone) = self.ended.get(job) {
             self.announcer.end(announce::End {
                 job: job.clone(),
                 status: tombstone.status,
                 reason: tombstone.reason,
+                cut,
             });
         }
     }

@@ -291,7 +291,7 @@ impl Cluster {
                 status,
                 reason,
                 execution,
-                report: _,
+                ..
             } => {
                 let job = self.known(job);
                 let again = job.view.status.has_ended() && job.view.acts_ms.is_some();
@@ -507,6 +507,7 @@ mod tests {
             reason: None,
             report: None,
             execution: execution.map(str::to_owned),
+            cut: None,
         }
     }
 
@@ -677,6 +678,7 @@ mod tests {
                     reason: None,
                     report: None,
                     execution: None,
+                    cut: None,
                 });
             }
         }

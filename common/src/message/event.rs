@@ -134,6 +134,9 @@ pub enum Event {
         report: Option<String>,
         /// `execution.json`.
         execution: Option<String>,
+        /// The attempt to cut it whose word ([`Begun`]) this answers; absent where it is news. Older reducers do not say it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cut: Option<JobId>,
     },
     /// The answer to a [`Question`].
     Jobs {
