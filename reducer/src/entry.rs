@@ -54,6 +54,8 @@ pub(crate) enum Entry<'a> {
     Begun(Cow<'a, Begun>),
     /// Nobody cut the job any more, and it was asked for again.
     AskedAgain,
+    /// It ended before, its results were removed, and somebody asked for it again.
+    Anew,
     /// Its request is dead.
     DeadRequest {
         /// Why, in one sentence.
@@ -113,6 +115,7 @@ impl Entry<'_> {
             | Self::Revived { .. }
             | Self::Begun(_)
             | Self::AskedAgain
+            | Self::Anew
             | Self::DeadRequest { .. }
             | Self::AtEnd { .. }
             | Self::Failed { .. }

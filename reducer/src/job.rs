@@ -174,6 +174,8 @@ pub(crate) struct Job {
     redo: bool,
     /// Whether the job was asked for again, because nobody cut it any more or because of damage.
     asked_again: bool,
+    /// Whether it ended before: late copies of that life may be among what came.
+    anew: bool,
     /// When the job came to its end, among all jobs.
     order: Option<u64>,
     /// When the last entry came that changed the job.
@@ -202,6 +204,8 @@ pub(crate) struct Snapshot {
     redo: bool,
     #[serde(default)]
     asked_again: bool,
+    #[serde(default)]
+    anew: bool,
     #[serde(default)]
     order: Option<u64>,
 }
@@ -250,6 +254,7 @@ impl Job {
             damage: None,
             redo: false,
             asked_again: false,
+            anew: false,
             order: None,
             last_news: Instant::now(),
             changed: false,
@@ -267,6 +272,7 @@ impl Job {
             | Entry::Seal { .. }
             | Entry::Begun(_)
             | Entry::AskedAgain
+            | Entry::Anew
             | Entry::AtEnd { .. }
             | Entry::DeadRequest { .. }
             | Entry::Failed { .. }
@@ -294,6 +300,10 @@ impl Job {
             Entry::Revived { seq, time, chunk } => self.absorb_revived(*seq, *time, *chunk),
             Entry::Begun(begun) => self.absorb_begun(begun),
             Entry::AskedAgain => self.absorb_asked_again(),
+            Entry::Anew => {
+                self.anew = true;
+                Absorbed::News
+            }
             Entry::AtEnd { order } => {
                 self.order = Some(*order);
                 Absorbed::News
@@ -471,13 +481,13 @@ impl Job {
 
     /// Takes note of a producer that cuts the job.
     fn absorb_begun(&mut self, begun: &Begun) -> Absorbed {
-        if self.manifest.is_some() {
-            return Absorbed::Renewed;
-        }
         let Some(asked) = &mut self.asked else {
             self.asked = Some(Asked::new(begun));
             return Absorbed::News;
         };
+        if self.manifest.is_some() {
+            return Absorbed::Renewed;
+        }
         match asked.hear(begun) {
             Heard::Anew => Absorbed::News,
             Heard::Still => Absorbed::Renewed,
@@ -811,10 +821,11 @@ impl Job {
         }
     }
 
-    /// Has a silent job asked for again, once, where some of what came may be lost: what the end of a journal does not hold
-    /// any more may have been acknowledged. Says whether it is.
-    pub(crate) fn redo_for_damage(&mut self) -> bool {
-        self.redo |= self.damage.is_some() && !self.asked_again;
+    /// Has a silent job asked for again, once, where some of what came may be lost, for what the end of a journal does not
+    /// hold any more may have been acknowledged; or where some of it may be of an earlier life, as the manifest that keeps
+    /// producers from cutting it once more. Says whether it is.
+    pub(crate) fn redo_before_giving_up(&mut self) -> bool {
+        self.redo |= (self.damage.is_some() || self.anew) && !self.asked_again;
         self.redo && self.asked.is_some() && self.without.is_none()
     }
 
@@ -980,9 +991,10 @@ impl Job {
             && self.damage.is_none()
     }
 
-    /// Whether somebody wants the job: a producer cuts it, or has cut it to its end.
+    /// Whether somebody asked for the job: a producer says that it cuts it, or all that its manifest counts came. A manifest
+    /// without that may be a late copy, and nothing else of the job may come.
     pub(crate) fn is_asked_for(&self) -> bool {
-        self.asked.is_some() || self.has_manifest()
+        self.asked.is_some() || self.has_manifest() && self.end().is_some()
     }
 
     /// Whether nothing that the producer sends once more can be of use.
@@ -1032,6 +1044,7 @@ impl Job {
             damage: self.damage.clone(),
             redo: self.redo,
             asked_again: self.asked_again,
+            anew: self.anew,
             order: self.order,
         })
     }
@@ -1070,6 +1083,7 @@ impl Job {
         job.damage = snapshot.damage;
         job.redo = snapshot.redo;
         job.asked_again = snapshot.asked_again;
+        job.anew = snapshot.anew;
         job.order = snapshot.order;
         Ok(job)
     }

@@ -39,8 +39,9 @@
 //! after the end nothing does.
 //!
 //! A job that ended stays so for as long as its own folder of results is there. Once somebody removed that, what comes of
-//! the job is kept beside its tombstone: its manifest opens it again, for somebody asked for it again; without one it is
-//! dropped, and nothing but the manifest changes how the job ended. Where the folder of all results is away as well, its
+//! the job is kept beside its tombstone. A producer that says that it cuts the job opens it again, for somebody asked for it
+//! again; so does its manifest once all came that it counts. Anything else is dropped: a late copy of a manifest is no request,
+//! and nothing else of the job may come. Where the folder of all results is away as well, its
 //! file system may be back in a moment: that decides.
 //!
 //! # Killed at any moment
@@ -51,7 +52,7 @@
 //! | between the write and the flush, and the power stays on | the results, perhaps not on disk | replays them; flushes them before a copy that comes again is acknowledged |
 //! | after the flush, before the acknowledgement | the results | replays them; they come again, as duplicates |
 //! | while a snapshot is written | the old snapshot and all journals, or the new snapshot, the journal it names and older ones | goes on from the snapshot; older journals are removed |
-//! | while a job begins again whose results were removed | its tombstone, and what came beside it | goes on beside the tombstone until a manifest comes |
+//! | while a job begins again whose results were removed | its tombstone, and what came beside it | goes on beside the tombstone until somebody asked for it again |
 //! | while the report is written | the journal; the job's folder unfinished, under another name, or whole; the newest report is another one | concludes again, writes the same files again, and puts them in place |
 //! | while `results/newest` is swapped | the journal, with the order of the job's end; the newest report is the old one or this one, whole | the same; a job that ended later stays the newest |
 //! | after the tombstone | the tombstone, the journal | announces the end again, removes the journal |

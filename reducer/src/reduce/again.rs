@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::{GATHER, Phase, Reducer};
 use crate::ending::Whereabouts;
+use crate::entry::Entry;
 use crate::job::Job;
 
 /// How long the folder of results may be away, as that of a whole file system, before a job that is asked for again
@@ -57,6 +58,7 @@ impl<B: Broker> Reducer<'_, B> {
         }
         self.ripe.insert(id.clone());
         self.jobs.insert(id.clone(), Phase::Open(job));
+        self.note(&id, &Entry::Anew);
         self.note_end(&id);
         self.commit_at
             .get_or_insert_with(|| Instant::now() + GATHER);

@@ -27,7 +27,7 @@ impl<B: Broker> Reducer<'_, B> {
                 let is_over = self.silence.is_final(job.has_manifest());
                 let is_ours = job.is_known_to(self.registry) && !self.conclusions.knows(id);
                 // the last to be tried before a job is given up
-                if is_over && is_ours && !job.redo_for_damage() {
+                if is_over && is_ours && !job.redo_before_giving_up() {
                     abandoned.push((id.clone(), job.abandon(idle)));
                 }
             } else if idle > may_wait / 2 && job.awaits_only_requeued() {

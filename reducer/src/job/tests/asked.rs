@@ -47,6 +47,21 @@ fn refused() -> Entry<'static> {
     }))
 }
 
+fn manifest(chunks: u32) -> Entry<'static> {
+    let Entry::Manifest(refused) = refused() else {
+        panic!("a manifest")
+    };
+    let chunk = Prefix::of(&Digest::of(b"chunk"));
+    Entry::Manifest(Cow::Owned(Manifest {
+        chunks: vec![chunks],
+        annexes: BTreeMap::new(),
+        seal: Some(seal::Seal::of(&vec![chunk; chunks as usize]).0),
+        facts: Some(RawValue::from_string("{}".to_owned()).expect("JSON")),
+        refusal: None,
+        ..refused.into_owned()
+    }))
+}
+
 fn job(entries: &[Entry<'_>]) -> Job {
     let mut job = Job::new("sales-1".parse().expect("a name"));
     for entry in entries {
@@ -111,24 +126,24 @@ fn a_producer_that_lives_after_all_starts_the_count_anew() {
 #[test]
 fn a_silent_job_with_a_torn_journal_is_asked_for_again_once_before_it_is_given_up() {
     let mut whole = job(&[begun("cut-1", "a")]);
-    assert!(!whole.redo_for_damage());
+    assert!(!whole.redo_before_giving_up());
     let mut torn = job(&[begun("cut-1", "a")]);
     torn.note_damage("its end is torn", false);
     assert!(
         torn.orphan(LONG).is_none(),
         "what is missing comes by itself"
     );
-    assert!(torn.redo_for_damage());
+    assert!(torn.redo_before_giving_up());
     assert!(matches!(torn.orphan(LONG), Some(Orphan::AskAgain(_))));
     torn.absorb(&Entry::AskedAgain, &registry());
     let json = serde_json::to_string(&torn.snapshot().expect("made")).expect("JSON");
     let snapshot = serde_json::from_str(&json).expect("a snapshot");
     let mut torn = Job::restore(torn.id, snapshot, &registry()).expect("restored");
-    assert!(!torn.redo_for_damage() && torn.orphan(LONG).is_none());
+    assert!(!torn.redo_before_giving_up() && torn.orphan(LONG).is_none());
     // nobody knows the request
     let mut unknown = job(&[refused()]);
     unknown.note_damage("its end is torn", false);
-    assert!(!unknown.redo_for_damage());
+    assert!(!unknown.redo_before_giving_up());
 }
 
 #[test]
@@ -169,4 +184,34 @@ fn a_dead_request_ends_the_job_unless_it_is_or_was_cut() {
     let mut cut = job(&[begun("cut-1", "a"), refused()]);
     assert_eq!(cut.absorb(&dead(), &registry()), Absorbed::Duplicate);
     assert_eq!(cut.end(), None);
+}
+
+#[test]
+fn a_job_whose_results_were_removed_is_asked_for_by_a_producer_or_all_of_it_and_not_by_its_manifest()
+ {
+    let dead = Entry::Dead {
+        seq: Seq::first_part(0),
+        reason: "boom".into(),
+        revived: 0,
+        chunk: None,
+    };
+    assert!(!job(&[manifest(2), dead]).is_asked_for());
+    for entries in [
+        vec![begun("cut-1", "a")],
+        vec![manifest(2), begun("cut-1", "a")],
+    ] {
+        assert!(job(&entries).is_asked_for());
+    }
+    assert!(job(&[manifest(0)]).is_asked_for());
+}
+
+#[test]
+fn a_job_that_began_anew_is_asked_for_again_once_before_it_is_given_up() {
+    // a manifest of its earlier life keeps those from cutting it who take its request once more
+    let mut job = job(&[manifest(2), begun("cut-1", "a"), Entry::Anew]);
+    assert!(silent(&job).is_none());
+    assert!(job.redo_before_giving_up());
+    assert!(is_asked_again(&job));
+    job.absorb(&Entry::AskedAgain, &registry());
+    assert!(!job.redo_before_giving_up());
 }
