@@ -40,6 +40,8 @@ pub struct Settings {
     pub snapshot_after: u64,
     /// See [`worker::Config`] and [`reducer::Config`].
     pub prefetch: u16,
+    /// Percent of reducers' deaths that the broker takes long to notice.
+    pub unnoticed: u64,
 }
 
 /// A whole cluster.
@@ -237,7 +239,12 @@ async fn supervise(cluster: Arc<Cluster>, place: usize) {
                 .violation(format_args!("{} panicked: {panic}", life.name)),
         }
         // a machine that is gone says no goodbye
-        let silent = life.has_vanished() || died && cluster.world.roll(|dice| dice.chance(10));
+        let unnoticed = match slot.role {
+            Role::Reducer => cluster.settings.unnoticed,
+            Role::Producer | Role::Worker => 10,
+        };
+        let silent =
+            life.has_vanished() || died && cluster.world.roll(|dice| dice.chance(unnoticed));
         let broker = cluster.broker.clone();
         let gone = Arc::clone(&life);
         tokio::spawn(async move {

@@ -55,6 +55,8 @@ pub enum Fault {
     Clock(i64),
     /// An input is replaced.
     Change,
+    /// An input is replaced that only producers see, and a job on it is asked for again under its old name.
+    Recut,
     /// A job is cancelled.
     Cancel,
     /// A job is asked for again.
@@ -67,8 +69,8 @@ pub enum Fault {
     Late(Queue),
     /// The folder of results is moved away, or back.
     ResultsAway(bool),
-    /// The results of a job are removed, and the job asked for again.
-    RemoveResults,
+    /// The results of a job are removed, and the job asked for again, or not.
+    RemoveResults(bool),
 }
 
 /// Faults that belong together.
@@ -110,6 +112,8 @@ pub enum Theme {
     Clocks,
     /// Inputs change.
     Changes,
+    /// Two versions of an input are cut for one job, and chunks of the first are lost.
+    Recuts,
     /// Jobs are cancelled.
     Cancels,
     /// Jobs are asked for again.
@@ -118,6 +122,12 @@ pub enum Theme {
     Panics,
     /// Chunks that kill.
     Killers,
+    /// Two chunks that kill: one is in quarantine, with what was held beside it, while the other is not.
+    TwoKillers,
+    /// The reducer begins its journals anew often, and is killed, while some chunks are dead and others die slowly.
+    Snapshots,
+    /// The reducer comes back to a backlog, dies amid it, and the broker takes long to notice.
+    Backlogs,
     /// A request that kills whoever cuts it.
     DeadlyRequests,
     /// Inputs that cannot be cut to their end, or are refused there.
@@ -130,7 +140,7 @@ pub enum Theme {
     Results,
 }
 
-const ALL: [Theme; 27] = [
+const ALL: [Theme; 31] = [
     Theme::Kills,
     Theme::Crashes,
     Theme::Power,
@@ -149,10 +159,14 @@ const ALL: [Theme; 27] = [
     Theme::Upgrades,
     Theme::Clocks,
     Theme::Changes,
+    Theme::Recuts,
     Theme::Cancels,
     Theme::Repeats,
     Theme::Panics,
     Theme::Killers,
+    Theme::TwoKillers,
+    Theme::Snapshots,
+    Theme::Backlogs,
     Theme::DeadlyRequests,
     Theme::BadInputs,
     Theme::FullDead,
@@ -186,7 +200,8 @@ impl Theme {
         match self {
             Self::Panics => &[Does::Panic, Does::Panic],
             // one dies at once, the other takes as many workers as a quarantine lets it
-            Self::Killers => &[Does::Kill, Does::Panic],
+            Self::Killers | Self::Snapshots => &[Does::Kill, Does::Panic],
+            Self::TwoKillers => &[Does::Kill, Does::Kill],
             Self::DeadlyRequests => &[Does::KillProducer],
             Self::BadInputs => &[Does::Refuse],
             _ => &[],
@@ -256,6 +271,17 @@ impl Theme {
                     Fault::FoldersDoNotFlush(false),
                 ),
             },
+            // what is refused may be forgotten before there is room again
+            Self::FullDisk if dice.chance(30) => {
+                let after = |dice: &mut Dice| at + dice.within(Duration::from_secs(4));
+                vec![
+                    (at, Fault::ResultsAway(true)),
+                    (at, Fault::DiskFull(true)),
+                    (at, Fault::AskAgain),
+                    (after(dice), Fault::ResultsAway(false)),
+                    (after(dice), Fault::DiskFull(false)),
+                ]
+            }
             Self::FullDisk => {
                 let mut faults = meanwhile(Fault::DiskFull(true), Fault::DiskFull(false));
                 // a client connects again after 0.2 s at the earliest
@@ -285,6 +311,25 @@ impl Theme {
                     (at, Fault::Change),
                 ],
             },
+            Self::Recuts => {
+                let mut faults = vec![(Duration::ZERO, Fault::Want(Role::Worker, false))];
+                let chunks = kind::formats().map(Queue::Chunks);
+                faults.extend(chunks.map(|queue| (at, Fault::Purge(queue))));
+                faults.push((at, Fault::Recut));
+                if dice.chance(70) {
+                    faults.push((at, Fault::DieAtPoll(Role::Producer, dice.below(30))));
+                }
+                faults
+            }
+            Self::Snapshots => once(Fault::Kill(Some(Role::Reducer))),
+            Self::Backlogs => {
+                let starts = at + Duration::from_millis(10);
+                vec![
+                    (Duration::ZERO, Fault::Want(Role::Reducer, false)),
+                    (at, Fault::Want(Role::Reducer, true)),
+                    (starts, Fault::DieAtOperation(dice.below(60))),
+                ]
+            }
             Self::Cancels => match dice.chance(50) {
                 true => once(Fault::Cancel),
                 // so that nothing else ends the job
@@ -294,22 +339,38 @@ impl Theme {
                 ],
             },
             Self::Repeats | Self::BadInputs => once(Fault::AskAgain),
-            Self::Panics | Self::Killers if dice.chance(30) => {
+            Self::Panics | Self::Killers | Self::TwoKillers if dice.chance(30) => {
                 let soon = dice.within(Duration::from_secs(5));
                 vec![(at, Fault::Mend), (at + soon, Fault::Requeue)]
             }
-            Self::Panics | Self::Killers | Self::DeadlyRequests => once(Fault::Requeue),
+            Self::Panics | Self::Killers | Self::TwoKillers | Self::DeadlyRequests => {
+                once(Fault::Requeue)
+            }
             Self::FullDead => {
                 let queue = [Queue::DeadChunks, Queue::DeadResults][dice.index(2)].clone();
                 meanwhile(Fault::Fill(queue.clone(), true), Fault::Fill(queue, false))
             }
             Self::LateCopies => once(Fault::Late(bound(dice))),
-            Self::Results => match dice.chance(50) {
-                true => once(Fault::RemoveResults),
-                false => vec![
+            Self::Results => match dice.below(3) {
+                0 => once(Fault::RemoveResults(true)),
+                1 => vec![
                     (at, Fault::ResultsAway(true)),
                     (at + Duration::from_secs(1), Fault::ResultsAway(false)),
                 ],
+                // late word of a job's earlier life meets the next one
+                _ => {
+                    let mut soon = || at + dice.within(Duration::from_millis(300));
+                    let removed = (soon(), soon());
+                    let late: Vec<Duration> = (0..8).map(|_| soon()).collect();
+                    let formats = kind::formats();
+                    let format = &formats[dice.index(formats.len())];
+                    let late = late.into_iter();
+                    let late = late.map(|at| (at, Fault::Late(Queue::Results(format.clone()))));
+                    let mut faults: Vec<_> = late.collect();
+                    faults.push((removed.0, Fault::RemoveResults(dice.chance(50))));
+                    faults.push((removed.1, Fault::RemoveResults(true)));
+                    faults
+                }
             },
         }
     }

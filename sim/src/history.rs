@@ -7,7 +7,7 @@ use std::time::Duration;
 use autoconnect_common::Broker;
 use autoconnect_common::broker::Queue;
 use autoconnect_common::machine;
-use autoconnect_common::message::{Cancel, JobRequest, JobStage};
+use autoconnect_common::message::{Cancel, JobRequest, JobStage, Message, Stage};
 use autoconnect_common::{Registry, ask, dead};
 use autoconnect_producer as producer;
 
@@ -16,10 +16,10 @@ use crate::cluster::{Cluster, Role, Settings, job_folder, results, state};
 use crate::dice::Dice;
 use crate::disk::Machine;
 use crate::faults::{Fault, Theme, themes};
-use crate::judge::{Excuse, Job, Judge};
+use crate::judge::{Awaited, Excuse, Job, Judge};
 use crate::kind::{self, Count, Does, Line, Request};
 use crate::life::Life;
-use crate::world::{self, World, tell};
+use crate::world::{self, World, lock, tell};
 
 /// How long a cluster without faults may take to end every job, beyond the time after which it gives one up.
 const PATIENCE: Duration = Duration::from_secs(1200);
@@ -129,6 +129,7 @@ impl History {
                 abandon_after: Duration::from_secs(dice.between(300, 400)),
                 snapshot_after: dice.between(300, 20_000),
                 prefetch: u16::try_from(dice.between(1, 4)).unwrap_or(2),
+                unnoticed: 10,
             };
             (net, settings, Duration::from_secs(dice.between(5, 90)))
         });
@@ -141,6 +142,13 @@ impl History {
             // longer than the reducer waits for a producer to go on, and than a chunk that kills takes to be dead
             settings.abandon_after = Duration::from_secs(180);
             horizon += Duration::from_secs(120);
+        }
+        if themes.contains(&Theme::Snapshots) {
+            // a few results
+            settings.snapshot_after = 1_000;
+        }
+        if themes.contains(&Theme::Backlogs) {
+            settings.unnoticed = 60;
         }
         tell!(world, "{themes:?} {net:?} {settings:?} until {horizon:?}");
         let broker = Simulated::start(world.clone(), net, durable());
@@ -255,7 +263,12 @@ impl History {
         };
         let newer = self.newest == 2 && self.world.roll(|dice| dice.chance(50));
         // an input that only the producer sees, as one that is far from whoever asks
-        let unseen = self.world.roll(|dice| dice.chance(30));
+        let often = if self.themes.contains(&Theme::Recuts) {
+            70
+        } else {
+            30
+        };
+        let unseen = self.world.roll(|dice| dice.chance(often));
         let named = match newer {
             true => name::<2>(&request, unseen.then(|| self.judge.number())),
             false => name::<1>(&request, unseen.then(|| self.judge.number())),
@@ -278,7 +291,7 @@ impl History {
     }
 
     /// Publishes in the background: whoever asks goes on.
-    fn publish(&self, message: autoconnect_common::message::Message) {
+    fn publish(&self, message: Message) {
         let client = self.client.clone();
         tokio::spawn(async move {
             let _the_history_goes_on = client.publish(message).await;
@@ -316,7 +329,10 @@ impl History {
             }
             Fault::Restart(away) => self.broker.restart(away),
             Fault::Alarm(on) => self.broker.alarm(on),
-            Fault::Unbind(queue, unbound) => self.broker.unbind(&queue, unbound),
+            Fault::Unbind(queue, unbound) => {
+                self.judge.unbound(&queue);
+                self.broker.unbind(&queue, unbound);
+            }
             Fault::Fill(queue, full) => self.broker.fill(&queue, full),
             Fault::Purge(queue) => {
                 if self.broker.purge(&queue) > 0 {
@@ -363,6 +379,7 @@ impl History {
             }
             Fault::Clock(seconds) => self.world.jump(seconds),
             Fault::Change => self.change().await,
+            Fault::Recut => self.recut().await,
             Fault::Cancel => self.cancel(),
             Fault::AskAgain => {
                 if let Some(request) = self.judge.any_request() {
@@ -375,16 +392,18 @@ impl History {
             }
             Fault::Requeue => {
                 let client = self.client.clone();
-                let world = self.world.clone();
+                let (world, broker) = (self.world.clone(), self.broker.clone());
+                let awaited = self.judge.requeues();
                 tokio::spawn(async move {
                     let requeued = dead::requeue(&client, 100, false, |_| true).await;
                     tell!(world, "requeued: {requeued:?}");
+                    if let (Some(awaited), Ok(requeued)) = (awaited, requeued) {
+                        await_requeued(&client, &broker, &requeued, &awaited).await;
+                    }
                 });
             }
             Fault::Late(queue) => {
-                // of an earlier life of a job: see "What is still broken" in docs/simulation.md
-                let copy = self.broker.any_old(&queue);
-                if let Some(copy) = copy.filter(|copy| !self.judge.may_live_again(copy)) {
+                if let Some(copy) = self.broker.any_old(&queue) {
                     self.broker.inject(copy);
                 }
             }
@@ -397,10 +416,7 @@ impl History {
                 let moved = match away {
                     true => self.disk.move_away(&here, there.as_ref()),
                     false => {
-                        // what was made meanwhile in its place goes, and nobody asks for it again
-                        for job in self.disk.look_in(&here.join("jobs")) {
-                            self.judge.excuse(&job, Excuse::Purged);
-                        }
+                        // what was made meanwhile in its place goes
                         let _ = self.disk.remove(&here);
                         self.disk.move_away(there.as_ref(), &here)
                     }
@@ -408,13 +424,15 @@ impl History {
                 tell!(self.world, "results away {away}: {moved}");
                 self.judge.results_away(away);
             }
-            Fault::RemoveResults => {
+            Fault::RemoveResults(ask_again) => {
                 if let Some(job) = self.judge.any_request() {
                     let removed = self.disk.remove(&job_folder(job.job.as_str()));
                     tell!(self.world, "results of {} removed: {removed}", job.job);
                     if removed {
                         self.judge.excuse(job.job.as_str(), Excuse::Removed);
-                        self.send(&job).await;
+                        if ask_again {
+                            self.send(&job).await;
+                        }
                     }
                 }
             }
@@ -459,6 +477,26 @@ impl History {
         if self.world.roll(|dice| dice.chance(50)) {
             self.submit(&file).await;
         }
+    }
+
+    /// Changes a line of an input that only producers see, and asks for a job on it under its old name: nobody sees that it
+    /// is another one.
+    async fn recut(&mut self) {
+        let Some((request, file)) = self.judge.any_unseen() else {
+            return;
+        };
+        let mut new = self.judge.newest(&file);
+        let place = self.world.roll(|dice| dice.index(new.len()));
+        new[place].value += 1;
+        tell!(
+            self.world,
+            "{file} is changed, and {} asked for again",
+            request.job
+        );
+        kind::put_input(&file, new.clone());
+        self.judge.input(&file, new);
+        self.judge.excuse_file(&file, Excuse::Changed);
+        self.send(&request).await;
     }
 
     fn cancel(&mut self) {
@@ -534,6 +572,35 @@ impl History {
             }
         }
         false
+    }
+}
+
+/// Notes the chunks that were sent once more and of which the reducer has word: their jobs wait for them if they are open now.
+async fn await_requeued(
+    client: &Connection,
+    broker: &Simulated,
+    requeued: &dead::Requeued,
+    awaited: &Awaited,
+) {
+    let is_word = |message: &Message| message.kind == "revived";
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if broker.look(&Queue::Control).iter().any(is_word) {
+            continue;
+        }
+        let Ok(answer) = ask::ask(client, None).await else {
+            continue;
+        };
+        let is_open = |stage: &&JobStage| matches!(stage.stage, Stage::Open { .. });
+        for JobStage { job, .. } in answer.jobs.iter().filter(is_open) {
+            let done = requeued.found.iter().filter(|id| {
+                let is_left = |(left, _): &(String, _)| left == *id;
+                !requeued.left.iter().any(is_left)
+            });
+            let of = done.filter_map(|id| id.strip_prefix(job.as_str())?.strip_prefix('/'));
+            lock(awaited).extend(of.map(|seq| (job.to_string(), seq.to_owned())));
+        }
+        return;
     }
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | no report is wrong | a `done` report is the truth of one version of its input, side file included: of that which its job was named from, where whoever asked saw it |
 //! | what is missing is named | an `incomplete` report is the truth without exactly the chunks that it names; of a chunk that does harm its end says why it is missing |
+//! | what is sent once more counts | a chunk that was requeued while its job was open, and does no harm any more, is in the report |
 //! | nothing is lost, nobody innocent suffers | a job that nothing excuses is `done`; one whose chunk does harm lacks exactly that chunk; nothing else is dead |
 //! | every job ends | once the faults stop, within a bounded time; a cancelled one although nobody works |
 //! | the newest results are of one job | at any moment, and never an older job's again |
@@ -11,18 +12,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use autoconnect_common::Seq;
 use autoconnect_common::broker::Queue;
 use autoconnect_common::kind::REPORT;
-use autoconnect_common::message::{JobRequest, JobStage, Message, Stage, Status};
+use autoconnect_common::message::{JobRequest, JobStage, Stage, Status};
 use autoconnect_common::results::EXECUTION;
 
 use crate::broker::Simulated;
 use crate::cluster::{job_folder, results};
 use crate::disk::Machine;
 use crate::kind::{self, Does, Line, Report, chunks, pages, truth};
-use crate::world::{World, tell};
+use crate::world::{World, lock, tell};
 
 /// Files that one process may have open at a time.
 const OPEN_FILES: u64 = 64;
@@ -96,7 +98,15 @@ pub struct Judge {
     away: bool,
     /// Whether what did harm does none any more.
     mended: bool,
+    /// Whether somebody sent dead messages once more.
+    requeued: bool,
+    awaited: Awaited,
+    /// Whether a queue of results lost its bindings, so that the reducer hears of no death.
+    deaf: bool,
 }
+
+/// The chunks that were sent once more, do no harm any more, and are waited for: their jobs, and their numbers.
+pub type Awaited = Arc<Mutex<BTreeSet<(String, String)>>>;
 
 impl Judge {
     /// One that knows nothing yet.
@@ -110,6 +120,9 @@ impl Judge {
             newest: Vec::new(),
             away: false,
             mended: false,
+            requeued: false,
+            awaited: Awaited::default(),
+            deaf: false,
         }
     }
 
@@ -147,6 +160,15 @@ impl Judge {
     pub fn any_request(&self) -> Option<JobRequest> {
         let place = self.world.roll(|dice| dice.index(self.jobs.len()));
         self.jobs.values().nth(place).map(|job| job.request.clone())
+    }
+
+    /// One of the requests whose input only producers see, and its input.
+    pub fn any_unseen(&self) -> Option<(JobRequest, String)> {
+        let unseen = |job: &&Job| job.request.fingerprint.is_none();
+        let unseen: Vec<&Job> = self.jobs.values().filter(unseen).collect();
+        let place = self.world.roll(|dice| dice.index(unseen.len()));
+        let job = unseen.get(place)?;
+        Some((job.request.clone(), job.file.clone()))
     }
 
     /// Something happened to a job.
@@ -195,13 +217,16 @@ impl Judge {
         self.mended = true;
     }
 
-    /// Whether the results of the job that a message is of were removed, so that it may begin anew.
-    pub fn may_live_again(&self, message: &Message) -> bool {
-        let job = message
-            .headers
-            .get("job")
-            .and_then(|job| self.jobs.get(job));
-        job.is_some_and(|job| job.excuses.contains(&Excuse::Removed))
+    /// Somebody sends dead messages once more: where what is waited for is to be noted. Only of the first time: a copy
+    /// that is sent later may have died before another one did.
+    pub fn requeues(&mut self) -> Option<Awaited> {
+        let is_first = !std::mem::replace(&mut self.requeued, true);
+        (is_first && self.mended).then(|| Arc::clone(&self.awaited))
+    }
+
+    /// A queue loses its bindings.
+    pub fn unbound(&mut self, queue: &Queue) {
+        self.deaf |= matches!(queue, Queue::Results(_));
     }
 
     /// Whether the folder of results is away.
@@ -341,13 +366,15 @@ impl Judge {
                     return wrong(&what);
                 }
                 let lacking = ended.status == Status::Incomplete;
-                // a queue without its bindings hears of no death, and the chunk is in the dead queue all the same
                 let reason = ended.reason.as_deref().unwrap_or_default();
-                if job.excuses.iter().all(|excuse| *excuse == Excuse::Harmful)
-                    && reason.contains("no partial came")
-                    && !dead.contains(name)
-                {
-                    wrong("what did harm is nowhere");
+                let only_harmful = job.excuses.iter().all(|excuse| *excuse == Excuse::Harmful);
+                if only_harmful && reason.contains("no partial came") {
+                    // who hears of no death finds the chunk in the dead queue all the same
+                    match (dead.contains(name), self.deaf) {
+                        (false, _) => wrong("what did harm is nowhere"),
+                        (true, false) => wrong("what did harm was forgotten"),
+                        (true, true) => {}
+                    }
                 }
                 if lacking
                     && !excused(&[
@@ -429,6 +456,13 @@ impl Judge {
         let is_missing = |seq: &Seq| report.missing.contains(seq);
         let all_missing = self.mended || harmful.iter().all(is_missing);
         let none_else = report.missing.iter().all(|seq| harmful.contains(seq));
+        let awaited = lock(&self.awaited);
+        let is_awaited = |seq: &&Seq| awaited.contains(&(name.to_owned(), seq.to_string()));
+        if let Some(seq) = report.missing.iter().find(is_awaited)
+            && only_harmful
+        {
+            return Err(format!("it lacks {seq}, which was sent once more"));
+        }
         if only_harmful && !(all_missing && none_else) {
             return Err(format!(
                 "it lacks {:?}, and {harmful:?} do harm",

@@ -21,3 +21,8 @@ fn a_reducer_takes_again_although_what_its_full_disk_refused_was_forgotten_meanw
 fn a_disk_that_fails_is_not_taken_for_a_conclusion_that_kills() {
     hold(&[Theme::BadDisk], 120);
 }
+
+#[test]
+fn late_word_of_an_earlier_life_neither_stops_a_job_that_is_asked_for_again_nor_begins_it_anew() {
+    hold(&[Theme::Results, Theme::LateCopies], 200);
+}
