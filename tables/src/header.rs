@@ -47,6 +47,21 @@ pub struct Header {
     names: Vec<Vec<u8>>,
 }
 
+/// The byte of a delimiter that was asked for.
+///
+/// # Errors
+/// [`CutError::Refused`]: it is none of [`DELIMITERS`].
+pub fn delimiter(asked: char) -> Result<u8, CutError> {
+    let known = DELIMITERS
+        .into_iter()
+        .find(|known| char::from(*known) == asked);
+    known.ok_or_else(|| {
+        CutError::Refused(format!(
+            "delimiter: found {asked:?}, expected a comma, a semicolon or a tab"
+        ))
+    })
+}
+
 /// Reads the header at the start of `text`, which is the whole file `name` or its first [`MAX_ROW`] bytes and more. The
 /// delimiter is told from the header where it is not given: the one that separates the most of the wanted columns.
 ///

@@ -10,7 +10,7 @@
 //! * [`reject`]: why a row was refused, and the pages of `rejets.csv`.
 //! * [`ids`]: which ids were seen before, exactly, in bounded memory.
 //! * [`fold`]: when two spellings are one name.
-//! * [`blocks`], [`turns`]: blocks of lines for threads to read side by side, and their results in file order.
+//! * [`blocks`], [`pipeline`]: blocks of lines for threads to read side by side, and their results in file order.
 //! * [`separators`], [`words`]: the hot path's tools: where fields end, and which words they are.
 
 pub mod blocks;
@@ -20,9 +20,9 @@ pub mod fold;
 pub mod header;
 pub mod ids;
 pub mod input;
+pub mod pipeline;
 pub mod record;
 pub mod reject;
 pub mod separators;
 mod spill;
-pub mod turns;
 pub mod words;

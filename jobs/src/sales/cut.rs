@@ -9,7 +9,7 @@
 //! Which rows make a chunk depends on the order of the rows alone, never on blocks, threads or time.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use autoconnect_common::cut::Item;
 use autoconnect_common::kind::Cut;
@@ -24,9 +24,10 @@ use super::report::Ignores;
 use super::row::WANTED;
 use super::{Facts, Request};
 use crate::sales::request::MaxRejects;
-use autoconnect_tables::blocks::{Blocks, Options};
+use autoconnect_tables::blocks::{Block, Blocks, Options};
+use autoconnect_tables::header;
 use autoconnect_tables::input::{self, Inputs};
-use autoconnect_tables::turns::Turns;
+use autoconnect_tables::pipeline::{self, Stage};
 
 /// The side file of rejected rows.
 pub const REJETS: &str = "rejets.csv";
@@ -75,7 +76,7 @@ pub fn cut_with(
     };
     let options = Options {
         block,
-        delimiter: request.delimiter.map(delimiter).transpose()?,
+        delimiter: request.delimiter.map(header::delimiter).transpose()?,
         encoding: request.encoding,
         wanted: &WANTED,
     };
@@ -86,26 +87,26 @@ pub fn cut_with(
         encoding: request.encoding,
         periode: request.periode,
     };
-    let turns = Turns::new(
+    let today = request.today.to_epoch_days();
+    let (in_order, readings) = pipeline::run(
         Blocks::new(files, options),
         InOrder::new(limits, &vocabulary),
-        outlet.threads(),
-    );
-    let today = request.today.to_epoch_days();
-    let days = Mutex::new(Days::default());
-    read_all(&turns, outlet, || Reading {
-        turns: &turns,
-        days: &days,
-        reader: BlockReader::new(&vocabulary, &spare, today, hot_path),
-        sender: Sender::new(outlet, &vocabulary),
-    })?;
-    let mut totals = turns.into_absorber().finish();
+        outlet,
+        || Reading {
+            reader: BlockReader::new(&vocabulary, &spare, today, hot_path),
+            sender: Sender::new(outlet, &vocabulary),
+        },
+    )?;
+    let mut days = Days::default();
+    for reading in readings {
+        days.absorb(&reading.sender.days);
+    }
+    let mut totals = in_order.finish();
     let mut sender = Sender::new(outlet, &vocabulary);
     sender.send_all(
         std::mem::take(&mut totals.drafts),
         std::mem::take(&mut totals.pages),
     )?;
-    let mut days = days.into_inner().unwrap_or_else(PoisonError::into_inner);
     days.absorb(&sender.days);
     Ok(sum_up(totals, &days, request, source))
 }
@@ -187,99 +188,42 @@ fn encoding_of_rejects(facts: &Facts) -> String {
     )
 }
 
-/// Runs one [`Reading`] a thread; the first error that is not a mere cancellation counts.
-fn read_all<'t, 'v: 't>(
-    turns: &'t Turns<Blocks, InOrder<'v>, Rows>,
-    outlet: &Outlet,
-    reading: impl Fn() -> Reading<'t, 'v> + Sync,
-) -> Result<(), CutError> {
-    let run = || {
-        let mut stop = StopUnlessDone { turns, done: false };
-        let result = reading().run();
-        stop.done = result.is_ok();
-        result
-    };
-    let results: Vec<_> = std::thread::scope(|threads| {
-        let readers: Vec<_> = (0..outlet.threads()).map(|_| threads.spawn(run)).collect();
-        readers
-            .into_iter()
-            .map(|reader| reader.join().unwrap_or_else(|_| Err(crashed())))
-            .collect()
-    });
-    let (cancelled, others): (Vec<_>, Vec<_>) = results
-        .into_iter()
-        .partition(|result| matches!(result, Err(CutError::Cancelled)));
-    others.into_iter().chain(cancelled).collect()
+/// One thread: reads blocks, gathers their rows, encodes the chunks that got full.
+struct Reading<'a> {
+    reader: BlockReader<'a>,
+    sender: Sender<'a>,
 }
 
-fn crashed() -> CutError {
-    CutError::Failed {
-        what: "reading a block".to_owned(),
-        source: std::io::Error::other("a reading thread crashed"),
+impl<'a> Stage for Reading<'a> {
+    type Rows = Rows;
+    type Gatherer = InOrder<'a>;
+    type Output = Output;
+
+    fn buffer(&mut self) -> Vec<u8> {
+        self.reader.buffer()
     }
-}
 
-fn delimiter(wanted: char) -> Result<u8, CutError> {
-    match wanted {
-        ',' | ';' | '\t' => Ok(wanted as u8),
-        other => Err(CutError::Refused(format!(
-            "delimiter: found {other:?}, expected a comma, a semicolon or a tab"
-        ))),
+    fn read(&mut self, block: Block) -> Result<Rows, CutError> {
+        self.reader.read(block)
     }
-}
 
-/// Stops the other threads where one fails or crashes.
-struct StopUnlessDone<'t, 'v> {
-    turns: &'t Turns<Blocks, InOrder<'v>, Rows>,
-    done: bool,
-}
-
-impl Drop for StopUnlessDone<'_, '_> {
-    fn drop(&mut self) {
-        if !self.done {
-            self.turns.stop();
-        }
+    fn gather(&mut self, in_order: &mut InOrder<'a>, rows: Rows) -> Result<Output, CutError> {
+        in_order.absorb(rows, &mut self.reader)
     }
-}
 
-/// One thread: takes blocks, reads them, waits for their turn, encodes the chunks that got full.
-struct Reading<'t, 'v> {
-    turns: &'t Turns<Blocks, InOrder<'v>, Rows>,
-    /// The days of all threads' chunks.
-    days: &'t Mutex<Days>,
-    reader: BlockReader<'t>,
-    sender: Sender<'t>,
-}
+    fn send(&mut self, output: Output) -> Result<(), CutError> {
+        let Output {
+            drafts,
+            pages,
+            rows,
+            ..
+        } = output;
+        self.reader.recycle(rows);
+        self.sender.send_all(drafts, pages)
+    }
 
-impl Reading<'_, '_> {
-    fn run(mut self) -> Result<(), CutError> {
-        loop {
-            self.sender.outlet.check()?;
-            let buffer = self.reader.buffer();
-            let Some(block) = self.turns.take(|blocks| blocks.next(buffer))? else {
-                let mut days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
-                days.absorb(&self.sender.days);
-                return Ok(());
-            };
-            let (index, bytes) = (block.index, block.bytes);
-            let rows = self.reader.read(block)?;
-            let reader = &mut self.reader;
-            let absorbed = self
-                .turns
-                .absorb(index, rows, |in_order, rows| in_order.absorb(rows, reader))?;
-            for Output {
-                drafts,
-                pages,
-                lignes,
-                rows,
-            } in absorbed
-            {
-                self.sender.outlet.progress().advance(0, lignes);
-                self.reader.recycle(rows);
-                self.sender.send_all(drafts, pages)?;
-            }
-            self.sender.outlet.progress().advance(bytes, 0);
-        }
+    fn rows(output: &Output) -> u64 {
+        output.lignes
     }
 }
 
