@@ -10,13 +10,10 @@ use std::sync::Arc;
 use chrono::{Datelike, Months, NaiveDate};
 
 use super::chunk::{Ligne, SANS_COUT};
+use super::row::{LONG_DUREE, MAX_CENTS};
 use autoconnect_tables::header::Header;
 use autoconnect_tables::words::{Lexicon, eight_bytes, some_bytes};
 
-/// Prices above this are refused, in cents.
-const MAX_PRIX: u32 = 1_000_000_000;
-/// Rentals above this many months are accepted with a warning.
-const LONG: u64 = 48;
 /// The years the fast calendar knows.
 const YEARS: Range<i32> = 1970..2100;
 
@@ -349,7 +346,7 @@ impl Fast {
         (day >= 1 && day <= days && jour <= self.today).then_some(jour)
     }
 
-    /// Up to 8 digits, then at most two decimals; in cents, at most [`MAX_PRIX`]. Without a jump: prices come in all forms.
+    /// Up to 8 digits, then at most two decimals; in cents, at most [`MAX_CENTS`]. Without a jump: prices come in all forms.
     #[inline(always)]
     fn amount(&self, buffer: &[u8], at: usize, len: usize) -> Option<u32> {
         let end = at.wrapping_add(len);
@@ -365,7 +362,7 @@ impl Fast {
         let (euros, is_whole) = eight_digits(buffer, at, whole);
         let (rest, is_rest) = eight_digits(buffer, end - decimals, decimals);
         let cents = euros * 100 + rest * [0, 10, 1][decimals];
-        let fits = cents <= u64::from(MAX_PRIX);
+        let fits = cents <= u64::from(MAX_CENTS);
         (is_whole & is_rest & fits).then_some(cents as u32)
     }
 }
@@ -407,14 +404,14 @@ fn is_location(buffer: &[u8], at: usize, len: usize) -> Option<bool> {
     (vente | location).then_some(location)
 }
 
-/// Months of rental, 1 to [`LONG`] in one or two digits; 0 of a sale, an empty field or `NULL`. Without a jump: nobody
+/// Months of rental, 1 to [`LONG_DUREE`] in one or two digits; 0 of a sale, an empty field or `NULL`. Without a jump: nobody
 /// can foretell which it is.
 #[inline(always)]
 fn months(buffer: &[u8], at: usize, len: usize, location: bool) -> Option<u8> {
     let none = (len == 0)
         | ((len == 4) & (some_bytes(buffer, at, 4) == u64::from(u32::from_le_bytes(*b"NULL"))));
     let (months, is_number) = eight_digits(buffer, at, len.min(2));
-    let some = is_number & (1..=2).contains(&len) & (1..=LONG).contains(&months);
+    let some = is_number & (1..=2).contains(&len) & (1..=u64::from(LONG_DUREE)).contains(&months);
     let valid = (location & some) | (!location & none);
     valid.then_some(months as u8 * u8::from(location))
 }
