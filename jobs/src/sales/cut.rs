@@ -18,7 +18,7 @@ use bytes::Bytes;
 
 use super::block::{BlockReader, Rows, Spare, Vocabulary};
 use super::chunk::{Encoder, Label};
-use super::order::{Draft, InOrder, Limits, Output, Totals};
+use super::gather::{Draft, Gatherer, Limits, Output, Totals};
 use super::periode::Days;
 use super::report::Ignores;
 use super::row::WANTED;
@@ -88,9 +88,9 @@ pub fn cut_with(
         periode: request.periode,
     };
     let today = request.today.to_epoch_days();
-    let (in_order, readings) = pipeline::run(
+    let (gatherer, readings) = pipeline::run(
         Blocks::new(files, options),
-        InOrder::new(limits, &vocabulary),
+        Gatherer::new(limits, &vocabulary),
         outlet,
         || Reading {
             reader: BlockReader::new(&vocabulary, &spare, today, hot_path),
@@ -101,7 +101,7 @@ pub fn cut_with(
     for reading in readings {
         days.absorb(&reading.sender.days);
     }
-    let mut totals = in_order.finish();
+    let mut totals = gatherer.finish();
     let mut sender = Sender::new(outlet, &vocabulary);
     sender.send_all(
         std::mem::take(&mut totals.drafts),
@@ -196,7 +196,7 @@ struct Reading<'a> {
 
 impl<'a> Stage for Reading<'a> {
     type Rows = Rows;
-    type Gatherer = InOrder<'a>;
+    type Gatherer = Gatherer<'a>;
     type Output = Output;
 
     fn buffer(&mut self) -> Vec<u8> {
@@ -207,8 +207,8 @@ impl<'a> Stage for Reading<'a> {
         self.reader.read(block)
     }
 
-    fn gather(&mut self, in_order: &mut InOrder<'a>, rows: Rows) -> Result<Output, CutError> {
-        in_order.absorb(rows, &mut self.reader)
+    fn gather(&mut self, gatherer: &mut Gatherer<'a>, rows: Rows) -> Result<Output, CutError> {
+        gatherer.absorb(rows, &mut self.reader)
     }
 
     fn send(&mut self, output: Output) -> Result<(), CutError> {

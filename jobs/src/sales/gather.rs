@@ -94,7 +94,7 @@ pub struct Totals {
 }
 
 /// The state that moves through the input in file order.
-pub struct InOrder<'v> {
+pub struct Gatherer<'v> {
     vocabulary: &'v Vocabulary,
     limits: Limits,
     ids: IdSet,
@@ -135,7 +135,7 @@ struct Spelling {
     count: u64,
 }
 
-impl<'v> InOrder<'v> {
+impl<'v> Gatherer<'v> {
     /// The state before the first block.
     pub fn new(limits: Limits, vocabulary: &'v Vocabulary) -> Self {
         let limits = Limits {
@@ -354,13 +354,13 @@ impl<'v> InOrder<'v> {
                 *count += 1;
                 Ok(usize::from(*list))
             }
-            _ => self.meet(spelling),
+            _ => self.first_seen(spelling),
         }
     }
 
     /// The list of a spelling that was not seen before.
     #[cold]
-    fn meet(&mut self, spelling: u16) -> Result<usize, CutError> {
+    fn first_seen(&mut self, spelling: u16) -> Result<usize, CutError> {
         let word = self.vocabulary.villes.word(spelling).unwrap_or_default();
         let key: Arc<str> = ville::key(&word).into();
         let list = match self.list_by_key.get(&key) {
