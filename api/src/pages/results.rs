@@ -390,7 +390,7 @@ fn csv_of(edition: &Arc<Edition>, asked: &Asked, wanted: &str) -> Option<Vec<u8>
             ville: None,
             mois: None,
         } => (file.write)(&edition.report, &mut bytes),
-        Part { ville, mois } => (file.write)(&edition.report.only(ville, mois), &mut bytes),
+        Part { ville, mois } => (file.write)(&edition.report.filtered(ville, mois), &mut bytes),
     };
     written.is_ok().then_some(bytes)
 }

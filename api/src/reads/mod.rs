@@ -229,7 +229,7 @@ async fn report(
         .answer(move |edition| {
             let ville = asked.ville.as_deref();
             let ville = ville.map(|name| answers::named(&edition.report, name));
-            json(&edition.report.only(ville, asked.mois.as_deref()))
+            json(&edition.report.filtered(ville, asked.mois.as_deref()))
         })
         .await
 }

@@ -296,7 +296,7 @@ async fn each_part_of_the_report_is_that_of_the_report() {
     }
     let (_, text) = asked.text("/api/report?ville=LYON&mois=2024-02").await;
     let part: Report = serde_json::from_str(&text).expect("a report");
-    assert_eq!(part, sample().only(Some("Lyon"), Some("2024-02")));
+    assert_eq!(part, sample().filtered(Some("Lyon"), Some("2024-02")));
     let part = serde_json::to_value(&part).expect("JSON");
     for name in ["comparatif", "tendance", "marge", "rotation"] {
         let (_, text) = asked

@@ -55,7 +55,7 @@ pub(super) fn monthly(report: &Report) -> BTreeMap<&str, CaMois> {
     months
 }
 
-/// The key that stands for the whole report: [`GLOBAL`], or the only city of a part that was made by [`Report::only`].
+/// The key that stands for the whole report: [`GLOBAL`], or the only city of a part that was made by [`Report::filtered`].
 pub(super) fn whole(report: &Report) -> &str {
     match report.villes.as_slice() {
         [ville] if !report.saisonnalite.contains_key(GLOBAL) => ville,

@@ -10,7 +10,7 @@ use super::{last_change, whole_article};
 use crate::sales::Report;
 use crate::sales::render::figures::monthly;
 
-/// What of a report is asked for; see [`Report::only`].
+/// What of a report is asked for; see [`Report::filtered`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Part<'a> {
     /// A city, spelled as in the report.
@@ -27,7 +27,7 @@ pub fn article(report: &Report, part: Part<'_>, lang: Lang, links: Links) -> Art
     let of_city;
     let report = match part.ville {
         Some(ville) => {
-            of_city = report.only(Some(ville), None);
+            of_city = report.filtered(Some(ville), None);
             &of_city
         }
         None => report,

@@ -28,7 +28,7 @@ impl Report {
     ///
     /// A city or month that the report does not know leaves nothing of what is told by city or month.
     #[must_use]
-    pub fn only(&self, ville: Option<&str>, mois: Option<&str>) -> Self {
+    pub fn filtered(&self, ville: Option<&str>, mois: Option<&str>) -> Self {
         let mut part = self.clone();
         if let Some(ville) = ville {
             part.keep_city(ville);
@@ -103,14 +103,14 @@ mod tests {
     #[test]
     fn nothing_asked_is_the_whole_report() {
         let report = report();
-        assert_eq!(report.only(None, None), report);
+        assert_eq!(report.filtered(None, None), report);
     }
 
     #[test]
     fn a_city_keeps_all_that_is_said_of_it_and_nothing_of_others() {
         let report = report();
         for ville in &report.villes {
-            let part = report.only(Some(ville), None);
+            let part = report.filtered(Some(ville), None);
             assert_eq!(part.villes, std::slice::from_ref(ville));
             let whole = report.comparatif.iter().find(|city| city.ville == *ville);
             assert_eq!(part.comparatif.first(), whole);
@@ -135,7 +135,7 @@ mod tests {
     fn a_month_keeps_its_ca_and_change_and_the_sums_of_the_period() {
         let report = report();
         let mois = &report.periode.mois[4];
-        let part = report.only(None, Some(mois));
+        let part = report.filtered(None, Some(mois));
         assert_eq!(part.periode.mois, std::slice::from_ref(mois));
         for (ville, months) in &part.ca_mensuel {
             assert_eq!(months.len(), 1);
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn what_the_report_does_not_know_leaves_nothing() {
-        let part = report().only(Some("Atlantis"), Some("1066-10"));
+        let part = report().filtered(Some("Atlantis"), Some("1066-10"));
         assert!(part.villes.is_empty() && part.comparatif.is_empty() && part.modeles.is_empty());
         assert!(part.ca_mensuel.is_empty() && part.tendance.is_empty());
         assert_eq!(part.ca_total, Fixed(0));
