@@ -79,7 +79,7 @@ impl JobKind for WordCount {
     }
 
     fn cut(request: &Request, outlet: &Outlet) -> Result<Cut<Facts>, CutError> {
-        let mut pile = Pile::default();
+        let mut batch = Batch::default();
         for file in &request.files {
             let opened = File::open(file).map_err(|error| refused(file, &error))?;
             for line in BufReader::new(opened).lines() {
@@ -87,20 +87,20 @@ impl JobKind for WordCount {
                 if line.len() >= MAX_BODY {
                     return Err(refused(file, &"a line over 1 MiB"));
                 }
-                if pile.rows >= request.chunk_lines || pile.text.len() + line.len() >= MAX_BODY {
-                    pile.put(outlet)?;
+                if batch.rows >= request.chunk_lines || batch.text.len() + line.len() >= MAX_BODY {
+                    batch.put(outlet)?;
                 }
-                pile.text.push_str(&line);
-                pile.text.push('\n');
-                pile.rows += 1;
-                pile.lines += 1;
+                batch.text.push_str(&line);
+                batch.text.push('\n');
+                batch.rows += 1;
+                batch.lines += 1;
             }
         }
-        pile.put(outlet)?;
+        batch.put(outlet)?;
         Ok(Cut {
-            chunks: vec![pile.chunks],
+            chunks: vec![batch.chunks],
             annexes: BTreeMap::new(),
-            facts: Facts { lines: pile.lines },
+            facts: Facts { lines: batch.lines },
             refusal: None,
         })
     }
@@ -136,14 +136,14 @@ impl JobKind for WordCount {
 
 /// Lines that wait for their chunk.
 #[derive(Default)]
-struct Pile {
+struct Batch {
     text: String,
     rows: u32,
     lines: u64,
     chunks: u32,
 }
 
-impl Pile {
+impl Batch {
     /// Puts the lines as a chunk, unless there are none.
     fn put(&mut self, outlet: &Outlet) -> Result<(), CutError> {
         if self.rows == 0 {
