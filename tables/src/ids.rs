@@ -1,10 +1,10 @@
 //! Which ids were seen before: exactly, in bounded memory.
 //!
 //! Most ids are a prefix and a number that counts up (`TX000000042`). Ids of one prefix and one number of digits form a
-//! *class*, and a class keeps its numbers in pages of 65,536: sorted 16-bit offsets while a page is sparse, a bitmap of 8 KiB
+//! *shape*, and a shape keeps its numbers in pages of 65,536: sorted 16-bit offsets while a page is sparse, a bitmap of 8 KiB
 //! once it is not. Ten million consecutive ids take 1.3 MB, and adding one takes a few nanoseconds.
 //!
-//! Numbers without order (a class that costs more than a few bytes a number once all pages are over the budget), classes
+//! Numbers without order (a shape that costs more than a few bytes a number once all pages are over the budget), shapes
 //! beyond a cap and every other text go to `Spill`, which keeps a budget of them in memory and the rest in
 //! temporary files. So memory is the budget, plus at most 6 bytes an id for numbers that are neither dense nor scattered, or
 //! about 2 bytes an id for texts; and no answer is ever a guess.
@@ -17,9 +17,9 @@ use super::spill::{Spill, Tag};
 
 /// The default budget, in bytes, of pages and of texts in memory, each.
 const BUDGET: usize = 16 << 20;
-/// Classes beyond this are not made: their ids are kept as texts.
-const MAX_CLASSES: usize = 4096;
-/// Longer prefixes make no class.
+/// Shapes beyond this are not made: their ids are kept as texts.
+const MAX_SHAPES: usize = 4096;
+/// Longer prefixes make no shape.
 const MAX_PREFIX: usize = 64;
 /// The most digits of a number.
 const MAX_DIGITS: usize = 18;
@@ -27,8 +27,8 @@ const MAX_DIGITS: usize = 18;
 const END_OF_NUMBERS: u64 = 1_000_000_000_000_000_000;
 /// A sparse page becomes dense when it has so many numbers.
 const DENSE_FROM: usize = 2048;
-/// Bytes a number that a class may cost at most while the pages are over the budget.
-const DEAR: usize = 6;
+/// Bytes a number that a shape may cost at most while the pages are over the budget.
+const EXPENSIVE: usize = 6;
 /// What a page costs beside its numbers: its place in the table of pages and in the list.
 const PAGE_OVERHEAD: usize = 96;
 /// How many pages are found without a search.
@@ -40,9 +40,9 @@ const NO_KEY: u64 = u64::MAX;
 #[derive(Debug)]
 pub struct IdSet {
     by_prefix: HashMap<Box<[u8]>, [Option<u32>; MAX_DIGITS]>,
-    classes: Vec<Class>,
-    /// The last answer of [`class`](Self::class).
-    last_class: Option<(Box<[u8]>, u8, u32)>,
+    shapes: Vec<Shape>,
+    /// The last answer of [`shape`](Self::shape).
+    last_shape: Option<(Box<[u8]>, u8, u32)>,
     pages: HashMap<u64, Page>,
     /// Dense pages, found by their index; `free` are the indices nobody uses.
     bitmaps: Vec<Bitmap>,
@@ -51,7 +51,7 @@ pub struct IdSet {
     cache: Box<[(u64, u32); CACHED]>,
     /// Bytes of all pages, about.
     page_bytes: usize,
-    /// At so many bytes, dear classes are looked for.
+    /// At so many bytes, expensive shapes are looked for.
     page_limit: usize,
     budget: usize,
     spill: Spill,
@@ -61,7 +61,7 @@ type Bitmap = Box<[u64; 1024]>;
 
 /// The numbers of one prefix and one number of digits.
 #[derive(Debug, Default)]
-struct Class {
+struct Shape {
     /// Its numbers are in the spill.
     scattered: bool,
     /// About how many bytes its pages take.
@@ -91,8 +91,8 @@ impl IdSet {
     pub fn with_budget(bytes: usize) -> Self {
         Self {
             by_prefix: HashMap::new(),
-            classes: Vec::new(),
-            last_class: None,
+            shapes: Vec::new(),
+            last_shape: None,
             pages: HashMap::new(),
             bitmaps: Vec::new(),
             free: Vec::new(),
@@ -113,56 +113,53 @@ impl IdSet {
         let (prefix, number) = id.split_at(id.len() - digits);
         if (1..=MAX_DIGITS).contains(&digits)
             // at most 18
-            && let Some(class) = self.class(prefix, digits as u8)
+            && let Some(shape) = self.shape(prefix, digits as u8)
         {
             let number = number
                 .iter()
                 .fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
-            return self.insert_number(class, number);
+            return self.insert_number(shape, number);
         }
         self.spill.insert(Tag::Text, id)
     }
 
-    /// The class of the ids that are `prefix` and so many decimal digits (1 to 18); `prefix` ends in a non-digit or is empty.
-    /// `None` where there are too many classes or the prefix is too long: such ids go through [`insert`](Self::insert), always.
-    pub fn class(&mut self, prefix: &[u8], digits: u8) -> Option<u32> {
-        if let Some((last_prefix, last_digits, class)) = &self.last_class
+    /// The shape of the ids that are `prefix` and so many decimal digits (1 to 18); `prefix` ends in a non-digit or is empty.
+    /// `None` where there are too many shapes or the prefix is too long: such ids go through [`insert`](Self::insert), always.
+    pub fn shape(&mut self, prefix: &[u8], digits: u8) -> Option<u32> {
+        if let Some((last_prefix, last_digits, shape)) = &self.last_shape
             && *last_digits == digits
             && **last_prefix == *prefix
         {
-            return Some(*class);
+            return Some(*shape);
         }
         let place = usize::from(digits).checked_sub(1)?;
         if place >= MAX_DIGITS || prefix.len() > MAX_PREFIX {
             return None;
         }
-        let known = self
-            .by_prefix
-            .get(prefix)
-            .and_then(|classes| classes[place]);
-        let class = match known {
-            Some(class) => class,
-            None if self.classes.len() >= MAX_CLASSES => return None,
+        let known = self.by_prefix.get(prefix).and_then(|shapes| shapes[place]);
+        let shape = match known {
+            Some(shape) => shape,
+            None if self.shapes.len() >= MAX_SHAPES => return None,
             None => {
-                // at most MAX_CLASSES
-                let class = self.classes.len() as u32;
-                self.classes.push(Class::default());
-                self.by_prefix.entry(prefix.into()).or_default()[place] = Some(class);
-                class
+                // at most MAX_SHAPES
+                let shape = self.shapes.len() as u32;
+                self.shapes.push(Shape::default());
+                self.by_prefix.entry(prefix.into()).or_default()[place] = Some(shape);
+                shape
             }
         };
-        self.last_class = Some((prefix.into(), digits, class));
-        Some(class)
+        self.last_shape = Some((prefix.into(), digits, shape));
+        Some(shape)
     }
 
-    /// Adds the id of this class and number; true if it is new. The class is one that [`class`](Self::class) gave, and the
-    /// number has the digits of the class.
+    /// Adds the id of this shape and number; true if it is new. The shape is one that [`shape`](Self::shape) gave, and the
+    /// number has the digits of the shape.
     ///
     /// # Errors
     /// [`CutError::Failed`] where the temporary files fail.
     #[inline]
-    pub fn insert_number(&mut self, class: u32, number: u64) -> Result<bool, CutError> {
-        let key = key_of(class, number);
+    pub fn insert_number(&mut self, shape: u32, number: u64) -> Result<bool, CutError> {
+        let key = key_of(shape, number);
         let (cached, index) = self.cache[cache_place(key)];
         if cached == key
             && number < END_OF_NUMBERS
@@ -170,18 +167,18 @@ impl IdSet {
         {
             return Ok(set_bit(bitmap, number));
         }
-        self.insert_uncached(class, number, key)
+        self.insert_uncached(shape, number, key)
     }
 
     #[inline(never)]
-    fn insert_uncached(&mut self, class: u32, number: u64, key: u64) -> Result<bool, CutError> {
+    fn insert_uncached(&mut self, shape: u32, number: u64, key: u64) -> Result<bool, CutError> {
         let paged = number < END_OF_NUMBERS;
         let Some(owner) = self
-            .classes
-            .get_mut(class as usize)
+            .shapes
+            .get_mut(shape as usize)
             .filter(|owner| paged && !owner.scattered)
         else {
-            return self.spill_number(class, number);
+            return self.spill_number(shape, number);
         };
         let offset = number as u16; // the last 16 bits
         let page = self.pages.entry(key).or_insert_with(|| {
@@ -232,29 +229,29 @@ impl IdSet {
         Ok(true)
     }
 
-    /// Moves the numbers of dear classes to the spill.
+    /// Moves the numbers of expensive shapes to the spill.
     #[cold]
     fn scatter(&mut self) -> Result<(), CutError> {
-        let mut numbers = vec![0; self.classes.len()];
+        let mut numbers = vec![0; self.shapes.len()];
         for (key, page) in &self.pages {
-            numbers[class_of(*key)] += match page {
+            numbers[shape_of(*key)] += match page {
                 Page::Sparse(offsets) => offsets.len(),
                 Page::Dense(index) => count_bits(&self.bitmaps[*index as usize]),
             };
         }
-        for (class, numbers) in self.classes.iter_mut().zip(numbers) {
-            if class.bytes > numbers * DEAR {
-                self.page_bytes = self.page_bytes.saturating_sub(class.bytes);
-                *class = Class {
+        for (shape, numbers) in self.shapes.iter_mut().zip(numbers) {
+            if shape.bytes > numbers * EXPENSIVE {
+                self.page_bytes = self.page_bytes.saturating_sub(shape.bytes);
+                *shape = Shape {
                     scattered: true,
                     bytes: 0,
                 };
             }
         }
-        let classes = &self.classes;
+        let shapes = &self.shapes;
         let moved: Vec<(u64, Page)> = self
             .pages
-            .extract_if(|key, _| classes[class_of(*key)].scattered)
+            .extract_if(|key, _| shapes[shape_of(*key)].scattered)
             .collect();
         self.pages.shrink_to_fit();
         self.cache.fill((NO_KEY, 0));
@@ -266,8 +263,8 @@ impl IdSet {
     }
 
     fn spill_page(&mut self, key: u64, page: Page) -> Result<(), CutError> {
-        // at most MAX_CLASSES
-        let class = class_of(key) as u32;
+        // at most MAX_SHAPES
+        let shape = shape_of(key) as u32;
         let first = (key & ((1 << PAGE_BITS) - 1)) << 16;
         let offsets = match page {
             Page::Sparse(offsets) => offsets,
@@ -280,29 +277,29 @@ impl IdSet {
             }
         };
         for offset in offsets {
-            self.spill_number(class, first | u64::from(offset))?;
+            self.spill_number(shape, first | u64::from(offset))?;
         }
         Ok(())
     }
 
-    fn spill_number(&mut self, class: u32, number: u64) -> Result<bool, CutError> {
+    fn spill_number(&mut self, shape: u32, number: u64) -> Result<bool, CutError> {
         let mut bytes = [0; 12];
-        bytes[..4].copy_from_slice(&class.to_le_bytes());
+        bytes[..4].copy_from_slice(&shape.to_le_bytes());
         bytes[4..].copy_from_slice(&number.to_le_bytes());
         self.spill.insert(Tag::Number, &bytes)
     }
 }
 
-/// Bits of a page's number within its class: 10^18 numbers in pages of 2^16.
+/// Bits of a page's number within its shape: 10^18 numbers in pages of 2^16.
 const PAGE_BITS: u32 = 44;
 
 /// The key of the page of a number below [`END_OF_NUMBERS`].
 #[inline]
-fn key_of(class: u32, number: u64) -> u64 {
-    u64::from(class) << PAGE_BITS | number >> 16
+fn key_of(shape: u32, number: u64) -> u64 {
+    u64::from(shape) << PAGE_BITS | number >> 16
 }
 
-/// Neighbouring pages of a class have neighbouring places; classes are spread.
+/// Neighbouring pages of a shape have neighbouring places; shapes are spread.
 #[inline]
 fn cache_place(key: u64) -> usize {
     ((key ^ (key >> PAGE_BITS).wrapping_mul(37)) % CACHED as u64) as usize
@@ -318,7 +315,7 @@ fn set_bit(bitmap: &mut [u64; 1024], number: u64) -> bool {
     new
 }
 
-fn class_of(key: u64) -> usize {
+fn shape_of(key: u64) -> usize {
     (key >> PAGE_BITS) as usize
 }
 
@@ -388,56 +385,56 @@ mod tests {
     #[test]
     fn both_ways_to_insert_agree() {
         let mut ids = IdSet::new();
-        let class = ids.class(b"TX", 9).expect("room");
-        assert!(ids.insert_number(class, 42).expect("memory"));
+        let shape = ids.shape(b"TX", 9).expect("room");
+        assert!(ids.insert_number(shape, 42).expect("memory"));
         assert!(!add(&mut ids, "TX000000042"));
         assert!(add(&mut ids, "TX42"));
         assert!(add(&mut ids, "TX000000043"));
-        assert!(!ids.insert_number(class, 43).expect("memory"));
-        assert_eq!(ids.class(b"TX", 9), Some(class));
-        assert_ne!(ids.class(b"TX", 8), Some(class));
-        assert_ne!(ids.class(b"TY", 9), Some(class));
-        assert_eq!(ids.class(b"TX", 0), None);
-        assert_eq!(ids.class(b"TX", 19), None);
+        assert!(!ids.insert_number(shape, 43).expect("memory"));
+        assert_eq!(ids.shape(b"TX", 9), Some(shape));
+        assert_ne!(ids.shape(b"TX", 8), Some(shape));
+        assert_ne!(ids.shape(b"TY", 9), Some(shape));
+        assert_eq!(ids.shape(b"TX", 0), None);
+        assert_eq!(ids.shape(b"TX", 19), None);
     }
 
     #[test]
     fn consecutive_numbers_take_a_bit_each() {
         let mut ids = IdSet::new();
-        let class = ids.class(b"TX", 9).expect("room");
+        let shape = ids.shape(b"TX", 9).expect("room");
         for number in 0..2_000_000 {
-            assert!(ids.insert_number(class, number).expect("memory"));
+            assert!(ids.insert_number(shape, number).expect("memory"));
         }
-        assert!((0..2_000_000).all(|number| !ids.insert_number(class, number).expect("memory")));
+        assert!((0..2_000_000).all(|number| !ids.insert_number(shape, number).expect("memory")));
         assert!(ids.page_bytes < 300_000, "{}", ids.page_bytes);
     }
 
     #[test]
     fn scattered_numbers_leave_the_pages_and_stay_exact() {
         let mut ids = IdSet::with_budget(64 << 10);
-        let class = ids.class(b"N", 18).expect("room");
-        let dense = ids.class(b"D", 9).expect("room");
+        let shape = ids.shape(b"N", 18).expect("room");
+        let dense = ids.shape(b"D", 9).expect("room");
         let number = |n| scramble(n) % END_OF_NUMBERS;
         for n in 0..20_000 {
-            assert!(ids.insert_number(class, number(n)).expect("a disk"));
+            assert!(ids.insert_number(shape, number(n)).expect("a disk"));
             assert!(ids.insert_number(dense, n).expect("a disk"));
         }
         for n in 0..20_000 {
-            assert!(!ids.insert_number(class, number(n)).expect("a disk"));
+            assert!(!ids.insert_number(shape, number(n)).expect("a disk"));
             assert!(!ids.insert_number(dense, n).expect("a disk"));
             assert!(!add(&mut ids, &format!("N{:018}", number(n))));
         }
-        assert!(ids.classes[class as usize].scattered && !ids.classes[dense as usize].scattered);
+        assert!(ids.shapes[shape as usize].scattered && !ids.shapes[dense as usize].scattered);
         assert!(ids.page_bytes < 64 << 10);
     }
 
     #[test]
-    fn a_prefix_of_its_own_for_every_id_makes_no_more_than_so_many_classes() {
+    fn a_prefix_of_its_own_for_every_id_makes_no_more_than_so_many_shapes() {
         let mut ids = IdSet::with_budget(256 << 10);
         let id = |n| format!("{:016x}-7", scramble(n));
         assert!((0..20_000).all(|n| add(&mut ids, &id(n))));
         assert!((0..20_000).all(|n| !add(&mut ids, &id(n))));
-        assert_eq!(ids.classes.len(), MAX_CLASSES);
+        assert_eq!(ids.shapes.len(), MAX_SHAPES);
         assert!(add(&mut ids, &format!("{}1", "p".repeat(65))));
     }
 

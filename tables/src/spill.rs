@@ -29,7 +29,7 @@ const ENTRY: usize = 12;
 pub(super) enum Tag {
     /// The id as the file has it.
     Text,
-    /// The class and the number of an id.
+    /// The shape and the number of an id.
     Number,
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use autoconnect_common::CutError;
 
 use super::chunk::{Ligne, SANS_COUT};
-use super::fast::{Classes, Fast, Id, IdKind, Line};
+use super::fast::{Fast, Id, IdKind, IdShapes, Line};
 use super::periode::{ClosedMonths, OpenDays};
 use super::reason::{Reason, Refusal, Warning, Warnings};
 use super::row::{self, Row};
@@ -67,12 +67,12 @@ pub struct Rows {
     /// Accepted rows that may be among the first of their months, in file order: where each begins, and its day.
     pub early: Vec<(u32, i32)>,
     texts: Vec<u8>,
-    classes: Classes,
+    shapes: IdShapes,
 }
 
 /// An id of an accepted row.
 pub enum RowId<'a> {
-    /// The shape (by its index in [`Rows::classes`]) and the number.
+    /// The shape (by its index in [`Rows::shapes`]) and the number.
     Number(usize, u64),
     /// All of it.
     Text(&'a [u8]),
@@ -83,21 +83,21 @@ impl Rows {
     #[inline]
     pub fn id(&self, accepted: &Accepted) -> RowId<'_> {
         match accepted.id.kind() {
-            IdKind::Number(class, number) => RowId::Number(class, number),
+            IdKind::Number(shape, number) => RowId::Number(shape, number),
             IdKind::InBlock(at, len) => RowId::Text(place(&self.block.buffer, at, len)),
             IdKind::Aside(at, len) => RowId::Text(place(&self.texts, at, len)),
         }
     }
 
     /// The shapes of its ids.
-    pub fn classes(&self) -> &Classes {
-        &self.classes
+    pub fn shapes(&self) -> &IdShapes {
+        &self.shapes
     }
 
     /// The same as text, for people.
     pub fn id_text(&self, accepted: &Accepted) -> String {
         match self.id(accepted) {
-            RowId::Number(class, number) => self.classes.text(class, number),
+            RowId::Number(shape, number) => self.shapes.text(shape, number),
             RowId::Text(text) => String::from_utf8_lossy(text).into_owned(),
         }
     }
@@ -197,7 +197,7 @@ impl<'v> BlockReader<'v> {
         let separators = std::mem::take(&mut self.separators);
         let read = self.read_records(&mut rows, separators.positions());
         self.separators = separators;
-        rows.classes = self.fast.classes.clone();
+        rows.shapes = self.fast.shapes.clone();
         read.map(|()| rows)
     }
 
@@ -221,7 +221,7 @@ impl<'v> BlockReader<'v> {
             unfinished: None,
             early,
             texts,
-            classes: Classes::default(),
+            shapes: IdShapes::default(),
         }
     }
 
@@ -351,7 +351,7 @@ impl<'v> BlockReader<'v> {
 
     /// Lets the hot path know the words of an accepted row, unless each use of them is to be counted as odd.
     fn learn(&mut self, row: &Row<'_>) -> Result<(), CutError> {
-        self.fast.classes.learn(row.id);
+        self.fast.shapes.learn(row.id);
         if !row.warnings.contains(Warning::CaracteresSpeciaux) {
             let (ville, modele) = self.words(row)?;
             self.fast.villes.learn(row.ville.as_bytes(), ville);

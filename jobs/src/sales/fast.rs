@@ -38,7 +38,7 @@ pub struct Id(u64);
 /// What an [`Id`] says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdKind {
-    /// The index of its shape in [`Classes`], and its number.
+    /// The index of its shape in [`IdShapes`], and its number.
     Number(usize, u64),
     /// So many bytes at a place in the block.
     InBlock(usize, usize),
@@ -52,8 +52,8 @@ impl Id {
     const IN_BLOCK: u64 = 14;
     const ASIDE: u64 = 15;
 
-    fn number(class: usize, number: u64) -> Self {
-        Self((class as u64) << Self::KIND_SHIFT | number)
+    fn number(shape: usize, number: u64) -> Self {
+        Self((shape as u64) << Self::KIND_SHIFT | number)
     }
 
     fn in_block(at: usize, len: usize) -> Self {
@@ -78,23 +78,23 @@ impl Id {
         match self.0 >> Self::KIND_SHIFT {
             Self::IN_BLOCK => IdKind::InBlock(place().0, place().1),
             Self::ASIDE => IdKind::Aside(place().0, place().1),
-            class => IdKind::Number(class as usize, self.0 & ((1 << Self::KIND_SHIFT) - 1)),
+            shape => IdKind::Number(shape as usize, self.0 & ((1 << Self::KIND_SHIFT) - 1)),
         }
     }
 }
 
 /// Shapes of ids: a prefix that ends in a non-digit (or none), and how many digits follow it.
 #[derive(Debug, Clone, Default)]
-pub struct Classes(Arc<Vec<Class>>);
+pub struct IdShapes(Arc<Vec<IdShape>>);
 
 #[derive(Debug, Clone)]
-struct Class {
+struct IdShape {
     prefix: Vec<u8>,
     word: u64,
     digits: usize,
 }
 
-impl Classes {
+impl IdShapes {
     /// More shapes than this in one file are not worth knowing.
     const MAX: usize = Id::IN_BLOCK as usize;
     /// The longest prefix, in bytes.
@@ -109,7 +109,7 @@ impl Classes {
         let known = self
             .0
             .iter()
-            .any(|class| class.digits == digits && class.prefix == prefix);
+            .any(|shape| shape.digits == digits && shape.prefix == prefix);
         if known
             || self.0.len() >= Self::MAX
             || prefix.len() > Self::MAX_PREFIX
@@ -119,7 +119,7 @@ impl Classes {
         }
         let mut padded = prefix.to_vec();
         padded.resize(8, 0);
-        Arc::make_mut(&mut self.0).push(Class {
+        Arc::make_mut(&mut self.0).push(IdShape {
             prefix: prefix.to_vec(),
             word: eight_bytes(&padded, 0),
             digits,
@@ -130,25 +130,25 @@ impl Classes {
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], u8)> {
         self.0
             .iter()
-            .map(|class| (&class.prefix[..], class.digits as u8))
+            .map(|shape| (&shape.prefix[..], shape.digits as u8))
     }
 
-    /// An id of shape number `class` in full.
-    pub fn text(&self, class: usize, number: u64) -> String {
-        self.0.get(class).map_or_else(String::new, |class| {
-            let prefix = String::from_utf8_lossy(&class.prefix);
-            format!("{prefix}{number:0width$}", width = class.digits)
+    /// An id of shape number `shape` in full.
+    pub fn text(&self, shape: usize, number: u64) -> String {
+        self.0.get(shape).map_or_else(String::new, |shape| {
+            let prefix = String::from_utf8_lossy(&shape.prefix);
+            format!("{prefix}{number:0width$}", width = shape.digits)
         })
     }
 
     #[inline(always)]
     fn number(&self, buffer: &[u8], at: usize, len: usize) -> Option<Id> {
-        for (index, class) in self.0.iter().enumerate() {
-            let prefix = class.prefix.len();
-            if len == prefix + class.digits && some_bytes(buffer, at, prefix) == class.word {
+        for (index, shape) in self.0.iter().enumerate() {
+            let prefix = shape.prefix.len();
+            if len == prefix + shape.digits && some_bytes(buffer, at, prefix) == shape.word {
                 return Some(Id::number(
                     index,
-                    digits(buffer, at + prefix, class.digits)?,
+                    digits(buffer, at + prefix, shape.digits)?,
                 ));
             }
         }
@@ -174,7 +174,7 @@ pub struct Fast {
     /// Spellings of models that were accepted.
     pub modeles: Lexicon,
     /// Shapes of ids that were accepted.
-    pub classes: Classes,
+    pub shapes: IdShapes,
 }
 
 impl Fast {
@@ -204,7 +204,7 @@ impl Fast {
             months,
             villes: Lexicon::default(),
             modeles: Lexicon::default(),
-            classes: Classes::default(),
+            shapes: IdShapes::default(),
         }
     }
 
@@ -306,7 +306,7 @@ impl Fast {
             }
         }
         let (at, len) = field(id)?;
-        let id = match self.classes.number(buffer, at, len) {
+        let id = match self.shapes.number(buffer, at, len) {
             Some(id) => id,
             None => text_id(buffer, at, len)?,
         };

@@ -254,15 +254,15 @@ impl<'v> Gatherer<'v> {
 
     /// Puts the rows whose id is new into the lists of their cities; returns the others.
     fn gather(&mut self, rows: &Rows, drafts: &mut Vec<Draft>) -> Result<Vec<Rejected>, CutError> {
-        let classes: Vec<Option<u32>> = rows
-            .classes()
+        let shapes: Vec<Option<u32>> = rows
+            .shapes()
             .iter()
-            .map(|(prefix, digits)| self.ids.class(prefix, digits))
+            .map(|(prefix, digits)| self.ids.shape(prefix, digits))
             .collect();
         let mut duplicates = Vec::new();
         let mut lines = LineCounter::new(rows);
         for accepted in &rows.accepted {
-            if self.limits.dedup && !self.is_new(rows, accepted, &classes)? {
+            if self.limits.dedup && !self.is_new(rows, accepted, &shapes)? {
                 let line = lines.line_of(accepted.start);
                 let refusal = Refusal {
                     reason: Reason::Rule(Rule::IdDuplique),
@@ -332,11 +332,11 @@ impl<'v> Gatherer<'v> {
         &mut self,
         rows: &Rows,
         accepted: &Accepted,
-        classes: &[Option<u32>],
+        shapes: &[Option<u32>],
     ) -> Result<bool, CutError> {
         match rows.id(accepted) {
-            RowId::Number(class, number) => match classes[class] {
-                Some(class) => self.ids.insert_number(class, number),
+            RowId::Number(shape, number) => match shapes[shape] {
+                Some(shape) => self.ids.insert_number(shape, number),
                 None => self.ids.insert(rows.id_text(accepted).as_bytes()),
             },
             RowId::Text(text) => self.ids.insert(text),
