@@ -74,7 +74,11 @@ pub fn read(
     delimiter: Option<u8>,
     wanted: &[Wanted],
 ) -> Result<Header, CutError> {
-    let refused = |what: String| CutError::Refused(format!("{name}: {what}"));
+    find(text, delimiter, wanted).map_err(|what| CutError::Refused(format!("{name}: {what}")))
+}
+
+/// As [`read`]; what is wrong is said without the name of the file.
+fn find(text: &[u8], delimiter: Option<u8>, wanted: &[Wanted]) -> Result<Header, String> {
     let mark = if text.starts_with(BYTE_ORDER_MARK) {
         BYTE_ORDER_MARK.len()
     } else {
@@ -84,63 +88,90 @@ pub fn read(
     let skipped = mark + blank_bytes;
     let rest = &text[skipped..];
     let line = blank_lines + 1;
+    check_lines(rest, line, wanted)?;
+
+    let best = best_candidate(rest, line, delimiter, wanted)?;
+    let fields = match &best.record.content {
+        Content::Fields(fields) => fields,
+        Content::Broken(structure) => return Err(broken(*structure, line, rest)),
+        Content::Blank => return Err(format!("line {line}: no header")),
+    };
+    if best.found == 0 {
+        return Err(no_column(rest, line, delimiter, wanted));
+    }
+    let names: Vec<Vec<u8>> = fields.iter().map(plain).collect();
+    Ok(Header {
+        delimiter: best.delimiter,
+        len: skipped + best.record.len,
+        lines: blank_lines + best.record.lines,
+        columns: names.len(),
+        positions: positions(&names, line, best.delimiter, wanted)?,
+        wanted: wanted.to_vec(),
+        names,
+    })
+}
+
+/// Refuses what has no lines of text to find a header in.
+fn check_lines(rest: &[u8], line: u32, wanted: &[Wanted]) -> Result<(), String> {
     if rest.is_empty() {
-        return Err(refused(format!(
+        return Err(format!(
             "no header: found no text, expected the columns {}",
             list_wanted(wanted)
-        )));
+        ));
     }
-    if record::has_lone_cr(rest) {
-        if looks_binary(rest) {
-            return Err(refused(binary()));
-        }
-        return Err(refused(format!(
-            "line {line}: lines end with a carriage return alone, expected LF or CRLF"
-        )));
+    if !record::has_lone_cr(rest) {
+        return Ok(());
     }
+    Err(if looks_binary(rest) {
+        binary()
+    } else {
+        format!("line {line}: lines end with a carriage return alone, expected LF or CRLF")
+    })
+}
 
-    let candidates: Vec<Candidate> = match delimiter {
-        Some(given) => vec![Candidate::new(rest, given, wanted)],
-        None => DELIMITERS
+/// The first record as the given delimiter splits it, or else the one that finds the most columns.
+fn best_candidate(
+    rest: &[u8],
+    line: u32,
+    delimiter: Option<u8>,
+    wanted: &[Wanted],
+) -> Result<Candidate, String> {
+    let Some(given) = delimiter else {
+        let candidates = DELIMITERS
             .iter()
-            .map(|delimiter| Candidate::new(rest, *delimiter, wanted))
-            .collect(),
+            .map(|delimiter| Candidate::new(rest, *delimiter, wanted));
+        // the first of the best: `max_by_key` would take the last
+        let best =
+            candidates.reduce(|best, next| if next.found > best.found { next } else { best });
+        return best.ok_or_else(|| "no delimiter to try".to_owned());
     };
-    // the first of the best: `max_by_key` would take the last
-    let Some(best) = candidates
-        .into_iter()
-        .reduce(|best, next| if next.found > best.found { next } else { best })
-    else {
-        return Err(refused("no delimiter to try".to_owned()));
-    };
-    if let Some(given) = delimiter
-        && let Some(other) = better_delimiter(rest, &best, wanted)
-    {
-        return Err(refused(format!(
+    let candidate = Candidate::new(rest, given, wanted);
+    match better_delimiter(rest, &candidate, wanted) {
+        Some(other) => Err(format!(
             "line {line}: the columns are separated by {}, expected {} as asked for",
             show_delimiter(other),
             show_delimiter(given)
-        )));
+        )),
+        None => Ok(candidate),
     }
-    let fields = match &best.record.content {
-        Content::Fields(fields) => fields,
-        Content::Broken(structure) => return Err(refused(broken(*structure, line, rest))),
-        Content::Blank => return Err(refused(format!("line {line}: no header"))),
-    };
-    if best.found == 0 {
-        return Err(refused(no_column(rest, line, delimiter, wanted)));
-    }
+}
 
-    let names: Vec<Vec<u8>> = fields.iter().map(plain).collect();
-    if let Some(twice) = first_repeated(&names, wanted) {
-        return Err(refused(format!(
+/// Which column each wanted one is.
+fn positions(
+    names: &[Vec<u8>],
+    line: u32,
+    delimiter: u8,
+    wanted: &[Wanted],
+) -> Result<Vec<Option<usize>>, String> {
+    if let Some(twice) = first_repeated(names, wanted) {
+        return Err(format!(
             "line {line}: the column {:?} occurs twice, expected each column once",
             printable(twice, 60)
-        )));
+        ));
     }
     let positions: Vec<Option<usize>> = wanted
         .iter()
-        .map(|column| position(&names, column))
+        .map(|column| position(names, column))
         .collect();
     let missing: Vec<Wanted> = wanted
         .iter()
@@ -148,24 +179,10 @@ pub fn read(
         .filter(|(column, at)| column.required && at.is_none())
         .map(|(column, _)| *column)
         .collect();
-    if !missing.is_empty() {
-        return Err(refused(missing_columns(
-            &missing,
-            &names,
-            line,
-            best.delimiter,
-            wanted,
-        )));
+    if missing.is_empty() {
+        return Ok(positions);
     }
-    Ok(Header {
-        delimiter: best.delimiter,
-        len: skipped + best.record.len,
-        lines: blank_lines + best.record.lines,
-        columns: names.len(),
-        positions,
-        wanted: wanted.to_vec(),
-        names,
-    })
+    Err(missing_columns(&missing, names, line, delimiter, wanted))
 }
 
 impl Header {
