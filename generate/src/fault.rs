@@ -7,6 +7,7 @@ use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::Rng as _;
 
 use super::draw::{below, stream};
+use super::odd::ODD;
 use super::row::{Draft, Id, Type};
 use super::world::{MODELS, World};
 use super::{HEADER, Options};
@@ -128,76 +129,6 @@ impl Fault {
                 | Self::BadDuration
         )
     }
-}
-
-/// A model that only spoilt rows carry: what it is called, and how that is written.
-struct OddModel {
-    name: &'static str,
-    text: &'static str,
-    /// The model it is; an ordinary one where the two names differ by separators and invisible characters only.
-    of: &'static str,
-}
-
-const fn odd(name: &'static str, text: &'static str) -> OddModel {
-    OddModel {
-        name,
-        text,
-        of: name,
-    }
-}
-
-const fn spelt(of: &'static str, name: &'static str, text: &'static str) -> OddModel {
-    OddModel { name, text, of }
-}
-
-const QUOTED: [OddModel; 3] = [
-    odd("BMW X5, \"M\" Sport", "\"BMW X5, \"\"M\"\" Sport\""),
-    odd("Audi A4, série limitée", "\"Audi A4, série limitée\""),
-    odd("\"GT\" Porsche", "\"\"\"GT\"\" Porsche\""),
-];
-const WITH_NEWLINE: [OddModel; 2] = [
-    spelt(
-        "Mercedes_Classe_C",
-        "Mercedes\nClasse C",
-        "\"Mercedes\nClasse C\"",
-    ),
-    odd("DS 7\n\n\"Rivoli\"", "\"DS 7\n\n\"\"Rivoli\"\"\""),
-];
-const SPECIAL: [OddModel; 3] = [
-    spelt("Tesla_Model_3", "Tesla_\u{7}Model_3", "Tesla_\u{7}Model_3"),
-    spelt("Audi_A4", "Audi_\u{202e}A4", "Audi_\u{202e}A4"),
-    odd("Mini_\u{1b}[31mCooper", "Mini_\u{1b}[31mCooper"),
-];
-const FORMULAS: [OddModel; 4] = [
-    odd("=cmd|'/C calc'!A0", "=cmd|'/C calc'!A0"),
-    odd("@SUM(A1:A9)", "@SUM(A1:A9)"),
-    odd("+33 4 72 00 00 00", "+33 4 72 00 00 00"),
-    odd("-2+3", "-2+3"),
-];
-const MARKUP: [OddModel; 2] = [
-    odd("<script>alert(1)</script>", "<script>alert(1)</script>"),
-    odd("R&D <b>Clio</b>", "R&D <b>Clio</b>"),
-];
-
-/// The pools above, one after the other: an odd model's number is its place here, after the ordinary ones.
-const ODD: [&[OddModel]; 5] = [&QUOTED, &WITH_NEWLINE, &SPECIAL, &FORMULAS, &MARKUP];
-
-/// A spelling of a model, as a draft's number of a model names it.
-#[derive(Debug)]
-pub(super) struct Spelling {
-    pub(super) text: &'static str,
-    /// The model it spells.
-    pub(super) model: &'static str,
-}
-
-/// The spellings of all models, ordinary ones first.
-pub(super) fn model_spellings() -> Vec<Spelling> {
-    let spelling = |text, model| Spelling { text, model };
-    let ordinary = MODELS.iter().map(|model| spelling(model.name, model.name));
-    let odd = ODD.iter().copied().flatten();
-    ordinary
-        .chain(odd.map(|odd| spelling(odd.name, odd.of)))
-        .collect()
 }
 
 /// A row with a fault, as it was written.
@@ -614,29 +545,5 @@ mod tests {
         words.sort_unstable();
         words.dedup();
         assert_eq!(words.len(), Fault::ALL.len());
-    }
-
-    #[test]
-    fn an_odd_model_that_is_an_ordinary_one_names_it() {
-        let spellings = model_spellings();
-        let (ordinary, odd) = spellings.split_at(MODELS.len());
-        for spelling in odd.iter().filter(|odd| odd.model != odd.text) {
-            let model = ordinary.iter().find(|model| model.text == spelling.model);
-            assert!(model.is_some(), "{spelling:?}");
-        }
-    }
-
-    #[test]
-    fn odd_models_are_written_as_a_csv_reader_expects() {
-        for odd in ODD.iter().copied().flatten() {
-            let unquoted = match odd.text.strip_prefix('"') {
-                Some(rest) => rest
-                    .strip_suffix('"')
-                    .expect("closed")
-                    .replace("\"\"", "\""),
-                None => odd.text.to_owned(),
-            };
-            assert_eq!(unquoted, odd.name);
-        }
     }
 }

@@ -8,10 +8,12 @@
 //! * `draw`: weighted choices without floating point.
 //! * `row`: one transaction, and its line of text.
 //! * `fault`: every way in which a line can be wrong, or odd but right.
+//! * `odd`: models that only spoilt rows carry.
 //! * `truth`: the tables a correct reader must find, as JSON.
 
 mod draw;
 mod fault;
+mod odd;
 mod row;
 mod truth;
 mod world;

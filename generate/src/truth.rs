@@ -8,7 +8,8 @@ use chrono::NaiveDate;
 use serde::Serialize;
 
 use super::Options;
-use super::fault::{Fault, Group, Outcome, Spelling, model_spellings};
+use super::fault::{Fault, Group, Outcome};
+use super::odd::{Spelling, model_spellings};
 use super::row::{Draft, Type};
 use super::world::{MONTHS, World};
 
