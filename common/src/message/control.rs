@@ -11,7 +11,7 @@ use crate::chunk::Digest;
 use crate::{Body, JobId, Seq};
 
 /// Word of a producer that it cuts a job, at the beginning and again and again until the manifest. It brings the request, so
-/// that the reducer can ask for the job again should the producer die; the reducer answers with [`Event::Begun`].
+/// that the reducer can ask for the job again should the producer die; the reducer answers with [`Event::Begun`](super::Event::Begun).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Begun {
@@ -140,7 +140,7 @@ impl Revived {
     }
 }
 
-/// What somebody asks the reducer: how its jobs go. It answers with [`Event::Jobs`].
+/// What somebody asks the reducer: how its jobs go. It answers with [`Event::Jobs`](super::Event::Jobs).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Question {
@@ -169,7 +169,7 @@ impl Question {
 }
 
 /// Somebody's wish that the report of a job that ended should be the newest one. The reducer answers with
-/// [`Event::Newest`].
+/// [`Event::Newest`](super::Event::Newest).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Newest {

@@ -111,7 +111,7 @@ pub enum Event {
         /// Rows merged so far.
         rows: u64,
     },
-    /// The reducer durably knows of a request whose cut has begun: the answer to [`Begun`].
+    /// The reducer durably knows of a request whose cut has begun: the answer to [`Begun`](super::Begun).
     Begun {
         /// The job.
         job: JobId,
@@ -130,15 +130,15 @@ pub enum Event {
         status: Status,
         /// Why there is no report or an incomplete one, in one sentence.
         reason: Option<String>,
-        /// `report.json`, where there is one of at most [`MAX_JSON`] / 2 bytes.
+        /// `report.json`, where there is one of at most [`MAX_JSON`](super::MAX_JSON) / 2 bytes.
         report: Option<String>,
         /// `execution.json`.
         execution: Option<String>,
-        /// The attempt to cut it whose word ([`Begun`]) this answers; absent where it is news. Older reducers do not say it.
+        /// The attempt to cut it whose word ([`Begun`](super::Begun)) this answers; absent where it is news. Older reducers do not say it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cut: Option<JobId>,
     },
-    /// The answer to a [`Question`].
+    /// The answer to a [`Question`](super::Question).
     Jobs {
         /// Its token.
         token: JobId,
@@ -147,7 +147,7 @@ pub enum Event {
         /// How many more there are, which did not fit.
         more: u64,
     },
-    /// The answer to a [`Newest`].
+    /// The answer to a [`Newest`](super::Newest).
     Newest {
         /// Its token.
         token: JobId,

@@ -10,7 +10,7 @@
 //! | `partial` | worker -> reducer | results, `<f>.<job>` | JSON of the kind |
 //! | `manifest` | producer -> reducer | results, `<f>.<job>` | JSON of [`Manifest`] |
 //! | `annex` | producer -> reducer | results, `<f>.<job>` | a page of a side file |
-//! | `seal` | producer -> reducer | results, `<f>.<job>` | a page of a large job's [`Seal`] |
+//! | `seal` | producer -> reducer | results, `<f>.<job>` | a page of a large job's [`Seal`](crate::seal::Seal) |
 //! | `begun` | producer -> reducer | control, `begun.<job>` | JSON of [`Begun`] |
 //! | `cancel` | anyone -> reducer | control, `cancel.<job>` | JSON of [`Cancel`] |
 //! | `revived` | anyone -> reducer | control, `revived.<job>` | none, see [`Revived`] |

@@ -135,7 +135,7 @@ pub struct Manifest {
     pub refusal: Option<String>,
     /// How long cutting and publishing took, in milliseconds; told, never merged.
     pub cut_ms: u64,
-    /// As [`JobRequest::accept`].
+    /// As [`JobRequest::accept`](super::JobRequest::accept).
     #[serde(default, skip_serializing_if = "Accept::is_usual")]
     pub accept: Accept,
 }
