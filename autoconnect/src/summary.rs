@@ -428,22 +428,22 @@ mod tests {
     #[test]
     fn the_summary_says_what_a_person_asks_first() {
         let took = Duration::from_millis(30);
-        let said =
-            text(Path::new("nowhere/"), &finished(REPORT_JSON), took).replace('\u{202f}', " ");
+        let said = text(Path::new("nowhere/"), &finished(REPORT_JSON), took)
+            .replace(['\u{202f}', '\u{a0}'], " ");
         assert_eq!(
             said,
             "10 000 lignes lues : 9 998 acceptées, 2 rejetées\n\n\
              CA total : 1 234 567,50 €\n\n  \
                Rang  Ville                               CA     Part\n     \
                   1  Lyon                    1 000 000,00 €  81,00 %\n     \
-                  2  Saint-\\u{1b}[2JÉtienne    234 567,50 €        -\n\n\
+                  2  Saint-\\u{1b}[2JÉtienne    234 567,50 €        –\n\n\
              Rejets (rejets.csv)\n  \
                date_invalide  2\n\n\
              Avertissements\n  \
                prix_nul  3\n\n\
              Fichiers écrits par la grappe, dans jobs/sales-0/ de ses résultats\n\n\
-             Durée : 30,0 ms\n  \
-               lecture et découpe 12,0 ms · calcul (cumulé) 3,5 ms · fusion 200 µs · conclusion 1,0 ms\n  \
+             Durée : 30 ms\n  \
+               lecture et découpe 12 ms · calcul (cumulé) 3,5 ms · fusion 200 µs · conclusion 1,0 ms\n  \
                ca_total 10 µs\n"
         );
     }
