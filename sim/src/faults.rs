@@ -122,8 +122,8 @@ pub enum Theme {
     Panics,
     /// Chunks that kill.
     Killers,
-    /// Two chunks that kill: one is in quarantine, with what was held beside it, while the other is not.
-    TwoKillers,
+    /// Chunks that kill, so many that one is in quarantine, with what was held beside it, while another is not.
+    SeveralKillers,
     /// The reducer begins its journals anew often, and is killed, while some chunks are dead and others die slowly.
     Snapshots,
     /// The reducer comes back to a backlog, dies amid it, and the broker takes long to notice.
@@ -164,7 +164,7 @@ const ALL: [Theme; 31] = [
     Theme::Repeats,
     Theme::Panics,
     Theme::Killers,
-    Theme::TwoKillers,
+    Theme::SeveralKillers,
     Theme::Snapshots,
     Theme::Backlogs,
     Theme::DeadlyRequests,
@@ -201,7 +201,7 @@ impl Theme {
             Self::Panics => &[Does::Panic, Does::Panic],
             // one dies at once, the other takes as many workers as a quarantine lets it
             Self::Killers | Self::Snapshots => &[Does::Kill, Does::Panic],
-            Self::TwoKillers => &[Does::Kill, Does::Kill],
+            Self::SeveralKillers => &[Does::Kill; 4],
             Self::DeadlyRequests => &[Does::KillProducer],
             Self::BadInputs => &[Does::Refuse],
             _ => &[],
@@ -339,11 +339,11 @@ impl Theme {
                 ],
             },
             Self::Repeats | Self::BadInputs => once(Fault::AskAgain),
-            Self::Panics | Self::Killers | Self::TwoKillers if dice.chance(30) => {
+            Self::Panics | Self::Killers if dice.chance(30) => {
                 let soon = dice.within(Duration::from_secs(5));
                 vec![(at, Fault::Mend), (at + soon, Fault::Requeue)]
             }
-            Self::Panics | Self::Killers | Self::TwoKillers | Self::DeadlyRequests => {
+            Self::Panics | Self::Killers | Self::SeveralKillers | Self::DeadlyRequests => {
                 once(Fault::Requeue)
             }
             Self::FullDead => {

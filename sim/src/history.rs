@@ -137,11 +137,16 @@ impl History {
             Some(themes) => themes.to_vec(),
             None => world.roll(themes),
         };
-        let (mut settings, mut horizon) = (settings, horizon);
+        let (mut net, mut settings, mut horizon) = (net, settings, horizon);
         if themes.contains(&Theme::NobodyWorks) {
             // longer than the reducer waits for a producer to go on, and than a chunk that kills takes to be dead
             settings.abandon_after = Duration::from_secs(180);
             horizon += Duration::from_secs(120);
+        }
+        if themes.contains(&Theme::SeveralKillers) {
+            // what is held beside one is worked after it, so that it comes back as often
+            net.shuffled = 0;
+            settings.prefetch = 3;
         }
         if themes.contains(&Theme::Snapshots) {
             // a few results
