@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use autoconnect_common::settings::{Key, Section, Settings, SettingsError};
+use autoconnect_report::fixed::Percent;
 
 use chrono::NaiveDate;
 
 use crate::sales::periode::Plage;
 use crate::sales::request::{Encoding, Margin, MaxRejects, Request};
-use autoconnect_report::fixed::Percent;
 
 /// Every key of these sections.
 pub const KEYS: &[Key] = &[

@@ -3,16 +3,16 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use autoconnect_common::CutError;
+use autoconnect_tables::blocks::{Block, File};
+use autoconnect_tables::record::{Content, Splitter};
+use autoconnect_tables::separators::Separators;
+use autoconnect_tables::words::{MAX_WORDS, Words};
 
 use super::chunk::{Ligne, SANS_COUT};
 use super::fast::{Fast, Id, IdKind, IdShapes, Line};
 use super::periode::{ClosedMonths, OpenDays};
 use super::reason::{Reason, Refusal, Warning, Warnings};
 use super::row::{self, Row};
-use autoconnect_tables::blocks::{Block, File};
-use autoconnect_tables::record::{Content, Splitter};
-use autoconnect_tables::separators::Separators;
-use autoconnect_tables::words::{MAX_WORDS, Words};
 
 /// What all threads of a job know together: every spelling of a city and of a model, by number, and the months of which
 /// enough rows are known.

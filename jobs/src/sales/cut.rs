@@ -14,6 +14,10 @@ use std::sync::Arc;
 use autoconnect_common::cut::Item;
 use autoconnect_common::kind::Cut;
 use autoconnect_common::{CutError, Digest, Outlet};
+use autoconnect_tables::blocks::{Block, Blocks, Options};
+use autoconnect_tables::header;
+use autoconnect_tables::input::{self, Inputs};
+use autoconnect_tables::pipeline::{self, Stage};
 use bytes::Bytes;
 
 use super::block::{BlockReader, Rows, Spare, Vocabulary};
@@ -24,10 +28,6 @@ use super::report::Ignores;
 use super::row::WANTED;
 use super::{Facts, Request};
 use crate::sales::request::MaxRejects;
-use autoconnect_tables::blocks::{Block, Blocks, Options};
-use autoconnect_tables::header;
-use autoconnect_tables::input::{self, Inputs};
-use autoconnect_tables::pipeline::{self, Stage};
 
 /// The side file of rejected rows.
 pub const REJETS: &str = "rejets.csv";

@@ -7,12 +7,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use autoconnect_tables::header::Header;
+use autoconnect_tables::words::{Lexicon, eight_bytes, some_bytes};
 use chrono::{Datelike, Months, NaiveDate};
 
 use super::chunk::{Ligne, SANS_COUT};
 use super::row::{LONG_DUREE, MAX_CENTS};
-use autoconnect_tables::header::Header;
-use autoconnect_tables::words::{Lexicon, eight_bytes, some_bytes};
 
 /// The years the fast calendar knows.
 const YEARS: Range<i32> = 1970..2100;

@@ -4,6 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use autoconnect_common::{CutError, Seq};
+use autoconnect_tables::blocks::Block;
+use autoconnect_tables::code::Code as _;
+use autoconnect_tables::encoding::Encoding;
+use autoconnect_tables::fold::{Counts, Spellings, naming};
+use autoconnect_tables::ids::IdSet;
+use autoconnect_tables::reject::{Reject, RejectLog, Structure};
+use autoconnect_tables::separators::PADDING;
 use bytes::Bytes;
 
 use super::block::{Accepted, BlockReader, Rejected, RowId, Rows, Vocabulary};
@@ -12,13 +19,6 @@ use super::notes::Notes;
 use super::periode::{FirstLines, Lieu, Plage, month_of_day};
 use super::reason::{Reason, Refusal, Rule, Warnings};
 use super::ville;
-use autoconnect_tables::blocks::Block;
-use autoconnect_tables::code::Code as _;
-use autoconnect_tables::encoding::Encoding;
-use autoconnect_tables::fold::{Counts, Spellings, naming};
-use autoconnect_tables::ids::IdSet;
-use autoconnect_tables::reject::{Reject, RejectLog, Structure};
-use autoconnect_tables::separators::PADDING;
 
 /// More cities than this are no dealer's network.
 const MAX_VILLES: usize = 10_000;

@@ -1,8 +1,9 @@
 //! What is noticed of the encodings of files while they are read: those that were recognised, and rows that another one reads.
 
-use super::report::{Encodage, LignesWindows1252};
 use autoconnect_tables::blocks::File;
 use autoconnect_tables::encoding::{Encoding, Runs};
+
+use super::report::{Encodage, LignesWindows1252};
 
 /// The notes of a job, in the order of its files.
 #[derive(Debug, Default)]

@@ -8,12 +8,12 @@
 use std::collections::BTreeMap;
 
 use autoconnect_common::Seq;
+use autoconnect_report::fixed::{Euros, Fixed, Percent};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use super::mois::Mois;
 use super::partial::ParType;
-use autoconnect_report::fixed::{Euros, Fixed, Percent};
 
 /// The key under which [`Report::saisonnalite`] and [`Report::tendance`] hold all cities together. No city bears this
 /// name in a report: one that is called so is written `global (<its key>)` everywhere.

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use autoconnect_report::fixed::Percent;
+use autoconnect_tables::fold::Spellings;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use super::periode::{Lieu, Plage, Suite};
 use super::report::{Encodage, Ignores, LignesWindows1252};
-use autoconnect_report::fixed::Percent;
-use autoconnect_tables::fold::Spellings;
 
 pub use autoconnect_tables::encoding::Encoding;
 

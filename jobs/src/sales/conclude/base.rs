@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use autoconnect_common::Seq;
 use autoconnect_common::kind::{ConcludeError, Merge, Overflow};
+use autoconnect_tables::fold::Spellings;
 use chrono::NaiveDate;
 
 use super::calendar::{self, Calendrier, Quand};
@@ -13,7 +14,6 @@ use crate::sales::partial::{ParType, Somme};
 use crate::sales::periode::{Suite, month_of};
 use crate::sales::report::GLOBAL;
 use crate::sales::{Facts, Partial, partial};
-use autoconnect_tables::fold::Spellings;
 
 /// The largest CA of all transactions, in cents: a quarter of what [`Euros`](autoconnect_report::fixed::Euros) holds, so that no
 /// sum, slope or forecast leaves it.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use autoconnect_report::fixed::Euros;
+
 use super::base::{Base, Ville};
 use super::euros;
 use crate::sales::mois::Mois;
 use crate::sales::partial::{ParType, Somme};
 use crate::sales::report::{CaModele, CaMois};
-use autoconnect_report::fixed::Euros;
 
 /// `ca_total`: the sum of `prix` of all transactions; of a rental, `prix` is one month's rent, as recorded.
 ///

@@ -2,11 +2,12 @@
 
 use std::cmp::Reverse;
 
+use autoconnect_report::fixed::Percent;
+
 use super::base::{Base, Serie, Ville};
 use super::calendar::Calendrier;
 use super::{euros, growth, mean, percent};
 use crate::sales::report::Comparatif;
-use autoconnect_report::fixed::Percent;
 
 /// `comparatif`: the cities by CA, largest first, ties by name.
 ///

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use autoconnect_report::fixed::{Euros, Fixed, Percent};
+
 use super::base::Base;
 use super::{euros, mean, percent};
 use crate::sales::partial::{self, ParType, Somme};
 use crate::sales::report::Marge;
 use crate::sales::request::Margin;
-use autoconnect_report::fixed::{Euros, Fixed, Percent};
 
 /// `marge`, of each city and type.
 ///

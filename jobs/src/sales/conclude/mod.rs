@@ -31,12 +31,12 @@ mod top;
 
 use autoconnect_common::Seq;
 use autoconnect_common::kind::{ConcludeError, Laps};
+use autoconnect_report::fixed::{Euros, Fixed, Percent};
 
 use self::base::Base;
 use super::periode::label;
 use super::report::{Isole, Lieu, Periode, Qualite, Regroupements, Schema, Source, Trou};
 use super::{Facts, Partial, Report};
-use autoconnect_report::fixed::{Euros, Fixed, Percent};
 
 /// The warning about a row whose month is isolated; it is the only one that no row tells by itself.
 pub const MOIS_ISOLE: &str = "mois_isole";

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use autoconnect_common::kind::{Merge, Overflow};
+use autoconnect_tables::fold::{Counts, Spellings, fold, naming};
 
 use crate::sales::partial::Ville;
-use autoconnect_tables::fold::{Counts, Spellings, fold, naming};
 
 /// The models of a job.
 pub(super) struct Modeles {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use autoconnect_report::fixed::{Euros, Fixed};
+
 use super::base::{Base, Ville};
 use super::euros;
 use crate::sales::report::Rotation;
-use autoconnect_report::fixed::{Euros, Fixed};
 
 /// `rotation`: the rentals of each city.
 ///

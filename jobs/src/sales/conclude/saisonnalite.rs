@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use autoconnect_report::fixed::{Fixed, Percent};
+
 use super::base::{Base, Serie};
 use super::calendar::Calendrier;
 use super::growth;
 use crate::sales::mois::Mois;
 use crate::sales::report::Saison;
-use autoconnect_report::fixed::{Fixed, Percent};
 
 /// `saisonnalite`, of all cities together and of each.
 ///

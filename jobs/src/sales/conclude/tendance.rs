@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use autoconnect_report::fixed::Fixed;
+
 use super::base::{Base, Serie};
 use super::euros;
 use crate::sales::periode::label;
 use crate::sales::report::{Prevision, Tendance};
-use autoconnect_report::fixed::Fixed;
 
 /// `tendance`, of all cities together and of each: the least squares line through the CA `y0, y1, y2` of the last three
 /// complete months at x = 0, 1, 2. With three such points the textbook formulas become

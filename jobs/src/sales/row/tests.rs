@@ -1,11 +1,11 @@
 //! What the rules for one row accept and refuse.
 
+use autoconnect_tables::header;
+use autoconnect_tables::record::{Content, split};
 use chrono::{Days, NaiveDate};
 use proptest::prelude::*;
 
 use super::*;
-use autoconnect_tables::header;
-use autoconnect_tables::record::{Content, split};
 
 const NAMES: &str = "transaction_id,date,ville,type,modele,prix,duree_location_mois,cout";
 const VENTE: [&str; 8] = [
