@@ -100,16 +100,7 @@ impl Blocks {
                 let Some(input) = self.inputs.pop_front() else {
                     return Ok(None);
                 };
-                let opened = input.open(self.options.encoding)?;
-                let (file, rest) = (None, Vec::new());
-                self.open = Some(Reading {
-                    opened,
-                    name: input.name,
-                    file,
-                    rest,
-                    skipping: false,
-                    told: 0,
-                });
+                self.open = Some(Reading::new(input, self.options.encoding)?);
                 continue;
             };
             let (end, last) = reading.fill(&mut buffer, self.options.block)?;
@@ -160,6 +151,17 @@ impl Blocks {
 }
 
 impl Reading {
+    fn new(input: Input, encoding: Encoding) -> Result<Self, CutError> {
+        Ok(Self {
+            opened: input.open(encoding)?,
+            name: input.name,
+            file: None,
+            rest: Vec::new(),
+            skipping: false,
+            told: 0,
+        })
+    }
+
     /// Fills `buffer` with whole lines; returns where they end, and whether nothing belongs to the last of them.
     fn fill(&mut self, buffer: &mut Vec<u8>, block: usize) -> Result<(usize, bool), CutError> {
         let mut len = self.rest.len();
