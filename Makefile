@@ -45,6 +45,7 @@ cities: build ## the reducer's memory for a report on 5,000 cities, or CITIES=n 
 
 rate: build ## how many jobs of 100 rows a cluster ends each second
 	target/release/e2e rate
+	target/release/e2e rate --embedded
 
 up: ## start the cluster in containers: six workers, or WORKERS=2
 	@scripts/cluster up $(WORKERS)

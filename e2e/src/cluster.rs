@@ -147,27 +147,19 @@ impl Cluster {
     /// Waits for the end of a job: its report, which is written last, or word that there is none.
     pub(crate) async fn end_of(&self, job: &JobId) -> Result<End> {
         let results = self.folder.join("results/jobs").join(job.as_str());
-        let since = Instant::now();
-        loop {
-            if let Some(execution) = ended(&results) {
-                return Ok(End {
-                    results,
-                    execution,
-                    at: Instant::now(),
-                });
-            }
-            ensure!(
-                since.elapsed() < JOB,
-                "{job} has not ended after {} s; the logs are in {}",
-                JOB.as_secs(),
-                self.folder.display()
-            );
-            for name in self.names() {
-                if let Ok(mut process) = self.program(name) {
-                    process.lives().with_context(|| name.to_owned())?;
+        let living = async {
+            loop {
+                for name in self.names() {
+                    if let Ok(mut process) = self.program(name) {
+                        process.lives().with_context(|| name.to_owned())?;
+                    }
                 }
+                tokio::time::sleep(GLANCE).await;
             }
-            tokio::time::sleep(GLANCE).await;
+        };
+        tokio::select! {
+            end = ended(&results) => end.with_context(|| format!("the logs are in {}", self.folder.display())),
+            died = living => died,
         }
     }
 
@@ -251,8 +243,29 @@ impl Cluster {
     }
 }
 
+/// Waits for the end of the job whose own results are in that folder.
+pub(crate) async fn ended(results: &Path) -> Result<End> {
+    let since = Instant::now();
+    loop {
+        if let Some(execution) = execution(results) {
+            return Ok(End {
+                results: results.to_owned(),
+                execution,
+                at: Instant::now(),
+            });
+        }
+        ensure!(
+            since.elapsed() < JOB,
+            "{} is not there after {} s",
+            results.display(),
+            JOB.as_secs()
+        );
+        tokio::time::sleep(GLANCE).await;
+    }
+}
+
 /// `execution.json` of a job that ended and whose files are all there.
-fn ended(results: &Path) -> Option<Value> {
+fn execution(results: &Path) -> Option<Value> {
     let bytes = fs::read(results.join("execution.json")).ok()?;
     let execution: Value = serde_json::from_slice(&bytes).ok()?;
     let failed = execution["status"] == "failed";
