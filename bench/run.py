@@ -43,28 +43,20 @@ class Contestant:
         self.environment = settings | (environment or {})
 
 
-def contestants(binary, file, out):
-    """All there are, by the name that --only takes."""
+def ours(binary, file, out):
+    """The ways of our own, by the name that --only takes; with reports below the folder `out`."""
 
-    def ours(title, *flags, **how):
+    def way(title, *flags, **how):
         folder = out / title.replace(" ", "-")
         command = [binary, "run", file, "--out", folder, "--quiet", *flags]
         return Contestant(title, command, lambda _: of_report(folder), **how)
 
-    def peer(package, *arguments, title=""):
-        command = [sys.executable, PEERS / f"{package}_peer.py", file, *arguments]
-        title = f"{ {'duckdb': 'DuckDB'}.get(package, package.title()) } {version(package)}{title}"
-        return Contestant(title, command, lambda text: as_report(*json.loads(text)))
-
     found = {
-        "autoconnect": ours("AutoConnect"),
-        "no-dedup": ours("AutoConnect --no-dedup", "--no-dedup"),
-        "polars": peer("polars"),
-        "duckdb": peer("duckdb"),
-        "dask": peer("dask", WORKERS, title=f", {WORKERS} workers"),
+        "autoconnect": way("AutoConnect"),
+        "no-dedup": way("AutoConnect --no-dedup", "--no-dedup"),
     }
     if BROKER in os.environ:
-        found["rabbitmq"] = ours(
+        found["rabbitmq"] = way(
             f"AutoConnect through RabbitMQ, {WORKERS} worker processes",
             "--workers",
             WORKERS,
@@ -72,6 +64,22 @@ def contestants(binary, file, out):
             broker=int(os.environ[BROKER_PID]),
         )
     return found
+
+
+def contestants(binary, file, out):
+    """All there are, by the name that --only takes."""
+
+    def peer(package, *arguments, title=""):
+        command = [sys.executable, PEERS / f"{package}_peer.py", file, *arguments]
+        title = f"{ {'duckdb': 'DuckDB'}.get(package, package.title()) } {version(package)}{title}"
+        return Contestant(title, command, lambda text: as_report(*json.loads(text)))
+
+    peers = {
+        "polars": peer("polars"),
+        "duckdb": peer("duckdb"),
+        "dask": peer("dask", WORKERS, title=f", {WORKERS} workers"),
+    }
+    return ours(binary, file, out) | peers
 
 
 # ---- what all must agree on
@@ -262,6 +270,11 @@ def give_up():
         os.kill(pid, signal.SIGKILL)
 
 
+def adopt_orphans():
+    """What our children leave behind becomes ours: their CPU is counted and their end awaited."""
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+
+
 def reap():
     """Collects processes that outlived their parents; whether any is left."""
     try:
@@ -349,8 +362,7 @@ def main():
     asked = arguments.parse_args()
     if unknown := set(asked.only) - set(names):
         arguments.error(f"--only: unknown {', '.join(sorted(unknown))}: expected some of {','.join(names)}")
-    # what our children leave behind becomes ours: their CPU is counted and their end awaited
-    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+    adopt_orphans()
     with tempfile.TemporaryDirectory(dir=ROOT / "target") as out:
         bench(asked, Path(out))
 
