@@ -98,6 +98,11 @@ function follow(place) {
   open();
 }
 
+// ---- a job that was just started leads to its report, however soon it ended: its page is asked for with this mark
+
+const STARTED = "#started";
+const started = (job) => location.assign(`/jobs/${encodeURIComponent(job)}${STARTED}`);
+
 // ---- requests that change something; where the server wants a token, it is asked for once
 
 const token = () => sessionStorage.getItem("token");
@@ -162,7 +167,7 @@ async function pressed(button) {
   if (cancel !== undefined) await change("DELETE", `/api/jobs/${encodeURIComponent(cancel)}`);
   if (process !== undefined) {
     const job = await change("POST", "/api/process", { fichier: process });
-    if (job) return location.assign(`/jobs/${encodeURIComponent(job.job_id)}`);
+    if (job) return started(job.job_id);
   }
   if (newest !== undefined && await change("POST", `/api/jobs/${encodeURIComponent(newest)}/newest`)) return location.assign("/resultats");
   if (requeue !== undefined) {
@@ -261,7 +266,7 @@ function upload(form) {
     });
     request.addEventListener("load", async () => {
       const { status, response } = request;
-      if (status >= 200 && status < 300 && response) return location.assign(`/jobs/${encodeURIComponent(response.job_id)}`);
+      if (status >= 200 && status < 300 && response) return started(response.job_id);
       if (status === 401) {
         sessionStorage.removeItem("token");
         idle("");
@@ -290,7 +295,11 @@ function upload(form) {
 // ---- this page
 
 const place = find("live");
+const wasStarted = location.hash === STARTED;
+// whoever comes back to the page stays on it
+if (wasStarted) history.replaceState(null, "", location.pathname + location.search);
 if (place?.dataset.stream) follow(place);
+else if (wasStarted) place?.querySelector("a[href^='/resultats/']")?.click();
 if (find("panel-dead")) {
   place.addEventListener("seen", () => {
     const { dead } = find("panel-dead").dataset;

@@ -74,6 +74,16 @@ def test_a_file_of_the_server_is_analysed(server, browser):
     assert SHIPPED.name in browser.text(".source")
 
 
+def test_a_job_that_ended_before_its_page_was_there_leads_to_its_report(server, browser):
+    browser.driver.get(server.address)
+    report = browser.find("#panel-jobs a[href^='/resultats/']").get_attribute("href")
+    page = report.replace("/resultats/", "/jobs/")
+    browser.driver.get(page + "#started")
+    browser.until(lambda: browser.path().startswith("/resultats/"), "the report of the job")
+    browser.driver.get(page)
+    assert browser.path().startswith("/jobs/")
+
+
 def test_each_job_leads_to_its_own_report(server, browser):
     browser.driver.get(server.address)
     reports = browser.all("#panel-jobs a[href^='/resultats/']")
