@@ -4,11 +4,12 @@ use std::future::Future;
 use std::time::Duration;
 
 use autoconnect_common::broker::rabbitmq::RabbitMq;
-use autoconnect_common::broker::{Broker as _, BrokerError};
+use autoconnect_common::broker::{Broker as _, BrokerError, Queue};
 use autoconnect_common::program::{self, Exit};
 use autoconnect_common::settings::Settings;
 
 use crate::Failure;
+use crate::options::Place;
 use crate::trouble::Trouble;
 
 /// How long the broker may take to answer for the first time.
@@ -31,6 +32,20 @@ pub(crate) fn at<T>(
         };
         rabbit.close().await;
         done
+    })
+}
+
+/// Reaches the cluster as its operator, does what is asked there, and leaves.
+///
+/// # Errors
+/// [`Failure`]: one sentence and the exit code.
+pub(crate) fn operator<T>(
+    place: &Place,
+    act: impl AsyncFnOnce(&RabbitMq) -> Result<T, Trouble>,
+) -> Result<T, Failure> {
+    at(&place.settings()?, "autoconnect operator", async |rabbit| {
+        first(rabbit, rabbit.waiting(Queue::DeadChunks)).await?;
+        act(rabbit).await
     })
 }
 

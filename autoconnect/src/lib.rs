@@ -2,26 +2,35 @@
 //!
 //! # Layout
 //!
-//! * [`cli`]: what may be typed, and the manual behind `--help`.
-//! * [`run`]: a whole job, in this process or through RabbitMQ.
-//! * `serve`: the API, the dashboard and every role in this process.
-//! * `generate`: files of transactions that look real, by `autoconnect-generate`.
-//! * [`summary`]: what a person reads at the end.
-//! * `operator`: first aid to a cluster: dead messages, jobs. `contact`: reaching the cluster.
-//! * `progress`: the bar while it runs. `spool`: reports that were concluded elsewhere, written here.
+//! * `cli`: the commands, their manual, and which of them was typed.
+//! * One file for each command, its arguments and help beside its code: `run` (a whole job, in this process or through
+//!   RabbitMQ), `submit`, `serve` (the API, the dashboard and every role in this process), `operator` (`jobs`, `dead`,
+//!   `queues`), `generate`, `completions`, `worker`.
+//! * `kinds`: what is typed for a kind of job, one file for each kind.
+//! * `options`: flags that several commands share. `contact`: reaching the cluster. `roles`: those that this process plays.
+//! * `follow`: a job's events, to its end. `progress`: the bar meanwhile. `summary` and `ending`: what is printed at its end.
+//! * `spool`: reports that were concluded elsewhere, written here.
 //! * `print`: safe text and tables on standard output. `trouble`: why something did not come to its end.
 
-pub mod cli;
+mod cli;
+mod completions;
 mod contact;
+mod ending;
+mod follow;
 mod generate;
+mod kinds;
 mod operator;
+mod options;
 mod print;
 mod progress;
-pub mod run;
+mod roles;
+mod run;
 mod serve;
 mod spool;
-pub mod summary;
+mod submit;
+mod summary;
 mod trouble;
+mod worker;
 
 use std::process::ExitCode;
 

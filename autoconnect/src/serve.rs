@@ -7,8 +7,9 @@
 //! What jobs came to outlives the process, in the reducer's state; the queues do not. So a job that was not at its end
 //! when the process ended is cancelled when it starts again, and says so.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use autoconnect_api as api;
@@ -20,25 +21,64 @@ use autoconnect_common::{Broker as _, Registry, Shutdown, program, telemetry};
 use autoconnect_producer as producer;
 use autoconnect_reducer as reducer;
 use autoconnect_worker as worker;
+use clap::{Args, ValueHint};
 
-use crate::run::{Roles, check_folder, leave, load, reduce, work_here};
+use crate::options::{self, Place};
+use crate::roles::{Roles, check_folder, leave, reduce, work_here};
 use crate::trouble::Trouble;
-use crate::{Failure, cli, print};
+use crate::{Failure, print};
+
+/// What `serve` was asked, as typed.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Where to listen [default: 127.0.0.1:5000]; beyond this machine only with a token, see AUTOCONNECT_API__TOKEN_FILE
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    bind: Option<SocketAddr>,
+
+    /// The folder of files that may be reported on; uploads go into its folder incoming [default: data]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    data: Option<PathBuf>,
+
+    /// Where reports are written [default: results]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    results: Option<PathBuf>,
+
+    /// How many workers [default: one for each core]
+    #[arg(short, long, value_name = "N", value_parser = options::workers)]
+    workers: Option<NonZeroU16>,
+
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Serve {
+    /// Every layer of the settings, flags last.
+    ///
+    /// # Errors
+    /// [`Failure`] for a setting that is unknown.
+    fn settings(&self) -> Result<Settings, Failure> {
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let sources = self.place.sources();
+        let sources = sources.flag("reducer.results", path(&self.results));
+        let sources = sources.flag("api.data", path(&self.data));
+        self.place.read(sources.flag("api.bind", self.bind))
+    }
+}
 
 /// `autoconnect serve`.
 ///
 /// # Errors
 /// [`Failure`]: one sentence and the exit code.
-pub(crate) fn carry_out(asked: cli::Serve) -> Result<(), Failure> {
+pub(crate) fn carry_out(asked: Serve) -> Result<(), Failure> {
     let settings = asked.settings()?;
-    if load::<settings::Broker>(&settings)?.uri.is_some() {
+    if settings.load::<settings::Broker>()?.uri.is_some() {
         return Err(Failure::usage(
             "serve plays every role in this process: it wants no broker; the API of a cluster is the program `api`",
         ));
     }
     let config = api::Config::load(&settings)?;
     check_folder(&config.results)?;
-    let log: settings::Log = load(&settings)?;
+    let log: settings::Log = settings.load()?;
     telemetry::start(&log.filter, log.json);
     program::run(|shutdown| serve(settings, config, asked.workers, shutdown))
 }
@@ -83,9 +123,9 @@ fn start(
     stop: &Shutdown,
 ) -> Result<Roles, Failure> {
     let registry = Arc::new(autoconnect_jobs::registry());
-    let threads = load::<settings::Producer>(settings)?.threads;
-    let prefetch = load::<settings::Worker>(settings)?.prefetch;
-    let abandon_after = load::<settings::Reducer>(settings)?.abandon_after;
+    let threads = settings.load::<settings::Producer>()?.threads;
+    let prefetch = settings.load::<settings::Worker>()?.prefetch;
+    let abandon_after = settings.load::<settings::Reducer>()?.abandon_after;
     let mut roles = Roles::new();
     let durable = reducer::Config {
         abandon_after,
@@ -122,7 +162,7 @@ fn start(
 }
 
 /// Where the reducer keeps what jobs came to.
-fn state(results: &Path) -> std::path::PathBuf {
+fn state(results: &Path) -> PathBuf {
     results.join(".reducer")
 }
 

@@ -32,17 +32,17 @@ const CITIES: usize = 15;
 
 /// How a job ended.
 #[derive(Debug, Clone)]
-pub struct Finished {
+pub(crate) struct Finished {
     /// The job.
-    pub job: JobId,
+    pub(crate) job: JobId,
     /// How.
-    pub status: Status,
+    pub(crate) status: Status,
     /// Why there is no report or an incomplete one.
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// `report.json`, where it was small enough to travel.
-    pub report: Option<String>,
+    pub(crate) report: Option<String>,
     /// `execution.json`.
-    pub execution: Option<String>,
+    pub(crate) execution: Option<String>,
 }
 
 /// The part of `report.json` that is shown; whatever else is in it is ignored.
@@ -127,7 +127,7 @@ fn written(out: &Path, job: &JobId) -> Vec<String> {
 }
 
 /// The summary for a person.
-pub fn text(out: &Path, finished: &Finished, took: Duration) -> String {
+pub(crate) fn text(out: &Path, finished: &Finished, took: Duration) -> String {
     let mut text = String::new();
     if let Some(report) = report(out, finished) {
         report.write(&mut text);
@@ -345,7 +345,7 @@ struct Rows {
 }
 
 /// What `--json` prints of a job that ended: status, reason, report, files, rows, times in milliseconds.
-pub fn json(out: &Path, finished: &Finished, took: Duration) -> String {
+pub(crate) fn json(out: &Path, finished: &Finished, took: Duration) -> String {
     let exit = match finished.status {
         Status::Done => Exit::Done,
         Status::Incomplete => Exit::Incomplete,

@@ -1,38 +1,101 @@
 //! `autoconnect dead`: what lies in the dead queues, and what is to become of it.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use autoconnect_common::dead::{self, Left, Line, Look, Requeued};
 use autoconnect_common::message::{Message, reason};
-use autoconnect_common::{Broker, Chunk, Registry};
+use autoconnect_common::{Broker, Chunk, JobId, Registry};
+use clap::{Args, Subcommand, ValueHint};
 
-use super::at;
+use crate::Failure;
+use crate::contact::operator as at;
+use crate::options::Place;
 use crate::print::{self, printable};
 use crate::trouble::Trouble;
-use crate::{Failure, cli};
 
 /// The most messages of a queue that are looked at.
 const MOST: u16 = u16::MAX;
 /// Characters of a header or a line that are shown.
 const LINE: usize = 500;
 
+/// What `dead` was asked, as typed.
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = false)]
+pub(crate) struct Dead {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    act: Act,
+}
+
+/// The commands of `dead`.
+#[derive(Debug, Subcommand)]
+enum Act {
+    /// A line for every chunk that nobody could work and every result that the reducer could not read
+    List {
+        /// Print one JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// One of them: its headers, its reason, its first rows
+    Show {
+        /// Its id, as in sales-0123456789abcdef/0.17
+        #[arg(value_name = "ID")]
+        id: String,
+        /// How many rows
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        rows: usize,
+        /// Write its body, as it is, into this file instead
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        save: Option<PathBuf>,
+    },
+    /// Send them once more; a worker or the reducer may be better now
+    Requeue {
+        #[command(flatten)]
+        selection: Selection,
+        /// Also of jobs that have ended, whose reports do not change any more
+        #[arg(long)]
+        even_if_ended: bool,
+    },
+    /// Remove them for good
+    Drop {
+        #[command(flatten)]
+        selection: Selection,
+    },
+}
+
+/// Which dead messages.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Selection {
+    /// Those with these ids, as in sales-0123456789abcdef/0.17
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+    /// Those of this job
+    #[arg(long, value_name = "JOB")]
+    job: Option<JobId>,
+    /// All of them
+    #[arg(long)]
+    all: bool,
+}
+
 /// `autoconnect dead`.
 ///
 /// # Errors
 /// [`Failure`]: one sentence and the exit code.
-pub(crate) fn carry_out(asked: cli::Dead) -> Result<(), Failure> {
-    let cli::Dead { place, act } = asked;
+pub(crate) fn carry_out(asked: Dead) -> Result<(), Failure> {
+    let Dead { place, act } = asked;
     match act {
-        cli::DeadAct::List { json } => list(
+        Act::List { json } => list(
             at(&place, async |rabbit| Ok(dead::list(rabbit, MOST).await?))?,
             json,
         ),
-        cli::DeadAct::Show { id, rows, save } => {
+        Act::Show { id, rows, save } => {
             let found = at(&place, async |rabbit| find(rabbit, &id).await)?;
             show(&found, rows, save.as_deref())
         }
-        cli::DeadAct::Requeue {
+        Act::Requeue {
             selection,
             even_if_ended,
         } => {
@@ -42,7 +105,7 @@ pub(crate) fn carry_out(asked: cli::Dead) -> Result<(), Failure> {
             print::out(&done.line("requeued"))?;
             done.verdict(&selection)
         }
-        cli::DeadAct::Drop { selection } => {
+        Act::Drop { selection } => {
             let done = at(&place, async |rabbit| discard(rabbit, &selection).await)?;
             print::out(&done.line("dropped"))?;
             done.verdict(&selection)
@@ -148,7 +211,7 @@ fn content(message: &Message, rows: usize, registry: &Registry) -> String {
     }
 }
 
-impl cli::Selection {
+impl Selection {
     fn takes(&self, message: &Message) -> bool {
         self.all
             || self.ids.contains(&message.id)
@@ -180,7 +243,7 @@ impl Done {
     }
 
     /// What was not done, in one sentence, if anything.
-    fn verdict(self, selection: &cli::Selection) -> Result<(), Failure> {
+    fn verdict(self, selection: &Selection) -> Result<(), Failure> {
         let ids = selection.ids.iter().map(String::as_str);
         let lost: Vec<&str> = ids.filter(|&id| !self.found.contains(id)).collect();
         let mut left: Vec<String> = self.left.into_iter().collect();
@@ -197,7 +260,7 @@ impl Done {
 }
 
 /// Acknowledges what is selected: it is gone.
-async fn discard<B: Broker>(broker: &B, selection: &cli::Selection) -> Result<Done, Trouble> {
+async fn discard<B: Broker>(broker: &B, selection: &Selection) -> Result<Done, Trouble> {
     let mut done = Done::default();
     let mut look = Look::at(broker, MOST);
     while let Some((_, delivery)) = look.next().await? {
@@ -216,7 +279,7 @@ async fn discard<B: Broker>(broker: &B, selection: &cli::Selection) -> Result<Do
 /// Sends what is selected once more to where it belongs, and acknowledges it after that.
 async fn requeue<B: Broker>(
     broker: &B,
-    selection: &cli::Selection,
+    selection: &Selection,
     even_if_ended: bool,
 ) -> Result<Done, Trouble> {
     let takes = |message: &Message| selection.takes(message);
@@ -271,8 +334,8 @@ mod tests {
         chunk.to_message()
     }
 
-    fn selection(ids: &[&str]) -> cli::Selection {
-        cli::Selection {
+    fn selection(ids: &[&str]) -> Selection {
+        Selection {
             ids: ids.iter().map(|&id| id.to_owned()).collect(),
             job: None,
             all: false,
@@ -345,7 +408,7 @@ mod tests {
             odd.headers.extend(job);
             broker.publish(odd).await.expect("open");
         }
-        let everything = cli::Selection {
+        let everything = Selection {
             all: true,
             ..selection(&[])
         };
@@ -365,7 +428,7 @@ mod tests {
         let mut odd = bury(chunk(0), "boom");
         odd.headers.remove("key");
         broker.publish(odd).await.expect("open");
-        let everything = cli::Selection {
+        let everything = Selection {
             all: true,
             ..selection(&[])
         };

@@ -7,28 +7,69 @@ use autoconnect_common::ask::{self, ANSWER, AskError};
 use autoconnect_common::broker::{Broker, BrokerError, Queue, Subscription};
 use autoconnect_common::message::{Cancel, Event, JobStage, Stage, Status};
 use chrono::DateTime;
+use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::at;
+use crate::Failure;
+use crate::contact::operator as at;
+use crate::options::Place;
 use crate::print::{self, printable};
 use crate::trouble::Trouble;
-use crate::{Failure, cli};
 
 /// Events of a job that wait to be read.
 const EVENTS: u16 = 16;
 /// Characters of a reason that are shown.
 const REASON: usize = 500;
 
+/// What `jobs` was asked, as typed.
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = false)]
+pub(crate) struct Jobs {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    act: Act,
+}
+
+/// The commands of `jobs`.
+#[derive(Debug, Subcommand)]
+enum Act {
+    /// Every job that the reducer knows: those that go on, then those that ended, the newest first
+    List {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// One job: how far it is, or how it ended
+    Status {
+        /// Its id
+        #[arg(value_name = "JOB")]
+        job: JobId,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a job without a report; one of which nothing has come yet is dropped when it comes
+    Cancel {
+        /// Its id
+        #[arg(value_name = "JOB")]
+        job: JobId,
+        /// Why, in a few words
+        #[arg(long, value_name = "TEXT", default_value = "by the operator")]
+        reason: String,
+    },
+}
+
 /// `autoconnect jobs`.
 ///
 /// # Errors
 /// [`Failure`]: one sentence and the exit code.
-pub(crate) fn carry_out(asked: cli::Jobs) -> Result<(), Failure> {
-    let cli::Jobs { place, act } = asked;
+pub(crate) fn carry_out(asked: Jobs) -> Result<(), Failure> {
+    let Jobs { place, act } = asked;
     match act {
-        cli::JobsAct::List { json } => list(&place, json),
-        cli::JobsAct::Status { job, json } => status(&place, &job, json),
-        cli::JobsAct::Cancel { job, reason } => {
+        Act::List { json } => list(&place, json),
+        Act::Status { job, json } => status(&place, &job, json),
+        Act::Cancel { job, reason } => {
             let said = at(&place, async |rabbit| cancel(rabbit, job, reason).await)?;
             print::out(&(said + "\n"))
         }
@@ -43,7 +84,7 @@ struct Listed {
     more: u64,
 }
 
-fn list(place: &cli::Place, json: bool) -> Result<(), Failure> {
+fn list(place: &Place, json: bool) -> Result<(), Failure> {
     let ask::Answer { jobs, more } = at(place, async |rabbit| Ok(ask::ask(rabbit, None).await?))?;
     if json {
         return print::json(&Listed { jobs, more });
@@ -65,7 +106,7 @@ fn list(place: &cli::Place, json: bool) -> Result<(), Failure> {
     print::out(&text)
 }
 
-fn status(place: &cli::Place, job: &JobId, json: bool) -> Result<(), Failure> {
+fn status(place: &Place, job: &JobId, json: bool) -> Result<(), Failure> {
     let answer = at(place, async |rabbit| Ok(ask::ask(rabbit, Some(job)).await?))?;
     let [known] = answer.jobs.as_slice() else {
         return Err(Failure::failed(format!(

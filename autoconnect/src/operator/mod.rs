@@ -8,20 +8,3 @@ pub(crate) mod dead;
 pub(crate) mod jobs;
 mod management;
 pub(crate) mod queues;
-
-use autoconnect_common::broker::rabbitmq::RabbitMq;
-use autoconnect_common::broker::{Broker as _, Queue};
-
-use crate::trouble::Trouble;
-use crate::{Failure, cli, contact};
-
-/// Reaches the cluster, does what is asked there, and leaves.
-fn at<T>(
-    place: &cli::Place,
-    act: impl AsyncFnOnce(&RabbitMq) -> Result<T, Trouble>,
-) -> Result<T, Failure> {
-    contact::at(&place.settings()?, "autoconnect operator", async |rabbit| {
-        contact::first(rabbit, rabbit.waiting(Queue::DeadChunks)).await?;
-        act(rabbit).await
-    })
-}

@@ -10,8 +10,9 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::management::Management;
+use crate::options::Place;
 use crate::trouble::Trouble;
-use crate::{Failure, cli, contact, print};
+use crate::{Failure, contact, print};
 
 /// How long the broker may take to tell of all names, or to remove them: a queue takes some ten milliseconds.
 const ALL: Duration = Duration::from_secs(60);
@@ -32,7 +33,7 @@ pub(crate) struct Queues {
     management: Option<Management>,
 
     #[command(flatten)]
-    place: cli::Place,
+    place: Place,
 
     #[command(subcommand)]
     act: Act,

@@ -10,17 +10,18 @@ use autoconnect_common::broker::rabbitmq::{Options, RabbitMq};
 use autoconnect_common::broker::{Broker as _, Queue};
 use autoconnect_common::kind::REPORT;
 use autoconnect_common::message::Status;
-use autoconnect_common::program;
-use autoconnect_common::settings::Sources;
-use autoconnect_common::{Digest, Shutdown, telemetry};
-use autoconnect_worker as worker;
+use autoconnect_common::{Digest, Shutdown};
 use tokio::process::{Child, Command};
 
-use super::{EVENTS, Finished, Plan, Roles, follow, leave, reduce};
+use super::plan::Plan;
+use super::produce::follow;
+use crate::contact;
+use crate::follow::EVENTS;
 use crate::progress::Gauge;
+use crate::roles::{Roles, leave, reduce};
 use crate::spool::Spool;
+use crate::summary::Finished;
 use crate::trouble::Trouble;
-use crate::{Failure, cli, contact};
 
 /// How often a worker process that was killed is started again.
 const RESTARTS: u32 = 100;
@@ -254,28 +255,4 @@ async fn ended(worker: &mut Child) -> Result<ExitStatus, Trouble> {
     let status = worker.wait().await;
     drop(stdin);
     status.map_err(|error| Trouble::Failed(format!("cannot wait for a worker process: {error}")))
-}
-
-/// The hidden command `worker`.
-///
-/// # Errors
-/// [`Failure`].
-pub fn work(asked: cli::Worker) -> Result<(), Failure> {
-    let settings = cli::read(
-        Sources::of_process(asked.config, asked.profile).flag("worker.name", Some(asked.name)),
-    )?;
-    telemetry::start("error", false);
-    program::run(|shutdown| async move {
-        stop_at_end_of_input(shutdown.clone());
-        worker::play(&settings, autoconnect_jobs::registry(), &shutdown).await
-    })
-}
-
-/// Our parent keeps our standard input open for as long as it wants us, or lives. The thread that waits for its end is
-/// not the runtime's, so that nothing waits for it when a signal comes first.
-fn stop_at_end_of_input(shutdown: Shutdown) {
-    std::thread::spawn(move || {
-        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
-        shutdown.cancel();
-    });
 }

@@ -1,5 +1,6 @@
 //! A job that the cluster does by itself: its producer cuts, its workers work, its reducer writes; we follow.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use autoconnect_common::ask;
@@ -9,19 +10,57 @@ use autoconnect_common::program::Exit;
 use autoconnect_common::settings::{Reducer, Settings};
 use autoconnect_jobs::sales::Sales;
 
-use super::{EVENTS, listen, load, request, told};
+use clap::{Args, ValueHint};
+
+use crate::follow::{EVENTS, listen};
+use crate::kinds::sales::{self, Reading};
+use crate::options::{Accepting, Place, Print};
 use crate::progress::{Bar, Gauge, Measure};
 use crate::summary::Finished;
-use crate::{Failure, cli, contact, print};
+use crate::{Failure, contact, ending, print};
 
 /// What the broker calls us.
 const NAME: &str = "autoconnect submit";
+
+/// What `submit` was asked, as typed.
+#[derive(Debug, Args)]
+pub(crate) struct Submit {
+    /// Files and folders to read, in this order, as the cluster's producer sees them
+    #[arg(value_name = "FILE", required = true, value_hint = ValueHint::AnyPath)]
+    files: Vec<PathBuf>,
+
+    /// Print the job's id, and leave the job to the cluster
+    #[arg(long, conflicts_with_all = ["quiet", "json"])]
+    no_wait: bool,
+
+    #[command(flatten)]
+    reading: Reading,
+
+    #[command(flatten)]
+    accepting: Accepting,
+
+    #[command(flatten)]
+    print: Print,
+
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Submit {
+    /// Every layer of the settings, flags last.
+    ///
+    /// # Errors
+    /// [`Failure`] for a setting that is unknown.
+    fn settings(&self) -> Result<Settings, Failure> {
+        self.place.read(self.reading.flags(self.place.sources()))
+    }
+}
 
 /// `autoconnect submit`.
 ///
 /// # Errors
 /// [`Failure`]: one sentence and the exit code.
-pub(crate) fn carry_out(asked: cli::Submit) -> Result<(), Failure> {
+pub(crate) fn carry_out(asked: Submit) -> Result<(), Failure> {
     if asked.no_wait {
         let (settings, request) = named(&asked)?;
         let message = request.to_message().map_err(|error| Failure::of(&error))?;
@@ -30,22 +69,22 @@ pub(crate) fn carry_out(asked: cli::Submit) -> Result<(), Failure> {
         })?;
         return print::out(&format!("{}\n", request.job));
     }
-    told(asked.print, || {
+    ending::told(asked.print, || {
         let (settings, request) = named(&asked)?;
         let finished = follow(&settings, &request, asked.print.shows_progress())?;
-        Ok((load::<Reducer>(&settings)?.results, finished))
+        Ok((settings.load::<Reducer>()?.results, finished))
     })
 }
 
 /// The settings, and the request under a name of its own.
-fn named(asked: &cli::Submit) -> Result<(Settings, JobRequest), Failure> {
+fn named(asked: &Submit) -> Result<(Settings, JobRequest), Failure> {
     let settings = asked.settings()?;
     if asked.files.iter().any(|file| file.as_os_str() == "-") {
         return Err(Failure::usage(
             "-: found standard input, expected files that the cluster's producer sees",
         ));
     }
-    let request = request(&asked.reading, asked.files.clone(), &settings)?;
+    let request = sales::request(&asked.reading, asked.files.clone(), &settings)?;
     let request = autoconnect_producer::name_unseen::<Sales>(&request, &ask::unheard());
     let request = JobRequest {
         accept: asked.accepting.into(),

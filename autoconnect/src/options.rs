@@ -1,0 +1,128 @@
+//! Flags that several commands share: where the settings and the broker are, what is printed, which report becomes the
+//! newest.
+
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+
+use autoconnect_common::results::Accept;
+use autoconnect_common::settings::{self, Log, Settings, Sources};
+use autoconnect_common::telemetry;
+use clap::{Args, ValueHint};
+
+use crate::Failure;
+
+/// Which report becomes the newest, as typed.
+#[derive(Debug, Default, Clone, Copy, Args)]
+#[command(next_help_heading = "Writing")]
+pub(crate) struct Accepting {
+    /// Let a report without an accepted row take the place of the newest
+    #[arg(long)]
+    pub(crate) accept_empty: bool,
+
+    /// Let a report that lacks something take the place of a complete one
+    #[arg(long)]
+    pub(crate) accept_incomplete: bool,
+}
+
+impl From<Accepting> for Accept {
+    fn from(typed: Accepting) -> Self {
+        Self {
+            empty: typed.accept_empty,
+            incomplete: typed.accept_incomplete,
+        }
+    }
+}
+
+/// What is printed, as typed.
+#[derive(Debug, Default, Clone, Copy, Args)]
+#[command(next_help_heading = "Printing")]
+pub(crate) struct Print {
+    /// Print nothing unless something goes wrong
+    #[arg(short, long, conflicts_with = "json")]
+    pub(crate) quiet: bool,
+
+    /// Print one JSON object instead of the summary
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Print {
+    /// Whether a person may look at a bar.
+    pub(crate) fn shows_progress(self) -> bool {
+        !self.quiet && !self.json
+    }
+}
+
+/// Where the broker and the settings are, as typed.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Settings")]
+pub(crate) struct Place {
+    /// Go through RabbitMQ at this address, as in amqp://user:password@host:5672/vhost (or amqps://)
+    ///
+    /// A password is better kept in a file: see AUTOCONNECT_BROKER__URI_FILE.
+    #[arg(short, long, global = true, value_name = "URI", value_hint = ValueHint::Url)]
+    pub(crate) broker: Option<String>,
+
+    /// The authority that signed the broker's certificate, in PEM
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) ca: Option<PathBuf>,
+
+    /// Log to standard error, by level and module, as in info or producer=debug
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+
+    /// The folder with base.toml and the profiles [default: config, if there is one]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Settings that stand in PROFILE.toml, beside base.toml
+    #[arg(long, global = true, value_name = "PROFILE")]
+    pub(crate) profile: Option<String>,
+}
+
+impl Place {
+    /// Where settings are written, these flags last.
+    pub(crate) fn sources(&self) -> Sources {
+        Sources::of_process(self.config.clone(), self.profile.clone())
+            .flag("broker.uri", self.broker.as_ref())
+            .flag("broker.ca", self.ca.as_ref().map(|path| path.display()))
+            .flag("log.filter", self.log.as_ref())
+    }
+
+    /// Gathers the settings of `sources`, and starts the log where one is asked for.
+    ///
+    /// # Errors
+    /// [`Failure`] for a setting that is unknown or a log filter that is not one.
+    pub(crate) fn read(&self, sources: Sources) -> Result<Settings, Failure> {
+        let settings = read(sources)?;
+        if self.log.is_some() {
+            let log: Log = settings.load()?;
+            telemetry::start(&log.filter, log.json);
+        }
+        Ok(settings)
+    }
+
+    /// Every layer of the settings, these flags last.
+    ///
+    /// # Errors
+    /// As [`Place::read`].
+    pub(crate) fn settings(&self) -> Result<Settings, Failure> {
+        self.read(self.sources())
+    }
+}
+
+/// Gathers the settings of `sources`.
+///
+/// # Errors
+/// [`Failure`] for a setting that is unknown.
+pub(crate) fn read(sources: Sources) -> Result<Settings, Failure> {
+    sources
+        .read(&[settings::KEYS, autoconnect_jobs::settings::KEYS])
+        .map_err(Failure::usage)
+}
+
+/// A number of workers, as typed.
+pub(crate) fn workers(text: &str) -> Result<NonZeroU16, &'static str> {
+    text.parse()
+        .map_err(|_| "expected a whole number from 1 to 65535")
+}

@@ -1,0 +1,48 @@
+//! The hidden command `worker`: a worker process of `run --broker … --workers N`.
+
+use std::path::PathBuf;
+
+use autoconnect_common::settings::Sources;
+use autoconnect_common::{Shutdown, program, telemetry};
+use autoconnect_worker as worker;
+use clap::Args;
+
+use crate::{Failure, options};
+
+/// What a worker process is told; the broker's address comes by the environment.
+#[derive(Debug, Args)]
+pub(crate) struct Worker {
+    /// Its name
+    #[arg(long)]
+    name: String,
+    /// As in `run`
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// As in `run`
+    #[arg(long)]
+    profile: Option<String>,
+}
+
+/// `autoconnect worker`.
+///
+/// # Errors
+/// [`Failure`].
+pub(crate) fn carry_out(asked: Worker) -> Result<(), Failure> {
+    let settings = options::read(
+        Sources::of_process(asked.config, asked.profile).flag("worker.name", Some(asked.name)),
+    )?;
+    telemetry::start("error", false);
+    program::run(|shutdown| async move {
+        stop_at_end_of_input(shutdown.clone());
+        worker::play(&settings, autoconnect_jobs::registry(), &shutdown).await
+    })
+}
+
+/// Our parent keeps our standard input open for as long as it wants us, or lives. The thread that waits for its end is
+/// not the runtime's, so that nothing waits for it when a signal comes first.
+fn stop_at_end_of_input(shutdown: Shutdown) {
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        shutdown.cancel();
+    });
+}
