@@ -215,6 +215,12 @@ impl Header {
         Ok(())
     }
 
+    /// What a record has in wanted column number `column`; empty where the file has no such column.
+    pub fn field<'r>(&self, record: &'r ByteRecord, column: usize) -> &'r [u8] {
+        let position = self.positions.get(column).copied().flatten();
+        position.and_then(|at| record.get(at)).unwrap_or_default()
+    }
+
     /// Whether a record has the very names of this header, as in files that were joined.
     pub fn is_repeated_by(&self, record: &ByteRecord) -> bool {
         record.len() == self.columns

@@ -11,6 +11,8 @@
 //! * [`ids`]: which ids were seen before, exactly, in bounded memory.
 //! * [`fold`]: when two spellings are one name.
 //! * [`blocks`], [`pipeline`]: blocks of lines for threads to read side by side, and their results in file order.
+//! * [`rows`]: the rows of files, by the reference path alone: what a kind needs that has no hot path.
+//! * [`partition`]: the rows of two inputs brought together by a key, in bounded memory.
 //! * [`separators`], [`words`]: the hot path's tools: where fields end, and which words they are.
 
 pub mod blocks;
@@ -20,9 +22,12 @@ pub mod fold;
 pub mod header;
 pub mod ids;
 pub mod input;
+pub mod partition;
 pub mod pipeline;
 pub mod record;
 pub mod reject;
+pub mod rows;
+mod scratch;
 pub mod separators;
 mod spill;
 pub mod words;

@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
+use autoconnect_common::cut::Item;
 use autoconnect_common::text::{harmless, printable};
+use autoconnect_common::{CutError, Outlet};
 use bytes::Bytes;
 
 use super::code::Code;
@@ -224,6 +226,24 @@ impl<Rule: Code> RejectLog<Rule> {
         self.full.push((self.pages, Bytes::from(page)));
         self.pages += 1;
     }
+}
+
+/// Puts pages of a log of rejects as the annex `annex`.
+///
+/// # Errors
+/// As [`Outlet::put`].
+pub fn put_pages(
+    pages: Vec<(u32, Bytes)>,
+    annex: &'static str,
+    outlet: &Outlet,
+) -> Result<(), CutError> {
+    pages.into_iter().try_for_each(|(page, body)| {
+        outlet.put(Item::Annex {
+            name: annex,
+            page,
+            body,
+        })
+    })
 }
 
 /// One row of CSV, its cells made harmless.

@@ -16,6 +16,8 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 
 use autoconnect_common::CutError;
 
+use crate::scratch;
+
 /// So many runs of one size are merged into one.
 const FAN_IN: usize = 8;
 /// Bytes of a block, but for ids that are longer.
@@ -111,13 +113,7 @@ impl Spill {
 }
 
 fn failed(doing: &str, source: io::Error) -> CutError {
-    CutError::Failed {
-        what: format!(
-            "{doing} transaction ids in a temporary file in {}",
-            std::env::temp_dir().display()
-        ),
-        source,
-    }
+    scratch::failed(doing, "transaction ids", &std::env::temp_dir(), source)
 }
 
 /// A hash table of ids that lie one after the other.
@@ -277,7 +273,7 @@ struct RunWriter {
 impl RunWriter {
     fn new(keys: usize) -> io::Result<Self> {
         Ok(Self {
-            file: BufWriter::with_capacity(1 << 16, tempfile::tempfile()?),
+            file: BufWriter::with_capacity(1 << 16, scratch::open(&std::env::temp_dir())?),
             blocks: Vec::new(),
             bytes: 0,
             keys: 0,

@@ -18,6 +18,7 @@ use autoconnect_tables::blocks::{Block, Blocks, Options};
 use autoconnect_tables::header;
 use autoconnect_tables::input::{self, Inputs};
 use autoconnect_tables::pipeline::{self, Stage};
+use autoconnect_tables::reject::put_pages;
 use bytes::Bytes;
 
 use super::block::{BlockReader, Rows, Spare, Vocabulary};
@@ -252,13 +253,7 @@ impl<'a> Sender<'a> {
         for draft in drafts {
             self.send(draft)?;
         }
-        pages.into_iter().try_for_each(|(page, body)| {
-            self.outlet.put(Item::Annex {
-                name: REJETS,
-                page,
-                body,
-            })
-        })
+        put_pages(pages, REJETS, self.outlet)
     }
 
     fn send(&mut self, draft: Draft) -> Result<(), CutError> {

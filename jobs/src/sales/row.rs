@@ -152,10 +152,9 @@ struct Field<'r> {
 impl<'r> Field<'r> {
     /// The field of wanted column number `column`; empty where the file has no such column.
     fn new(record: &'r ByteRecord, header: &Header, column: usize) -> Self {
-        let position = header.positions.get(column).copied().flatten();
         Self {
             name: WANTED[column].name,
-            bytes: position.and_then(|at| record.get(at)).unwrap_or_default(),
+            bytes: header.field(record, column),
         }
     }
 
