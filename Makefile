@@ -5,7 +5,7 @@
 MINUTES ?= 20
 SEEDS ?= 1000
 FROM ?= 0
-.PHONY: help build test test-compose test-faults sim sim-mutants soak kill-cost backpressure cities rate bench bench-api bench-upload check format lint docs deny data clean
+.PHONY: help build test test-compose test-faults sim sim-mutants soak kill-cost backpressure cities join rate bench bench-api bench-upload check format lint docs deny data clean
 .PHONY: up down status logs scale run-analysis client-logs password images-offline
 
 help: ## list these words
@@ -42,6 +42,9 @@ backpressure: build ## the producer's memory with a file of 2 GB and one slow wo
 
 cities: build ## the reducer's memory for a report on 5,000 cities, or CITIES=n ROWS=n MOST=mib
 	target/release/e2e cities $(if $(CITIES),--cities $(CITIES)) $(if $(ROWS),--rows $(ROWS)) $(if $(MOST),--most $(MOST))
+
+join: ## the memory of a job that matches two inputs of 5 million rows by key, or ROWS=n MOST=mib
+	cargo run -q --release --locked -p autoconnect-e2e -- join $(if $(ROWS),--rows $(ROWS)) $(if $(MOST),--most $(MOST))
 
 rate: build ## how many jobs of 100 rows a cluster ends each second
 	target/release/e2e rate

@@ -7,11 +7,13 @@
 //! | `kill-cost` | what a SIGKILL of each program costs a job of 10 million rows | `make kill-cost` |
 //! | `backpressure` | a file of 2 GB and one slow worker: the producer's memory and the length of the queue | `make backpressure` |
 //! | `cities` | a report on 5,000 cities: the reducer's memory | `make cities` |
+//! | `join` | two inputs of 5 million rows matched by key: the memory of the whole | `make join` |
 //! | `rate` | many small jobs at once: how many a second end | `make rate` |
 //! | `compose` | faults that need containers: kills, pauses, cuts, lost packets, three brokers | `make test-faults` |
 //!
-//! Every word runs the programs that were built beside it over a RabbitMQ node of its own (`scripts/rabbitmq-node`), prints its figures as
-//! it would stand in a document, and ends with 0 where all was as promised, with 1 where something was not.
+//! Every word but `join`, which has a whole cluster in its own process, runs the programs that were built beside it over a
+//! RabbitMQ node of its own (`scripts/rabbitmq-node`). Each prints its figures as it would stand in a document, and ends
+//! with 0 where all was as promised, with 1 where something was not.
 
 mod backpressure;
 mod cities;
@@ -19,6 +21,7 @@ mod cluster;
 mod compose;
 mod cost;
 mod figures;
+mod join;
 mod memory;
 mod node;
 mod process;
@@ -50,6 +53,8 @@ enum Word {
     Backpressure(backpressure::Options),
     /// A report on thousands of cities: the reducer's memory
     Cities(cities::Options),
+    /// Two inputs of millions of rows matched by key: the memory of the whole
+    Join(join::Options),
     /// Many small jobs at once: how many a second end
     Rate(rate::Options),
 }
@@ -63,6 +68,7 @@ async fn main() -> ExitCode {
         Word::Compose(options) => compose::run(options).await,
         Word::Backpressure(options) => backpressure::run(options).await,
         Word::Cities(options) => cities::run(options).await,
+        Word::Join(options) => join::run(options).await,
         Word::Rate(options) => rate::run(options).await,
     };
     match judged {

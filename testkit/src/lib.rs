@@ -4,6 +4,7 @@
 //! * [`chaos`]: a broker that misbehaves within its promises.
 //! * [`cluster`]: a whole cluster in one process, over any broker.
 //! * [`jobs`]: jobs that tests ask for.
+//! * [`join`]: a kind that matches the rows of two inputs.
 //! * [`laws`]: the laws of `Merge`.
 //! * [`mine`]: a chunk that does harm to whoever works it.
 //! * [`node`]: a RabbitMQ node, where there is one.
@@ -16,6 +17,7 @@ pub mod broker;
 pub mod chaos;
 pub mod cluster;
 pub mod jobs;
+pub mod join;
 pub mod laws;
 pub mod mine;
 pub mod node;

@@ -6,6 +6,7 @@ use autoconnect_jobs::sales::Partial;
 use autoconnect_jobs::sales::partial::{Jours, Marge, ParType, Somme, Ville};
 use autoconnect_testkit::cluster::results_of;
 use autoconnect_testkit::jobs;
+use autoconnect_testkit::join::{Matched, Sums};
 use autoconnect_testkit::laws::{hold, hold_for};
 use autoconnect_testkit::wordcount::Words;
 use proptest::collection::btree_map;
@@ -71,6 +72,18 @@ fn arbitrary_partials_of_sales_obey() -> Result<()> {
 #[test]
 fn arbitrary_partials_of_wordcount_obey() -> Result<()> {
     hold_for(btree_map("[a-c]", count(), 0..4))
+}
+
+#[test]
+fn arbitrary_partials_of_join_obey() -> Result<()> {
+    let matched = || {
+        (count(), count(), cents()).prop_map(|(matched, unmatched, amount)| Matched {
+            matched,
+            unmatched,
+            amount,
+        })
+    };
+    hold_for((matched(), matched()).prop_map(|(left, right)| Sums { left, right }))
 }
 
 /// The partials that a worker makes of a job's chunks.

@@ -1,7 +1,8 @@
-//! What must hold of every kind, here of `sales` and `wordcount`: the laws of partials, the same bytes whatever happens,
+//! What must hold of every kind, here of `sales`, `wordcount` and `join`: the laws of partials, the same bytes whatever happens,
 //! a reducer that can be killed.
 
 mod ends;
+mod join;
 mod laws;
 mod reducer;
 mod requests;
