@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::Shared;
+use crate::app::Shared;
 use crate::body;
 use crate::params::{Nothing, Params};
 use crate::problem::Problem;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use autoconnect_jobs::sales::report::{Marge, Part};
 use axum::Router;
 use axum::extract::Path;
 use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
@@ -15,11 +14,14 @@ use utoipa::openapi::{OpenApi, RefOr, Schema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::Config;
 
-use crate::Shared;
+use crate::app::Shared;
+use crate::kinds::Kinds;
 use crate::problem::Problem;
 
 /// Where the document is.
 const DOCUMENT: &str = "/api/openapi.json";
+/// The route of a report of any kind.
+const REPORT: &str = "/api/jobs/{id}/report";
 /// What the page to read and try it may load: nothing from elsewhere; its script styles elements one by one.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
@@ -38,8 +40,6 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
         (name = "activity", description = "What the cluster does"),
         (name = "health", description = "For whoever watches over it"),
     ),
-    // what stands in a generic type is not found by itself
-    components(schemas(Marge, Part)),
 )]
 struct Start;
 
@@ -69,9 +69,21 @@ fn with_empty_words(mut document: OpenApi) -> OpenApi {
     document
 }
 
+/// Says of the report of a job that it is one of any kind.
+fn with_reports(mut document: OpenApi, kinds: &Kinds) -> OpenApi {
+    let item = document.paths.paths.get_mut(REPORT);
+    let answer = item.and_then(|item| item.get.as_mut()?.responses.responses.get_mut("200"));
+    if let Some(RefOr::T(answer)) = answer
+        && let Some(RefOr::T(content)) = answer.content.get_mut("application/json")
+    {
+        content.schema = Some(kinds.schema());
+    }
+    document
+}
+
 /// The document itself, and a page to read and try it.
-pub(crate) fn routes(document: OpenApi) -> Router<Shared> {
-    let document = with_empty_words(document);
+pub(crate) fn routes(document: OpenApi, kinds: &Kinds) -> Router<Shared> {
+    let document = with_reports(with_empty_words(document), kinds);
     let json = Bytes::from(serde_json::to_vec(&document).unwrap_or_default());
     let config = Config::new([DOCUMENT])
         .validator_url("none")

@@ -1,13 +1,14 @@
-//! Reports in memory: the newest, and some of those that single jobs left.
+//! Reports in memory: the newest of each kind, and some of those that single jobs left.
 //!
 //! `results/newest` is a link to the folder of the job whose report is the newest. It is looked at again and again, resolved
 //! once for each edition, and its report swapped as a whole: so what is read together is of one job. Results that were
 //! written before there was such a link have `report.json` itself there, as a second name of a job's file.
 //!
-//! A file that cannot be read, is half written or is no report of this kind never replaces a good one; it is named once
+//! A file that cannot be read, is half written or is no report of its kind never replaces a good one; it is named once
 //! in the log. The reports of other jobs are read when they are asked for: [`KEPT`] of them, and [`KEPT_BYTES`], stay.
 
-use std::collections::VecDeque;
+use std::any::Any;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::fs::{self, Metadata};
 use std::io;
@@ -17,13 +18,12 @@ use std::time::{Duration, SystemTime};
 
 use autoconnect_common::kind::REPORT;
 use autoconnect_common::{Digest, JobId};
-use autoconnect_jobs::sales::Report;
-use autoconnect_jobs::sales::cut::REJETS;
+use bytes::Bytes;
+use serde::Deserialize;
 use tokio::sync::watch;
 
+use crate::answers::Answers;
 use crate::problem::Problem;
-use crate::reads::Answers;
-use crate::rejects::{Rejects, Source};
 
 /// The folder of every job's own results.
 const JOBS: &str = "jobs";
@@ -38,36 +38,57 @@ pub const KEPT: usize = 8;
 /// Their bytes as JSON; parsed they take a few times as much. The one that was asked for last always stays.
 pub const KEPT_BYTES: usize = 32 << 20;
 
+/// What `execution.json` is called in a job's folder.
+const EXECUTION: &str = "execution.json";
+
+/// Reads the reports of one kind of job.
+pub trait ReadReport: Send + Sync {
+    /// The name of the kind.
+    fn kind(&self) -> &'static str;
+
+    /// Reads a report: `bytes` is its `report.json`, `folder` where the other files of its job are. Blocks.
+    ///
+    /// # Errors
+    /// [`io::Error`] for bytes that are no report of this kind.
+    fn read(&self, bytes: &Bytes, folder: &Path) -> io::Result<Box<dyn Any + Send + Sync>>;
+}
+
 /// A report, as it was when it was read.
-#[derive(Debug)]
 pub struct Edition {
     /// The job it is of; unknown where its folder was removed.
     pub job: Option<JobId>,
-    /// The report.
-    pub report: Report,
+    /// The kind of that job.
+    pub kind: &'static str,
+    /// The report, as its kind keeps it in memory.
+    report: Box<dyn Any + Send + Sync>,
     /// `report.json`, byte for byte.
-    pub bytes: bytes::Bytes,
+    pub bytes: Bytes,
     /// Its entity tag, in quotes: the digest of the bytes.
     pub etag: String,
     /// When it was written.
     pub written: SystemTime,
     /// What was answered from it.
     pub(crate) answers: Answers,
-    /// The rows it refused.
-    pub(crate) rejects: Source,
+}
+
+impl Edition {
+    /// The report, as its kind keeps it in memory; `None` for another type than that.
+    pub fn report<R: 'static>(&self) -> Option<&R> {
+        self.report.downcast_ref()
+    }
 }
 
 /// The reports of a folder of results.
 pub struct Editions {
     results: PathBuf,
-    newest: RwLock<Option<Arc<Edition>>>,
-    /// The file that was looked at last; held while it is read, so that whoever looks meanwhile waits for the report.
+    readers: Vec<Arc<dyn ReadReport>>,
+    /// By kind.
+    newest: RwLock<BTreeMap<&'static str, Arc<Edition>>>,
+    /// The file that was looked at last; held while it is read, so that a concurrent look waits for the report.
     seen: Mutex<Option<(PathBuf, Seen)>>,
     kept: Mutex<VecDeque<(Seen, Arc<Edition>)>>,
     /// Held while the report of a single job is read: one at a time.
     reading: Mutex<()>,
-    /// The rejects of a job without a report that were asked for last.
-    rejects: Mutex<Option<(PathBuf, Seen, Arc<Rejects>)>>,
     changed: watch::Sender<()>,
 }
 
@@ -79,44 +100,49 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Editions {
-    /// The reports of this folder of results.
-    pub fn new(results: &Path) -> Self {
+    /// The reports of this folder of results, of the kinds that have a reader.
+    pub fn new(results: &Path, readers: Vec<Arc<dyn ReadReport>>) -> Self {
         let editions = Self {
             results: results.to_owned(),
+            readers,
             newest: RwLock::default(),
             seen: Mutex::default(),
             kept: Mutex::default(),
             reading: Mutex::default(),
-            rejects: Mutex::default(),
             changed: watch::channel(()).0,
         };
         editions.look();
         editions
     }
 
-    /// The newest report.
+    /// The newest report of a kind.
     ///
     /// # Errors
     /// [`Problem::no_report`], while there is none.
-    pub fn newest(&self) -> Result<Arc<Edition>, Problem> {
-        let edition = self.newest.read().unwrap_or_else(PoisonError::into_inner);
-        edition.clone().ok_or_else(Problem::no_report)
+    pub fn newest(&self, kind: &str) -> Result<Arc<Edition>, Problem> {
+        let newest = self.newest.read().unwrap_or_else(PoisonError::into_inner);
+        newest.get(kind).cloned().ok_or_else(Problem::no_report)
+    }
+
+    /// The newest report of each kind that has one.
+    pub fn all_newest(&self) -> Vec<Arc<Edition>> {
+        let newest = self.newest.read().unwrap_or_else(PoisonError::into_inner);
+        newest.values().cloned().collect()
     }
 
     /// The report of a job; `None` where it has none that can be read. Blocks.
     pub fn of(&self, job: &JobId) -> Option<Arc<Edition>> {
-        if let Ok(newest) = self.newest()
-            && newest.job.as_ref() == Some(job)
-        {
+        let is_its = |newest: &Arc<Edition>| newest.job.as_ref() == Some(job);
+        if let Some(newest) = self.all_newest().into_iter().find(is_its) {
             return Some(newest);
         }
         let file = self.folder(job).join(REPORT);
         let _one_at_a_time = lock(&self.reading);
-        let seen = told(&fs::metadata(&file).ok()?);
+        let seen = seen_as(&fs::metadata(&file).ok()?);
         if let Some(known) = self.recall(job, seen) {
             return Some(known);
         }
-        match read(&file, Some(job.clone())) {
+        match self.read(&file, Some(job.clone())) {
             Ok(edition) => {
                 let edition = Arc::new(edition);
                 self.keep(seen, &edition);
@@ -152,30 +178,6 @@ impl Editions {
         }
     }
 
-    /// The rejects of a job that ended without a report; `None` where it has none that can be read. Blocks.
-    pub(crate) fn rejects_of(&self, job: &JobId) -> Option<Arc<Rejects>> {
-        let file = self.folder(job).join(REJETS);
-        let seen = told(&fs::metadata(&file).ok()?);
-        let mut rejects = lock(&self.rejects);
-        if let Some((path, then, known)) = &*rejects
-            && *path == file
-            && *then == seen
-        {
-            return Some(Arc::clone(known));
-        }
-        match Rejects::read(&file) {
-            Ok(read) => {
-                let read = Arc::new(read);
-                *rejects = Some((file, seen, Arc::clone(&read)));
-                Some(read)
-            }
-            Err(error) => {
-                tracing::warn!(file = %file.display(), %error, "rejects not read");
-                None
-            }
-        }
-    }
-
     /// The folder of a job's own results.
     pub fn folder(&self, job: &JobId) -> PathBuf {
         self.results.join(JOBS).join(job.as_str())
@@ -202,7 +204,7 @@ impl Editions {
         let mut seen = lock(&self.seen);
         let newest = self.newest_file();
         let found = fs::metadata(&newest).ok();
-        let found = found.map(|metadata| (newest.clone(), told(&metadata)));
+        let found = found.map(|metadata| (newest.clone(), seen_as(&metadata)));
         if *seen == found {
             return;
         }
@@ -213,10 +215,11 @@ impl Editions {
         let own = (!is_own).then(|| self.own_file(found)).flatten();
         let file = own.unwrap_or(newest);
         let job = file.parent().and_then(job_of);
-        match read(&file, job) {
+        match self.read(&file, job) {
             Ok(edition) => {
-                let edition = Some(Arc::new(edition));
-                *self.newest.write().unwrap_or_else(PoisonError::into_inner) = edition;
+                let mut newest = self.newest.write().unwrap_or_else(PoisonError::into_inner);
+                newest.insert(edition.kind, Arc::new(edition));
+                drop(newest);
                 self.changed.send_replace(());
             }
             Err(error) => {
@@ -239,9 +242,80 @@ impl Editions {
         let files = folders.filter_map(|entry| Some(entry.ok()?.path().join(REPORT)));
         files.into_iter().find(|file| {
             let found = fs::metadata(file);
-            found.is_ok_and(|found| told(&found) == report)
+            found.is_ok_and(|found| seen_as(&found) == report)
         })
     }
+
+    fn read(&self, file: &Path, job: Option<JobId>) -> io::Result<Edition> {
+        let metadata = fs::metadata(file)?;
+        if metadata.len() > MAX_REPORT {
+            let sentence = format!("{} bytes, expected at most {MAX_REPORT}", metadata.len());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, sentence));
+        }
+        let bytes = Bytes::from(fs::read(file)?);
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let (kind, report) = self.open(&bytes, folder)?;
+        Ok(Edition {
+            job,
+            kind,
+            report,
+            etag: format!("\"{}\"", Digest::of(&bytes).short(32)),
+            bytes,
+            written: metadata.modified()?,
+            answers: Answers::default(),
+        })
+    }
+
+    /// Has a report read by its kind: the one that `execution.json` names, or else the first that can read it.
+    fn open(&self, bytes: &Bytes, folder: &Path) -> io::Result<Opened> {
+        let named = kind_of(folder);
+        let mut refused = None;
+        for reader in &self.readers {
+            if named.as_ref().is_some_and(|kind| kind != reader.kind()) {
+                continue;
+            }
+            match reader.read(bytes, folder) {
+                Ok(report) => return Ok((reader.kind(), report)),
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        Err(refused.unwrap_or_else(|| {
+            let kind = named.unwrap_or_default();
+            let sentence = format!("no kind {kind:?} is known here");
+            io::Error::new(io::ErrorKind::Unsupported, sentence)
+        }))
+    }
+
+    /// Looks at the newest report again and again.
+    pub(crate) async fn watch(self: &Arc<Self>) -> Infallible {
+        let mut tick = tokio::time::interval(LOOK);
+        loop {
+            tick.tick().await;
+            self.refresh().await;
+        }
+    }
+
+    /// Has the newest report in memory that was published before the call.
+    pub(crate) async fn refresh(self: &Arc<Self>) {
+        let editions = Arc::clone(self);
+        // a large report takes a while to parse
+        let _died = tokio::task::spawn_blocking(move || editions.look()).await;
+    }
+}
+
+/// A kind, and a report as it keeps it.
+type Opened = (&'static str, Box<dyn Any + Send + Sync>);
+
+/// What of `execution.json` tells a report's kind.
+#[derive(Deserialize)]
+struct Execution {
+    kind: Option<String>,
+}
+
+/// The kind that the `execution.json` in a job's folder names; `None` where it names none.
+fn kind_of(folder: &Path) -> Option<String> {
+    let bytes = fs::read(folder.join(EXECUTION)).ok()?;
+    serde_json::from_slice::<Execution>(&bytes).ok()?.kind
 }
 
 /// The job whose own folder of results this is.
@@ -252,55 +326,45 @@ fn job_of(folder: &Path) -> Option<JobId> {
 }
 
 #[cfg(unix)]
-pub(crate) fn told(file: &Metadata) -> Seen {
+pub(crate) fn seen_as(file: &Metadata) -> Seen {
     use std::os::unix::fs::MetadataExt as _;
     let modified = file.modified().unwrap_or(SystemTime::UNIX_EPOCH);
     (file.ino(), modified, file.len())
 }
 
 #[cfg(not(unix))]
-pub(crate) fn told(file: &Metadata) -> Seen {
+pub(crate) fn seen_as(file: &Metadata) -> Seen {
     let modified = file.modified().unwrap_or(SystemTime::UNIX_EPOCH);
     (0, modified, file.len())
 }
 
-fn read(file: &Path, job: Option<JobId>) -> io::Result<Edition> {
-    let metadata = fs::metadata(file)?;
-    if metadata.len() > MAX_REPORT {
-        let sentence = format!("{} bytes, expected at most {MAX_REPORT}", metadata.len());
-        return Err(io::Error::new(io::ErrorKind::InvalidData, sentence));
-    }
-    let bytes = fs::read(file)?;
-    Ok(Edition {
-        job,
-        report: serde_json::from_slice(&bytes)?,
-        etag: format!("\"{}\"", Digest::of(&bytes).short(32)),
-        bytes: bytes.into(),
-        written: metadata.modified()?,
-        answers: Answers::default(),
-        rejects: Source::in_folder(file.parent().unwrap_or(Path::new(""))),
-    })
-}
-
-/// Looks at the newest report for as long as it is asked.
-pub(crate) async fn watch(app: &crate::Shared) -> Infallible {
-    let mut tick = tokio::time::interval(LOOK);
-    loop {
-        tick.tick().await;
-        look(app).await;
-    }
-}
-
-/// Has the newest report in memory that was published before.
-pub(crate) async fn look(app: &crate::Shared) {
-    let app = Arc::clone(app);
-    // a large report takes a while to parse
-    let _died = tokio::task::spawn_blocking(move || app.editions.look()).await;
-}
-
 #[cfg(test)]
 mod tests {
+    use autoconnect_jobs::sales::Report;
+
     use super::*;
+
+    /// Reads reports of `sales`.
+    struct Sales;
+
+    impl ReadReport for Sales {
+        fn kind(&self) -> &'static str {
+            "sales"
+        }
+
+        fn read(&self, bytes: &Bytes, _: &Path) -> io::Result<Box<dyn Any + Send + Sync>> {
+            Ok(Box::new(serde_json::from_slice::<Report>(bytes)?))
+        }
+    }
+
+    fn editions(results: &Path) -> Editions {
+        Editions::new(results, vec![Arc::new(Sales)])
+    }
+
+    /// The first city of a report.
+    fn ville(edition: &Edition) -> String {
+        edition.report::<Report>().expect("its type").villes[0].clone()
+    }
 
     fn report(villes: &str) -> String {
         let report = Report {
@@ -333,11 +397,11 @@ mod tests {
     fn a_broken_file_never_replaces_a_good_one() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join(REPORT);
-        let editions = Editions::new(folder.path());
+        let editions = editions(folder.path());
         let villes = || {
             editions
-                .newest()
-                .map(|edition| edition.report.villes.clone())
+                .newest("sales")
+                .map(|edition| vec![ville(&edition)])
         };
         let put = |text: &str| {
             let other = folder.path().join("new");
@@ -370,9 +434,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let earlier = include_bytes!("../../jobs/tests/data/report-0.1.json");
         fs::write(folder.path().join(REPORT), earlier).expect("written");
-        let editions = Editions::new(folder.path());
-        let newest = editions.newest().expect("a report");
-        assert_eq!(newest.report.villes, ["Lyon", "Nice"]);
+        let editions = editions(folder.path());
+        let newest = editions.newest("sales").expect("a report");
+        let report: &Report = newest.report().expect("its type");
+        assert_eq!(report.villes, ["Lyon", "Nice"]);
         assert_eq!(newest.bytes, earlier[..]);
     }
 
@@ -381,11 +446,11 @@ mod tests {
     fn the_newest_is_the_job_that_the_link_names_or_the_one_whose_file_it_is() {
         let folder = tempfile::tempdir().expect("a folder");
         let results = folder.path();
-        let editions = Editions::new(results);
+        let editions = editions(results);
         let newest = || {
             editions.look();
-            let edition = editions.newest().expect("a report");
-            (edition.job.clone(), edition.report.villes[0].clone())
+            let edition = editions.newest("sales").expect("a report");
+            (edition.job.clone(), ville(&edition))
         };
         // as before there was a link
         put(results, "one", &report("Lyon"));
@@ -407,8 +472,8 @@ mod tests {
     #[test]
     fn every_job_has_its_own_report_and_memory_is_bounded() {
         let folder = tempfile::tempdir().expect("a folder");
-        let editions = Editions::new(folder.path());
-        let ville = |name: &str| Some(editions.of(&job(name))?.report.villes[0].clone());
+        let editions = editions(folder.path());
+        let ville = |name: &str| Some(ville(editions.of(&job(name))?.as_ref()));
         for number in 0..3 * KEPT {
             put(
                 folder.path(),

@@ -23,7 +23,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::Shared;
+use crate::app::Shared;
 use crate::jobs::{Named, named, unknown};
 use crate::params::{Nothing, Params};
 use crate::problem::Problem;

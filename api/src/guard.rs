@@ -26,8 +26,9 @@ use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, ResponseBuilder};
 
+use crate::app::Shared;
+use crate::body;
 use crate::problem::Problem;
-use crate::{Shared, body, uploads};
 
 /// How long a request may take, but for an upload.
 pub const ORDINARY: Duration = Duration::from_secs(30);
@@ -81,7 +82,12 @@ async fn stand(State(app): State<Shared>, request: Request, next: Next) -> Respo
     let mut response = match preflight(&request, may_read) {
         Some(response) => response,
         None => match check(&app.config.api, &request) {
-            Ok(()) => pass(route.as_ref(), request, next).await,
+            Ok(()) => {
+                let takes_files =
+                    |route: &MatchedPath| app.config.kinds.takes_files(route.as_str());
+                let is_upload = route.as_ref().is_some_and(takes_files);
+                pass(route.as_ref(), is_upload, request, next).await
+            }
             Err(problem) => problem.into_response(),
         },
     };
@@ -112,10 +118,14 @@ async fn stand(State(app): State<Shared>, request: Request, next: Next) -> Respo
 }
 
 /// Lets a request through, within its time; what goes wrong on the way is a [`Problem`] as well.
-async fn pass(route: Option<&MatchedPath>, request: Request, next: Next) -> Response {
+async fn pass(
+    route: Option<&MatchedPath>,
+    is_upload: bool,
+    request: Request,
+    next: Next,
+) -> Response {
     let (parts, body) = request.into_parts();
     let (body, rest) = body::patient(&parts.headers, body);
-    let is_upload = route.is_some_and(|route| route.as_str() == uploads::PROCESS);
     let answering = AssertUnwindSafe(next.run(Request::from_parts(parts, body))).catch_unwind();
     let answered = if is_upload {
         Ok(answering.await)

@@ -5,40 +5,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use autoconnect_common::message::Cancel;
-use autoconnect_common::{Broker as _, JobId, Shutdown, ask};
-use autoconnect_jobs::sales::Report;
+use autoconnect_common::{Broker as _, JobId, ask};
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use axum::response::sse::{Event, KeepAlive, Sse};
-use futures_util::{Stream, StreamExt as _, stream};
+use axum::response::sse::{Event, Sse};
+use futures_util::{Stream, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::activity::{JobState, JobView, Snapshot};
+use crate::app::Shared;
 use crate::params::{Nothing, Page, Paging, Params, PerPage};
 use crate::problem::Problem;
-use crate::reads::{self, Reader};
-use crate::{Shared, editions, uploads};
+use crate::reads;
 
-/// The most streams of events at a time.
-pub const STREAMS: usize = 256;
 /// How long the broker may take to take a cancellation.
 const PUBLISH: Duration = Duration::from_secs(5);
-/// How often a stream shows that it lives.
-const ALIVE: Duration = Duration::from_secs(15);
-/// After how long a browser comes back that lost its stream.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// The routes of this module.
 pub(crate) fn routes() -> OpenApiRouter<Shared> {
-    uploads::routes()
+    OpenApiRouter::new()
         .routes(routes!(status))
         .routes(routes!(report))
         .routes(routes!(list))
@@ -46,52 +38,6 @@ pub(crate) fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(newest))
         .routes(routes!(job_events))
         .routes(routes!(activity_events))
-}
-
-/// The streams of events that are open.
-pub(crate) struct Streams {
-    places: Arc<Semaphore>,
-    stop: Shutdown,
-}
-
-impl Streams {
-    /// None yet; all of them end when `stop` is told.
-    pub(crate) fn new(stop: &Shutdown) -> Self {
-        Self {
-            places: Arc::new(Semaphore::new(STREAMS)),
-            stop: stop.clone(),
-        }
-    }
-
-    /// How many are open.
-    pub(crate) fn open(&self) -> usize {
-        STREAMS - self.places.available_permits()
-    }
-
-    fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        place.map_err(|_| {
-            Problem::unavailable(format!(
-                "{STREAMS} flux d’événements sont déjà ouverts\u{a0}; fermez-en un, ou réessayez plus tard"
-            ))
-        })
-    }
-
-    /// A stream of events that keeps its place for as long as it is read.
-    fn serve<S: Stream<Item = Event> + Send + 'static>(
-        &self,
-        place: OwnedSemaphorePermit,
-        events: S,
-    ) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<S>> {
-        let events = stream::once(async { Event::default().retry(RETRY) })
-            .chain(events)
-            .take_until(self.stop.clone().cancelled_owned())
-            .map(move |event| {
-                let _held = &place;
-                Ok(event)
-            });
-        Sse::new(events).keep_alive(KeepAlive::new().interval(ALIVE))
-    }
 }
 
 /// An event whose data is JSON.
@@ -144,7 +90,7 @@ pub(crate) fn without_report(app: &Shared, job: &JobId) -> Problem {
 #[utoipa::path(get, path = "/api/jobs/{id}/report", tag = "jobs",
     params(("id" = String, Path, description = "The id of the job")),
     responses(
-        (status = 200, description = "The report of the job", body = Report),
+        (status = 200, description = "The report of the job", body = serde_json::Value),
         (status = 304, description = "The answer is the one that `If-None-Match` names"),
         (status = 400, description = "An unknown parameter", body = Problem),
         (status = 404, description = "No job has this id, or it has no report", body = Problem),
@@ -158,7 +104,7 @@ async fn report(
     let job = named(id)?;
     let edition = reads::of_job(&app, job.as_str()).await;
     let edition = edition.map_err(|none| none.about("id"))?;
-    Ok(Reader::of(edition, None, &headers).whole())
+    Ok(reads::whole(&edition, &headers))
 }
 
 /// How a job goes.
@@ -290,7 +236,7 @@ async fn newest(
     }
     match ask::make_newest(&app.link, &job.job_id).await {
         Ok(Ok(())) => {
-            editions::look(&app).await;
+            app.editions.refresh().await;
             Ok(Json(job))
         }
         Ok(Err(why)) => Err(without_a_newest(&job, &why)),

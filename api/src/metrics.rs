@@ -19,9 +19,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::activity::JobState;
+use crate::app::{App, Shared};
 use crate::params::{Nothing, Params};
 use crate::problem::Problem;
-use crate::{App, Shared};
 
 /// Upper bounds of the times that requests are sorted by, in seconds.
 const BOUNDS: [f64; 8] = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0];
@@ -214,8 +214,9 @@ fn exposition(app: &App) -> String {
         "gauge",
         "When the newest report was written, in seconds since 1970.",
     );
-    if let Ok(edition) = app.editions.newest() {
-        let written = edition.written.duration_since(UNIX_EPOCH);
+    let newest = app.editions.all_newest().into_iter();
+    if let Some(written) = newest.map(|edition| edition.written).max() {
+        let written = written.duration_since(UNIX_EPOCH);
         text.sample(&[], written.unwrap_or_default().as_secs_f64());
     }
     text.family(

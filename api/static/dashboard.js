@@ -161,15 +161,15 @@ async function change(method, address, body) {
 }
 
 async function pressed(button) {
-  const { cancel, process, requeue, newest } = button.dataset;
+  const { cancel, process, requeue, newest, then } = button.dataset;
   if ("print" in button.dataset) return print();
   button.disabled = true;
   if (cancel !== undefined) await change("DELETE", `/api/jobs/${encodeURIComponent(cancel)}`);
   if (process !== undefined) {
-    const job = await change("POST", "/api/process", { fichier: process });
+    const job = await change("POST", find("upload").action, { fichier: process });
     if (job) return started(job.job_id);
   }
-  if (newest !== undefined && await change("POST", `/api/jobs/${encodeURIComponent(newest)}/newest`)) return location.assign("/resultats");
+  if (newest !== undefined && await change("POST", `/api/jobs/${encodeURIComponent(newest)}/newest`)) return location.assign(then);
   if (requeue !== undefined) {
     const ids = requeue === "all" ? [...document.querySelectorAll("#dead-list tbody [data-requeue]")].map((one) => one.dataset.requeue) : [requeue];
     if (await change("POST", "/api/dead/requeue", { ids })) await showDead();

@@ -58,6 +58,8 @@ pub struct JobView {
     pub status: JobState,
     /// How far it is.
     pub progress: Progress,
+    /// The kind of job; unknown where it was asked for elsewhere and has not ended yet.
+    pub kind: Option<String>,
     /// The file it reports on; unknown where somebody else asked for it.
     pub fichier: Option<String>,
     /// Rows merged so far.

@@ -4,8 +4,12 @@
 //! (a job that ended before we listened) is asked of the reducer. Memory is bounded: [`JOBS`] jobs, [`WORKERS`] workers,
 //! [`POINTS`] seconds.
 
+mod clock;
 mod job;
+mod progress;
 mod state;
+#[cfg(test)]
+mod tests;
 mod view;
 mod watch;
 
@@ -19,10 +23,10 @@ use tokio::sync::{broadcast, watch as latest};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::Shared;
+use crate::app::Shared;
+pub(crate) use clock::now_ms;
 pub use job::{Acts, JobState, JobView, Progress};
 use state::Cluster;
-pub(crate) use state::now_ms;
 pub use view::{BrokerView, Chunk, Point, Queues, Snapshot, TroubleView, WorkerView};
 pub(crate) use watch::watch;
 
@@ -59,8 +63,8 @@ impl Activity {
     }
 
     /// Takes note of a job that was just asked for; `fichier` is the base name of its file.
-    pub fn asked(&self, job: JobId, fichier: &str) {
-        let view = self.cluster().asked(job, fichier);
+    pub fn asked(&self, job: JobId, kind: &str, fichier: &str) {
+        let view = self.cluster().asked(job, kind, fichier);
         let _nobody_listens = self.changes.send(view);
     }
 

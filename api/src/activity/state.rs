@@ -1,13 +1,14 @@
 //! The state behind the views: a pure function of what was heard, and when.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use autoconnect_common::message::{Event, Heartbeat, JobStage, Stage, Status};
 use autoconnect_common::{JobId, health};
-use serde::Deserialize;
 
-use super::job::{Acts, JobState, JobView, Progress};
+use super::clock::{millis, now_ms};
+use super::job::{JobState, JobView};
+use super::progress::Job;
 use super::view::{BrokerView, Chunk, Point, Queues, Snapshot, TroubleView, WorkerView};
 use super::{JOBS, POINTS, WORKERS};
 
@@ -19,16 +20,6 @@ const FORGOTTEN: Duration = Duration::from_secs(600);
 const NEWEST: usize = 20;
 /// The most programs whose troubles are kept: a page has no room for more.
 const TROUBLED: usize = 64;
-
-/// Milliseconds since 1970.
-pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, millis)
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
 
 /// What was heard.
 #[derive(Default)]
@@ -46,159 +37,10 @@ pub(super) struct Cluster {
     second: (u64, u64),
 }
 
-struct Job {
-    number: u64,
-    view: JobView,
-    /// The file: rows and bytes read so far, bytes in all.
-    cut: Option<(u64, u64, u64)>,
-    /// Chunks in all, once known.
-    total: Option<u64>,
-    started: Option<Instant>,
-    changed: Instant,
-}
-
 struct Worker {
     beat: Heartbeat,
     seen: Instant,
     rows_per_second: u64,
-}
-
-/// What of `execution.json` is shown.
-#[derive(Deserialize)]
-struct Execution {
-    /// When the job came to its end, in milliseconds since 1970; later than every job's that ended before.
-    #[serde(default)]
-    order: Option<u64>,
-    #[serde(default)]
-    acts_ms: Option<Acts>,
-    #[serde(default)]
-    workers: BTreeMap<String, Worked>,
-    #[serde(default)]
-    rows: u64,
-    #[serde(default)]
-    duplicates_dropped: u64,
-    #[serde(default)]
-    chunks: Merged,
-}
-
-#[derive(Deserialize)]
-struct Worked {
-    chunks: u64,
-}
-
-#[derive(Deserialize, Default)]
-struct Merged {
-    total: Option<u64>,
-    merged: u64,
-}
-
-impl Job {
-    fn new(number: u64, job_id: JobId) -> Self {
-        Self {
-            number,
-            view: JobView {
-                job_id,
-                status: JobState::Queued,
-                progress: Progress::default(),
-                fichier: None,
-                rows: 0,
-                asked_at_ms: now_ms(),
-                started_at_ms: None,
-                ended_at_ms: None,
-                eta_seconds: None,
-                reason: None,
-                acts_ms: None,
-                workers: BTreeMap::new(),
-                duplicates_dropped: 0,
-            },
-            cut: None,
-            total: None,
-            started: None,
-            changed: Instant::now(),
-        }
-    }
-
-    fn begin(&mut self) {
-        self.changed = Instant::now();
-        if self.view.status == JobState::Queued {
-            self.view.status = JobState::Processing;
-            self.view.started_at_ms = Some(now_ms());
-            self.started = Some(Instant::now());
-        }
-    }
-
-    fn advance(&mut self, done: u64, total: Option<u64>, rows: u64) {
-        self.begin();
-        // a reducer that was killed goes on from its journal: what was merged is not taken back
-        self.view.progress.completed_tasks = self.view.progress.completed_tasks.max(done);
-        self.view.rows = self.view.rows.max(rows);
-        self.total = total.or(self.total);
-        self.estimate();
-    }
-
-    /// The part of the job that is done: of its chunks, or, until they are counted, of its rows.
-    fn part(&self) -> f64 {
-        let done = self.view.progress.completed_tasks;
-        match (self.total, self.cut) {
-            (Some(total), _) if total > 0 => done as f64 / total as f64,
-            (None, Some((rows, read, size))) if rows > 0 && size > 0 => {
-                let all = rows as f64 * size as f64 / read.max(1) as f64;
-                (self.view.rows as f64 / all).min(0.99)
-            }
-            _ => 0.0,
-        }
-    }
-
-    fn estimate(&mut self) {
-        // a better estimate, and a producer that begins again, would take back what was shown
-        let shown = self.view.progress.percentage / 100.0;
-        let part = self.part().max(shown).clamp(0.0, 0.99);
-        let progress = &mut self.view.progress;
-        progress.percentage = (part * 1000.0).round() / 10.0;
-        progress.total_tasks = match self.total {
-            Some(total) => total,
-            None if part > 0.0 => (progress.completed_tasks as f64 / part).round() as u64,
-            None => 0,
-        };
-        self.view.eta_seconds = self.started.filter(|_| part > 0.01).map(|started| {
-            let left = started.elapsed().as_secs_f64() * (1.0 - part) / part;
-            left.ceil() as u64
-        });
-    }
-
-    fn end(&mut self, status: Status, reason: Option<String>, at_ms: u64, execution: Option<&str>) {
-        self.changed = Instant::now();
-        let view = &mut self.view;
-        view.status = status.into();
-        view.reason = reason;
-        view.ended_at_ms = Some(view.ended_at_ms.unwrap_or(at_ms));
-        view.eta_seconds = None;
-        if view.status.has_report() {
-            view.progress.percentage = 100.0;
-        }
-        let Some(execution) = execution.and_then(|json| serde_json::from_str(json).ok()) else {
-            return;
-        };
-        let Execution {
-            order,
-            acts_ms,
-            workers,
-            rows,
-            duplicates_dropped,
-            chunks,
-        } = execution;
-        // one time wherever it is shown: what orders the reports, not when word of the end came here
-        view.ended_at_ms = order.or(view.ended_at_ms);
-        view.acts_ms = acts_ms;
-        view.workers = workers
-            .into_iter()
-            .map(|(name, worked)| (name, worked.chunks))
-            .collect();
-        view.rows = rows;
-        view.duplicates_dropped = duplicates_dropped;
-        view.progress.completed_tasks = chunks.merged;
-        view.progress.total_tasks = chunks.total.unwrap_or(view.progress.total_tasks);
-    }
 }
 
 impl Cluster {
@@ -225,8 +67,9 @@ impl Cluster {
         }
     }
 
-    pub(super) fn asked(&mut self, job: JobId, fichier: &str) -> JobView {
+    pub(super) fn asked(&mut self, job: JobId, kind: &str, fichier: &str) -> JobView {
         let job = self.known(job);
+        job.view.kind = Some(kind.to_owned());
         job.view.fichier = Some(fichier.to_owned());
         job.view.clone()
     }
@@ -480,221 +323,5 @@ impl Worker {
                     for_ms: current.for_ms,
                 }),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn job(name: &str) -> JobId {
-        name.parse().expect("valid")
-    }
-
-    fn progress(done: u64, total: Option<u64>, rows: u64) -> Event {
-        Event::Progress {
-            job: job("a"),
-            done,
-            total,
-            rows,
-        }
-    }
-
-    fn finished(status: Status, execution: Option<&str>) -> Event {
-        Event::Finished {
-            job: job("a"),
-            status,
-            reason: None,
-            report: None,
-            execution: execution.map(str::to_owned),
-            cut: None,
-        }
-    }
-
-    fn beat(worker: &str, chunks: u64, rows: u64) -> Event {
-        Event::Worker(Heartbeat {
-            worker: worker.to_owned(),
-            chunks,
-            rows,
-            ..Heartbeat::default()
-        })
-    }
-
-    const EXECUTION: &str = r#"{"chunks": {"total": 4, "merged": 4, "missing": {}}, "rows": 40, "duplicates_dropped": 2,
-        "acts_ms": {"cut": 5, "work": 1.5, "merge": 0.5, "conclude": 1, "publish": 2, "elapsed": 9},
-        "workers": {"w1": {"chunks": 3, "rows": 30, "ms": 1.0, "redeliveries": 0}, "w2": {"chunks": 1, "rows": 10, "ms": 0.5, "redeliveries": 1}}}"#;
-
-    #[test]
-    fn a_job_goes_from_queued_to_done_and_never_back() {
-        let mut cluster = Cluster::default();
-        let asked = cluster.asked(job("a"), "ventes.csv");
-        assert_eq!(asked.status, JobState::Queued);
-        let cut = Event::Cut {
-            job: job("a"),
-            rows: 20,
-            read: 500,
-            size: 1000,
-        };
-        let view = cluster.hear(cut.clone()).expect("changed");
-        assert_eq!(view.status, JobState::Processing);
-
-        // 10 of some 40 rows: half of the file has 20
-        let view = cluster.hear(progress(1, None, 10)).expect("changed");
-        assert_eq!(view.progress.percentage, 25.0);
-        assert_eq!(view.progress.total_tasks, 4);
-        // its producer was killed and begins again; then the file is longer than it seemed
-        for (rows, read) in [(0, 0), (20, 250)] {
-            let view = cluster.hear(Event::Cut {
-                job: job("a"),
-                rows,
-                read,
-                size: 1000,
-            });
-            assert_eq!(view.expect("changed").progress.percentage, 25.0);
-        }
-        let view = cluster.hear(progress(3, Some(4), 30)).expect("changed");
-        assert_eq!(view.progress.percentage, 75.0);
-        // a reducer that was started again may say less for a moment
-        let view = cluster.hear(progress(2, Some(4), 20)).expect("changed");
-        assert_eq!((view.progress.completed_tasks, view.rows), (3, 30));
-
-        let done = finished(Status::Done, Some(EXECUTION));
-        let view = cluster.hear(done.clone()).expect("changed");
-        assert_eq!(view.status, JobState::Done);
-        assert_eq!(view.progress.percentage, 100.0);
-        assert_eq!(view.fichier.as_deref(), Some("ventes.csv"));
-        assert_eq!(
-            view.workers,
-            BTreeMap::from([("w1".to_owned(), 3), ("w2".to_owned(), 1)])
-        );
-        assert_eq!(
-            view.acts_ms.map(|acts| (acts.cut, acts.elapsed)),
-            Some((Some(5.0), 9.0))
-        );
-        assert_eq!(view.duplicates_dropped, 2);
-        // what comes late, or again, changes nothing
-        for late in [cut, progress(1, Some(4), 10), done] {
-            assert_eq!(cluster.hear(late), None);
-        }
-        assert_eq!(cluster.job(&job("a")), Some(view));
-    }
-
-    #[test]
-    fn a_job_is_at_a_hundred_percent_only_once_there_is_a_report() {
-        let mut cluster = Cluster::default();
-        let view = cluster.hear(progress(4, Some(4), 40)).expect("changed");
-        assert_eq!(view.progress.percentage, 99.0);
-        let view = cluster
-            .hear(finished(Status::Failed, None))
-            .expect("changed");
-        assert_eq!(view.progress.percentage, 99.0);
-        assert_eq!(view.status, JobState::Failed);
-    }
-
-    #[test]
-    fn an_end_that_nobody_heard_is_learnt_from_the_reducer() {
-        let mut cluster = Cluster::default();
-        cluster.hear(progress(1, Some(4), 10));
-        let ended = |name: &str| JobStage {
-            job: job(name),
-            stage: Stage::Ended {
-                status: Status::Done,
-                reason: None,
-                ended_at: 1_700_000_000,
-            },
-        };
-        for name in ["a", "b"] {
-            let view = cluster.answered(ended(name)).expect("changed");
-            assert_eq!(view.ended_at_ms, Some(1_700_000_000_000));
-            assert_eq!(cluster.answered(ended(name)), None);
-        }
-        cluster.executed(&job("b"), EXECUTION);
-        let view = cluster.job(&job("b")).expect("known");
-        assert_eq!((view.rows, view.progress.completed_tasks), (40, 4));
-        // the one that was heard of before we listened is the older one
-        let names: Vec<JobId> = cluster.jobs().into_iter().map(|job| job.job_id).collect();
-        assert_eq!(names, [job("a"), job("b")]);
-    }
-
-    #[test]
-    fn a_job_ended_when_its_execution_says_whoever_tells_of_its_end() {
-        let order = 1_700_000_000_123;
-        let execution = EXECUTION.replacen('{', &format!("{{\"order\": {order}, "), 1);
-        let mut heard = Cluster::default();
-        let view = heard.hear(finished(Status::Done, Some(&execution)));
-        assert_eq!(view.expect("changed").ended_at_ms, Some(order));
-        let mut asked = Cluster::default();
-        asked.answered(JobStage {
-            job: job("a"),
-            stage: Stage::Ended {
-                status: Status::Done,
-                reason: None,
-                ended_at: order / 1000,
-            },
-        });
-        asked.executed(&job("a"), &execution);
-        let view = asked.job(&job("a")).expect("known");
-        assert_eq!(view.ended_at_ms, Some(order));
-    }
-
-    #[test]
-    fn a_second_holds_what_all_workers_did_in_it() {
-        let mut cluster = Cluster::default();
-        let mut second = |beats: &[Event]| {
-            for beat in beats {
-                assert_eq!(cluster.hear(beat.clone()), None);
-            }
-            let snapshot = cluster.tick(true, false, Some(Queues::default()));
-            (snapshot.chunks_per_second, snapshot.rows_per_second)
-        };
-        // what they did before we listened happened in no second of ours
-        assert_eq!(
-            second(&[beat("w1", 100, 1000), beat("w2", 50, 500)]),
-            (0, 0)
-        );
-        assert_eq!(
-            second(&[beat("w1", 103, 1030), beat("w2", 51, 510)]),
-            (4, 40)
-        );
-        // started again under the same name, it counts from nothing
-        assert_eq!(second(&[beat("w1", 2, 20)]), (0, 0));
-        assert_eq!(second(&[beat("w1", 5, 50)]), (3, 30));
-        assert_eq!(second(&[]), (0, 0));
-        let snapshot = cluster.tick(false, false, None);
-        assert!(!snapshot.broker.up && snapshot.history.len() == 6);
-        assert!(snapshot.workers.iter().all(|worker| worker.alive));
-    }
-
-    #[test]
-    fn what_is_remembered_is_bounded() {
-        let mut cluster = Cluster::default();
-        for number in 0..JOBS + 10 {
-            let name = job(&format!("job-{number}"));
-            cluster.asked(name.clone(), "a.csv");
-            if number == 5 {
-                cluster.hear(Event::Finished {
-                    job: name,
-                    status: Status::Done,
-                    reason: None,
-                    report: None,
-                    execution: None,
-                    cut: None,
-                });
-            }
-        }
-        assert_eq!(cluster.jobs().len(), JOBS);
-        // the one that ended went first, then the oldest
-        for gone in [5, 0, 8] {
-            assert_eq!(cluster.job(&job(&format!("job-{gone}"))), None);
-        }
-        assert!(cluster.job(&job("job-10")).is_some());
-        for number in 0..WORKERS + 10 {
-            cluster.hear(beat(&format!("w{number}"), 1, 1));
-        }
-        assert_eq!(cluster.workers().len(), WORKERS);
-        for _ in 0..POINTS + 10 {
-            cluster.tick(true, true, None);
-        }
-        assert_eq!(cluster.tick(true, true, None).history.len(), POINTS);
     }
 }

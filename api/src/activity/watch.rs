@@ -11,8 +11,8 @@ use autoconnect_common::{JobId, ask};
 
 use super::Activity;
 use super::view::Queues;
+use crate::app::Shared;
 use crate::link::Link;
-use crate::{Shared, editions};
 
 /// How often queues are counted and a snapshot is made.
 const SECOND: Duration = Duration::from_secs(1);
@@ -84,7 +84,7 @@ async fn next(
 async fn is_readable(app: &Shared, job: &JobId) -> bool {
     let sought = app.editions.folder(job).join(REPORT);
     let is_there = tokio::fs::try_exists(sought).await.unwrap_or(false);
-    editions::look(app).await;
+    app.editions.refresh().await;
     is_there
 }
 
@@ -156,7 +156,7 @@ async fn inquire(app: &Shared) -> BrokerError {
                 Ok(answer) => {
                     asked_all = true;
                     // reports of jobs that ended before the answer are on the disk
-                    editions::look(app).await;
+                    app.editions.refresh().await;
                     for told in answer.jobs {
                         let changed = activity.cluster().answered(told);
                         if let Some(view) = changed {

@@ -15,8 +15,8 @@ use futures_util::stream;
 use super::frame::{Frame, Here, Visitor, rendered};
 use super::job::{self, Row};
 use super::live::{self, News};
-use crate::Shared;
 use crate::activity::{JobView, POINTS, Point, Snapshot, TroubleView, WorkerView};
+use crate::app::Shared;
 
 /// The jobs whose acts are shown.
 const TIMED: usize = 5;
@@ -425,6 +425,7 @@ mod tests {
                 total_tasks: 1,
                 percentage: f64::NAN,
             },
+            kind: Some(HOSTILE.to_owned()),
             fichier: Some(HOSTILE.to_owned()),
             rows: u64::MAX,
             asked_at_ms: u64::MAX,

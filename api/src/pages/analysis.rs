@@ -8,9 +8,10 @@ use autoconnect_report::{measure, number};
 use axum::extract::State;
 use axum::response::Response;
 
-use super::frame::{Frame, Here, Visitor};
-use crate::Shared;
+use super::frame::{Frame, Here, Visitor, lost};
 use crate::activity::now_ms;
+use crate::app::Shared;
+use crate::kinds::Intake;
 
 /// The most files that are listed: the newest.
 const LISTED: usize = 50;
@@ -39,6 +40,7 @@ struct Listed {
 #[template(path = "analysis.html")]
 struct Page {
     t: Frame,
+    intake: Intake,
     files: Vec<Listed>,
     /// How many more there are; empty where there are none.
     more: String,
@@ -49,6 +51,9 @@ struct Page {
 /// The page.
 pub(super) async fn page(State(app): State<Shared>, visitor: Visitor) -> Response {
     let lang = visitor.lang;
+    let Some(intake) = app.config.kinds.intake(lang) else {
+        return lost(&visitor);
+    };
     let folder = app.config.api.data.clone();
     let listed = tokio::task::spawn_blocking(move || files(&folder)).await;
     let mut files = listed.unwrap_or_default();
@@ -76,6 +81,7 @@ pub(super) async fn page(State(app): State<Shared>, visitor: Visitor) -> Respons
     let max_upload = app.config.api.max_upload;
     visitor.show(&Page {
         t: visitor.frame(Here::Analysis, lang.say("Nouvelle analyse", "New analysis")),
+        intake,
         files: files.collect(),
         more,
         limit: measure::bytes(max_upload, lang),

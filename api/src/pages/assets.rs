@@ -4,11 +4,8 @@ use std::sync::LazyLock;
 
 use autoconnect_common::Digest;
 use autoconnect_report::page::STYLE;
-use axum::extract::Path;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use axum::response::{IntoResponse, Response};
-
-use super::frame::{Visitor, lost};
 
 /// How long a browser may keep a file whose name changes with its bytes.
 const FOR_GOOD: &str = "public, max-age=31536000, immutable";
@@ -50,16 +47,14 @@ pub(super) static ICON: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("icon", "svg", "image/svg+xml", bytes)
 });
 
-/// One of them.
-pub(super) async fn file(visitor: Visitor, Path(file): Path<String>) -> Response {
+/// The one with this name.
+pub(super) fn find(name: &str) -> Option<Response> {
     let all = [&STYLES, &SCRIPT, &ICON];
-    let Some(asset) = all.into_iter().find(|asset| asset.name == file) else {
-        return lost(&visitor);
-    };
+    let asset = all.into_iter().find(|asset| asset.name == name)?;
     let headers = [
         (CONTENT_TYPE, asset.kind.to_owned()),
         (CACHE_CONTROL, FOR_GOOD.to_owned()),
         (ETAG, format!("\"{}\"", asset.name)),
     ];
-    (headers, asset.bytes.as_str()).into_response()
+    Some((headers, asset.bytes.as_str()).into_response())
 }

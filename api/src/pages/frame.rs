@@ -19,8 +19,9 @@ const LANG: &str = "lang";
 const REMEMBERED: u32 = 31_536_000;
 
 /// Who asks for a page: what stands in its address, and the language.
-pub(crate) struct Visitor {
-    pub(super) lang: Lang,
+pub struct Visitor {
+    /// The language of the page.
+    pub lang: Lang,
     /// Whether the address names the language.
     chosen: bool,
     path: String,
@@ -59,8 +60,13 @@ impl Visitor {
         }
     }
 
+    /// The address of this page up to `part`.
+    pub(crate) fn above(&self, part: &str) -> &str {
+        self.path.split(part).next().unwrap_or_default()
+    }
+
     /// A parameter of the address; `None` where it is empty.
-    pub(super) fn asked(&self, name: &str) -> Option<&str> {
+    pub fn asked(&self, name: &str) -> Option<&str> {
         let found = self.query.iter().find(|(found, _)| found == name);
         found
             .map(|(_, value)| value.trim())
@@ -77,7 +83,7 @@ impl Visitor {
     }
 
     /// The frame of a page.
-    pub(super) fn frame(&self, here: Here, title: impl Into<String>) -> Frame {
+    pub(crate) fn frame(&self, here: Here, title: impl Into<String>) -> Frame {
         let other = self.lang.say(Lang::En, Lang::Fr);
         Frame {
             lang: self.lang,
@@ -92,12 +98,12 @@ impl Visitor {
     }
 
     /// The answer that is this page.
-    pub(super) fn show(&self, page: &impl Template) -> Response {
+    pub(crate) fn show(&self, page: &impl Template) -> Response {
         self.show_as(StatusCode::OK, page)
     }
 
     /// The same with another status.
-    pub(super) fn show_as(&self, status: StatusCode, page: &impl Template) -> Response {
+    pub(crate) fn show_as(&self, status: StatusCode, page: &impl Template) -> Response {
         let mut response = (status, Html(rendered(page))).into_response();
         let headers = response.headers_mut();
         headers.insert(
@@ -124,7 +130,7 @@ fn language(code: &str) -> Option<Lang> {
 }
 
 /// A template as text. A string takes every write, so there is no error to tell.
-pub(super) fn rendered(template: &impl Template) -> String {
+pub(crate) fn rendered(template: &impl Template) -> String {
     let rendered = template.render();
     debug_assert!(rendered.is_ok(), "{rendered:?}");
     rendered.unwrap_or_default()
@@ -132,7 +138,7 @@ pub(super) fn rendered(template: &impl Template) -> String {
 
 /// Which of the pages in the menu it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Here {
+pub(crate) enum Here {
     Activity,
     Results,
     Analysis,
@@ -141,24 +147,24 @@ pub(super) enum Here {
 }
 
 /// What stands around a page.
-pub(super) struct Frame {
-    pub(super) lang: Lang,
-    pub(super) title: String,
-    pub(super) here: Here,
-    pub(super) other: Lang,
-    pub(super) switch: String,
-    pub(super) style: &'static str,
-    pub(super) script: &'static str,
-    pub(super) icon: &'static str,
+pub(crate) struct Frame {
+    pub(crate) lang: Lang,
+    pub(crate) title: String,
+    pub(crate) here: Here,
+    pub(crate) other: Lang,
+    pub(crate) switch: String,
+    pub(crate) style: &'static str,
+    pub(crate) script: &'static str,
+    pub(crate) icon: &'static str,
 }
 
 impl Frame {
     /// The words in the page's language.
-    pub(super) fn say(&self, fr: &'static str, en: &'static str) -> &'static str {
+    pub(crate) fn say(&self, fr: &'static str, en: &'static str) -> &'static str {
         self.lang.say(fr, en)
     }
 
-    pub(super) fn is(&self, here: Here) -> bool {
+    pub(crate) fn is(&self, here: Here) -> bool {
         self.here == here
     }
 }
@@ -174,7 +180,7 @@ struct Message {
 }
 
 /// A page that says one thing, and where to go from it.
-pub(super) fn message(
+pub(crate) fn message(
     visitor: &Visitor,
     status: StatusCode,
     here: Here,
@@ -191,7 +197,7 @@ pub(super) fn message(
 }
 
 /// The page where there is none.
-pub(super) fn lost(visitor: &Visitor) -> Response {
+pub(crate) fn lost(visitor: &Visitor) -> Response {
     let lang = visitor.lang;
     let detail = lang.say(
         "Il n’y a rien à cette adresse.",

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use askama::Template;
 use autoconnect_common::JobId;
-use autoconnect_jobs::sales::cut::REJETS;
 use autoconnect_report::lang::Lang;
 use autoconnect_report::{measure, number};
 use axum::extract::{Path, State};
@@ -14,9 +13,8 @@ use tokio::time::MissedTickBehavior;
 
 use super::frame::{Frame, Here, Visitor, lost, rendered};
 use super::live::{self, News};
-use crate::Shared;
-use crate::activity::now_ms;
-use crate::activity::{JobState, JobView};
+use crate::activity::{JobState, JobView, now_ms};
+use crate::app::Shared;
 
 /// How often a job that is shown is looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -28,6 +26,8 @@ pub(super) struct Row {
     pub(super) id: String,
     /// What people call it: its file, or else its name.
     pub(super) name: String,
+    /// Its kind; empty where it is not known.
+    pub(super) kind: String,
     pub(super) state: &'static str,
     /// The state's class in the style sheet.
     pub(super) class: &'static str,
@@ -70,6 +70,7 @@ impl Row {
         let has_ended = job.status.has_ended();
         Self {
             name: job.fichier.clone().unwrap_or_else(|| short(&id)),
+            kind: job.kind.clone().unwrap_or_default(),
             state,
             class,
             value: progress.percentage,
@@ -165,9 +166,14 @@ struct View<'a> {
 async fn whole_row(app: &Shared, job: &JobView, lang: Lang) -> Row {
     let mut row = Row::new(job, lang);
     if row.has_ended && !row.has_report {
-        let rejects = app.editions.folder(&job.job_id).join(REJETS);
-        if tokio::fs::try_exists(rejects).await.unwrap_or(false) {
-            row.rejects = format!("/api/jobs/{}/files/{REJETS}", row.id);
+        let folder = app.editions.folder(&job.job_id);
+        for name in app.config.kinds.rejects() {
+            if tokio::fs::try_exists(folder.join(name))
+                .await
+                .unwrap_or(false)
+            {
+                row.rejects = format!("/api/jobs/{}/files/{name}", row.id);
+            }
         }
     }
     row

@@ -1,8 +1,9 @@
 //! The dashboard: pages made here, kept up to date by one small script, without a build step or another host.
 //!
 //! * `activity`: what the cluster does, live. `job`: one job, live.
-//! * `results`: the newest report, or a job's own, by city and month. `analysis`: asks for another one.
-//! * `frame`: what stands around every page; the language. `assets`: style, script, icon. `live`: the streams.
+//! * `results`: the newest report of a kind, or a job's own; [`report`]: what stands on its page whatever its kind, which fills it
+//!   ([`kinds`](crate::kinds)). `analysis`: the form that asks for another one.
+//! * [`frame`]: what stands around every page; the language. `assets`: style, script, icon. `live`: the streams.
 //!
 //! What is live is made by the server each time, by the same templates as the page, and sent as a piece of HTML; the script
 //! puts what changed into place. So there is one rendering, in both languages, and a page without script is whole.
@@ -10,16 +11,20 @@
 mod activity;
 mod analysis;
 mod assets;
-mod frame;
+pub mod frame;
 mod job;
 mod live;
+pub mod report;
 mod results;
 
 use axum::Router;
+use axum::extract::Path;
+use axum::response::Response;
 use axum::routing::get;
 
-use crate::Shared;
+use crate::app::Shared;
 pub(crate) use frame::nowhere;
+use frame::{Visitor, lost};
 
 /// The pages, and what they are made of.
 pub(crate) fn routes() -> Router<Shared> {
@@ -33,5 +38,10 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/analyse", get(analysis::page))
         .route("/jobs/{id}", get(job::page))
         .route("/jobs/{id}/flux", get(job::stream))
-        .route("/static/{file}", get(assets::file))
+        .route("/static/{file}", get(asset))
+}
+
+/// The style, the script or the icon.
+async fn asset(visitor: Visitor, Path(file): Path<String>) -> Response {
+    assets::find(&file).unwrap_or_else(|| lost(&visitor))
 }

@@ -1,124 +1,88 @@
-//! What is asked of a report, the newest or a job's own (`job=`): the public contract of 2025, and each part of the report under its own name.
+//! A read of a report, the newest of its kind or a job's own (`job=`): how one is described, routed and answered.
 //!
-//! Every number is that of `report.json`. A city is called as in the report, or else differs by case, accents or
-//! surrounding blanks only; a city or month that the report does not know has an empty answer.
+//! A kind's reads are calls of [`read`]; what the query may hold is a struct that serde and the OpenAPI document share.
 
-mod answers;
 mod reader;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 
-use autoconnect_jobs::sales::Report;
-use autoconnect_jobs::sales::partial::ParType;
-use autoconnect_jobs::sales::report::{Comparatif, Marge, Rotation, Saison, Tendance};
-use axum::response::Response;
-use serde::{Deserialize, Serialize};
-use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, response};
-use utoipa::{IntoParams, IntoResponses, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
+use axum::routing::{MethodFilter, on};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterIn, Paths};
+use utoipa::openapi::{
+    ContentBuilder, Ref, RefOr, ResponseBuilder, ResponsesBuilder, Schema, response,
+};
+use utoipa::{IntoParams, IntoResponses};
+use utoipa_axum::router::UtoipaMethodRouter;
 
-use crate::Shared;
+use crate::app::Shared;
+use crate::kinds::ApiKind;
 use crate::params::Params;
 use crate::problem::Problem;
-pub(crate) use reader::{Answers, Reader, json, of_job};
+use bytes::Bytes;
+pub use reader::{Reader, json};
+pub(crate) use reader::{of_job, whole};
 
-/// The routes of this module.
-pub(crate) fn routes() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new()
-        .routes(routes!(villes))
-        .routes(routes!(ca_mensuel))
-        .routes(routes!(repartition))
-        .routes(routes!(top_modeles))
-        .routes(routes!(report))
-        .routes(routes!(comparatif))
-        .routes(routes!(saisonnalite))
-        .routes(routes!(tendance))
-        .routes(routes!(marge))
-        .routes(routes!(rotation))
+/// What the OpenAPI document says of a read.
+pub struct About {
+    /// Its path, `/api/…`.
+    pub path: &'static str,
+    /// What it is for, in one sentence.
+    pub summary: &'static str,
+    /// What else is to be known; empty where that is nothing.
+    pub description: &'static str,
+    /// What an answer is, in a few words.
+    pub answer: &'static str,
+    /// The shape of an answer: `utoipa::schema!(…)`.
+    pub schema: RefOr<Schema>,
+}
+
+/// A read of the reports of kind `K`, asked by the query `Q`: `make` makes the answer, on a thread where it may take its time.
+///
+/// `Q` has a parameter `job` that the read itself takes from the query: the job whose report is read instead of the newest.
+pub fn read<K: ApiKind, Q>(
+    about: About,
+    make: fn(&K::Report, &Q) -> Result<Bytes, Problem>,
+) -> UtoipaMethodRouter<Shared>
+where
+    Q: DeserializeOwned + IntoParams + Send + 'static,
+{
+    let name = about.path.rsplit('/').next().unwrap_or_default();
+    let answer = ContentBuilder::new().schema(Some(about.schema)).build();
+    let answer = ResponseBuilder::new()
+        .description(about.answer)
+        .content("application/json", answer);
+    let responses = ResponsesBuilder::new()
+        .response("200", answer)
+        .responses_from_into_responses::<Otherwise>();
+    let operation = OperationBuilder::new()
+        .operation_id(Some(name.replace('-', "_")))
+        .tag("report")
+        .summary(Some(about.summary))
+        .description(Some(about.description).filter(|more| !more.is_empty()))
+        .parameters(Some(Q::into_params(|| Some(ParameterIn::Query))))
+        .responses(responses.build());
+    let mut paths = Paths::new();
+    paths.add_path_operation(about.path, vec![HttpMethod::Get], operation.build());
+    let handler = async move |Params(asked): Params<Q>, reader: Reader<K>| {
+        reader.answer(move |report| make(report, &asked)).await
+    };
+    (Vec::new(), paths, on(MethodFilter::GET, handler))
 }
 
 /// Which report.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct OfJob {
+pub struct OfJob {
     /// The job whose report it is; the newest report without it.
     #[expect(dead_code, reason = "the reader takes it from the query")]
     job: Option<String>,
 }
 
-/// Which city.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct OfCity {
-    /// The job whose report it is; the newest report without it.
-    #[expect(dead_code, reason = "the reader takes it from the query")]
-    job: Option<String>,
-    /// A city; all without it.
-    ville: Option<String>,
-}
-
-/// Which city and which month.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct OfCityAndMonth {
-    /// The job whose report it is; the newest report without it.
-    #[expect(dead_code, reason = "the reader takes it from the query")]
-    job: Option<String>,
-    /// A city; all without it.
-    ville: Option<String>,
-    /// A month, `YYYY-MM`; all without it.
-    #[param(example = "2024-03")]
-    mois: Option<String>,
-}
-
-/// Which city, and in numbers of what.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct AsFormat {
-    /// The job whose report it is; the newest report without it.
-    #[expect(dead_code, reason = "the reader takes it from the query")]
-    job: Option<String>,
-    /// A city; all without it.
-    ville: Option<String>,
-    /// `percentage`: in percent of the city's transactions; the number of transactions without it.
-    #[param(inline)]
-    format: Option<Format>,
-}
-
-/// In numbers of what.
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum Format {
-    /// In percent.
-    Percentage,
-}
-
-/// The cities.
-#[derive(Serialize, ToSchema)]
-struct Villes<'r> {
-    /// In the order of the report.
-    villes: &'r [String],
-}
-
-/// Numbers of sales and of rentals by city; the document tells the two generic answers apart by these names.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "it describes an answer")]
-struct Numbers(BTreeMap<String, ParType<f64>>);
-
-/// Margins of sales and of rentals by city.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "it describes an answer")]
-struct Margins(BTreeMap<String, ParType<Marge>>);
-
-/// What a read answers where it does not answer the question.
-pub(crate) struct Otherwise;
+/// The answers of a read beside 200, as the OpenAPI document describes them.
+pub struct Otherwise;
 
 impl IntoResponses for Otherwise {
     fn responses() -> BTreeMap<String, RefOr<response::Response>> {
@@ -127,7 +91,7 @@ impl IntoResponses for Otherwise {
             ContentBuilder::new().schema(Some(schema)).build()
         };
         let empty = |about: &str| ResponseBuilder::new().description(about).build();
-        let told = |about: &str| {
+        let problem_of = |about: &str| {
             let response = ResponseBuilder::new().description(about);
             response.content("application/json", problem()).build()
         };
@@ -138,200 +102,14 @@ impl IntoResponses for Otherwise {
             ),
             (
                 "400",
-                told("A parameter that is unknown, given twice or malformed"),
+                problem_of("A parameter that is unknown, given twice or malformed"),
             ),
-            ("404", told("There is no report yet, or the job has none")),
+            (
+                "404",
+                problem_of("There is no report yet, or the job has none"),
+            ),
         ]
         .map(|(status, response)| (status.to_owned(), response.into()))
         .into()
     }
-}
-
-/// The cities of the report.
-#[utoipa::path(get, path = "/api/villes", tag = "report", params(OfJob),
-    responses((status = 200, description = "The cities, sorted", body = Villes<'_>), Otherwise))]
-async fn villes(_: Params<OfJob>, reader: Reader) -> Result<Response, Problem> {
-    let make = |report: &Report| {
-        json(&Villes {
-            villes: &report.villes,
-        })
-    };
-    reader.answer(move |edition| make(&edition.report)).await
-}
-
-/// CA by city and month, in euros: of sales and rentals together.
-#[utoipa::path(get, path = "/api/ca-mensuel", tag = "report", params(OfCityAndMonth),
-    responses((status = 200, description = "CA by city and month, in euros",
-        body = BTreeMap<String, BTreeMap<String, f64>>), Otherwise))]
-async fn ca_mensuel(
-    Params(asked): Params<OfCityAndMonth>,
-    reader: Reader,
-) -> Result<Response, Problem> {
-    reader
-        .answer(move |edition| {
-            let OfCityAndMonth { ville, mois, .. } = &asked;
-            json(&answers::ca_mensuel(
-                &edition.report,
-                ville.as_deref(),
-                mois.as_deref(),
-            ))
-        })
-        .await
-}
-
-/// Sales and rentals of each city, as numbers or percentages of its transactions.
-#[utoipa::path(get, path = "/api/repartition", tag = "report", params(AsFormat),
-    responses((status = 200, description = "Sales and rentals by city",
-        body = Numbers), Otherwise))]
-async fn repartition(Params(asked): Params<AsFormat>, reader: Reader) -> Result<Response, Problem> {
-    reader
-        .answer(move |edition| {
-            let parts = answers::by_city(
-                &edition.report,
-                &edition.report.repartition,
-                asked.ville.as_deref(),
-            );
-            match asked.format {
-                None => json(&answers::each(parts, |part| part.nombre)),
-                Some(Format::Percentage) => json(&answers::each(parts, |part| part.pourcentage)),
-            }
-        })
-        .await
-}
-
-/// The five models with most transactions in each city, sales and rentals together, best first.
-#[utoipa::path(get, path = "/api/top-modeles", tag = "report", params(OfCity),
-    responses((status = 200, description = "The first five models by city, the best first",
-        body = BTreeMap<String, BTreeMap<String, u64>>), Otherwise))]
-async fn top_modeles(Params(asked): Params<OfCity>, reader: Reader) -> Result<Response, Problem> {
-    reader
-        .answer(move |edition| {
-            json(&answers::top_modeles(
-                &edition.report,
-                asked.ville.as_deref(),
-            ))
-        })
-        .await
-}
-
-/// The whole report, byte for byte as `report.json`; or the part of it about a city or a month, where what cannot be told
-/// by city or month stays whole.
-#[utoipa::path(get, path = "/api/report", tag = "report", params(OfCityAndMonth),
-    responses((status = 200, description = "The report", body = Report), Otherwise))]
-async fn report(
-    Params(asked): Params<OfCityAndMonth>,
-    reader: Reader,
-) -> Result<Response, Problem> {
-    if asked.ville.is_none() && asked.mois.is_none() {
-        return Ok(reader.whole());
-    }
-    reader
-        .answer(move |edition| {
-            let ville = asked.ville.as_deref();
-            let ville = ville.map(|name| answers::named(&edition.report, name));
-            json(&edition.report.filtered(ville, asked.mois.as_deref()))
-        })
-        .await
-}
-
-/// The cities, ranked by CA.
-///
-/// As in `/api/report` with the same parameters: the report tells this of the whole period only, and it stays so with a `mois`.
-#[utoipa::path(get, path = "/api/comparatif", tag = "report", params(OfCityAndMonth),
-    responses((status = 200, description = "The cities, by rank", body = Vec<Comparatif>), Otherwise))]
-async fn comparatif(
-    Params(asked): Params<OfCityAndMonth>,
-    reader: Reader,
-) -> Result<Response, Problem> {
-    reader
-        .answer(move |edition| {
-            json(&answers::comparatif(
-                &edition.report,
-                asked.ville.as_deref(),
-            ))
-        })
-        .await
-}
-
-/// Seasonality of each city and, as `global`, of all together: change from month to month, index of each calendar month.
-#[utoipa::path(get, path = "/api/saisonnalite", tag = "report", params(OfCityAndMonth),
-    responses((status = 200, description = "Seasonality by city, and `global`",
-        body = BTreeMap<String, Saison>), Otherwise))]
-async fn saisonnalite(
-    Params(asked): Params<OfCityAndMonth>,
-    reader: Reader,
-) -> Result<Response, Problem> {
-    reader
-        .answer(move |edition| {
-            let OfCityAndMonth { ville, mois, .. } = &asked;
-            json(&answers::saisonnalite(
-                &edition.report,
-                ville.as_deref(),
-                mois.as_deref(),
-            ))
-        })
-        .await
-}
-
-/// The trend of each city and, as `global`, of all together, with a forecast.
-///
-/// As in `/api/report` with the same parameters: the report tells this of the whole period only, and it stays so with a `mois`.
-#[utoipa::path(get, path = "/api/tendance", tag = "report", params(OfCityAndMonth),
-    responses((status = 200, description = "The trend by city, and `global`",
-        body = BTreeMap<String, Tendance>), Otherwise))]
-async fn tendance(
-    Params(asked): Params<OfCityAndMonth>,
-    reader: Reader,
-) -> Result<Response, Problem> {
-    reader
-        .answer(move |edition| {
-            let report = &edition.report;
-            json(&answers::by_city(
-                report,
-                &report.tendance,
-                asked.ville.as_deref(),
-            ))
-        })
-        .await
-}
-
-/// Margins of each city, and whether their rate is assumed.
-///
-/// As in `/api/report` with the same parameters: the report tells this of the whole period only, and it stays so with a `mois`.
-#[utoipa::path(get, path = "/api/marge", tag = "report", params(OfCityAndMonth),
-    responses((status = 200, description = "Margins by city",
-        body = Margins), Otherwise))]
-async fn marge(Params(asked): Params<OfCityAndMonth>, reader: Reader) -> Result<Response, Problem> {
-    reader
-        .answer(move |edition| {
-            let report = &edition.report;
-            json(&answers::by_city(
-                report,
-                &report.marge,
-                asked.ville.as_deref(),
-            ))
-        })
-        .await
-}
-
-/// How long cars are rented in each city.
-///
-/// As in `/api/report` with the same parameters: the report tells this of the whole period only, and it stays so with a `mois`.
-#[utoipa::path(get, path = "/api/rotation", tag = "report", params(OfCityAndMonth),
-    responses((status = 200, description = "How long cars are rented, by city",
-        body = BTreeMap<String, Rotation>), Otherwise))]
-async fn rotation(
-    Params(asked): Params<OfCityAndMonth>,
-    reader: Reader,
-) -> Result<Response, Problem> {
-    reader
-        .answer(move |edition| {
-            let report = &edition.report;
-            json(&answers::by_city(
-                report,
-                &report.rotation,
-                asked.ville.as_deref(),
-            ))
-        })
-        .await
 }

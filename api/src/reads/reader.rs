@@ -1,10 +1,10 @@
-//! One answer from a report, the newest or that of the job in the query: made once for each question, kept while that report is
-//! in memory, and not sent again to whoever has it.
+//! One answer from a report, the newest of its kind or that of the job in the query: made once for each question, kept while that
+//! report is in memory, and not sent again to a client that has it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::marker::PhantomData;
+use std::sync::Arc;
 
-use autoconnect_common::JobId;
+use autoconnect_common::{JobId, JobKind as _};
 use axum::extract::FromRequestParts;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH};
 use axum::http::request::Parts;
@@ -13,31 +13,28 @@ use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use serde::Serialize;
-use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
-use crate::Shared;
+use crate::app::Shared;
 use crate::editions::Edition;
 use crate::jobs;
+use crate::kinds::ApiKind;
 use crate::problem::Problem;
-
-/// The most answers that are kept.
-const MOST: usize = 512;
-/// The most bytes of questions and answers that are kept.
-const MOST_BYTES: usize = 64 << 20;
 
 /// The parameter that names a job.
 const JOB: &str = "job";
 
-/// A question to the newest report, or to that of the job that the query names. As an extractor it fails where there is none.
-pub(crate) struct Reader {
+/// A question to the newest report of a kind, or to that of the job that the query names. As an extractor it fails where there is
+/// none.
+pub struct Reader<K> {
     edition: Arc<Edition>,
     question: PathAndQuery,
-    /// Whether whoever asks has the answer already.
+    /// Whether the client has the answer already.
     known: bool,
+    kind: PhantomData<fn() -> K>,
 }
 
-impl FromRequestParts<Shared> for Reader {
+impl<K: ApiKind> FromRequestParts<Shared> for Reader<K> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
@@ -45,14 +42,25 @@ impl FromRequestParts<Shared> for Reader {
         let mut query = form_urlencoded::parse(query.as_bytes());
         let job = query.find(|(name, value)| name == JOB && !value.is_empty());
         let edition = match job {
-            None => app.editions.newest()?,
+            None => app.editions.newest(K::Job::NAME)?,
             Some((_, job)) => of_job(app, &job).await.map_err(|none| none.about(JOB))?,
         };
-        Ok(Self::of(
+        if edition.kind != K::Job::NAME {
+            let detail = format!(
+                "ce job est de type {}\u{a0}; cette adresse lit ceux de type {}",
+                edition.kind,
+                K::Job::NAME
+            );
+            return Err(Problem::not_found(detail).about(JOB));
+        }
+        let root = || PathAndQuery::from_static("/");
+        let question = parts.uri.path_and_query();
+        Ok(Self {
+            known: names(&parts.headers, &edition.etag),
+            question: question.cloned().unwrap_or_else(root),
             edition,
-            parts.uri.path_and_query(),
-            &parts.headers,
-        ))
+            kind: PhantomData,
+        })
     }
 }
 
@@ -81,119 +89,72 @@ fn names(headers: &HeaderMap, etag: &str) -> bool {
     })
 }
 
-impl Reader {
-    /// This question to this report.
-    pub(crate) fn of(
-        edition: Arc<Edition>,
-        question: Option<&PathAndQuery>,
-        headers: &HeaderMap,
-    ) -> Self {
-        let root = || PathAndQuery::from_static("/");
-        Self {
-            known: names(headers, &edition.etag),
-            question: question.cloned().unwrap_or_else(root),
-            edition,
-        }
-    }
-
+impl<K: ApiKind> Reader<K> {
     /// Answers with what `make` makes of the report, on a thread where that may take its time.
     ///
     /// # Errors
-    /// What `make` finds, which is not kept.
-    pub(crate) async fn answer(
+    /// What `make` returns, which is not kept.
+    pub async fn answer(
         self,
-        make: impl FnOnce(&Edition) -> Result<Vec<u8>, Problem> + Send + 'static,
+        make: impl FnOnce(&K::Report) -> Result<Bytes, Problem> + Send + 'static,
     ) -> Result<Response, Problem> {
         if self.known {
-            return Ok(self.not_modified());
+            return Ok(not_modified(&self.edition));
         }
         let cell = self.edition.answers.cell(self.question.as_str());
         let made = async {
             let edition = Arc::clone(&self.edition);
-            let made = spawn_blocking(move || make(&edition)).await;
-            let body = made.map_err(|error| fault(&error))?.map(Bytes::from)?;
+            let make = move || {
+                edition
+                    .report()
+                    .map_or_else(|| Err(Problem::broken()), make)
+            };
+            let body = spawn_blocking(make)
+                .await
+                .map_err(|error| fault(&error))??;
             self.edition.answers.grow(body.len());
             Ok(body)
         };
         let body = cell.get_or_try_init(|| made).await?.clone();
-        Ok(self.ok(body))
+        Ok(ok(&self.edition, body))
     }
+}
 
-    /// Answers with the whole report, byte for byte.
-    pub(crate) fn whole(self) -> Response {
-        if self.known {
-            return self.not_modified();
-        }
-        let body = self.edition.bytes.clone();
-        self.ok(body)
+/// A report of any kind, byte for byte as its `report.json`.
+pub(crate) fn whole(edition: &Edition, headers: &HeaderMap) -> Response {
+    if names(headers, &edition.etag) {
+        return not_modified(edition);
     }
+    ok(edition, edition.bytes.clone())
+}
 
-    fn ok(&self, body: Bytes) -> Response {
-        let json = [(CONTENT_TYPE, "application/json")];
-        (self.headers(), json, body).into_response()
-    }
+fn ok(edition: &Edition, body: Bytes) -> Response {
+    let json = [(CONTENT_TYPE, "application/json")];
+    (caching(edition), json, body).into_response()
+}
 
-    fn not_modified(&self) -> Response {
-        (StatusCode::NOT_MODIFIED, self.headers()).into_response()
-    }
+fn not_modified(edition: &Edition) -> Response {
+    (StatusCode::NOT_MODIFIED, caching(edition)).into_response()
+}
 
-    /// Whoever keeps an answer asks each time whether it still holds.
-    fn headers(&self) -> [(HeaderName, &str); 2] {
-        [(ETAG, &self.edition.etag), (CACHE_CONTROL, "no-cache")]
-    }
+/// A cache asks each time whether its answer still holds.
+fn caching(edition: &Edition) -> [(HeaderName, &str); 2] {
+    [(ETAG, &edition.etag), (CACHE_CONTROL, "no-cache")]
 }
 
 /// An answer as JSON.
 ///
 /// # Errors
-/// None that anything of ours can cause.
-pub(crate) fn json(answer: &impl Serialize) -> Result<Vec<u8>, Problem> {
-    serde_json::to_vec(answer).map_err(|error| fault(&error))
+/// [`Problem`], 500, where `answer` cannot be serialized.
+pub fn json(answer: &impl Serialize) -> Result<Bytes, Problem> {
+    let bytes = serde_json::to_vec(answer).map_err(|error| fault(&error))?;
+    Ok(bytes.into())
 }
 
-/// What must not happen.
+/// A defect of ours: logged, and 500.
 fn fault(error: &dyn std::error::Error) -> Problem {
     tracing::error!(%error, "an answer could not be made");
     Problem::broken()
-}
-
-/// The answers that were made from a report. When there is no more room, all are forgotten.
-#[derive(Debug, Default)]
-pub(crate) struct Answers(Mutex<Kept>);
-
-#[derive(Debug, Default)]
-struct Kept {
-    cells: HashMap<Box<str>, Arc<OnceCell<Bytes>>>,
-    bytes: usize,
-}
-
-impl Answers {
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Where the answer to a question is, or will be; those who ask the same at the same time wait for one answer.
-    fn cell(&self, question: &str) -> Arc<OnceCell<Bytes>> {
-        let mut kept = self.kept();
-        if let Some(cell) = kept.cells.get(question) {
-            return Arc::clone(cell);
-        }
-        if kept.cells.len() >= MOST {
-            *kept = Kept::default();
-        }
-        kept.bytes += question.len();
-        let cell = Arc::default();
-        kept.cells.insert(question.into(), Arc::clone(&cell));
-        cell
-    }
-
-    fn grow(&self, bytes: usize) {
-        let mut kept = self.kept();
-        kept.bytes += bytes;
-        if kept.bytes > MOST_BYTES {
-            *kept = Kept::default();
-        }
-    }
 }
 
 #[cfg(test)]
@@ -214,19 +175,5 @@ mod tests {
             assert!(!asked(text), "{text}");
         }
         assert!(!names(&HeaderMap::new(), "\"abc\""));
-    }
-
-    #[test]
-    fn what_is_kept_is_bounded() {
-        let answers = Answers::default();
-        let first = answers.cell("/first");
-        assert!(Arc::ptr_eq(&first, &answers.cell("/first")));
-        for number in 0..2 * MOST {
-            answers.cell(&format!("/{number}"));
-            assert!(answers.kept().cells.len() <= MOST);
-        }
-        assert!(!Arc::ptr_eq(&first, &answers.cell("/first")));
-        answers.grow(MOST_BYTES);
-        assert!(answers.kept().cells.is_empty());
     }
 }

@@ -4,4 +4,5 @@ mod hostile;
 mod reports;
 mod site;
 mod uploads;
+mod wordcount;
 mod writes;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use autoconnect_api::kinds::{self, Kinds};
 use autoconnect_api::link::Link;
 use autoconnect_api::{Config, bind, serve};
 use autoconnect_common::broker::embedded::Embedded;
@@ -77,12 +78,12 @@ impl Site {
             },
             results: place.path().join("results"),
             input: data.join("usual.csv"),
-            sales: Sales {
+            kinds: Kinds::default().with(kinds::sales::Sales::new(Sales {
                 chunk_rows: 512,
                 max_rejects,
                 margin: Default::default(),
                 periode: None,
-            },
+            })),
         };
         configure(&mut config);
         let listener = bind(&config).await.map_err(said)?;
@@ -100,7 +101,9 @@ impl Site {
     }
 
     fn roles(&mut self, workers: usize) {
-        let registry = Arc::new(autoconnect_jobs::registry());
+        let registry =
+            autoconnect_jobs::registry().with::<autoconnect_testkit::wordcount::WordCount>();
+        let registry = Arc::new(registry);
         let data = self.data();
         let all = || {
             (

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use crate::site::{Site, shipped, soon};
 use anyhow::{Context, Result, ensure};
-use autoconnect_api::jobs::STREAMS;
 use autoconnect_api::link::Link;
+use autoconnect_api::streams::STREAMS;
 use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::broker::rabbitmq::{Options, RabbitMq};
 use autoconnect_common::broker::{Broker as _, Queue};

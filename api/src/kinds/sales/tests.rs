@@ -20,8 +20,8 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, StatusCode};
 use tower::ServiceExt as _;
 
+use crate::app::{App, Config};
 use crate::link::Link;
-use crate::{App, Config};
 
 /// Something of each of two cities.
 fn of<T>(lyon: T, nimes: T) -> BTreeMap<String, T> {

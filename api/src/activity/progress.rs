@@ -1,0 +1,180 @@
+//! How far a job is: a pure function of what was heard of it, and when.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use autoconnect_common::JobId;
+use autoconnect_common::message::Status;
+use serde::Deserialize;
+
+use super::clock::now_ms;
+use super::job::{Acts, JobState, JobView, Progress};
+
+/// A job, and what its estimates are made of.
+pub(super) struct Job {
+    /// Which one it is of those that were heard of, from 1.
+    pub(super) number: u64,
+    /// What is handed out of it.
+    pub(super) view: JobView,
+    /// The file: rows and bytes read so far, bytes in all.
+    pub(super) cut: Option<(u64, u64, u64)>,
+    /// Chunks in all, once known.
+    total: Option<u64>,
+    started: Option<Instant>,
+    /// When it was heard of last.
+    pub(super) changed: Instant,
+}
+
+/// What of `execution.json` is shown.
+#[derive(Deserialize)]
+struct Execution {
+    /// When the job came to its end, in milliseconds since 1970; later than every job's that ended before.
+    #[serde(default)]
+    order: Option<u64>,
+    #[serde(default)]
+    kind: Option<String>,
+    #[serde(default)]
+    acts_ms: Option<Acts>,
+    #[serde(default)]
+    workers: BTreeMap<String, Worked>,
+    #[serde(default)]
+    rows: u64,
+    #[serde(default)]
+    duplicates_dropped: u64,
+    #[serde(default)]
+    chunks: Merged,
+}
+
+#[derive(Deserialize)]
+struct Worked {
+    chunks: u64,
+}
+
+#[derive(Deserialize, Default)]
+struct Merged {
+    total: Option<u64>,
+    merged: u64,
+}
+
+impl Job {
+    /// A job that was just heard of.
+    pub(super) fn new(number: u64, job_id: JobId) -> Self {
+        Self {
+            number,
+            view: JobView {
+                job_id,
+                status: JobState::Queued,
+                progress: Progress::default(),
+                kind: None,
+                fichier: None,
+                rows: 0,
+                asked_at_ms: now_ms(),
+                started_at_ms: None,
+                ended_at_ms: None,
+                eta_seconds: None,
+                reason: None,
+                acts_ms: None,
+                workers: BTreeMap::new(),
+                duplicates_dropped: 0,
+            },
+            cut: None,
+            total: None,
+            started: None,
+            changed: Instant::now(),
+        }
+    }
+
+    /// Takes note that its work has begun.
+    pub(super) fn begin(&mut self) {
+        self.changed = Instant::now();
+        if self.view.status == JobState::Queued {
+            self.view.status = JobState::Processing;
+            self.view.started_at_ms = Some(now_ms());
+            self.started = Some(Instant::now());
+        }
+    }
+
+    /// Takes note of what is merged, of the chunks in all and of the rows merged.
+    pub(super) fn advance(&mut self, done: u64, total: Option<u64>, rows: u64) {
+        self.begin();
+        // a reducer that was killed goes on from its journal: what was merged is not taken back
+        self.view.progress.completed_tasks = self.view.progress.completed_tasks.max(done);
+        self.view.rows = self.view.rows.max(rows);
+        self.total = total.or(self.total);
+        self.estimate();
+    }
+
+    /// The part of the job that is done: of its chunks, or, until they are counted, of its rows.
+    fn part(&self) -> f64 {
+        let done = self.view.progress.completed_tasks;
+        match (self.total, self.cut) {
+            (Some(total), _) if total > 0 => done as f64 / total as f64,
+            (None, Some((rows, read, size))) if rows > 0 && size > 0 => {
+                let all = rows as f64 * size as f64 / read.max(1) as f64;
+                (self.view.rows as f64 / all).min(0.99)
+            }
+            _ => 0.0,
+        }
+    }
+
+    /// Estimates how far it is, and how much longer it takes.
+    pub(super) fn estimate(&mut self) {
+        // a better estimate, and a producer that begins again, would take back what was shown
+        let shown = self.view.progress.percentage / 100.0;
+        let part = self.part().max(shown).clamp(0.0, 0.99);
+        let progress = &mut self.view.progress;
+        progress.percentage = (part * 1000.0).round() / 10.0;
+        progress.total_tasks = match self.total {
+            Some(total) => total,
+            None if part > 0.0 => (progress.completed_tasks as f64 / part).round() as u64,
+            None => 0,
+        };
+        self.view.eta_seconds = self.started.filter(|_| part > 0.01).map(|started| {
+            let left = started.elapsed().as_secs_f64() * (1.0 - part) / part;
+            left.ceil() as u64
+        });
+    }
+
+    /// Takes note of its end.
+    pub(super) fn end(
+        &mut self,
+        status: Status,
+        reason: Option<String>,
+        at_ms: u64,
+        execution: Option<&str>,
+    ) {
+        self.changed = Instant::now();
+        let view = &mut self.view;
+        view.status = status.into();
+        view.reason = reason;
+        view.ended_at_ms = Some(view.ended_at_ms.unwrap_or(at_ms));
+        view.eta_seconds = None;
+        if view.status.has_report() {
+            view.progress.percentage = 100.0;
+        }
+        let Some(execution) = execution.and_then(|json| serde_json::from_str(json).ok()) else {
+            return;
+        };
+        let Execution {
+            order,
+            kind,
+            acts_ms,
+            workers,
+            rows,
+            duplicates_dropped,
+            chunks,
+        } = execution;
+        // one time wherever it is shown: what orders the reports, not when word of the end came here
+        view.ended_at_ms = order.or(view.ended_at_ms);
+        view.kind = kind.or(view.kind.take());
+        view.acts_ms = acts_ms;
+        view.workers = workers
+            .into_iter()
+            .map(|(name, worked)| (name, worked.chunks))
+            .collect();
+        view.rows = rows;
+        view.duplicates_dropped = duplicates_dropped;
+        view.progress.completed_tasks = chunks.merged;
+        view.progress.total_tasks = chunks.total.unwrap_or(view.progress.total_tasks);
+    }
+}

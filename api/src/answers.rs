@@ -1,0 +1,71 @@
+//! The answers that were made from a report: each is made once, and kept while its report is in memory.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::OnceCell;
+
+/// The most answers that are kept: every city of a large report for one read, or a month of each for a few.
+const MOST: usize = 512;
+/// The most bytes of questions and answers that are kept, beside a report of 256 MiB at most.
+const MOST_BYTES: usize = 64 << 20;
+
+/// The answers that were made from a report. When there is no more room, all are forgotten.
+#[derive(Debug, Default)]
+pub(crate) struct Answers(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    cells: HashMap<Box<str>, Arc<OnceCell<Bytes>>>,
+    bytes: usize,
+}
+
+impl Answers {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the answer to a question is, or will be: concurrent requests for the same wait for one answer.
+    pub(crate) fn cell(&self, question: &str) -> Arc<OnceCell<Bytes>> {
+        let mut kept = self.kept();
+        if let Some(cell) = kept.cells.get(question) {
+            return Arc::clone(cell);
+        }
+        if kept.cells.len() >= MOST {
+            *kept = Kept::default();
+        }
+        kept.bytes += question.len();
+        let cell = Arc::default();
+        kept.cells.insert(question.into(), Arc::clone(&cell));
+        cell
+    }
+
+    /// Counts the bytes of an answer.
+    pub(crate) fn grow(&self, bytes: usize) {
+        let mut kept = self.kept();
+        kept.bytes += bytes;
+        if kept.bytes > MOST_BYTES {
+            *kept = Kept::default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let answers = Answers::default();
+        let first = answers.cell("/first");
+        assert!(Arc::ptr_eq(&first, &answers.cell("/first")));
+        for number in 0..2 * MOST {
+            answers.cell(&format!("/{number}"));
+            assert!(answers.kept().cells.len() <= MOST);
+        }
+        assert!(!Arc::ptr_eq(&first, &answers.cell("/first")));
+        answers.grow(MOST_BYTES);
+        assert!(answers.kept().cells.is_empty());
+    }
+}

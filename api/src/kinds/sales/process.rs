@@ -1,0 +1,275 @@
+//! `POST /api/process`: asks for a report on the configured input, on a file of the data folder, or on one or several that come with
+//! the request.
+
+use std::sync::Arc;
+
+use autoconnect_common::results::Accept;
+use autoconnect_common::text::printable;
+use autoconnect_jobs::sales::Sales as Job;
+use autoconnect_jobs::sales::periode::Plage;
+use autoconnect_jobs::sales::request::{Encoding, Request as Asks};
+use autoconnect_jobs::settings::today;
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Sales;
+use crate::app::Shared;
+use crate::body;
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::uploads::{self, Options, SHOWN, Started};
+
+/// The route that takes uploads.
+pub(super) const PROCESS: &str = "/api/process";
+
+/// The route of this module.
+pub(super) fn routes() -> OpenApiRouter<Shared> {
+    uploads::unlimited(OpenApiRouter::new().routes(routes!(process)), PROCESS)
+}
+
+/// Which file of the data folder is reported on, and how.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = FileOfData)]
+#[serde(default, deny_unknown_fields)]
+struct Asked {
+    /// The path of a file in the data folder, relative to it; the usual file where absent.
+    fichier: Option<String>,
+    /// How the file spells text; told from its bytes where absent.
+    #[schema(value_type = Option<EncodingWord>)]
+    encoding: Option<String>,
+    /// The months to report on, `2024-01..2024-06`; told from the rows where absent.
+    periode: Option<String>,
+    /// Whether a report without an accepted row becomes the newest.
+    accept_empty: bool,
+    /// Whether a report that lacks something becomes the newest, though the newest is complete.
+    accept_incomplete: bool,
+}
+
+/// How files spell text: `auto` tells it from their bytes.
+#[derive(ToSchema)]
+#[schema(rename_all = "kebab-case")]
+#[expect(dead_code, reason = "it describes the words of an encoding")]
+enum EncodingWord {
+    /// UTF-8, or Windows-1252 where every byte beyond ASCII says so.
+    Auto,
+    /// UTF-8; rows that are not are rejected.
+    #[schema(rename = "utf-8")]
+    Utf8,
+    /// Old Windows exports.
+    #[schema(rename = "windows-1252")]
+    Windows1252,
+    /// UTF-16, its byte order told by its mark.
+    #[schema(rename = "utf-16")]
+    Utf16,
+}
+
+/// A form with files.
+#[derive(ToSchema)]
+#[schema(as = FileForm)]
+#[expect(dead_code, reason = "it describes a form, which is read as it comes")]
+struct Form {
+    /// The CSV file, compressed (`.gz`, `.zst`) or not. The field may come several times: the files are then one job.
+    #[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream")]
+    fichier: Vec<u8>,
+    /// How the files spell text, where the query does not say.
+    #[schema(inline)]
+    encoding: Option<EncodingWord>,
+    /// The months to report on, where the query does not say.
+    periode: Option<String>,
+    /// Whether a report without an accepted row becomes the newest.
+    #[schema(inline)]
+    accept_empty: Option<YesOrNo>,
+    /// Whether a report that lacks something becomes the newest, though the newest is complete.
+    #[schema(inline)]
+    accept_incomplete: Option<YesOrNo>,
+}
+
+/// Yes or no, as a query and a form say it.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "it describes the words of a wish")]
+enum YesOrNo {
+    /// Yes.
+    True,
+    /// No.
+    False,
+}
+
+/// The query of `POST /api/process`.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Named {
+    /// The name of the file, where it is the body itself.
+    nom: Option<String>,
+    /// How the files spell text; told from their bytes where absent, and where no `charset` of a `Content-Type` says it.
+    #[param(inline, value_type = Option<EncodingWord>)]
+    encoding: Option<String>,
+    /// The months to report on; told from the rows where absent.
+    #[param(example = "2024-01..2024-06")]
+    periode: Option<String>,
+    /// Whether a report without an accepted row becomes the newest.
+    #[param(inline, value_type = Option<YesOrNo>)]
+    accept_empty: Option<String>,
+    /// Whether a report that lacks something becomes the newest, though the newest is complete.
+    #[param(inline, value_type = Option<YesOrNo>)]
+    accept_incomplete: Option<String>,
+}
+
+/// What a request says of how its files are read, and what becomes of the report.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wishes {
+    pub(super) encoding: Option<Encoding>,
+    pub(super) periode: Option<Plage>,
+    accept: Accept,
+    /// What the `Content-Type` of each file says; none of plain ASCII.
+    charsets: Vec<Option<Encoding>>,
+}
+
+impl Options for Wishes {
+    const NAMES: &'static [&'static str] =
+        &["encoding", "periode", "accept_empty", "accept_incomplete"];
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), Problem> {
+        let unfit = |expected: &str| {
+            let shown = printable(value.as_bytes(), SHOWN);
+            let detail = format!("«\u{a0}{shown}\u{a0}»\u{a0}; attendu\u{a0}: {expected}");
+            Problem::bad(name, detail)
+        };
+        match name {
+            "encoding" => {
+                let named = Encoding::named(value);
+                let named = named.ok_or_else(|| unfit("auto, utf-8, windows-1252, utf-16"));
+                self.encoding = Some(named?);
+            }
+            "periode" => {
+                let months = value.parse();
+                self.periode = Some(months.map_err(|_| unfit("AAAA-MM..AAAA-MM"))?);
+            }
+            _ => {
+                let yes = value.parse().map_err(|_| unfit("true, false"))?;
+                let wish = match name {
+                    "accept_empty" => &mut self.accept.empty,
+                    _ => &mut self.accept.incomplete,
+                };
+                *wish = yes;
+            }
+        }
+        Ok(())
+    }
+
+    fn charset(&mut self, charset: Option<&str>) -> Result<(), Problem> {
+        let is_ascii = |said: &&str| {
+            said.eq_ignore_ascii_case("us-ascii") || said.eq_ignore_ascii_case("ascii")
+        };
+        let encoding = match charset.filter(|said| !is_ascii(said)) {
+            None => None,
+            Some(said) => Some(Encoding::of_label(said).ok_or_else(|| {
+                let shown = printable(said.as_bytes(), SHOWN);
+                let detail = format!(
+                    "charset «\u{a0}{shown}\u{a0}» inconnu\u{a0}; attendu\u{a0}: utf-8, windows-1252 ou utf-16"
+                );
+                Problem::bad("Content-Type", detail)
+            })?),
+        };
+        self.charsets.push(encoding);
+        Ok(())
+    }
+
+    fn check(&mut self) -> Result<(), Problem> {
+        self.charsets.dedup();
+        if self.encoding.is_none() {
+            let [one] = self.charsets[..] else {
+                return Err(Problem::bad(
+                    "Content-Type",
+                    "les fichiers disent des charsets différents\u{a0}; donnez «\u{a0}encoding\u{a0}», ou un job à chacun",
+                ));
+            };
+            self.encoding = one;
+        }
+        Ok(())
+    }
+
+    fn of_json(body: &[u8]) -> Result<(Option<String>, Self), Problem> {
+        let asked: Asked =
+            body::object(body, "{\"fichier\": \"…\", \"encoding\": \"windows-1252\"}")?;
+        let mut wishes = Self {
+            accept: Accept {
+                empty: asked.accept_empty,
+                incomplete: asked.accept_incomplete,
+            },
+            ..Self::default()
+        };
+        uploads::set_all(
+            &mut wishes,
+            &[
+                ("encoding", asked.encoding.as_deref()),
+                ("periode", asked.periode.as_deref()),
+            ],
+        )?;
+        Ok((asked.fichier, wishes))
+    }
+
+    fn accept(&self) -> Accept {
+        self.accept
+    }
+}
+
+/// Asks for a report.
+///
+/// Without a body: on the usual file. JSON: on a file of the data folder. A form or a raw body: on the file that is sent, which is
+/// written to disk as it comes.
+#[utoipa::path(post, path = PROCESS, tag = "jobs",
+    params(
+        Named,
+        ("X-Fichier" = Option<String>, Header, description = "The name of the file, where it is the body itself; `nom` goes first"),
+    ),
+    request_body(
+        content(
+            (Asked = "application/json"),
+            (Form = "multipart/form-data"),
+        ),
+        description = "Nothing, the name of a file, or a file",
+    ),
+    responses(
+        (status = 202, description = "The job is asked for", body = Started,
+            headers(("Location" = String, description = "Where its state is"))),
+        (status = 400, description = "The body, the name or the path cannot be used", body = Problem),
+        (status = 404, description = "The data folder has no such file", body = Problem),
+        (status = 413, description = "The file is larger than allowed", body = Problem),
+        (status = 415, description = "The body is neither JSON, nor a form, nor a file", body = Problem),
+        (status = 503, description = "The message broker does not answer", body = Problem),
+        (status = 507, description = "The disk is full", body = Problem),
+    ))]
+async fn process(
+    State(app): State<Shared>,
+    Extension(sales): Extension<Arc<Sales>>,
+    Params(Named {
+        nom,
+        encoding,
+        periode,
+        accept_empty,
+        accept_incomplete,
+    }): Params<Named>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let query = [
+        ("encoding", encoding.as_deref()),
+        ("periode", periode.as_deref()),
+        ("accept_empty", accept_empty.as_deref()),
+        ("accept_incomplete", accept_incomplete.as_deref()),
+    ];
+    let brought = uploads::take::<Wishes>(&app, nom, &query, request).await?;
+    let usual = sales.settings.request(brought.files.clone(), today());
+    let request = Asks {
+        encoding: brought.options.encoding.unwrap_or(usual.encoding),
+        periode: brought.options.periode.or(usual.periode),
+        ..usual
+    };
+    brought.start::<Job>(&app, &request).await
+}
