@@ -104,6 +104,12 @@ async fn no_more_connections_or_channels_of_a_user() -> Result<()> {
         .find(|user| *user != "user")
         .context("a user")?
         .to_owned();
+    // fewer than are used side by side where there may be more
+    let few = r#"{"max-channels":3}"#;
+    node.ctl().run(&["set_user_limits", &user, few])?;
+    let broker = queues.connect().await?;
+    soon("a broker that allows few channels", broker.reach()).await??;
+    broker.close().await;
     for (limit, said) in [
         (r#"{"max-channels":1}"#, "channel"),
         (r#"{"max-connections":0}"#, "connection limit"),

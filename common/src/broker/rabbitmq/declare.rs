@@ -3,9 +3,10 @@
 //! Everything is durable and declared in full each time, so it is there again after somebody deleted it. Nothing is
 //! ever deleted. The arguments are those that RabbitMQ 3.10 and 4 both take; 3.10 pays no heed to `x-consumer-timeout`.
 
+use futures_util::stream::{StreamExt, TryStreamExt, iter};
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{Channel, ExchangeKind};
+use lapin::{Channel, Connection, ExchangeKind};
 
 use super::Common;
 use super::failure::{Failure, is_missing};
@@ -43,26 +44,48 @@ fn table<const N: usize>(pairs: [(&str, AMQPValue); N]) -> Result<FieldTable, Fa
     Ok(table)
 }
 
-/// Declares every exchange, queue and binding.
-pub(super) async fn topology(channel: &Channel, common: &Common) -> Result<(), Failure> {
-    exchange(channel, common, UNROUTED, FieldTable::default()).await?;
+/// How many parts are declared or removed at a time, each over a channel of its own: a quorum queue takes some 20 ms, a
+/// channel serves one request after the other, and eight queues are what a cluster of one kind has.
+pub(super) const SIDE_BY_SIDE: usize = 8;
+
+/// Declares every exchange, queue and binding: the exchanges first, because queues are bound to them; `at_a_time` queues
+/// over as many channels.
+pub(super) async fn topology(
+    connection: &Connection,
+    common: &Common,
+    at_a_time: usize,
+) -> Result<(), Failure> {
+    let channel = connection.create_channel().await?;
+    exchange(&channel, common, UNROUTED, FieldTable::default()).await?;
     for each in Exchange::ALL {
         let arguments = if each == Exchange::Chunks {
             table([("alternate-exchange", text(common.named(UNROUTED)))])?
         } else {
             FieldTable::default()
         };
-        exchange(channel, common, each.name(), arguments).await?;
+        exchange(&channel, common, each.name(), arguments).await?;
     }
-    for each in Queue::durable(&common.formats) {
-        queue(channel, common, &each).await?;
-    }
+    close(&channel).await?;
+    let mut queues = Queue::durable(&common.formats);
     if common.passing {
-        // listeners alone are bound to it, and it must not go with them
-        let control = name(common, &Queue::Control.name())?;
-        bind(channel, common, &control, Exchange::Events.name(), HELD).await?;
+        // no operator looks at a cluster that goes with its run; its reducer gets the same messages
+        queues.retain(|queue| !matches!(queue, Queue::DeadJobs | Queue::DeadChunks));
     }
-    Ok(())
+    let declared = iter(queues).map(async |each| {
+        let channel = connection.create_channel().await?;
+        queue(&channel, common, &each).await?;
+        if common.passing && each == Queue::Control {
+            // listeners alone are bound to it, and it must not go with them
+            let control = name(common, &each.name())?;
+            bind(&channel, common, &control, Exchange::Events.name(), HELD).await?;
+        }
+        close(&channel).await
+    });
+    declared.buffer_unordered(at_a_time).try_collect().await
+}
+
+async fn close(channel: &Channel) -> Result<(), Failure> {
+    Ok(channel.close(200, "declared".into()).await?)
 }
 
 async fn exchange(

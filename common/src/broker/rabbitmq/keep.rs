@@ -32,11 +32,7 @@ pub(super) async fn keep_declared(link: Arc<Link>) {
         let Some(session) = link.current() else {
             continue;
         };
-        let declared = session.run_while_alive(async {
-            let channel = session.channel().await?;
-            topology(&channel, &common).await?;
-            Ok(channel.close(200, "declared".into()).await?)
-        });
+        let declared = session.run_while_alive(topology(session.connection(), &common, 1));
         let declared = tokio::select! {
             biased;
             () = common.closed.cancelled() => return,

@@ -24,6 +24,9 @@ use crate::broker::BrokerError;
 
 /// How long the broker may take to answer everything we declare.
 const DECLARE: Duration = Duration::from_secs(30);
+/// How long what one connection declared is not declared again by the other: both begin together. A broker that lost its
+/// data and starts again takes longer than that.
+const DECLARED: Duration = Duration::from_secs(1);
 /// The shortest and the longest wait between two tries.
 const WAIT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
 /// How long the broker refuses us, each time, before the answer is taken for final: what an operator mends in a minute is
@@ -147,7 +150,13 @@ impl Link {
             if state.failures > 0 {
                 tokio::time::sleep(jittered(state.failures)).await;
             }
-            match self.begin().await {
+            // what was refused may be a channel too many: a user may be allowed few
+            let at_a_time = if state.failures > 0 {
+                1
+            } else {
+                declare::SIDE_BY_SIDE
+            };
+            match self.begin(at_a_time).await {
                 Ok(session) => {
                     state.current = Some(Arc::clone(&session));
                     if !self.common.was_up.swap(true, Ordering::Relaxed) {
@@ -172,12 +181,13 @@ impl Link {
         }
     }
 
-    /// Tries every address once; where all fail, returns the most retryable failure.
-    async fn begin(&self) -> Result<Arc<Session>, Failure> {
+    /// Tries every address once, and declares `at_a_time` queues at a time; where all fail, returns the most retryable
+    /// failure.
+    async fn begin(&self, at_a_time: usize) -> Result<Arc<Session>, Failure> {
         let mut worst = None;
         let (addresses, trusted) = self.common.read_addresses().map_err(Failure::Login)?;
         for address in &addresses {
-            let failure = match self.open(address, trusted.as_deref()).await {
+            let failure = match self.open(address, trusted.as_deref(), at_a_time).await {
                 Ok(session) => {
                     tracing::info!(broker = %address, purpose = self.purpose, "connected");
                     return Ok(Arc::new(session));
@@ -193,7 +203,12 @@ impl Link {
         Err(worst.unwrap_or_else(|| Failure::Never("no broker address is given".to_owned())))
     }
 
-    async fn open(&self, address: &Address, trusted: Option<&str>) -> Result<Session, Failure> {
+    async fn open(
+        &self,
+        address: &Address,
+        trusted: Option<&str>,
+        at_a_time: usize,
+    ) -> Result<Session, Failure> {
         let name = format!("{} ({})", self.common.name, self.purpose);
         let Connected {
             connection,
@@ -201,7 +216,7 @@ impl Link {
             unfinished,
         } = connect(&address.uri, trusted, name).await?;
         if self.common.declare {
-            let declared = timeout(DECLARE, declare_over(&connection, &self.common));
+            let declared = timeout(DECLARE, declare_once(&connection, &self.common, at_a_time));
             let slow = |_| {
                 Err(Failure::Away(
                     "declaring the queues took too long".to_owned(),
@@ -240,11 +255,19 @@ fn no_connection(purpose: &str, why: &str) -> String {
     format!("the connection to {purpose} over does not work: {why}")
 }
 
-/// Declares the topology over a channel of its own.
-async fn declare_over(connection: &Connection, common: &Common) -> Result<(), Failure> {
-    let channel = connection.create_channel().await?;
-    declare::topology(&channel, common).await?;
-    Ok(channel.close(200, "declared".into()).await?)
+/// Declares the topology, unless the other connection has just done so.
+async fn declare_once(
+    connection: &Connection,
+    common: &Common,
+    at_a_time: usize,
+) -> Result<(), Failure> {
+    let mut declared = common.declared.lock().await;
+    if declared.is_some_and(|at| at.elapsed() < DECLARED) {
+        return Ok(());
+    }
+    declare::topology(connection, common, at_a_time).await?;
+    *declared = Some(Instant::now());
+    Ok(())
 }
 
 /// A random wait before try number `failures` + 1: at least the shortest, at most twice as long each time.
@@ -365,7 +388,7 @@ mod tests {
         };
         let before = tasks();
         for _ in 0..20 {
-            let failure = rabbit.consuming.begin().await.err();
+            let failure = rabbit.consuming.begin(1).await.err();
             assert!(matches!(failure, Some(Failure::Away(_))), "{failure:?}");
         }
         assert_eq!(tasks(), before);

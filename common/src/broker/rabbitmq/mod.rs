@@ -41,6 +41,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use futures_util::stream::{StreamExt, TryStreamExt, iter};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -131,6 +132,8 @@ struct Common {
     health: Health,
     /// Why a connection last could not be had, or ended.
     failed: Mutex<Option<Failure>>,
+    /// When everything was last declared at the begin of a connection.
+    declared: tokio::sync::Mutex<Option<tokio::time::Instant>>,
     /// Somebody found something missing that we declare.
     missing: Notify,
     closed: Shutdown,
@@ -207,6 +210,7 @@ impl RabbitMq {
             was_up: AtomicBool::new(false),
             health: Health::default(),
             failed: Mutex::default(),
+            declared: tokio::sync::Mutex::default(),
             missing: Notify::new(),
             closed: Shutdown::new(),
             refused: OnceLock::new(),
@@ -269,11 +273,18 @@ impl RabbitMq {
             declare: false,
             ..options
         })?;
-        let removing = async {
-            for part in &parts {
-                broker.remove(part, true).await?;
-            }
+        let remove = async |at_a_time| {
+            let removed = iter(&parts).map(|part| broker.remove(part, true));
+            let mut removed = removed.buffer_unordered(at_a_time);
+            while removed.try_next().await?.is_some() {}
             Ok(())
+        };
+        let removing = async {
+            match remove(declare::SIDE_BY_SIDE).await {
+                // it may be a channel too many
+                Err(BrokerError::Refused(_)) => remove(1).await,
+                removed => removed,
+            }
         };
         let removed = tokio::time::timeout(patience, removing).await;
         broker.close().await;

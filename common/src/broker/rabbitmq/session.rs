@@ -92,6 +92,11 @@ impl Session {
         }
     }
 
+    /// The connection, for what needs several channels.
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// Opens a channel.
     pub(super) async fn channel(&self) -> Result<Channel, Failure> {
         Ok(self.connection.create_channel().await?)
