@@ -11,7 +11,8 @@ use autoconnect_common::message::{Manifest, Message, bury};
 use autoconnect_common::seal::{Prefix, Seal};
 use autoconnect_common::{Chunk, Seq};
 use autoconnect_generate::{Options, generate};
-use autoconnect_jobs::sales::chunk::{Encoder, Label, Ligne, SANS_COUT};
+use autoconnect_jobs::sales::chunk::{Encoder, Label, Ligne};
+use autoconnect_jobs::sales::columns::NO_AMOUNTS;
 use autoconnect_testkit::broker::{next, nothing, soon};
 use autoconnect_testkit::node::{Ctl, OnNode};
 use autoconnect_testkit::program::{self, Running, refuses};
@@ -137,7 +138,7 @@ fn rental(job: &str) -> Result<Chunk> {
     let ligne = Ligne {
         jour: 19_753,
         prix: 45_050,
-        cout: SANS_COUT,
+        amounts: NO_AMOUNTS,
         modele: 0,
         duree: 12,
     };

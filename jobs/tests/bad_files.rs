@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use autoconnect_common::CutError;
-use autoconnect_jobs::sales::row::WANTED;
+use autoconnect_jobs::sales::columns::WANTED;
 use autoconnect_tables::header;
 use autoconnect_tables::input::{Encoding, Input, resolve, total_bytes};
 use tempfile::TempDir;

@@ -8,7 +8,7 @@ use autoconnect_tables::record::{Content, Splitter};
 use autoconnect_tables::separators::Separators;
 use autoconnect_tables::words::{MAX_WORDS, Words};
 
-use super::chunk::{Ligne, SANS_COUT};
+use super::chunk::Ligne;
 use super::fast::{Fast, Id, IdKind, IdShapes, Line};
 use super::periode::{ClosedMonths, OpenDays};
 use super::reason::{Reason, Refusal, Warning, Warnings};
@@ -330,13 +330,14 @@ impl<'v> BlockReader<'v> {
             jour,
             prix,
             duree,
+            amounts,
             warnings,
             ..
         } = *row;
         let ligne = Ligne {
             jour,
             prix,
-            cout: row.cout.unwrap_or(SANS_COUT),
+            amounts,
             modele,
             duree,
         };

@@ -24,12 +24,18 @@ use arrow_buffer::{ArrowNativeType, Buffer};
 use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, DataType, Field, Schema};
-use autoconnect_common::Seq;
+use autoconnect_common::chunk::MAX_BODY;
 use autoconnect_common::text::harmless;
+use autoconnect_common::{JobKind as _, Seq};
 use bytes::Bytes;
 use chrono::NaiveDate;
 
 use autoconnect_report::fixed::Fixed;
+
+use super::Sales;
+use super::columns::{
+    Amounts, Column, Description, NO_AMOUNT, OPTIONAL, REQUIRED, ROW_BYTES, optional_columns,
+};
 
 /// The words of column `type`, by dictionary key.
 const TYPES: [&str; 2] = ["vente", "location"];
@@ -43,16 +49,20 @@ pub struct Ligne {
     pub jour: i32,
     /// Price or monthly rent, in cents.
     pub prix: u32,
-    /// What it cost us, in cents; [`SANS_COUT`] where that is not known.
-    pub cout: u32,
+    /// The amounts of optional columns, in cents.
+    pub amounts: Amounts,
     /// Which model, in whatever list the holder keeps.
     pub modele: u16,
     /// Months of rental; 0 for a sale.
     pub duree: u8,
 }
 
-/// The `cout` of a transaction whose cost is not known: no amount is that large.
-pub const SANS_COUT: u32 = u32::MAX;
+/// Bytes that the names of a chunk's models may take, with 4 each for where they end: a quarter of the body's cap.
+pub const MAX_NAMES: usize = MAX_BODY / 4;
+
+/// Rows of a chunk, whatever was asked: as many as the rest of the body's cap holds, rounded down to ten thousand. What that leaves
+/// over is for the schema, its metadata and the padding of columns.
+pub const MAX_ROWS: usize = (MAX_BODY - MAX_NAMES) / ROW_BYTES / 10_000 * 10_000;
 
 /// What a chunk is called, for its metadata.
 pub struct Label<'a> {
@@ -89,36 +99,43 @@ impl Encoder {
         let prix = UInt32Array::from_iter_values(lignes.iter().map(|ligne| ligne.prix));
         let durees = UInt8Array::from_iter_values(lignes.iter().map(|ligne| ligne.duree));
         let mut columns: Vec<(&str, ArrayRef)> = vec![
-            ("date", Arc::new(dates)),
+            (Column::Date.describe().in_chunk, Arc::new(dates)),
             (
-                "type",
+                Column::Type.describe().in_chunk,
                 Arc::new(DictionaryArray::try_new(
                     types,
                     Arc::new(StringArray::from_iter_values(TYPES)),
                 )?),
             ),
-            ("modele", model_column(keys, names)?),
-            ("prix_centimes", Arc::new(prix)),
-            ("duree_location_mois", Arc::new(durees)),
+            (
+                Column::Modele.describe().in_chunk,
+                model_column(keys, names)?,
+            ),
+            (Column::Prix.describe().in_chunk, Arc::new(prix)),
+            (Column::Duree.describe().in_chunk, Arc::new(durees)),
         ];
-        if lignes.iter().any(|ligne| ligne.cout != SANS_COUT) {
-            let couts = lignes
-                .iter()
-                .map(|ligne| (ligne.cout != SANS_COUT).then_some(ligne.cout));
-            columns.push(("cout_centimes", Arc::new(couts.collect::<UInt32Array>())));
+        let always = columns.len();
+        for (number, column) in optional_columns().iter().enumerate() {
+            let known = |amount: u32| (amount != NO_AMOUNT).then_some(amount);
+            let amounts = lignes.iter().map(|ligne| known(ligne.amounts[number]));
+            if amounts.clone().any(|amount| amount.is_some()) {
+                let amounts: UInt32Array = amounts.collect();
+                columns.push((column.in_chunk, Arc::new(amounts)));
+            }
         }
         let fields: Vec<Field> = columns
             .iter()
-            .map(|(name, column)| {
-                Field::new(*name, column.data_type().clone(), *name == "cout_centimes")
+            .enumerate()
+            .map(|(number, (name, column))| {
+                Field::new(*name, column.data_type().clone(), number >= always)
             })
             .collect();
         let metadata = HashMap::from([
             ("job".to_owned(), label.job.to_owned()),
-            ("kind".to_owned(), "sales".to_owned()),
+            ("kind".to_owned(), Sales::NAME.to_owned()),
             ("seq".to_owned(), label.seq.to_string()),
             ("ville".to_owned(), label.ville.to_owned()),
-            ("schema".to_owned(), "1".to_owned()),
+            ("schema".to_owned(), Sales::SCHEMA.to_string()),
         ]);
         let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
         let columns = columns.into_iter().map(|(_, column)| column).collect();
@@ -186,8 +203,16 @@ pub struct Colonnes {
     pub prix: UInt32Array,
     /// Months of rental; 0 for a sale.
     pub durees: UInt8Array,
-    /// What each cost us, in cents, where the file says so.
-    pub couts: Option<UInt32Array>,
+    /// Of each optional column, the amounts in cents, where the file has any.
+    amounts: [Option<UInt32Array>; OPTIONAL],
+}
+
+impl Colonnes {
+    /// The amounts of an optional column, where the file has any.
+    pub fn amounts(&self, column: Column) -> Option<&UInt32Array> {
+        let number = (column as usize).checked_sub(REQUIRED)?;
+        self.amounts.get(number)?.as_ref()
+    }
 }
 
 /// Reads a chunk body, without trusting it.
@@ -206,21 +231,23 @@ pub fn decode(body: &Bytes) -> Result<Colonnes, String> {
         return Err("arrow stream: more than one record batch".to_owned());
     }
     decoder.finish().map_err(arrow)?;
-    let types: DictionaryArray<Int8Type> = column(&batch, "type")?;
-    let durees: UInt8Array = column(&batch, "duree_location_mois")?;
+    let types: DictionaryArray<Int8Type> = column(&batch, Column::Type)?;
+    let durees: UInt8Array = column(&batch, Column::Duree)?;
     agree(&types, &durees)?;
     let (modele_keys, modeles) = models(&batch)?;
-    let couts = match batch.column_by_name("cout_centimes") {
-        Some(couts) => Some(typed::<UInt32Array>(couts, "cout_centimes")?),
-        None => None,
-    };
+    let mut amounts = [const { None }; OPTIONAL];
+    for (amounts, Description { in_chunk, .. }) in amounts.iter_mut().zip(optional_columns()) {
+        let found = batch.column_by_name(in_chunk);
+        let found = found.map(|found| typed::<UInt32Array>(found, in_chunk));
+        *amounts = found.transpose()?;
+    }
     Ok(Colonnes {
-        dates: column(&batch, "date")?,
+        dates: column(&batch, Column::Date)?,
         modele_keys,
         modeles,
-        prix: column(&batch, "prix_centimes")?,
+        prix: column(&batch, Column::Prix)?,
         durees,
-        couts,
+        amounts,
     })
 }
 
@@ -235,7 +262,7 @@ pub fn show(body: &Bytes, rows: usize) -> Result<String, String> {
         modeles,
         prix,
         durees,
-        couts,
+        amounts,
     } = decode(body)?;
     let written = |error: csv::Error| format!("as CSV: {error}");
     let euros = |centimes: u32| Fixed::<2>(i64::from(centimes)).to_string();
@@ -244,8 +271,19 @@ pub fn show(body: &Bytes, rows: usize) -> Result<String, String> {
         NaiveDate::from_epoch_days(days).map_or_else(|| days.to_string(), |day| day.to_string())
     };
     let mut table = csv::Writer::from_writer(Vec::new());
-    let mut header = vec!["date", "type", "modele", "prix", "duree_location_mois"];
-    header.extend(couts.as_ref().map(|_| "cout"));
+    let always = [
+        Column::Date,
+        Column::Type,
+        Column::Modele,
+        Column::Prix,
+        Column::Duree,
+    ];
+    let mut header: Vec<&str> = always.map(|column| column.describe().name).into();
+    let optional = amounts.iter().zip(optional_columns());
+    let optional: Vec<_> = optional
+        .filter_map(|(amounts, column)| Some((amounts.as_ref()?, column.name)))
+        .collect();
+    header.extend(optional.iter().map(|(_, name)| name));
     table.write_record(header).map_err(written)?;
     for (row, &modele) in modele_keys.iter().enumerate().take(rows) {
         let duree = durees.value(row);
@@ -256,10 +294,14 @@ pub fn show(body: &Bytes, rows: usize) -> Result<String, String> {
             euros(prix.value(row)),
             duree.to_string(),
         ];
-        fields.extend(couts.as_ref().map(|couts| match couts.is_valid(row) {
-            true => euros(couts.value(row)),
-            false => String::new(),
-        }));
+        fields.extend(
+            optional
+                .iter()
+                .map(|(amounts, _)| match amounts.is_valid(row) {
+                    true => euros(amounts.value(row)),
+                    false => String::new(),
+                }),
+        );
         table.write_record(fields).map_err(written)?;
     }
     let bytes = table.into_inner().map_err(|error| error.to_string())?;
@@ -271,7 +313,8 @@ fn typed<A: Array + Clone + 'static>(column: &ArrayRef, name: &str) -> Result<A,
     found.ok_or_else(|| format!("column {name}: unexpected type {}", column.data_type()))
 }
 
-fn column<A: Array + Clone + 'static>(batch: &RecordBatch, name: &str) -> Result<A, String> {
+fn column<A: Array + Clone + 'static>(batch: &RecordBatch, column: Column) -> Result<A, String> {
+    let name = column.describe().in_chunk;
     let column = batch
         .column_by_name(name)
         .ok_or_else(|| format!("column {name} is missing"))?;
@@ -338,18 +381,19 @@ fn keys_and_values<K: ArrowDictionaryKeyType>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sales::columns::{COLUMNS, MAX_NAME};
 
     #[test]
     fn a_chunk_shows_its_first_rows_as_csv_that_no_spreadsheet_computes() {
         let ligne = |jour, prix, cout, modele, duree| Ligne {
             jour,
             prix,
-            cout,
+            amounts: [cout],
             modele,
             duree,
         };
         let lignes = [
-            ligne(0, 1_000_050, SANS_COUT, 1, 0),
+            ligne(0, 1_000_050, NO_AMOUNT, 1, 0),
             ligne(19_753, 45_000, 30_000, 0, 12),
             ligne(1, 1, 1, 0, 1),
         ];
@@ -368,5 +412,71 @@ mod tests {
              2024-01-31,location,\"'=BMW \"\"X3\"\"\",450,12,300\n"
         );
         assert!(show(&Bytes::from_static(b"rows"), 2).is_err());
+    }
+
+    /// A chunk of as many rows, models and names as there may be, in every column that there is.
+    fn fullest() -> Bytes {
+        // names of three characters, each with 4 bytes for where it ends
+        let models = MAX_NAMES / (3 + 4);
+        let letter = |n: usize| char::from(b'!' + (n % 90) as u8);
+        let name = |n: usize| {
+            Arc::from(String::from_iter([
+                letter(n),
+                letter(n / 90),
+                letter(n / 8_100),
+            ]))
+        };
+        let modeles: Vec<Arc<str>> = (0..models).map(name).collect();
+        let ligne = |row: usize| Ligne {
+            jour: row as i32,
+            prix: u32::MAX,
+            // one amount is not known, so that each column says which are
+            amounts: [if row == 0 { NO_AMOUNT } else { 1 }; OPTIONAL],
+            modele: (row % models) as u16,
+            duree: 120,
+        };
+        let lignes: Vec<Ligne> = (0..MAX_ROWS).map(ligne).collect();
+        let label = Label {
+            job: &"j".repeat(64),
+            seq: Seq::first_part(u32::MAX),
+            ville: &"v".repeat(MAX_NAME),
+        };
+        let body = Encoder::default().encode(&label, &lignes, &modeles);
+        body.expect("encoded")
+    }
+
+    #[test]
+    fn the_fullest_chunk_fits_a_message() {
+        assert_eq!(MAX_ROWS, 40_000);
+        let body = fullest();
+        assert!(body.len() <= MAX_BODY, "{} bytes", body.len());
+        assert!(body.len() > MAX_BODY * 9 / 10, "{} bytes", body.len());
+    }
+
+    #[test]
+    fn a_chunk_carries_the_columns_that_are_described_in_no_more_bits() {
+        let mut bytes = Buffer::from(fullest());
+        let batch = StreamDecoder::new().decode(&mut bytes);
+        let batch = batch.expect("a stream").expect("a batch");
+        let described = COLUMNS.iter().filter(|column| column.bits > 0);
+        let described: Vec<(&str, usize)> = described
+            .map(|column| (column.in_chunk, column.bits))
+            .collect();
+        let bits = |data_type: &DataType| match data_type {
+            DataType::Dictionary(key, _) => key.primitive_width().unwrap_or_default() * 8,
+            plain => plain.primitive_width().unwrap_or_default() * 8,
+        };
+        let schema = batch.schema();
+        let found = schema.fields().iter();
+        let found: Vec<(&str, usize)> = found
+            .map(|field| {
+                let known = usize::from(field.is_nullable());
+                (field.name().as_str(), bits(field.data_type()) + known)
+            })
+            .collect();
+        assert_eq!(found, described);
+        let total: usize = found.iter().map(|(_, bits)| bits).sum();
+        assert_eq!(ROW_BYTES, total.div_ceil(8));
+        assert_eq!(schema.metadata()["schema"], Sales::SCHEMA.to_string());
     }
 }

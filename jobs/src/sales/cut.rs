@@ -23,10 +23,10 @@ use bytes::Bytes;
 
 use super::block::{BlockReader, Rows, Spare, Vocabulary};
 use super::chunk::{Encoder, Label};
+use super::columns::WANTED;
 use super::gather::{Draft, Gatherer, Limits, Output, Totals};
 use super::periode::Days;
 use super::report::Ignores;
-use super::row::WANTED;
 use super::{Facts, Request};
 use crate::sales::request::MaxRejects;
 

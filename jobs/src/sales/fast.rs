@@ -11,14 +11,28 @@ use autoconnect_tables::header::Header;
 use autoconnect_tables::words::{Lexicon, eight_bytes, some_bytes};
 use chrono::{Datelike, Months, NaiveDate};
 
-use super::chunk::{Ligne, SANS_COUT};
-use super::row::{LONG_DUREE, MAX_CENTS};
+use super::chunk::Ligne;
+use super::columns::{COLUMNS, Column, LONG_DUREE, MAX_CENTS, NO_AMOUNT, NO_AMOUNTS, REQUIRED};
 
 /// The years the fast calendar knows.
 const YEARS: Range<i32> = 1970..2100;
 
-/// Where each column stands in most files, in the order of [`super::row::WANTED`].
-const USUAL: [usize; 7] = [0, 1, 2, 3, 4, 5, 6];
+/// Where each column stands in a file, in the order of [`COLUMNS`]; [`ABSENT`] where it does not.
+type Positions = [usize; COLUMNS.len()];
+
+/// The position of a column that a file does not have.
+const ABSENT: usize = usize::MAX;
+
+/// Where the columns stand in most files: the required ones, in their order.
+const USUAL: Positions = {
+    let mut positions = [ABSENT; COLUMNS.len()];
+    let mut column = 0;
+    while column < REQUIRED {
+        positions[column] = column;
+        column += 1;
+    }
+    positions
+};
 
 /// A line as the hot path reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,8 +175,7 @@ pub struct Fast {
     delimiter: u8,
     decimal_comma: u8,
     columns: usize,
-    fields: [usize; 7],
-    cout: Option<usize>,
+    positions: Positions,
     ignored: Vec<usize>,
     /// Whether the columns are those of [`USUAL`].
     usual: bool,
@@ -196,8 +209,7 @@ impl Fast {
             delimiter: b',',
             decimal_comma: b'.',
             columns: 0,
-            fields: [0; 7],
-            cout: None,
+            positions: [ABSENT; COLUMNS.len()],
             ignored: Vec::new(),
             usual: false,
             today,
@@ -213,11 +225,11 @@ impl Fast {
         self.delimiter = header.delimiter;
         self.decimal_comma = if header.delimiter == b',' { b'.' } else { b',' };
         self.columns = header.columns;
-        for (field, position) in self.fields.iter_mut().zip(&header.positions) {
-            *field = position.unwrap_or(usize::MAX);
+        self.positions = [ABSENT; COLUMNS.len()];
+        for (held, position) in self.positions.iter_mut().zip(&header.positions) {
+            *held = position.unwrap_or(ABSENT);
         }
-        self.cout = header.positions.get(7).copied().flatten();
-        self.usual = header.columns == USUAL.len() && self.fields == USUAL;
+        self.usual = header.columns == REQUIRED && self.positions == USUAL;
         let known = |column: &usize| header.positions.contains(&Some(*column));
         self.ignored = (0..header.columns)
             .filter(|column| !known(column))
@@ -233,9 +245,9 @@ impl Fast {
     #[inline]
     pub fn read(&self, buffer: &[u8], start: usize, ends: &[u32]) -> Option<Line> {
         // with the usual columns known, in the usual order, the compiler needs no loops and no table
-        match <&[u32; 7]>::try_from(ends) {
-            Ok(ends) if self.usual => self.read_fields(buffer, start, ends, USUAL, None, &[]),
-            _ => self.read_fields(buffer, start, ends, self.fields, self.cout, &self.ignored),
+        match <&[u32; REQUIRED]>::try_from(ends) {
+            Ok(ends) if self.usual => self.read_fields(buffer, start, ends, USUAL, &[]),
+            _ => self.read_fields(buffer, start, ends, self.positions, &self.ignored),
         }
     }
 
@@ -245,8 +257,7 @@ impl Fast {
         buffer: &[u8],
         start: usize,
         ends: &[u32],
-        [id, date, ville, kind, modele, prix, duree]: [usize; 7],
-        cout: Option<usize>,
+        positions: Positions,
         ignored: &[usize],
     ) -> Option<Line> {
         let (&line_end, delimiters) = ends.split_last()?;
@@ -262,7 +273,7 @@ impl Fast {
         } else {
             line_end
         };
-        let field = |column: usize| -> Option<(usize, usize)> {
+        let field_at = |column: usize| -> Option<(usize, usize)> {
             let begin = if column == 0 {
                 start
             } else {
@@ -272,31 +283,31 @@ impl Fast {
             // separators ascend; were they not to, no field is that long
             Some((begin, end.wrapping_sub(begin)))
         };
-        let (at, len) = field(date)?;
+        let field = |column: Column| field_at(positions[column as usize]);
+        let (at, len) = field(Column::Date)?;
         let jour = self.day(buffer, at, len)?;
-        let (at, len) = field(ville)?;
+        let (at, len) = field(Column::Ville)?;
         let ville = self.villes.find(buffer, at, len)?;
-        let (at, len) = field(modele)?;
+        let (at, len) = field(Column::Modele)?;
         let modele = self.modeles.find(buffer, at, len)?;
-        let (at, len) = field(prix)?;
+        let (at, len) = field(Column::Prix)?;
         let prix = self.amount(buffer, at, len).filter(|&prix| prix > 0)?;
-        let (at, len) = field(kind)?;
+        let (at, len) = field(Column::Type)?;
         let location = is_location(buffer, at, len)?;
-        let (at, len) = field(duree)?;
+        let (at, len) = field(Column::Duree)?;
         let duree = months(buffer, at, len, location)?;
-        let cout = match cout {
-            Some(column) => {
-                let (at, len) = field(column)?;
-                if len == 0 {
-                    SANS_COUT
-                } else {
-                    self.amount(buffer, at, len)?
-                }
+        let mut amounts = NO_AMOUNTS;
+        for (amount, &column) in amounts.iter_mut().zip(&positions[REQUIRED..]) {
+            if column != ABSENT {
+                let (at, len) = field_at(column)?;
+                *amount = match len {
+                    0 => NO_AMOUNT,
+                    _ => self.amount(buffer, at, len)?,
+                };
             }
-            None => SANS_COUT,
-        };
+        }
         for &column in ignored {
-            let (at, len) = field(column)?;
+            let (at, len) = field_at(column)?;
             if !buffer
                 .get(at..at + len)?
                 .iter()
@@ -305,7 +316,7 @@ impl Fast {
                 return None;
             }
         }
-        let (at, len) = field(id)?;
+        let (at, len) = field(Column::Id)?;
         let id = match self.shapes.number(buffer, at, len) {
             Some(id) => id,
             None => text_id(buffer, at, len)?,
@@ -314,7 +325,7 @@ impl Fast {
             ligne: Ligne {
                 jour,
                 prix,
-                cout,
+                amounts,
                 modele,
                 duree,
             },

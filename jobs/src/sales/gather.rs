@@ -14,7 +14,7 @@ use autoconnect_tables::separators::PADDING;
 use bytes::Bytes;
 
 use super::block::{Accepted, BlockReader, Rejected, RowId, Rows, Vocabulary};
-use super::chunk::Ligne;
+use super::chunk::{Ligne, MAX_NAMES, MAX_ROWS};
 use super::notes::Notes;
 use super::periode::{FirstLines, Lieu, Plage, month_of_day};
 use super::reason::{Reason, Refusal, Rule, Warnings};
@@ -24,10 +24,6 @@ use super::ville;
 const MAX_VILLES: usize = 10_000;
 /// Rows that wait for their chunk to fill, over all cities; beyond it the longest lists go out as they are.
 const MAX_WAITING: usize = 1 << 19;
-/// Rows of a chunk, whatever was asked: at 19 bytes a row at most they leave a quarter of the body's cap to names.
-const MAX_ROWS: usize = 40_000;
-/// Bytes that the names of a chunk's models may take.
-const MAX_NAMES: usize = 256 << 10;
 
 /// What decides how rows are gathered.
 #[derive(Debug, Clone, Copy)]

@@ -2,6 +2,7 @@
 
 pub mod block;
 pub mod chunk;
+pub mod columns;
 pub mod conclude;
 pub mod cut;
 pub mod fast;

@@ -16,46 +16,19 @@
 //! 9. `prix` is an [`amount`]: `prix_manquant`, `prix_negatif`, `prix_invalide`, `prix_trop_precis`, `prix_excessif`.
 //! 10. `duree_location_mois` of a rental is digits that make 1 to 120: `duree_manquante`, `duree_invalide`. A sale has none; any
 //!     other value there is ignored, with a warning unless it is zero.
-//! 11. `cout` is optional: what is neither none nor an amount is taken for none, with a warning.
+//! 11. An optional column (`cout`) holds an amount: what is neither none nor an amount is taken for none, with a warning.
 
 use autoconnect_common::text::{is_special, printable, trimmed};
 use autoconnect_tables::fold::fold;
-use autoconnect_tables::header::{Header, Wanted};
+use autoconnect_tables::header::Header;
 use autoconnect_tables::reject::{MAX_VALUE, Structure};
 use csv::ByteRecord;
 
+use super::columns::{
+    Amounts, COLUMNS, Column, LONG_DUREE, MAX_CENTS, MAX_DUREE, MAX_NAME, NO_AMOUNT, NO_AMOUNTS,
+    REQUIRED,
+};
 use super::reason::{Reason, Refusal, Rule, Warning, Warnings};
-
-/// The columns of a file of transactions.
-pub const WANTED: [Wanted; 8] = [
-    required("transaction_id"),
-    required("date"),
-    required("ville"),
-    required("type"),
-    required("modele"),
-    required("prix"),
-    required("duree_location_mois"),
-    Wanted {
-        name: "cout",
-        required: false,
-    },
-];
-
-/// The most bytes of a city or a model.
-pub const MAX_NAME: usize = 255;
-/// The highest price, in cents: 10 million euros.
-pub const MAX_CENTS: u32 = 1_000_000_000;
-/// The longest rental, in months.
-pub const MAX_DUREE: u8 = 120;
-/// Rentals over so many months are counted as a warning.
-pub const LONG_DUREE: u8 = 48;
-
-const fn required(name: &'static str) -> Wanted {
-    Wanted {
-        name,
-        required: true,
-    }
-}
 
 /// One transaction that broke no rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,8 +47,8 @@ pub struct Row<'r> {
     pub prix: u32,
     /// In months; 0 for a sale.
     pub duree: u8,
-    /// In cents, where the file knows it.
-    pub cout: Option<u32>,
+    /// In cents, where the file knows them.
+    pub amounts: Amounts,
     /// What is odd about it.
     pub warnings: Warnings,
 }
@@ -86,33 +59,37 @@ pub struct Row<'r> {
 /// The first rule it breaks.
 pub fn check<'r>(record: &'r ByteRecord, header: &Header, today: i32) -> Result<Row<'r>, Refusal> {
     header.check(record)?;
-    let field = |column: usize| Field::new(record, header, column);
+    let field = |column: Column| Field::new(record, header, column as usize);
     let mut warnings = Warnings::NONE;
 
-    let id = field(0);
+    let id = field(Column::Id);
     let Some(trimmed_id) = id.trimmed() else {
         return id.refuse(Rule::IdVide);
     };
-    let date = field(1);
+    let date = field(Column::Date);
     let Some(jour) = day(date.bytes) else {
         return date.refuse(Rule::DateInvalide);
     };
-    let ville = field(2).name(Rule::VilleVide, Rule::VilleTropLongue)?;
-    let kind = field(3);
+    let ville = field(Column::Ville).name(Rule::VilleVide, Rule::VilleTropLongue)?;
+    let kind = field(Column::Type);
     let location = match kind.bytes {
         b"vente" => false,
         b"location" => true,
         _ => return kind.refuse(Rule::TypeInconnu),
     };
-    let modele = field(4).name(Rule::ModeleVide, Rule::ModeleTropLong)?;
+    let modele = field(Column::Modele).name(Rule::ModeleVide, Rule::ModeleTropLong)?;
     let comma = header.delimiter != b',';
-    let prix = field(5);
+    let prix = field(Column::Prix);
     let prix = match amount(prix.bytes, comma) {
         Ok(cents) => cents,
         Err(rule) => return prix.refuse(rule),
     };
-    let duree = field(6).duree(location, &mut warnings)?;
-    let cout = field(7).cout(comma, &mut warnings);
+    let duree = field(Column::Duree).duree(location, &mut warnings)?;
+    let mut amounts = NO_AMOUNTS;
+    for (number, amount) in amounts.iter_mut().enumerate() {
+        let field = Field::new(record, header, REQUIRED + number);
+        *amount = field.optional(comma, COLUMNS[REQUIRED + number].odd, &mut warnings);
+    }
 
     if prix == 0 {
         warnings.insert(Warning::PrixNul);
@@ -137,7 +114,7 @@ pub fn check<'r>(record: &'r ByteRecord, header: &Header, today: i32) -> Result<
         modele,
         prix,
         duree,
-        cout,
+        amounts,
         warnings,
     })
 }
@@ -153,7 +130,7 @@ impl<'r> Field<'r> {
     /// The field of wanted column number `column`; empty where the file has no such column.
     fn new(record: &'r ByteRecord, header: &Header, column: usize) -> Self {
         Self {
-            name: WANTED[column].name,
+            name: COLUMNS[column].name,
             bytes: header.field(record, column),
         }
     }
@@ -212,15 +189,17 @@ impl<'r> Field<'r> {
         }
     }
 
-    fn cout(self, comma: bool, warnings: &mut Warnings) -> Option<u32> {
+    /// The amount of an optional column.
+    fn optional(self, comma: bool, odd: Option<Warning>, warnings: &mut Warnings) -> u32 {
         if self.is_none() {
-            return None;
+            return NO_AMOUNT;
         }
-        let cout = amount(self.bytes, comma).ok();
-        if cout.is_none() {
-            warnings.insert(Warning::CoutInvalide);
-        }
-        cout
+        amount(self.bytes, comma).unwrap_or_else(|_| {
+            if let Some(odd) = odd {
+                warnings.insert(odd);
+            }
+            NO_AMOUNT
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use autoconnect_common::kind::WorkError;
 use chrono::{Datelike, NaiveDate};
 
 use super::chunk::{self, Colonnes};
+use super::columns::Column;
 use super::partial::{Jours, Marge, ParType, Partial, Somme, Ville};
 
 /// Days that a table from day to month may span; chunks of a longer period look each date up in the calendar.
@@ -105,7 +106,8 @@ fn sum_up(colonnes: &Colonnes) -> Option<Option<Ville>> {
 
 fn margins(colonnes: &Colonnes) -> ParType<Marge> {
     let mut marges = [Marge::default(); 2];
-    for (row, cout) in colonnes.couts.iter().flatten().enumerate() {
+    let couts = colonnes.amounts(Column::Cout);
+    for (row, cout) in couts.into_iter().flatten().enumerate() {
         if let Some(cout) = cout {
             let marge = &mut marges[usize::from(colonnes.durees.value(row) > 0)];
             marge.nombre += 1;

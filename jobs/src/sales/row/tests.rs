@@ -6,6 +6,7 @@ use chrono::{Days, NaiveDate};
 use proptest::prelude::*;
 
 use super::*;
+use crate::sales::columns::WANTED;
 
 const NAMES: &str = "transaction_id,date,ville,type,modele,prix,duree_location_mois,cout";
 const VENTE: [&str; 8] = [
@@ -80,15 +81,15 @@ fn a_sale_and_a_rental_are_read() {
         modele: "BMW",
         prix: 10_050,
         duree: 0,
-        cout: Some(8_025),
+        amounts: [8_025],
         warnings: Warnings::NONE,
     };
     assert_eq!(check(&sale, &header, TODAY), Ok(expected));
     let rental = location(&[(5, "350")]);
     let row = check(&rental, &header, TODAY).expect("accepted");
     assert_eq!(
-        (row.location, row.duree, row.prix, row.cout),
-        (true, 12, 35_000, None)
+        (row.location, row.duree, row.prix, row.amounts),
+        (true, 12, 35_000, NO_AMOUNTS)
     );
 }
 
@@ -435,8 +436,8 @@ fn a_cost_that_is_no_amount_is_ignored_with_a_warning() {
         let record = with(&[(7, bad)]);
         let row = check(&record, &header_by(b','), TODAY).expect("accepted");
         assert_eq!(
-            (row.cout, row.warnings.contains(Warning::CoutInvalide)),
-            (None, true)
+            (row.amounts, row.warnings.contains(Warning::CoutInvalide)),
+            (NO_AMOUNTS, true)
         );
     }
 }

@@ -1,0 +1,113 @@
+//! Pages that show code show code that exists: every block of them stands in a file they speak of, and nothing is left out.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+/// `text` without indentation.
+fn flat(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines.join("\n")
+}
+
+/// Holds a page to `sources`: it shows what stands there, and `items` among it.
+fn hold(page: &str, sources: &[&str], items: &[&str]) -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |file: &str| {
+        fs::read_to_string(root.join(file)).with_context(|| format!("{page} speaks of {file}"))
+    };
+    let texts = sources.iter().map(|file| Ok(flat(&read(file)?)));
+    let texts = texts.collect::<Result<Vec<_>>>()?;
+    let mut shown = String::new();
+    for block in read(page)?.split("```rust\n").skip(1) {
+        let (code, _) = block.split_once("```").context("a block has an end")?;
+        let code = flat(code.trim_end());
+        ensure!(
+            texts.iter().any(|text| text.contains(&code)),
+            "{page} shows what is in none of {sources:?}:\n{code}"
+        );
+        shown.push_str(&code);
+    }
+    for item in items {
+        ensure!(shown.contains(item), "{page} does not show {item}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_new_kind_is_shown_as_it_is() -> Result<()> {
+    hold(
+        "docs/new-kind.md",
+        &[
+            "testkit/src/wordcount.rs",
+            "testkit/src/jobs.rs",
+            "testkit/tests/kinds/laws.rs",
+            "testkit/tests/kinds/sameness.rs",
+        ],
+        &[
+            "const NAME",
+            "const SCHEMA",
+            "struct Request",
+            "struct Facts",
+            "type Words",
+            "struct Report",
+            "fn inputs",
+            "fn fingerprint",
+            "fn cut",
+            "fn work",
+            "Ok(Report",
+            "ReportFile",
+            ".with::<WordCount>()",
+            "hold_for",
+        ],
+    )
+}
+
+#[test]
+fn a_new_column_is_shown_as_it_is() -> Result<()> {
+    hold(
+        "docs/new-column.md",
+        &[
+            "jobs/src/sales/columns.rs",
+            "jobs/src/sales/reason.rs",
+            "jobs/src/sales/mod.rs",
+            "jobs/src/sales/work.rs",
+            "jobs/src/sales/partial.rs",
+            "jobs/src/sales/conclude/marge.rs",
+        ],
+        &[
+            "Cout,",
+            "optional(\"cout\"",
+            "CoutInvalide =",
+            "const SCHEMA",
+            "amounts(Column::Cout)",
+            "pub cout: i64",
+            "self.cout.merge",
+            "costs.cout",
+        ],
+    )
+}
+
+#[test]
+fn the_names_that_the_page_of_columns_promises_exist() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |file: &str| fs::read_to_string(root.join("jobs/src/sales").join(file));
+    let all = ["columns.rs", "chunk.rs", "fast.rs", "row.rs"].map(read);
+    let all = all.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
+    let page = fs::read_to_string(root.join("docs/new-column.md"))?;
+    for name in [
+        "WANTED",
+        "COLUMNS",
+        "ROW_BYTES",
+        "MAX_ROWS",
+        "MAX_CENTS",
+        "MAX_NAME",
+        "MAX_DUREE",
+        "LONG_DUREE",
+        "the_fullest_chunk_fits_a_message",
+    ] {
+        ensure!(page.contains(name) && all.contains(name), "{name}");
+    }
+    Ok(())
+}
