@@ -5,9 +5,12 @@
 //! * With a token, every request that changes something must bear it. Without one only this machine reaches us (see
 //!   [`Config::load`](crate::Config::load)), and a write that another site's page asked a browser for is refused.
 //! * No request takes longer than [`ORDINARY`], but for an upload, which must only make progress, and a stream of events.
+//!
+//! tower-http sets the headers of every answer and catches panics. CORS and timeouts stay here: its CORS layer answers the preflight of
+//! any origin with 200 and lets writes be read as well, and its timeout has no body, where every error here is a [`Problem`].
 
+use std::any::Any;
 use std::net::IpAddr;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,8 +22,9 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use futures_util::FutureExt as _;
 use subtle::ConstantTimeEq as _;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::set_header::response::SetMultipleResponseHeadersLayer;
 use utoipa::PartialSchema as _;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
@@ -58,6 +62,7 @@ const ALWAYS: [(HeaderName, &str); 7] = [
 
 /// The same routes behind every guard.
 pub(crate) fn around(routes: Router, app: &Shared) -> Router {
+    let always = ALWAYS.map(|(name, value)| (name, HeaderValue::from_static(value)).into());
     routes
         .fallback(crate::pages::nowhere)
         .method_not_allowed_fallback(async || {
@@ -68,7 +73,11 @@ pub(crate) fn around(routes: Router, app: &Shared) -> Router {
             )
         })
         .layer(DefaultBodyLimit::max(body::SMALL))
+        .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(Arc::clone(app), stand))
+        .layer(SetMultipleResponseHeadersLayer::if_not_present(
+            always.to_vec(),
+        ))
 }
 
 async fn stand(State(app): State<Shared>, request: Request, next: Next) -> Response {
@@ -86,7 +95,7 @@ async fn stand(State(app): State<Shared>, request: Request, next: Next) -> Respo
                 let takes_files =
                     |route: &MatchedPath| app.config.kinds.takes_files(route.as_str());
                 let is_upload = route.as_ref().is_some_and(takes_files);
-                pass(route.as_ref(), is_upload, request, next).await
+                pass(is_upload, request, next).await
             }
             Err(problem) => problem.into_response(),
         },
@@ -95,11 +104,6 @@ async fn stand(State(app): State<Shared>, request: Request, next: Next) -> Respo
     let headers = response.headers_mut();
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
-    for (name, value) in ALWAYS {
-        headers
-            .entry(name)
-            .or_insert(HeaderValue::from_static(value));
     }
     if may_read.is_some() {
         headers.append(header::VARY, HeaderValue::from_static("origin"));
@@ -117,27 +121,24 @@ async fn stand(State(app): State<Shared>, request: Request, next: Next) -> Respo
     response
 }
 
-/// Lets a request through, within its time; what goes wrong on the way is a [`Problem`] as well.
-async fn pass(
-    route: Option<&MatchedPath>,
-    is_upload: bool,
-    request: Request,
-    next: Next,
-) -> Response {
+/// The answer where a handler panics; the panic hook has logged where.
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a handler panicked");
+    Problem::broken().into_response()
+}
+
+/// Lets a request through, within its time.
+async fn pass(is_upload: bool, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let (body, rest) = body::patient(&parts.headers, body);
-    let answering = AssertUnwindSafe(next.run(Request::from_parts(parts, body))).catch_unwind();
+    let answering = next.run(Request::from_parts(parts, body));
     let answered = if is_upload {
         Ok(answering.await)
     } else {
         tokio::time::timeout(ORDINARY, answering).await
     };
     let response = match answered {
-        Ok(Ok(response)) => response,
-        Ok(Err(_panic)) => {
-            tracing::error!(route = route.map(MatchedPath::as_str), "a handler panicked");
-            Problem::broken().into_response()
-        }
+        Ok(response) => response,
         Err(_) => body::slow().into_response(),
     };
     if response.status().is_client_error() {

@@ -17,7 +17,7 @@
 //! * [`activity`]: what the cluster does: jobs, workers, queues, rates, as events say.
 //! * [`jobs`], [`uploads`], [`dead`]: what changes something. [`streams`]: how many streams of events are open.
 //! * [`pages`]: the dashboard.
-//! * [`guard`]: host check, token, timeouts, security headers. `door`: connections. `body`: request bodies, within limits.
+//! * [`guard`]: host check, token, timeouts, security headers. `connections`: how many, and their time limits. `body`: request bodies, within limits.
 //! * [`problem`]: every error. [`params`]: query parameters.
 //! * [`doc`]: the OpenAPI document. [`metrics`]: for Prometheus; health. [`link`]: the broker.
 //!
@@ -27,9 +27,9 @@ pub mod activity;
 mod answers;
 mod app;
 mod body;
+mod connections;
 pub mod dead;
 pub mod doc;
-mod door;
 pub mod editions;
 pub mod files;
 pub mod guard;
@@ -92,7 +92,7 @@ pub async fn serve(
     let address = listener.local_addr().map_err(|error| Failure::of(&error))?;
     tracing::info!(%address, "serving");
     tokio::select! {
-        () = door::open(listener, router(&app), shutdown) => Ok(()),
+        () = connections::serve(listener, router(&app), shutdown) => Ok(()),
         ended = activity::watch(&app) => Err(ended),
         never = app.editions.watch() => match never {},
         never = uploads::sweep(&app) => match never {},

@@ -272,17 +272,12 @@ pub struct Started {
     job_id: JobId,
 }
 
-/// The name of a job that nobody asked for before: a random UUID.
+/// The name of a new job: a random UUID.
 fn new_job() -> Result<JobId, Problem> {
     let mut bytes = [0; 16];
     let random = getrandom::fill(&mut bytes);
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let mut digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    for dash in [20, 16, 12, 8] {
-        digits.insert(dash, '-');
-    }
-    let named = digits.parse().ok().filter(|_| random.is_ok());
+    let uuid = uuid::Builder::from_random_bytes(bytes).into_uuid();
+    let named = uuid.to_string().parse().ok().filter(|_| random.is_ok());
     named.ok_or_else(|| Problem::unavailable("le système ne donne pas de nombres aléatoires"))
 }
 
