@@ -24,7 +24,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::Shared;
-use crate::jobs::{Named, named, unknown};
+use crate::lookup::{Named, named, unknown};
 use crate::params::{Nothing, Params};
 use crate::problem::Problem;
 

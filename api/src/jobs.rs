@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use autoconnect_common::message::Cancel;
-use autoconnect_common::{Broker as _, JobId, ask};
+use autoconnect_common::{Broker as _, ask};
 use axum::Json;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::response::sse::{Event, Sse};
@@ -21,6 +20,7 @@ use utoipa_axum::routes;
 
 use crate::activity::{JobState, JobView, Snapshot};
 use crate::app::Shared;
+use crate::lookup::{Named, known, named};
 use crate::params::{Nothing, Page, Paging, Params, PerPage};
 use crate::problem::Problem;
 use crate::reads;
@@ -47,43 +47,6 @@ fn event(name: &str, data: &impl Serialize) -> Event {
         .clone()
         .json_data(data)
         .unwrap_or_else(|_| event.data("null"))
-}
-
-/// A name in a path, which may be none.
-pub(crate) type Named = Result<Path<String>, PathRejection>;
-
-/// The name in the path.
-pub(crate) fn named(id: Named) -> Result<JobId, Problem> {
-    let id: Option<JobId> = id.ok().and_then(|Path(id)| id.parse().ok());
-    id.ok_or_else(|| unknown().about("id"))
-}
-
-/// The job with the name in the path.
-fn known(app: &Shared, id: Named) -> Result<JobView, Problem> {
-    let job = app.activity.job(&named(id)?);
-    job.ok_or_else(|| unknown().about("id"))
-}
-
-/// No job has this name.
-pub(crate) fn unknown() -> Problem {
-    Problem::not_found("aucun job n’a cet identifiant")
-}
-
-/// Why a job has no report to read.
-pub(crate) fn without_report(app: &Shared, job: &JobId) -> Problem {
-    let Some(view) = app.activity.job(job) else {
-        return unknown();
-    };
-    let reason = view.reason.as_deref().unwrap_or_default();
-    match view.status {
-        state if !state.has_ended() => {
-            Problem::not_found("ce job n’a pas encore de rapport\u{a0}; il n’est pas terminé")
-        }
-        state if state.has_report() => Problem::not_found(
-            "le rapport de ce job n’est plus dans le dossier des résultats, ou ne peut pas être lu",
-        ),
-        _ => Problem::not_found(format!("ce job s’est terminé sans rapport\u{a0}: {reason}")),
-    }
 }
 
 /// The report of a job, byte for byte as its `report.json`.

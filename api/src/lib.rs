@@ -18,7 +18,7 @@
 //! * [`jobs`], [`uploads`], [`dead`]: what changes something. [`streams`]: how many streams of events are open.
 //! * [`pages`]: the dashboard.
 //! * [`guard`]: host check, token, timeouts, security headers. `connections`: how many, and their time limits. `body`: request bodies, within limits.
-//! * [`problem`]: every error. [`params`]: query parameters.
+//! * `lookup`: the job that a request names. [`problem`]: every error. [`params`]: query parameters.
 //! * [`doc`]: the OpenAPI document. [`metrics`]: for Prometheus; health. [`link`]: the broker.
 //!
 //! Nothing here computes a figure: reports come from the reducer, progress from events.
@@ -36,6 +36,7 @@ pub mod guard;
 pub mod jobs;
 pub mod kinds;
 pub mod link;
+mod lookup;
 pub mod metrics;
 pub mod pages;
 pub mod params;

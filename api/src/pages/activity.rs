@@ -127,11 +127,29 @@ fn alarm(snapshot: &Snapshot, lang: Lang) -> String {
     lang.say(format!("Depuis {away}."), format!("For {away}."))
 }
 
-fn tiles(snapshot: &Snapshot, lang: Lang) -> Vec<Tile> {
+/// How many workers are alive; bad where none is, or one was not heard of lately.
+fn workers_tile(snapshot: &Snapshot, lang: Lang) -> Tile {
     let count = |n: usize| number::count(n as u64, lang);
     let alive = snapshot.workers.iter().filter(|worker| worker.alive);
     let alive = alive.count();
     let gone = snapshot.workers.len() - alive;
+    Tile {
+        key: "workers",
+        name: lang.say("Workers actifs", "Workers alive"),
+        value: count(alive),
+        note: match gone {
+            0 => String::new(),
+            gone => format!(
+                "{} {}",
+                count(gone),
+                lang.say("sans nouvelles", "not heard of")
+            ),
+        },
+        is_bad: alive == 0 || gone > 0,
+    }
+}
+
+fn tiles(snapshot: &Snapshot, lang: Lang) -> Vec<Tile> {
     let running = snapshot.jobs.iter().filter(|job| !job.status.has_ended());
     let queues = snapshot.queues;
     let waiting = |n: Option<u64>| n.map_or_else(|| "–".to_owned(), |n| number::count(n, lang));
@@ -144,26 +162,11 @@ fn tiles(snapshot: &Snapshot, lang: Lang) -> Vec<Tile> {
         is_bad: false,
     };
     vec![
-        Tile {
-            is_bad: alive == 0 || gone > 0,
-            ..tile(
-                "workers",
-                lang.say("Workers actifs", "Workers alive"),
-                count(alive),
-                match gone {
-                    0 => String::new(),
-                    gone => format!(
-                        "{} {}",
-                        count(gone),
-                        lang.say("sans nouvelles", "not heard of")
-                    ),
-                },
-            )
-        },
+        workers_tile(snapshot, lang),
         tile(
             "jobs",
             lang.say("Analyses en cours", "Analyses running"),
-            count(running.count()),
+            number::count(running.count() as u64, lang),
             String::new(),
         ),
         tile(

@@ -17,8 +17,8 @@ use tokio::task::spawn_blocking;
 
 use crate::app::Shared;
 use crate::editions::Edition;
-use crate::jobs;
 use crate::kinds::ApiKind;
+use crate::lookup;
 use crate::problem::Problem;
 
 /// The parameter that names a job.
@@ -70,12 +70,12 @@ impl<K: ApiKind> FromRequestParts<Shared> for Reader<K> {
 /// [`Problem`], which says why it has none.
 pub(crate) async fn of_job(app: &Shared, name: &str) -> Result<Arc<Edition>, Problem> {
     let Ok(job) = name.parse::<JobId>() else {
-        return Err(jobs::unknown());
+        return Err(lookup::unknown());
     };
     let (sought, reports) = (job.clone(), Arc::clone(app));
     let found = spawn_blocking(move || reports.editions.of(&sought)).await;
     let found = found.map_err(|error| fault(&error))?;
-    found.ok_or_else(|| jobs::without_report(app, &job))
+    found.ok_or_else(|| lookup::without_report(app, &job))
 }
 
 /// Whether `If-None-Match` names this entity tag.
