@@ -1,8 +1,8 @@
 //! Reports in memory: the newest of each kind, and some of those that single jobs left.
 //!
-//! `results/newest` is a link to the folder of the job whose report is the newest. It is looked at again and again, resolved
-//! once for each edition, and its report swapped as a whole: so what is read together is of one job. Results that were
-//! written before there was such a link have `report.json` itself there, as a second name of a job's file.
+//! Where the newest report of each kind is ([`Results::newest_folder`]) is looked at again and again, resolved once for each
+//! edition, and the report swapped as a whole: so what is read together is of one job. Results of the oldest layout have
+//! `report.json` itself at the root; it is shown without a job.
 //!
 //! A file that cannot be read, is half written or is no report of its kind never replaces a good one; it is named once
 //! in the log. The reports of other jobs are read when they are asked for: [`KEPT`] of them, and [`KEPT_BYTES`], stay.
@@ -17,7 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use autoconnect_common::kind::REPORT;
-use autoconnect_common::{Digest, JobId};
+use autoconnect_common::results::Results;
+use autoconnect_common::{Digest, JobId, disk};
 use bytes::Bytes;
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -27,8 +28,6 @@ use crate::problem::Problem;
 
 /// The folder of every job's own results.
 const JOBS: &str = "jobs";
-/// The link to the folder of the newest.
-const NEWEST: &str = "newest";
 /// How often the newest report is looked at, beside when a job ends: a person who put a report there sees it at once.
 const LOOK: Duration = Duration::from_millis(250);
 /// The largest report that is read, in bytes.
@@ -45,6 +44,9 @@ const EXECUTION: &str = "execution.json";
 pub trait ReadReport: Send + Sync {
     /// The name of the kind.
     fn kind(&self) -> &'static str;
+
+    /// Whether the files of its newest report also stand at the root of the folder of results.
+    fn at_root(&self) -> bool;
 
     /// Reads a report: `bytes` is its `report.json`, `folder` where the other files of its job are. Blocks.
     ///
@@ -84,8 +86,8 @@ pub struct Editions {
     readers: Vec<Arc<dyn ReadReport>>,
     /// By kind.
     newest: RwLock<BTreeMap<&'static str, Arc<Edition>>>,
-    /// The file that was looked at last; held while it is read, so that a concurrent look waits for the report.
-    seen: Mutex<Option<(PathBuf, Seen)>>,
+    /// The file of each kind that was looked at last; held while it is read, so that a concurrent look waits for the report.
+    seen: Mutex<BTreeMap<&'static str, (PathBuf, Seen)>>,
     kept: Mutex<VecDeque<(Seen, Arc<Edition>)>>,
     /// Held while the report of a single job is read: one at a time.
     reading: Mutex<()>,
@@ -198,52 +200,48 @@ impl Editions {
         self.changed.subscribe()
     }
 
-    /// Looks at the newest report, and reads it if it is another one: what was published before the call is in memory after it.
-    /// Blocks.
+    /// Looks at the newest report of each kind, and reads it if it is another one: what was published before the call is in
+    /// memory after it. Blocks.
     pub(crate) fn look(&self) {
         let mut seen = lock(&self.seen);
-        let newest = self.newest_file();
-        let found = fs::metadata(&newest).ok();
-        let found = found.map(|metadata| (newest.clone(), seen_as(&metadata)));
-        if *seen == found {
-            return;
-        }
-        seen.clone_from(&found);
-        // removed by hand: what was good stays
-        let Some((_, found)) = found else { return };
-        let is_own = newest.parent().and_then(job_of).is_some();
-        let own = (!is_own).then(|| self.own_file(found)).flatten();
-        let file = own.unwrap_or(newest);
-        let job = file.parent().and_then(job_of);
-        match self.read(&file, job) {
-            Ok(edition) => {
-                let mut newest = self.newest.write().unwrap_or_else(PoisonError::into_inner);
-                newest.insert(edition.kind, Arc::new(edition));
-                drop(newest);
-                self.changed.send_replace(());
+        for reader in &self.readers {
+            let newest = self.newest_file(&**reader);
+            let found = fs::metadata(&newest).ok();
+            let found = found.map(|metadata| (newest.clone(), seen_as(&metadata)));
+            if seen.get(reader.kind()) == found.as_ref() {
+                continue;
             }
-            Err(error) => {
-                tracing::error!(file = %file.display(), %error, "report not taken over");
+            // removed by hand: what was good stays
+            match found {
+                Some(found) => drop(seen.insert(reader.kind(), found)),
+                None => {
+                    seen.remove(reader.kind());
+                    continue;
+                }
+            }
+            let job = newest.parent().and_then(job_of);
+            match self.read(&newest, job) {
+                Ok(edition) => {
+                    let mut newest = self.newest.write().unwrap_or_else(PoisonError::into_inner);
+                    newest.insert(edition.kind, Arc::new(edition));
+                    drop(newest);
+                    self.changed.send_replace(());
+                }
+                Err(error) => {
+                    tracing::error!(file = %newest.display(), %error, "report not taken over");
+                }
             }
         }
     }
 
-    /// Where the newest report is, by the link or by its name.
-    fn newest_file(&self) -> PathBuf {
-        match fs::read_link(self.results.join(NEWEST)) {
-            Ok(target) => self.results.join(target).join(REPORT),
-            Err(_) => self.results.join(REPORT),
-        }
-    }
-
-    /// This file in the folder of its job, of which `results/report.json` may be a second name.
-    fn own_file(&self, report: Seen) -> Option<PathBuf> {
-        let folders = fs::read_dir(self.results.join(JOBS)).ok()?;
-        let files = folders.filter_map(|entry| Some(entry.ok()?.path().join(REPORT)));
-        files.into_iter().find(|file| {
-            let found = fs::metadata(file);
-            found.is_ok_and(|found| seen_as(&found) == report)
-        })
+    /// Where the newest report of a kind is.
+    fn newest_file(&self, reader: &dyn ReadReport) -> PathBuf {
+        let at_root = reader.at_root().then(|| reader.kind());
+        let results = Results::new(disk::real(), &self.results, at_root);
+        let folder = results.newest_folder(reader.kind());
+        folder
+            .unwrap_or_else(|_| self.results.join(reader.kind()))
+            .join(REPORT)
     }
 
     fn read(&self, file: &Path, job: Option<JobId>) -> io::Result<Edition> {
@@ -352,6 +350,10 @@ mod tests {
             "sales"
         }
 
+        fn at_root(&self) -> bool {
+            true
+        }
+
         fn read(&self, bytes: &Bytes, _: &Path) -> io::Result<Box<dyn Any + Send + Sync>> {
             Ok(Box::new(serde_json::from_slice::<Report>(bytes)?))
         }
@@ -390,7 +392,7 @@ mod tests {
     fn link(results: &Path, name: &str) {
         let new = results.join("new");
         std::os::unix::fs::symlink(format!("{JOBS}/{name}"), &new).expect("linked");
-        fs::rename(new, results.join(NEWEST)).expect("renamed");
+        fs::rename(new, results.join("sales")).expect("renamed");
     }
 
     #[test]
@@ -443,7 +445,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn the_newest_is_the_job_that_the_link_names_or_the_one_whose_file_it_is() {
+    fn the_newest_is_the_job_that_the_link_names_or_what_is_at_the_root() {
         let folder = tempfile::tempdir().expect("a folder");
         let results = folder.path();
         let editions = editions(results);
@@ -453,9 +455,8 @@ mod tests {
             (edition.job.clone(), ville(&edition))
         };
         // as before there was a link
-        put(results, "one", &report("Lyon"));
-        fs::hard_link(results.join("jobs/one").join(REPORT), results.join(REPORT)).expect("linked");
-        assert_eq!(newest(), (Some(job("one")), "Lyon".to_owned()));
+        fs::write(results.join(REPORT), report("Lyon")).expect("written");
+        assert_eq!(newest(), (None, "Lyon".to_owned()));
         put(results, "two", &report("Paris"));
         put(results, "three", &report("Nice"));
         link(results, "two");

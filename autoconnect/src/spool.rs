@@ -126,7 +126,8 @@ impl<B> Spool<B> {
         accept: Accept,
     ) -> Result<Option<String>, SpoolError> {
         let (disk, job) = (disk::real(), &finished.job);
-        let results = Results::new(Arc::clone(&disk), out);
+        let at_root = kind.at_root().then(|| kind.name());
+        let results = Results::new(Arc::clone(&disk), out, at_root);
         let unfinished = results.unfinished(job);
         results.begin(job).map_err(failed(&unfinished))?;
         let mut folders = BTreeSet::from([unfinished.clone()]);
@@ -171,7 +172,7 @@ impl<B> Spool<B> {
         }
         results.put(job).map_err(failed(&results.of(job)))?;
         let claim = results.claim(job, accept);
-        results.offer(job, claim).map_err(failed(out))
+        results.offer(job, kind.name(), claim).map_err(failed(out))
     }
 }
 

@@ -6,13 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use autoconnect_common::disk;
-use autoconnect_common::kind::{Lap, REPORT};
+use autoconnect_common::execution::Execution;
+use autoconnect_common::kind::REPORT;
 use autoconnect_common::message::Status;
 use autoconnect_common::program::Exit;
-use autoconnect_common::{JobId, results};
-use autoconnect_jobs::sales::render;
+use autoconnect_common::results::{self, EXECUTION, Results};
+use autoconnect_common::{JobId, JobKind as _, disk};
 use autoconnect_jobs::sales::report::{Periode, Qualite, Source};
+use autoconnect_jobs::sales::{Sales, render};
 use autoconnect_report::fixed::{Euros, Percent};
 use autoconnect_report::lang::Lang;
 use autoconnect_report::{measure, number};
@@ -65,14 +66,6 @@ struct City {
     part: Option<Percent>,
 }
 
-/// The part of `execution.json` that is shown.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Execution {
-    acts_ms: BTreeMap<String, Option<f64>>,
-    calculations: Vec<Lap>,
-}
-
 /// The job's own folder of results.
 fn own(out: &Path, job: &JobId) -> PathBuf {
     results::job_folder(out, job)
@@ -80,7 +73,8 @@ fn own(out: &Path, job: &JobId) -> PathBuf {
 
 /// Where the job's files are found: its own folder, where its report is not the newest one.
 fn place(out: &Path, job: &JobId) -> PathBuf {
-    match results::newest(&*disk::real(), out) {
+    let results = Results::new(disk::real(), out, Some(Sales::NAME));
+    match results.newest(Sales::NAME) {
         Ok(Some(newest)) if newest == *job => out.to_owned(),
         _ => own(out, job),
     }
@@ -102,9 +96,9 @@ fn report(out: &Path, finished: &Finished) -> Option<Report> {
         .flatten()
 }
 
-fn execution(out: &Path, finished: &Finished) -> Execution {
+fn execution(out: &Path, finished: &Finished) -> Option<Execution> {
     let own = own(out, &finished.job);
-    read(finished.execution.as_deref(), &own, "execution.json").unwrap_or_default()
+    read(finished.execution.as_deref(), &own, EXECUTION)
 }
 
 /// The files of the job, by their path below [`place`], sorted, the report first.
@@ -170,7 +164,7 @@ pub(crate) fn text(out: &Path, finished: &Finished, took: Duration) -> String {
             format_args!("  {folder}/ ({} tableaux)", tables.len()),
         );
     }
-    times(&mut text, &execution(out, finished), took);
+    times(&mut text, execution(out, finished).as_ref(), took);
     text
 }
 
@@ -291,7 +285,7 @@ fn notices(text: &mut String, sentences: &[String]) {
     text.push('\n');
 }
 
-fn times(text: &mut String, execution: &Execution, took: Duration) {
+fn times(text: &mut String, execution: Option<&Execution>, took: Duration) {
     const ACTS: [(&str, &str); 5] = [
         ("cut", "lecture et découpe"),
         ("work", "calcul (cumulé)"),
@@ -299,9 +293,11 @@ fn times(text: &mut String, execution: &Execution, took: Duration) {
         ("conclude", "conclusion"),
         ("publish", "écriture"),
     ];
-    let acts: Vec<String> = ACTS
+    let named = execution.map(|execution| execution.acts_ms.by_name());
+    let acts: Vec<String> = named
         .iter()
-        .filter_map(|(key, name)| Some((name, execution.acts_ms.get(*key).copied()??)))
+        .flatten()
+        .filter_map(|&(key, ms)| Some((ACTS.iter().find(|(act, _)| *act == key)?.1, ms?)))
         .map(|(name, ms)| format!("{name} {}", measure::millis(ms, FR)))
         .collect();
     line(
@@ -315,9 +311,9 @@ fn times(text: &mut String, execution: &Execution, took: Duration) {
         line(text, format_args!("  {}", acts.join(" · ")));
     }
     let calculations: Vec<String> = execution
-        .calculations
         .iter()
-        .map(|lap| format!("{} {}", lap.name, measure::millis(lap.ms, FR)))
+        .flat_map(|execution| &execution.calculations)
+        .map(|timing| format!("{} {}", timing.name, measure::millis(timing.ms, FR)))
         .collect();
     for some in calculations.chunks(4) {
         line(text, format_args!("  {}", some.join(" · ")));
@@ -351,7 +347,10 @@ pub(crate) fn json(out: &Path, finished: &Finished, took: Duration) -> String {
         Status::Incomplete => Exit::Incomplete,
         Status::Failed | Status::Cancelled => Exit::Failed,
     };
-    let mut times_ms = execution(out, finished).acts_ms;
+    let acts = execution(out, finished).map(|execution| execution.acts_ms.by_name());
+    let acts = acts.iter().flatten();
+    let mut times_ms: BTreeMap<String, Option<f64>> =
+        acts.map(|&(act, ms)| (act.to_owned(), ms)).collect();
     times_ms.insert(
         "total".to_owned(),
         Some((took.as_secs_f64() * 1e6).round() / 1e3),
@@ -408,7 +407,7 @@ mod tests {
             reason: None,
             report: Some(report.to_owned()),
             execution: Some(
-                r#"{"acts_ms": {"cut": 12, "work": 3.5, "merge": 0.2, "conclude": 1, "publish": null},
+                r#"{"status": "done", "acts_ms": {"cut": 12, "work": 3.5, "merge": 0.2, "conclude": 1, "publish": null},
                     "calculations": [{"name": "ca_total", "ms": 0.01}], "workers": {}}"#
                     .to_owned(),
             ),

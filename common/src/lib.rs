@@ -20,7 +20,7 @@
 //! * [`health`]: whether a program makes progress, and what keeps it from doing so.
 //! * [`machine`]: the time of day, threads that block, randomness; a simulation plays it.
 //! * [`program`]: signals, the last error, exit codes.
-//! * [`results`]: the folder of results, and which report is the newest.
+//! * [`results`]: the folder of results, and which report is the newest of its kind. [`execution`]: how a job went.
 //! * [`settings`]: defaults, files, environment and flags, in that order.
 //! * [`telemetry`]: where logs go.
 //! * [`text`]: text from outside, made safe to show.
@@ -32,6 +32,7 @@ pub mod chunk;
 pub mod cut;
 pub mod dead;
 pub mod disk;
+pub mod execution;
 pub mod faults;
 pub mod fetch;
 pub mod format;

@@ -1,17 +1,23 @@
-//! The folder of results: every job's own copy of its report, and which one is the newest.
+//! The folder of results: every job's own copy of its report, and which one is the newest of its kind.
 //!
 //! ```text
 //! results/jobs/<job>/…      a job's own files; the folder appears whole, or is exchanged for another one whole
-//! results/newest            a symbolic link to jobs/<job>: the newest report, swapped in one step
-//! results/report.json, …    symbolic links through newest/, made once: what the newest job has
+//! results/<kind>            a symbolic link to jobs/<job>: the newest report of that kind, swapped in one step
+//! results/report.json, …    symbolic links through <kind>/, of the one kind whose newest report also stands at the root
+//!                           ([`JobKind::AT_ROOT`](crate::JobKind::AT_ROOT)): made once, what the newest job has
 //! ```
 //!
-//! Whoever needs several files of one report asks where `newest` leads ([`newest_folder`]) once, and reads there. Whoever
-//! needs one file may read it at the root.
+//! These paths are spelled here and nowhere else. Whoever needs several files of one report asks where the newest one is
+//! ([`Results::newest_folder`]) once, and reads there. Whoever needs one file may read it at the root.
 //!
-//! One job is not shown in the place of a better one ([`Rank`]), nor in the place of one whose end was decided later
-//! ([`Claim::order`]), however often its publication had to be tried again. A job without a row to show is in nobody's
-//! way, whenever its end was decided.
+//! One job is not shown in the place of a better one of its kind ([`Rank`]), nor in the place of one whose end was decided
+//! later ([`Claim::order`]), however often its publication had to be tried again. A job without a row to show does not
+//! stand in the way of any other, whenever its end was decided.
+//!
+//! Two earlier layouts are read, and turned into this one by the first publication (`earlier`): `results/newest` was a
+//! link to the newest report of any kind; before that, its files were at the root themselves.
+
+mod earlier;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -20,17 +26,30 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::JobId;
 use crate::disk::{Disk, Metadata};
+use crate::execution::Execution;
 use crate::kind::REPORT;
 use crate::message::Status;
-use crate::{Digest, JobId};
 
 /// The file that says how a job went, beside its report.
 pub const EXECUTION: &str = "execution.json";
-/// The link to the newest report's folder.
-const NEWEST: &str = "newest";
 /// The folder of all jobs' own folders.
 const JOBS: &str = "jobs";
+
+/// Whether a kind may be called so: `a-z` and `-` only, and not as the folder of jobs.
+pub const fn is_kind_name(name: &str) -> bool {
+    let (name, jobs) = (name.as_bytes(), JOBS.as_bytes());
+    let (mut at, mut is_jobs) = (0, name.len() == jobs.len());
+    while at < name.len() {
+        if !(name[at].is_ascii_lowercase() || name[at] == b'-') {
+            return false;
+        }
+        is_jobs = is_jobs && name[at] == jobs[at];
+        at += 1;
+    }
+    at > 0 && !is_jobs
+}
 
 /// How good a job's end is, to be shown as the newest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,30 +102,23 @@ pub struct Claim {
     pub rank: Rank,
 }
 
-/// What `execution.json` says of a job's end.
-#[derive(Debug, Clone, Copy, Deserialize)]
-struct Execution {
-    status: Status,
-    #[serde(default)]
-    rows: u64,
-    #[serde(default)]
-    order: u64,
-}
-
 /// A folder of results, and the one who publishes there.
 #[derive(Debug, Clone)]
 pub struct Results {
     disk: Arc<dyn Disk>,
     folder: PathBuf,
+    at_root: Option<String>,
     publishing: Arc<Mutex<()>>,
 }
 
 impl Results {
-    /// A folder of results. One process publishes there, through clones of this.
-    pub fn new(disk: Arc<dyn Disk>, folder: impl Into<PathBuf>) -> Self {
+    /// A folder of results; `at_root` is the kind whose newest report's files also stand at its root
+    /// ([`Registry::at_root`](crate::Registry::at_root)). One process publishes there, through clones of this.
+    pub fn new(disk: Arc<dyn Disk>, folder: impl Into<PathBuf>, at_root: Option<&str>) -> Self {
         Self {
             disk,
             folder: folder.into(),
+            at_root: at_root.map(str::to_owned),
             publishing: Arc::default(),
         }
     }
@@ -166,41 +178,81 @@ impl Results {
         self.disk.remove(&unfinished)
     }
 
-    /// The job whose report is the newest, if there is one.
+    /// The job whose report is the newest of a kind, if there is one.
     ///
     /// # Errors
     /// What the system said.
-    pub fn newest(&self) -> io::Result<Option<JobId>> {
-        newest(&*self.disk, &self.folder)
+    pub fn newest(&self, kind: &str) -> io::Result<Option<JobId>> {
+        match self.leads_to(kind)? {
+            Some(job) => Ok(Some(job)),
+            None if self.is_at_root(kind) => self.leads_to(earlier::NEWEST),
+            None => Ok(None),
+        }
     }
 
-    /// The order of the newest report; 0 where there is none, or it does not say.
+    /// The folder of the files of a kind's newest report: its job's own. Where none was published yet it is a folder that
+    /// is not there; of the kind that stands at the root, it is then the folder of results, where the files themselves may
+    /// be.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn newest_folder(&self, kind: &str) -> io::Result<PathBuf> {
+        Ok(match self.newest(kind)? {
+            Some(job) => self.of(&job),
+            None if self.is_at_root(kind) => self.folder.clone(),
+            None => self.folder.join(kind),
+        })
+    }
+
+    /// The largest order of the newest reports; 0 where there is none, or they do not say.
     ///
     /// # Errors
     /// What the system said.
     pub fn newest_order(&self) -> io::Result<u64> {
-        let newest = self.newest()?;
-        Ok(newest.map_or(0, |job| self.claim(&job, Accept::default()).order))
+        let mut newest = 0;
+        for name in self.names(&self.folder)? {
+            if let Some(job) = self.leads_to(&name)? {
+                newest = newest.max(self.claim(&job, Accept::default()).order);
+            }
+        }
+        Ok(newest)
+    }
+
+    /// The job that a link of the folder of results leads to, if that is one.
+    fn leads_to(&self, name: &str) -> io::Result<Option<JobId>> {
+        let link = self.folder.join(name);
+        if self.disk.metadata(&link)? != Some(Metadata::Link) {
+            return Ok(None);
+        }
+        let target = self.disk.read_link(&link)?;
+        let job = target.strip_prefix(JOBS).ok().and_then(Path::to_str);
+        Ok(job.and_then(|name| name.parse().ok()))
+    }
+
+    fn is_at_root(&self, kind: &str) -> bool {
+        self.at_root.as_deref() == Some(kind)
+    }
+
+    /// The `execution.json` of a job that ended.
+    ///
+    /// # Errors
+    /// What the system said, or what is wrong with the file.
+    pub fn execution(&self, job: &JobId) -> io::Result<Execution> {
+        let bytes = self.disk.read(&self.of(job).join(EXECUTION))?;
+        Ok(Execution::read(&bytes)?)
     }
 
     /// With what a job that ended claims to be the newest, as its own files say, where `accept` is taken for whole.
     pub fn claim(&self, job: &JobId, accept: Accept) -> Claim {
-        let own = self.of(job);
-        let read = self.disk.read(&own.join(EXECUTION));
-        let execution = read.and_then(|bytes| Ok(serde_json::from_slice::<Execution>(&bytes)?));
-        match execution {
-            Ok(Execution {
-                status,
-                rows,
-                order,
-            }) => Claim {
-                order,
-                rank: Rank::of(status, rows, accept),
+        match self.execution(job) {
+            Ok(execution) => Claim {
+                order: execution.order,
+                rank: Rank::of(execution.status, execution.rows, accept),
             },
             // made by another program: what is there counts
             Err(_) => Claim {
                 order: 0,
-                rank: match self.disk.metadata(&own.join(REPORT)) {
+                rank: match self.disk.metadata(&self.of(job).join(REPORT)) {
                     Ok(Some(_)) => Rank::Complete,
                     _ => Rank::Without,
                 },
@@ -208,15 +260,15 @@ impl Results {
         }
     }
 
-    /// Makes the newest report this job's, unless the one that is shown is better or its end was decided later; then
-    /// one sentence says why not.
+    /// Makes the newest report of `kind` this job's, unless the one that is shown is better or its end was decided later;
+    /// then one sentence says why not.
     ///
     /// # Errors
     /// What the system said; the newest report is then the old one, or this one, whole. It can be tried again.
-    pub fn offer(&self, job: &JobId, claim: Claim) -> io::Result<Option<String>> {
+    pub fn offer(&self, job: &JobId, kind: &str, claim: Claim) -> io::Result<Option<String>> {
         let _one_at_a_time = self.lock();
-        self.take_over(&self.own_names(job)?)?;
-        if let Some(shown) = self.newest()?.filter(|shown| shown != job) {
+        self.take_over(kind, job)?;
+        if let Some(shown) = self.newest(kind)?.filter(|shown| shown != job) {
             let other = self.claim(&shown, Accept::default());
             if other.rank > claim.rank {
                 let what = match claim.rank {
@@ -235,33 +287,36 @@ impl Results {
                 )));
             }
         }
-        self.show(job).map(|()| None)
+        self.show(job, kind).map(|()| None)
     }
 
-    /// Makes the newest report this job's because a person says so. Jobs whose end was decided before `order` do not
-    /// take its place.
+    /// Makes the newest report of its kind this job's because a person says so. Jobs whose end was decided before `order`
+    /// do not take its place.
     ///
     /// # Errors
-    /// As [`Results::offer`]; [`io::ErrorKind::NotFound`] for a job without a report.
+    /// As [`Results::offer`]; [`io::ErrorKind::NotFound`] for a job without a report, or of which no file says its kind.
     pub fn choose(&self, job: &JobId, order: u64) -> io::Result<()> {
         let _one_at_a_time = self.lock();
         let own = self.of(job);
+        let missing = |what| io::Error::new(io::ErrorKind::NotFound, format!("job {job} {what}"));
         if self.disk.metadata(&own.join(REPORT))?.is_none() {
-            let sentence = format!("job {job} has no report");
-            return Err(io::Error::new(io::ErrorKind::NotFound, sentence));
+            return Err(missing("has no report"));
         }
-        let path = own.join(EXECUTION);
-        if let Ok(bytes) = self.disk.read(&path)
-            && let Ok(mut execution) = serde_json::from_slice::<serde_json::Value>(&bytes)
-            && let Some(said) = execution.as_object_mut()
-        {
-            said.insert("order".to_owned(), order.into());
-            let bytes = serde_json::to_vec_pretty(&execution)?;
-            self.disk.write_whole(&path, &bytes)?;
+        let execution = self.execution(job).ok();
+        let said = execution.as_ref().and_then(|said| said.kind.clone());
+        // only reports of that kind were written before their files said it
+        let kind = said
+            .filter(|kind| is_kind_name(kind))
+            .or_else(|| self.at_root.clone());
+        let kind = kind.ok_or_else(|| missing("does not say its kind"))?;
+        if let Some(mut execution) = execution {
+            execution.order = order;
+            let path = own.join(EXECUTION);
+            self.disk.write_whole(&path, &execution.to_json()?)?;
             self.disk.sync_folder(&own)?;
         }
-        self.take_over(&self.own_names(job)?)?;
-        self.show(job)
+        self.take_over(&kind, job)?;
+        self.show(job, &kind)
     }
 
     fn lock(&self) -> MutexGuard<'_, ()> {
@@ -269,26 +324,47 @@ impl Results {
         locked.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the newest report this job's.
-    fn show(&self, job: &JobId) -> io::Result<()> {
-        let names = self.own_names(job)?;
+    /// Makes the newest report of a kind this job's.
+    fn show(&self, job: &JobId, kind: &str) -> io::Result<()> {
+        let names = match self.is_at_root(kind) {
+            true => self.own_names(job)?,
+            false => BTreeSet::new(),
+        };
         let mut made = false;
         for name in &names {
-            made |= self.lead_through(name)?;
+            made |= self.lead_through(name, kind)?;
         }
         if made {
             self.disk.sync_folder(&self.folder)?;
         }
+        self.point(kind, job)?;
+        self.remove_dangling(&names, kind)
+    }
+
+    /// Has the link of a kind lead to a job's own folder, for good. A folder that is in its place is kept.
+    fn point(&self, kind: &str, job: &JobId) -> io::Result<()> {
+        let link = self.folder.join(kind);
+        if self.disk.metadata(&link)? == Some(Metadata::Folder) {
+            self.keep_aside(kind)?;
+        }
         let target = Path::new(JOBS).join(job.as_str());
-        self.disk.point(&self.folder.join(NEWEST), &target)?;
-        self.disk.sync_folder(&self.folder)?;
-        self.remove_dangling(&names)
+        self.disk.point(&link, &target)?;
+        self.disk.sync_folder(&self.folder)
+    }
+
+    /// Gives what is at the root another name.
+    fn keep_aside(&self, name: &str) -> io::Result<()> {
+        let kept = self.folder.join(format!("earlier-{name}"));
+        self.disk.remove(&kept)?;
+        self.disk.rename(&self.folder.join(name), &kept)
     }
 
     /// The names of a job's own files and folders.
     fn own_names(&self, job: &JobId) -> io::Result<BTreeSet<String>> {
         let names = self.names(&self.of(job))?.into_iter();
-        Ok(names.filter(|name| !name.starts_with('.')).collect())
+        Ok(names
+            .filter(|name| !name.starts_with('.') && name != JOBS)
+            .collect())
     }
 
     fn names(&self, folder: &Path) -> io::Result<Vec<String>> {
@@ -296,18 +372,16 @@ impl Results {
         Ok(names.filter_map(|name| name.into_string().ok()).collect())
     }
 
-    /// Makes a root name lead through `newest`; says whether it did not before. What is there and not among the newest
-    /// report's files is kept under another name.
-    fn lead_through(&self, name: &str) -> io::Result<bool> {
-        let (path, target) = (self.folder.join(name), Path::new(NEWEST).join(name));
+    /// Makes a root name lead through the link of the kind; says whether it did not before. What is there and not among the
+    /// newest report's files is kept under another name.
+    fn lead_through(&self, name: &str, kind: &str) -> io::Result<bool> {
+        let (path, target) = (self.folder.join(name), Path::new(kind).join(name));
         let found = self.disk.metadata(&path)?;
         match found {
             Some(Metadata::Link) if self.disk.read_link(&path)? == target => return Ok(false),
             Some(Metadata::Link) | None => {}
             Some(_) if self.disk.metadata(&self.folder.join(&target))?.is_none() => {
-                let kept = self.folder.join(format!("earlier-{name}"));
-                self.disk.remove(&kept)?;
-                self.disk.rename(&path, &kept)?;
+                self.keep_aside(name)?;
             }
             // a link cannot be renamed over a folder
             Some(Metadata::Folder) => {
@@ -324,122 +398,24 @@ impl Results {
         Ok(true)
     }
 
-    /// Removes the root names of which the newest report has nothing.
-    fn remove_dangling(&self, names: &BTreeSet<String>) -> io::Result<()> {
+    /// Removes the root names of which the newest report of the kind has nothing.
+    fn remove_dangling(&self, names: &BTreeSet<String>, kind: &str) -> io::Result<()> {
         for name in self.names(&self.folder)? {
             let path = self.folder.join(&name);
             if !names.contains(&name)
                 && self.disk.metadata(&path)? == Some(Metadata::Link)
-                && self.disk.read_link(&path)? == Path::new(NEWEST).join(&name)
+                && self.disk.read_link(&path)? == Path::new(kind).join(&name)
             {
                 self.disk.remove(&path)?;
             }
         }
         Ok(())
     }
-
-    /// Turns a folder of the layout before, where the newest report's files were at the root themselves, into this one:
-    /// nothing is lost, and whoever looks meanwhile finds what was there. `names` are those that are about to lead
-    /// through `newest`.
-    fn take_over(&self, names: &BTreeSet<String>) -> io::Result<()> {
-        let report = self.folder.join(REPORT);
-        let is_file = matches!(self.disk.metadata(&report)?, Some(Metadata::File(_)));
-        if self.disk.metadata(&self.folder.join(NEWEST))?.is_some() || !is_file {
-            return Ok(());
-        }
-        let job = match self.whose(&report)? {
-            Some(job) => job,
-            None => self.copy_root(&report, names)?,
-        };
-        tracing::info!(job_id = %job, "results folder of the layout before is taken over");
-        let target = Path::new(JOBS).join(job.as_str());
-        self.disk.point(&self.folder.join(NEWEST), &target)?;
-        self.disk.sync_folder(&self.folder)
-    }
-
-    /// The job whose own folder has the report at the root.
-    fn whose(&self, report: &Path) -> io::Result<Option<JobId>> {
-        let length = self.disk.metadata(report)?;
-        let jobs = match self.disk.metadata(&self.jobs())? {
-            Some(_) => self.names(&self.jobs())?,
-            None => Vec::new(),
-        };
-        let mut bytes = None;
-        for job in jobs.iter().filter_map(|name| name.parse::<JobId>().ok()) {
-            let own = self.of(&job).join(REPORT);
-            if self.disk.metadata(&own)? != length {
-                continue;
-            }
-            let bytes = match &mut bytes {
-                Some(bytes) => bytes,
-                unread => unread.insert(self.disk.read(report)?),
-            };
-            if self.disk.read(&own)? == *bytes {
-                return Ok(Some(job));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Gives what is at the root a folder of its own, under the name of a job that its report tells from every other.
-    fn copy_root(&self, report: &Path, names: &BTreeSet<String>) -> io::Result<JobId> {
-        let digest = Digest::of(&self.disk.read(report)?).short(16);
-        let job: JobId = format!("earlier-{digest}")
-            .parse()
-            .map_err(io::Error::other)?;
-        let copy = self.begin(&job)?;
-        let usual = [REPORT, EXECUTION].map(str::to_owned);
-        for name in names.union(&usual.into()) {
-            self.copy(&self.folder.join(name), &copy.join(name))?;
-        }
-        self.put(&job)?;
-        Ok(job)
-    }
-
-    /// Gives a file, or every file in a folder, a second name.
-    fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
-        match self.disk.metadata(from)? {
-            Some(Metadata::File(_)) => self.disk.link_whole(from, to)?,
-            Some(Metadata::Folder) => {
-                self.disk.create_folders(to)?;
-                for name in self.names(from)? {
-                    self.copy(&from.join(&name), &to.join(&name))?;
-                }
-            }
-            Some(Metadata::Link) | None => return Ok(()),
-        }
-        to.parent()
-            .map_or(Ok(()), |folder| self.disk.sync_folder(folder))
-    }
 }
 
 /// A job's own folder in a folder of results.
 pub fn job_folder(results: &Path, job: &JobId) -> PathBuf {
     results.join(JOBS).join(job.as_str())
-}
-
-/// The job whose report is the newest in a folder of results, if there is one.
-///
-/// # Errors
-/// What the system said.
-pub fn newest(disk: &dyn Disk, results: &Path) -> io::Result<Option<JobId>> {
-    let link = results.join(NEWEST);
-    if disk.metadata(&link)? != Some(Metadata::Link) {
-        return Ok(None);
-    }
-    let target = disk.read_link(&link)?;
-    let name = target.file_name().and_then(|name| name.to_str());
-    Ok(name.and_then(|name| name.parse().ok()))
-}
-
-/// The folder of the newest report's files: its job's own. A folder of results in which nothing was published yet, or
-/// only in the layout before, is that folder itself.
-///
-/// # Errors
-/// What the system said.
-pub fn newest_folder(disk: &dyn Disk, results: &Path) -> io::Result<PathBuf> {
-    let newest = newest(disk, results)?;
-    Ok(newest.map_or_else(|| results.to_owned(), |job| job_folder(results, &job)))
 }
 
 #[cfg(test)]

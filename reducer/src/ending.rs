@@ -5,7 +5,7 @@
 //! ```text
 //! results/jobs/.<job>/  side files, the kind's files, report.json, execution.json    (flushed)
 //! results/jobs/<job>/   all of them at once                                          (one rename)
-//! results/newest        leads there, if the job is the newest (see `Results`)        (one rename)
+//! results/<kind>        leads there, if the job is the newest (see `Results`)        (one rename)
 //! <state>/done/         the tombstone                           (from here on, late results are dropped)
 //! ```
 
@@ -17,14 +17,15 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use autoconnect_common::disk::Disk;
-use autoconnect_common::kind::{Concluded, Laps, REPORT};
+use autoconnect_common::execution::{self, Acts, Chunks, Execution, ms};
+use autoconnect_common::kind::{Concluded, REPORT};
 use autoconnect_common::message::Status;
 use autoconnect_common::results::{Accept, Claim, EXECUTION, Rank, Results};
 use autoconnect_common::{Digest, JobId};
 use tokio::time::Instant;
 
 use crate::attempts;
-use crate::execution::{Acts, Chunks, Execution, ms};
+use crate::execution::{Timings, render};
 use crate::faults::{Faults, Point};
 use crate::job::{End, Ended, Without};
 use crate::pages::Page;
@@ -77,7 +78,7 @@ pub(crate) struct Ending {
     report: Option<Arc<dyn Concluded>>,
     execution: Execution,
     first_news: SystemTime,
-    /// Whether the newest results are to be this job's: not for one of which nobody said what it was, or that nobody
+    /// Whether the newest results of its kind are to be this job's: not for one of which nobody said what it was, or that nobody
     /// wants.
     newest: bool,
     accept: Accept,
@@ -95,6 +96,14 @@ pub(crate) enum Work {
 }
 
 impl Work {
+    /// The name of the job's kind, where it is known.
+    pub(crate) fn kind(&self) -> Option<&str> {
+        match self {
+            Self::Conclude(ended, ..) => ended.kind.as_deref(),
+            Self::Publish(ending) => ending.execution.kind.as_deref(),
+        }
+    }
+
     /// Does it. Blocks. `state` is the job's folder in the state folder, where attempts to conclude are counted.
     ///
     /// # Errors
@@ -157,17 +166,17 @@ enum Content {
 }
 
 impl Ending {
-    /// Concludes a job. Pure but for its clock; a kind's panic costs its own job only.
+    /// Concludes a job, and times it; a kind's panic costs its own job only.
     pub(crate) fn conclude(
         mut ended: Ended,
         page: impl Fn(&str, u32, Digest) -> Option<Page>,
         place: &Place,
     ) -> Result<Self, Trouble> {
         let start = Instant::now();
-        let mut laps = Laps::default();
+        let mut timings = Timings::default();
         let concluded = match ended.end.clone() {
             End::Without(without) => Err(without),
-            End::Report { missing, lacking } => report(&mut ended, &missing, &mut laps)
+            End::Report { missing, lacking } => report(&mut ended, &missing, &mut timings)
                 .map(|report| (report, missing, lacking))
                 .map_err(Without::failed),
         };
@@ -196,8 +205,8 @@ impl Ending {
         let work = ended.figures.work_ms();
         let unknown = || ended.unknown.clone();
         let execution = Execution {
-            schema: "autoconnect.execution/1",
-            job: ended.id.clone(),
+            schema: execution::SCHEMA.to_owned(),
+            job: Some(ended.id.clone()),
             kind: ended.kind,
             status,
             reason: reason.clone(),
@@ -214,12 +223,12 @@ impl Ending {
             duplicates_dropped: ended.figures.duplicates,
             acts_ms: Acts {
                 cut: ended.manifest.as_ref().map(|m| m.cut_ms),
-                work,
-                merge: ms(ended.figures.merge),
-                conclude: ms(start.elapsed()),
+                work: Some(work),
+                merge: Some(ms(ended.figures.merge)),
+                conclude: Some(ms(start.elapsed())),
                 ..Acts::default()
             },
-            calculations: laps.into_vec(),
+            calculations: timings.into_vec(),
             workers: ended.figures.workers,
         };
         place.faults.at(Point::Concluded)?;
@@ -272,8 +281,8 @@ impl Ending {
             }
         };
         place.faults.at(Point::ReportWritten)?;
-        if self.newest {
-            self.offer(place, claim)?;
+        if let Some(kind) = self.execution.kind.clone().filter(|_| self.newest) {
+            self.offer(place, &kind, claim)?;
         }
         // pages that a volatile reducer had no memory for
         let _ = place.disk.remove(&pages_folder(&place.results, &self.job));
@@ -298,8 +307,7 @@ impl Ending {
             return None;
         }
         let found = place.results.claim(&self.job, self.accept);
-        let path = place.results.of(&self.job).join(EXECUTION);
-        let end = Tombstone::published(&*place.disk, &self.job, &path);
+        let end = Tombstone::published(&place.results, &self.job);
         let end = end.ok().filter(|_| found.rank > self.claim().rank)?;
         tracing::warn!(job_id = %self.job, status = ?end.status, "what was published of the job is its end");
         (self.status, self.reason) = (end.status, end.reason);
@@ -322,7 +330,7 @@ impl Ending {
             write_report(&*place.disk, &unfinished, &**report, REPORT)?;
         }
         let path = unfinished.join(EXECUTION);
-        let execution = self.execution.render(start, self.first_news);
+        let execution = render(&mut self.execution, start, self.first_news);
         execution
             .map_err(io::Error::from)
             .and_then(|execution| place.disk.write_whole(&path, &execution))
@@ -333,9 +341,9 @@ impl Ending {
         put.doing(|| format!("put the files into {}", own.display()))
     }
 
-    /// Makes the newest report this job's, or says in the job's end why it is not.
-    fn offer(&mut self, place: &Place, claim: Claim) -> Result<(), Trouble> {
-        let offered = place.results.offer(&self.job, claim);
+    /// Makes the newest report of its kind this job's, or says in the job's end why it is not.
+    fn offer(&mut self, place: &Place, kind: &str, claim: Claim) -> Result<(), Trouble> {
+        let offered = place.results.offer(&self.job, kind, claim);
         let refused = offered.doing(|| format!("make job {} the newest", self.job))?;
         if let Some(why) = refused.filter(|_| self.status.has_report()) {
             tracing::warn!(job_id = %self.job, why, "report is not the newest");
@@ -369,8 +377,15 @@ impl Ending {
 
     /// What is left of the job once it ended.
     pub(crate) fn tombstone(&self) -> Tombstone {
-        let (status, reason) = (self.status, self.reason.clone());
-        Tombstone::new(self.job.clone(), status, reason, self.execution.order)
+        Tombstone {
+            kind: self.execution.kind.clone(),
+            ..Tombstone::new(
+                self.job.clone(),
+                self.status,
+                self.reason.clone(),
+                self.execution.order,
+            )
+        }
     }
 
     /// The paths of all files but the report, below the folder they are in.
@@ -390,17 +405,20 @@ pub(crate) fn pages_folder(results: &Results, job: &JobId) -> PathBuf {
 fn report(
     ended: &mut Ended,
     missing: &[autoconnect_common::Seq],
-    laps: &mut Laps,
+    timings: &mut Timings,
 ) -> Result<Arc<dyn Concluded>, String> {
     let facts = ended.manifest.as_ref().and_then(|m| m.facts.as_ref());
     let (Some(facts), Some(tally)) = (facts, ended.tally.take()) else {
         return Err("the producer could not cut the job".to_owned());
     };
     // a kind's bug must cost its own job only
-    catch_unwind(AssertUnwindSafe(|| tally.conclude(facts, missing, laps)))
-        .map_err(|_| "the report cannot be made: its conclusion panicked".to_owned())?
-        .map(Arc::from)
-        .map_err(|error| format!("the report cannot be made: {error}"))
+    let mut steps = |name| timings.begin(name);
+    catch_unwind(AssertUnwindSafe(|| {
+        tally.conclude(facts, missing, &mut steps)
+    }))
+    .map_err(|_| "the report cannot be made: its conclusion panicked".to_owned())?
+    .map(Arc::from)
+    .map_err(|error| format!("the report cannot be made: {error}"))
 }
 
 impl Written {

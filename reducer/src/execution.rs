@@ -1,23 +1,11 @@
-//! `execution.json`: what may differ from run to run, and therefore stays out of the report.
-//!
-//! | key | what it says |
-//! |---|---|
-//! | `schema` | `autoconnect.execution/1` |
-//! | `job`, `kind`, `status`, `reason` | which job, its [`Status`] in a word, and why if it is not `done` |
-//! | `chunks` | `total` (null without a manifest), `merged`, and `missing`: number -> why |
-//! | `rows` | rows merged; a report of none is empty |
-//! | `order` | when the job's end was decided: larger than that of every job that ended before. Where a person made the report the newest, when that was |
-//! | `duplicates_dropped` | results that came again before the job ended, and were counted once |
-//! | `acts_ms` | `cut` (and publish the chunks), `work` (summed over workers), `merge`, `conclude`, `publish` (the files, up to this one), `elapsed` (the begin of the cut, or the first result, to this file) |
-//! | `calculations` | each calculation of the conclusion: `name`, `ms` |
-//! | `workers` | name -> `chunks`, `rows`, `ms`, `redeliveries` |
+//! What is counted and timed while a job is merged and concluded: it goes into `execution.json`
+//! ([`autoconnect_common::execution`]).
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use autoconnect_common::kind::Lap;
-use autoconnect_common::message::Status;
-use autoconnect_common::{JobId, Seq, machine};
+use autoconnect_common::execution::{Execution, Timing, WorkerFigures, ms};
+use autoconnect_common::machine;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -34,15 +22,6 @@ pub(crate) struct Figures {
     pub(crate) merge: Duration,
     pub(crate) workers: BTreeMap<String, WorkerFigures>,
     pub(crate) first_news: SystemTime,
-}
-
-/// What one worker did.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct WorkerFigures {
-    chunks: u64,
-    rows: u64,
-    ms: f64,
-    redeliveries: u64,
 }
 
 impl Default for Figures {
@@ -93,63 +72,49 @@ impl Figures {
     }
 }
 
-/// `execution.json`, key for key.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Execution {
-    pub(crate) schema: &'static str,
-    pub(crate) job: JobId,
-    pub(crate) kind: Option<String>,
-    pub(crate) status: Status,
-    pub(crate) reason: Option<String>,
-    pub(crate) chunks: Chunks,
-    pub(crate) rows: u64,
-    pub(crate) order: u64,
-    pub(crate) duplicates_dropped: u64,
-    pub(crate) acts_ms: Acts,
-    pub(crate) calculations: Vec<Lap>,
-    pub(crate) workers: BTreeMap<String, WorkerFigures>,
+/// How long each calculation of a conclusion takes: [`JobKind::conclude`](autoconnect_common::JobKind::conclude) names
+/// them as they begin.
+#[derive(Debug, Default)]
+pub(crate) struct Timings {
+    running: Option<(&'static str, Instant)>,
+    over: Vec<Timing>,
 }
 
-/// How many chunks.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Chunks {
-    pub(crate) total: Option<u64>,
-    pub(crate) merged: u64,
-    pub(crate) missing: BTreeMap<Seq, String>,
-}
-
-/// How long each act took, in milliseconds.
-#[derive(Debug, Clone, Default, Serialize)]
-pub(crate) struct Acts {
-    pub(crate) cut: Option<u64>,
-    pub(crate) work: f64,
-    pub(crate) merge: f64,
-    pub(crate) conclude: f64,
-    pub(crate) publish: f64,
-    pub(crate) elapsed: f64,
-}
-
-/// `duration` in milliseconds, to the microsecond.
-pub(crate) fn ms(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
-}
-
-impl Execution {
-    /// `execution.json`, once the rest of the report is written; `publishing` is when writing began.
-    pub(crate) fn render(
-        &mut self,
-        publishing: Instant,
-        first_news: SystemTime,
-    ) -> serde_json::Result<Vec<u8>> {
-        self.acts_ms.publish = ms(publishing.elapsed());
-        // a clock set back must not make a time negative
-        self.acts_ms.elapsed = ms(machine::now()
-            .duration_since(first_news)
-            .unwrap_or_default());
-        let mut bytes = serde_json::to_vec_pretty(self)?;
-        bytes.push(b'\n');
-        Ok(bytes)
+impl Timings {
+    /// Notes that this calculation begins, and the one before it is over.
+    pub(crate) fn begin(&mut self, name: &'static str) {
+        self.end();
+        self.running = Some((name, Instant::now()));
     }
+
+    /// Notes that the calculation before is over.
+    fn end(&mut self) {
+        if let Some((name, began)) = self.running.take() {
+            self.over.push(Timing {
+                name: name.to_owned(),
+                ms: ms(began.elapsed()),
+            });
+        }
+    }
+
+    /// All calculations, in the order in which they began; the last one is over now.
+    pub(crate) fn into_vec(mut self) -> Vec<Timing> {
+        self.end();
+        self.over
+    }
+}
+
+/// `execution.json`, once the rest of the report is written; `publishing` is when writing began.
+pub(crate) fn render(
+    execution: &mut Execution,
+    publishing: Instant,
+    first_news: SystemTime,
+) -> serde_json::Result<Vec<u8>> {
+    execution.acts_ms.publish = Some(ms(publishing.elapsed()));
+    // a clock set back must not make a time negative
+    let elapsed = machine::now().duration_since(first_news);
+    execution.acts_ms.elapsed = Some(ms(elapsed.unwrap_or_default()));
+    execution.to_json()
 }
 
 #[cfg(test)]
@@ -168,5 +133,17 @@ mod tests {
         let heard = figures.first_news;
         figures.cut(u64::MAX);
         assert_eq!(figures.first_news, heard);
+    }
+
+    #[test]
+    fn calculations_are_named_in_the_order_in_which_they_began() {
+        let mut timings = Timings::default();
+        timings.begin("sum");
+        timings.begin("rank");
+        let timings = timings.into_vec();
+        assert!(timings.iter().all(|timing| timing.ms >= 0.0));
+        let names: Vec<&str> = timings.iter().map(|timing| &*timing.name).collect();
+        assert_eq!(names, ["sum", "rank"]);
+        assert!(Timings::default().into_vec().is_empty());
     }
 }

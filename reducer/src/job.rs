@@ -261,6 +261,12 @@ impl Job {
         }
     }
 
+    /// The name of its kind: what its results say, or the request that is being cut.
+    pub(crate) fn kind(&self) -> Option<&str> {
+        let said = self.format.as_ref().map(|format| format.kind.as_str());
+        said.or_else(|| self.asked.as_ref().map(|asked| asked.format().0))
+    }
+
     /// Takes an entry in, once.
     pub(crate) fn absorb(&mut self, entry: &Entry<'_>, registry: &Registry) -> Absorbed {
         // of a job without a report only the side files still matter, and the manifest says which there are

@@ -54,7 +54,7 @@
 //! | while a snapshot is written | the old snapshot and all journals, or the new snapshot, the journal it names and older ones | goes on from the snapshot; older journals are removed |
 //! | while a job begins again whose results were removed | its tombstone, and what came beside it | goes on beside the tombstone until somebody asked for it again |
 //! | while the report is written | the journal; the job's folder unfinished, under another name, or whole; the newest report is another one | concludes again, writes the same files again, and puts them in place |
-//! | while `results/newest` is swapped | the journal, with the order of the job's end; the newest report is the old one or this one, whole | the same; a job that ended later stays the newest |
+//! | while `results/<kind>` is swapped | the journal, with the order of the job's end; the newest report is the old one or this one, whole | the same; a job that ended later stays the newest |
 //! | after the tombstone | the tombstone, the journal | announces the end again, removes the journal |
 //!
 //! # Damaged on disk

@@ -65,7 +65,7 @@ enum Phase {
     /// producer says that cuts it, or all that came of it. Until then it is one that ended.
     Again(Box<Job>),
     /// It is being concluded or published.
-    Ending,
+    Ending { kind: Option<String> },
     /// The disk refused what is left to do; it is tried again at that time.
     Waiting {
         work: Work,
@@ -86,7 +86,16 @@ impl Phase {
                     idle_ms: u64::try_from(job.idle().as_millis()).unwrap_or(u64::MAX),
                 }
             }
-            Self::Ending | Self::Waiting { .. } => Stage::Ending,
+            Self::Ending { .. } | Self::Waiting { .. } => Stage::Ending,
+        }
+    }
+
+    /// The job's kind, as far as anything said it.
+    fn kind(&self) -> Option<String> {
+        match self {
+            Self::Open(job) | Self::Again(job) => job.kind().map(str::to_owned),
+            Self::Ending { kind } => kind.clone(),
+            Self::Waiting { work, .. } => work.kind().map(str::to_owned),
         }
     }
 }
@@ -171,7 +180,11 @@ impl<'r, B: Broker> Reducer<'r, B> {
             registry,
             place: Place {
                 disk: Arc::clone(&config.disk),
-                results: Results::new(Arc::clone(&config.disk), &config.results),
+                results: Results::new(
+                    Arc::clone(&config.disk),
+                    &config.results,
+                    registry.at_root(),
+                ),
                 state: config.state.clone(),
                 faults: config.faults.clone(),
                 flushing: FLUSHING,
@@ -215,7 +228,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
     /// Takes up what was found in the state folder.
     fn go_on(&mut self, found: Found) {
         if let Some(state) = self.config.state.clone() {
-            let (disk, results) = (Arc::clone(&self.place.disk), self.config.results.clone());
+            let (disk, results) = (Arc::clone(&self.place.disk), self.place.results.clone());
             let graves = Graves {
                 disk,
                 state,
@@ -385,7 +398,9 @@ impl<'r, B: Broker> Reducer<'r, B> {
         };
         let job = match self.jobs.entry(id.clone()).or_insert_with(fresh) {
             Phase::Open(job) | Phase::Again(job) => job,
-            Phase::Ending | Phase::Waiting { .. } => return self.take_late(delivery, &outcome),
+            Phase::Ending { .. } | Phase::Waiting { .. } => {
+                return self.take_late(delivery, &outcome);
+            }
         };
         if let Outcome::Begun(begun) = &outcome {
             self.begun.push((id.clone(), begun.cut.clone()));
@@ -697,7 +712,9 @@ impl<'r, B: Broker> Reducer<'r, B> {
     }
 
     fn begin_end(&mut self, id: &JobId, end: End) {
-        let Some(Phase::Open(job)) = self.jobs.insert(id.clone(), Phase::Ending) else {
+        let kind = self.jobs.get(id).and_then(Phase::kind);
+        let ending = Phase::Ending { kind };
+        let Some(Phase::Open(job)) = self.jobs.insert(id.clone(), ending) else {
             return;
         };
         let order = job.order().unwrap_or_else(|| self.next_order());
@@ -871,11 +888,13 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 }
                 Phase::Waiting { at, attempt, .. } if *at <= now => {
                     let number = *attempt;
-                    if let Phase::Waiting { work, .. } = std::mem::replace(phase, Phase::Ending) {
+                    let kind = phase.kind();
+                    let ending = Phase::Ending { kind };
+                    if let Phase::Waiting { work, .. } = std::mem::replace(phase, ending) {
                         again.push((id.clone(), work, number));
                     }
                 }
-                Phase::Again(_) | Phase::Ending | Phase::Waiting { .. } => {}
+                Phase::Again(_) | Phase::Ending { .. } | Phase::Waiting { .. } => {}
             }
         }
         for (id, work, number) in again {

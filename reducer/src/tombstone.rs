@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use autoconnect_common::disk::Disk;
 use autoconnect_common::message::Status;
-use autoconnect_common::results::{EXECUTION, job_folder};
+use autoconnect_common::results::{EXECUTION, Results};
 use autoconnect_common::{Digest, JobId};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,9 @@ pub(crate) struct Tombstone {
     pub(crate) job: JobId,
     pub(crate) status: Status,
     pub(crate) reason: Option<String>,
+    /// The name of its kind, where it is known. Older reducers wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kind: Option<String>,
     /// Seconds since 1970; 0 where that is not known any more.
     pub(crate) ended_at: u64,
 }
@@ -57,25 +60,21 @@ impl Tombstone {
             job,
             status,
             reason,
+            kind: None,
             ended_at: order / 1000,
         }
     }
 
-    /// How a job ended, as its `execution.json` at `path` says.
+    /// How a job ended, as its `execution.json` says.
     ///
     /// # Errors
     /// What the system said, or that it does not say so.
-    pub(crate) fn published(disk: &dyn Disk, job: &JobId, path: &Path) -> io::Result<Self> {
-        #[derive(Deserialize)]
-        struct End {
-            status: Status,
-            reason: Option<String>,
-            /// Milliseconds since 1970, or a few more.
-            #[serde(default)]
-            order: u64,
-        }
-        let end: End = serde_json::from_slice(&disk.read(path)?)?;
-        Ok(Self::new(job.clone(), end.status, end.reason, end.order))
+    pub(crate) fn published(results: &Results, job: &JobId) -> io::Result<Self> {
+        let said = results.execution(job)?;
+        Ok(Self {
+            kind: said.kind,
+            ..Self::new(job.clone(), said.status, said.reason, said.order)
+        })
     }
 
     /// Writes the tombstone into the state folder, for good.
@@ -111,7 +110,7 @@ pub(crate) fn names(disk: &dyn Disk, state: &Path) -> io::Result<Vec<JobId>> {
 pub(crate) struct Graves {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) state: PathBuf,
-    pub(crate) results: PathBuf,
+    pub(crate) results: Results,
 }
 
 impl Graves {
@@ -131,8 +130,8 @@ impl Graves {
     }
 
     fn remade(&self, job: &JobId) -> Tombstone {
-        let path = job_folder(&self.results, job).join(EXECUTION);
-        let published = Tombstone::published(&*self.disk, job, &path);
+        let path = self.results.of(job).join(EXECUTION);
+        let published = Tombstone::published(&self.results, job);
         published.unwrap_or_else(|error| {
             let reason = format!(
                 "how the job ended cannot be told: the reducer's tombstone of it is damaged, and {}: {error}",
@@ -157,6 +156,7 @@ pub(crate) struct Tombstones {
 struct Known {
     status: Status,
     reason: Option<Box<str>>,
+    kind: Option<Box<str>>,
     ended_at: u64,
 }
 
@@ -243,6 +243,7 @@ impl Known {
             job: job.clone(),
             status: self.status,
             reason: self.reason.as_deref().map(str::to_owned),
+            kind: self.kind.as_deref().map(str::to_owned),
             ended_at: self.ended_at,
         }
     }
@@ -253,6 +254,7 @@ impl From<Tombstone> for Known {
         Self {
             status: tombstone.status,
             reason: tombstone.reason.map(Into::into),
+            kind: tombstone.kind.map(Into::into),
             ended_at: tombstone.ended_at,
         }
     }
@@ -270,16 +272,21 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (state, results) = (folder.path().join("state"), folder.path().join("results"));
         let job: JobId = "sales-1".parse().expect("valid");
-        let own = job_folder(&results, &job);
+        let results = Results::new(disk::real(), results, None);
+        let own = results.of(&job);
         for folder in [&state.join(DONE), &own] {
             std::fs::create_dir_all(folder).expect("a folder");
         }
         let reason = "3 of 40 chunks are missing: 0.7 (boom)";
         let order = 1_700_000_000_007;
         let said = Some(reason.to_owned());
-        let ended = Tombstone::new(job.clone(), Status::Incomplete, said, order);
+        let ended = Tombstone {
+            kind: Some("sales".to_owned()),
+            ..Tombstone::new(job.clone(), Status::Incomplete, said, order)
+        };
         ended.write(&*disk::real(), &state).expect("written");
-        let execution = json!({"status": "incomplete", "reason": reason, "order": order});
+        let execution =
+            json!({"kind": "sales", "status": "incomplete", "reason": reason, "order": order});
         std::fs::write(own.join(EXECUTION), execution.to_string()).expect("written");
         let graves = Graves {
             disk: disk::real(),

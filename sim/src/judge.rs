@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 
 use autoconnect_common::Seq;
 use autoconnect_common::broker::Queue;
+use autoconnect_common::execution::Execution;
 use autoconnect_common::kind::REPORT;
 use autoconnect_common::message::{JobRequest, JobStage, Stage, Status};
 use autoconnect_common::results::EXECUTION;
@@ -23,7 +24,7 @@ use autoconnect_common::results::EXECUTION;
 use crate::broker::Simulated;
 use crate::cluster::{job_folder, results};
 use crate::disk::Machine;
-use crate::kind::{self, Does, Line, Report, chunks, pages, truth};
+use crate::kind::{self, Does, Line, NAME, Report, chunks, pages, truth};
 use crate::world::{World, lock, tell};
 
 /// Files that one process may have open at a time.
@@ -237,7 +238,7 @@ impl Judge {
     /// Looks at the newest results, as a reader does at any moment.
     pub fn look(&mut self) {
         let root = results();
-        let Some(target) = self.disk.look_at_link(&root.join("newest")) else {
+        let Some(target) = self.disk.look_at_link(&root.join(NAME)) else {
             return;
         };
         let Some(job) = target
@@ -263,7 +264,7 @@ impl Judge {
             return;
         }
         for file in self.disk.look_in(&root) {
-            if ["jobs", "newest"].contains(&file.as_str()) || file.ends_with(".tmp") {
+            if ["jobs", NAME].contains(&file.as_str()) || file.ends_with(".tmp") {
                 continue;
             }
             let (read, own) = (root.join(&file), job_folder(&job).join(&file));
@@ -278,7 +279,7 @@ impl Judge {
     /// What the reducer says of its jobs; whether every job ended.
     pub fn hears(&mut self, stages: Vec<JobStage>) -> bool {
         let mut open = BTreeSet::new();
-        for JobStage { job, stage } in stages {
+        for JobStage { job, stage, .. } in stages {
             match stage {
                 Stage::Ended { status, reason, .. } => {
                     let ended = Ended { status, reason };
@@ -298,7 +299,7 @@ impl Judge {
 
     /// What the reducer says of its jobs; whether those ended that were cancelled, and begun by nothing else again.
     pub fn hears_of_cancelled(&mut self, stages: Vec<JobStage>) -> bool {
-        stages.iter().all(|JobStage { job, stage }| {
+        stages.iter().all(|JobStage { job, stage, .. }| {
             let excuses = self.jobs.get(job.as_str()).map(|job| &job.excuses);
             let has = |excuse| excuses.is_some_and(|excuses| excuses.contains(excuse));
             let ended = matches!(stage, Stage::Ended { .. });
@@ -543,10 +544,8 @@ impl Judge {
     fn order(&self, job: &str) -> Option<(u64, String)> {
         let folder = job_folder(job);
         let report: Report = serde_json::from_slice(&self.disk.look(&folder.join(REPORT))?).ok()?;
-        let execution = self.disk.look(&folder.join(EXECUTION))?;
-        let execution: serde_json::Value = serde_json::from_slice(&execution).ok()?;
-        let order = execution.get("order")?.as_u64()?;
-        (!report.sums.is_empty()).then(|| (order, job.to_owned()))
+        let execution = Execution::read(&self.disk.look(&folder.join(EXECUTION))?).ok()?;
+        (!report.sums.is_empty()).then(|| (execution.order, job.to_owned()))
     }
 }
 

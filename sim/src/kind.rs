@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use autoconnect_common::cut::Item;
-use autoconnect_common::kind::{ConcludeError, Cut, Laps, ReportFile, WorkError};
+use autoconnect_common::kind::{ConcludeError, Cut, ReportFile, Steps, WorkError};
 use autoconnect_common::{Chunk, CutError, Digest, Format, JobKind, Outlet, Seq};
 use serde::{Deserialize, Serialize};
 
@@ -205,24 +205,23 @@ pub fn truth(schema: u32, lines: &[Line], chunk_lines: usize, missing: &[Seq]) -
 impl<const V: u32> JobKind for Count<V> {
     const NAME: &'static str = NAME;
     const SCHEMA: u32 = V;
+    const AT_ROOT: bool = true;
     type Request = Request;
     type Facts = Facts;
     type Partial = Sums;
     type Report = Report;
 
-    const FILES: &'static [ReportFile<Report>] = &[
-        ReportFile {
-            path: "input.txt",
-            write: |report, out| write!(out, "{}", report.facts.input),
-        },
-        ReportFile {
-            path: "tables/sums.txt",
-            write: |report, out| {
+    fn files(_: &Report) -> Vec<ReportFile<Report>> {
+        vec![
+            ReportFile::new("input.txt", |report: &Report, out| {
+                write!(out, "{}", report.facts.input)
+            }),
+            ReportFile::new("tables/sums.txt", |report: &Report, out| {
                 let mut sums = report.sums.iter();
                 sums.try_for_each(|(key, sum)| writeln!(out, "{key} {} {}", sum.lines, sum.sum))
-            },
-        },
-    ];
+            }),
+        ]
+    }
 
     fn inputs(request: &Request) -> Vec<PathBuf> {
         vec![PathBuf::from(&request.file)]
@@ -295,7 +294,7 @@ impl<const V: u32> JobKind for Count<V> {
         facts: Facts,
         sums: Sums,
         missing: &[Seq],
-        _laps: &mut Laps,
+        _steps: &mut Steps<'_>,
     ) -> Result<Report, ConcludeError> {
         Ok(Report {
             schema: V,

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use autoconnect_common::kind::{ConcludeError, Cut, Laps, ReportFile, WorkError};
+use autoconnect_common::kind::{ConcludeError, Cut, ReportFile, Steps, WorkError};
 use autoconnect_common::{Chunk, CutError, Digest, JobKind, Outlet, Seq};
 
 /// The variable that lays a mine in `mined-worker`: `<seq>=panic`, `abort`, `memory` or a number of seconds.
@@ -96,12 +96,15 @@ pub struct Mined<K>(PhantomData<K>);
 impl<K: JobKind> JobKind for Mined<K> {
     const NAME: &'static str = K::NAME;
     const SCHEMA: u32 = K::SCHEMA;
+    const AT_ROOT: bool = K::AT_ROOT;
     type Request = K::Request;
     type Facts = K::Facts;
     type Partial = K::Partial;
     type Report = K::Report;
 
-    const FILES: &'static [ReportFile<K::Report>] = K::FILES;
+    fn files(report: &K::Report) -> Vec<ReportFile<K::Report>> {
+        K::files(report)
+    }
 
     fn inputs(request: &K::Request) -> Vec<PathBuf> {
         K::inputs(request)
@@ -129,9 +132,9 @@ impl<K: JobKind> JobKind for Mined<K> {
         facts: K::Facts,
         partial: K::Partial,
         missing: &[Seq],
-        laps: &mut Laps,
+        steps: &mut Steps<'_>,
     ) -> Result<K::Report, ConcludeError> {
-        K::conclude(facts, partial, missing, laps)
+        K::conclude(facts, partial, missing, steps)
     }
 
     fn weigh(partial: &K::Partial) -> u64 {

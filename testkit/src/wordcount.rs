@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use autoconnect_common::chunk::MAX_BODY;
 use autoconnect_common::cut::Item;
-use autoconnect_common::kind::{ConcludeError, Cut, Laps, ReportFile, WorkError};
+use autoconnect_common::kind::{ConcludeError, Cut, ReportFile, Steps, WorkError};
 use autoconnect_common::{Chunk, CutError, Digest, JobKind, Outlet, Seq};
 use serde::{Deserialize, Serialize};
 
@@ -57,13 +57,12 @@ impl JobKind for WordCount {
     type Partial = Words;
     type Report = Report;
 
-    const FILES: &'static [ReportFile<Report>] = &[ReportFile {
-        path: "words.txt",
-        write: |report, out| {
+    fn files(_: &Report) -> Vec<ReportFile<Report>> {
+        vec![ReportFile::new("words.txt", |report: &Report, out| {
             let mut words = report.words.iter();
             words.try_for_each(|(word, count)| writeln!(out, "{count:8} {word}"))
-        },
-    }];
+        })]
+    }
 
     fn inputs(request: &Request) -> Vec<PathBuf> {
         request.files.clone()
@@ -120,7 +119,7 @@ impl JobKind for WordCount {
         facts: Facts,
         words: Words,
         missing: &[Seq],
-        _laps: &mut Laps,
+        _steps: &mut Steps<'_>,
     ) -> Result<Report, ConcludeError> {
         Ok(Report {
             lines: facts.lines,

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use autoconnect_common::cut::Item;
-use autoconnect_common::kind::{ConcludeError, Cut, Laps, ReportFile, WorkError};
+use autoconnect_common::kind::{ConcludeError, Cut, ReportFile, Steps, WorkError};
 use autoconnect_common::{Chunk, CutError, Digest, JobKind, Outlet, Seq};
 
 use crate::wordcount::{Facts, Report, Request, WordCount, Words};
@@ -25,7 +25,9 @@ impl JobKind for WordCountTwo {
     type Partial = Words;
     type Report = Report;
 
-    const FILES: &'static [ReportFile<Report>] = WordCount::FILES;
+    fn files(report: &Report) -> Vec<ReportFile<Report>> {
+        WordCount::files(report)
+    }
 
     fn inputs(request: &Request) -> Vec<PathBuf> {
         WordCount::inputs(request)
@@ -78,9 +80,9 @@ impl JobKind for WordCountTwo {
         facts: Facts,
         words: Words,
         missing: &[Seq],
-        laps: &mut Laps,
+        steps: &mut Steps<'_>,
     ) -> Result<Report, ConcludeError> {
-        WordCount::conclude(facts, words, missing, laps)
+        WordCount::conclude(facts, words, missing, steps)
     }
 
     fn weigh(words: &Words) -> u64 {

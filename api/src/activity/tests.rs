@@ -120,6 +120,7 @@ fn an_end_that_nobody_heard_is_learnt_from_the_reducer() {
     cluster.hear(progress(1, Some(4), 10));
     let ended = |name: &str| JobStage {
         job: job(name),
+        kind: None,
         stage: Stage::Ended {
             status: Status::Done,
             reason: None,
@@ -149,6 +150,7 @@ fn a_job_ended_when_its_execution_says_whoever_tells_of_its_end() {
     let mut asked = Cluster::default();
     asked.answered(JobStage {
         job: job("a"),
+        kind: None,
         stage: Stage::Ended {
             status: Status::Done,
             reason: None,

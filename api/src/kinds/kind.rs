@@ -99,6 +99,10 @@ impl<K: ApiKind> ReadReport for Erased<K> {
         K::Job::NAME
     }
 
+    fn at_root(&self) -> bool {
+        K::Job::AT_ROOT
+    }
+
     fn read(&self, bytes: &Bytes, folder: &Path) -> io::Result<Box<dyn Any + Send + Sync>> {
         Ok(Box::new(self.0.open(bytes, folder)?))
     }

@@ -10,6 +10,7 @@ use autoconnect_common::broker::rabbitmq::{Options, RabbitMq};
 use autoconnect_common::broker::{Broker as _, Queue};
 use autoconnect_common::kind::REPORT;
 use autoconnect_common::message::Status;
+use autoconnect_common::results::{self, EXECUTION};
 use autoconnect_common::{Digest, Shutdown};
 use tokio::process::{Child, Command};
 
@@ -161,8 +162,8 @@ async fn a_reducer_answers(plan: &Plan, rabbit: &RabbitMq) -> Result<(), Trouble
 
 /// Whether the reducer wrote the job's files here.
 fn is_written(plan: &Plan) -> bool {
-    let own = plan.out.join("jobs").join(plan.request.job.as_str());
-    own.join(REPORT).exists() || own.join("execution.json").exists()
+    let own = results::job_folder(&plan.out, &plan.request.job);
+    own.join(REPORT).exists() || own.join(EXECUTION).exists()
 }
 
 /// A reducer that ran elsewhere wrote its files there; ours are made of the same report.

@@ -71,6 +71,9 @@ pub enum Stage {
 pub struct JobStage {
     /// The job.
     pub job: JobId,
+    /// The name of its kind, where the reducer knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
     /// Where it is.
     #[serde(flatten)]
     pub stage: Stage,

@@ -81,6 +81,7 @@ fn a_cancellation_and_a_question_are_told_from_results() {
 fn an_answer_says_the_stage_of_each_job_beside_its_name() {
     let job = |stage| JobStage {
         job: chunk().job,
+        kind: matches!(stage, Stage::Ending).then(|| "sales".to_owned()),
         stage,
     };
     let jobs = vec![
@@ -109,7 +110,7 @@ fn an_answer_says_the_stage_of_each_job_beside_its_name() {
         told,
         serde_json::json!({"event": "jobs", "token": "question-1", "more": 0, "jobs": [
             {"job": "sales-1", "stage": "open", "done": 1, "total": null, "rows": 2, "idle_ms": 3},
-            {"job": "sales-1", "stage": "ending"},
+            {"job": "sales-1", "kind": "sales", "stage": "ending"},
             {"job": "sales-1", "stage": "ended", "status": "cancelled", "reason": null, "ended_at": 4},
         ]})
     );

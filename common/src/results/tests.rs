@@ -14,9 +14,12 @@ fn id(name: &str) -> JobId {
 
 fn folder() -> (TempDir, Results) {
     let folder = tempfile::tempdir().expect("a folder");
-    let results = Results::new(disk::real(), folder.path());
+    let results = Results::new(disk::real(), folder.path(), Some(KIND));
     (folder, results)
 }
+
+/// The kind whose newest report stands at the root.
+const KIND: &str = "sales";
 
 const FILES: [&str; 3] = [REPORT, "page.html", "tables/villes.csv"];
 
@@ -32,7 +35,7 @@ fn put(results: &Results, job: &str, files: &[&str], status: &str, order: u64) -
             .disk
             .sync_folder(folder.parent().unwrap_or(&folder))?;
     }
-    let execution = format!(r#"{{"status":"{status}","rows":1,"order":{order}}}"#);
+    let execution = format!(r#"{{"kind":"{KIND}","status":"{status}","rows":1,"order":{order}}}"#);
     results
         .disk
         .write_whole(&unfinished.join(EXECUTION), execution.as_bytes())?;
@@ -41,7 +44,7 @@ fn put(results: &Results, job: &str, files: &[&str], status: &str, order: u64) -
 }
 
 fn offer(results: &Results, job: &str, order: u64, rank: Rank) -> io::Result<Option<String>> {
-    results.offer(&id(job), Claim { order, rank })
+    results.offer(&id(job), KIND, Claim { order, rank })
 }
 
 /// A job with a complete report that is offered.
@@ -61,13 +64,13 @@ fn a_reader_sees_all_of_one_job_or_all_of_another() {
     let over = AtomicBool::new(false);
     std::thread::scope(|threads| {
         let reading = threads.spawn(|| {
-            let (disk, mut seen) = (disk::real(), BTreeSet::new());
+            let mut seen = BTreeSet::new();
             while !over.load(Ordering::Relaxed) {
                 assert!(
                     folder.path().join(REPORT).exists(),
                     "no report for a moment"
                 );
-                let newest = newest_folder(&*disk, folder.path()).expect("readable");
+                let newest = results.newest_folder(KIND).expect("readable");
                 let read = |name| fs::read_to_string(newest.join(name)).expect("whole");
                 let contents: BTreeSet<String> = FILES.into_iter().map(read).collect();
                 assert_eq!(contents.len(), 1, "{contents:?}");
@@ -93,7 +96,7 @@ fn a_publication_that_is_tried_again_does_not_overtake() {
     assert!(refused.is_some_and(|why| why.contains("late")));
     assert_eq!(shown(&folder), "late");
     // another process on the same folder knows the order as well
-    let other = Results::new(disk::real(), folder.path());
+    let other = Results::new(disk::real(), folder.path(), Some(KIND));
     assert_eq!(other.newest_order().expect("readable"), 2);
     assert!(
         offer(&other, "early", 1, Rank::Complete)
@@ -211,21 +214,116 @@ fn root_names_are_those_of_the_newest_report() {
     };
     put(&results, "one", &[REPORT, "rejets.csv"], "done", 1).expect("put");
     offer(&results, "one", 1, Rank::Complete).expect("offered");
-    assert_eq!(names(), "execution.json jobs newest rejets.csv report.json");
+    assert_eq!(names(), "execution.json jobs rejets.csv report.json sales");
     publish(&results, "two", 2).expect("published");
     assert_eq!(
         names(),
-        "execution.json jobs newest page.html report.json tables"
+        "execution.json jobs page.html report.json sales tables"
     );
     for name in ["report.json", "tables"] {
         let target = fs::read_link(folder.path().join(name)).expect("a link");
-        assert_eq!(target, Path::new("newest").join(name));
+        assert_eq!(target, Path::new(KIND).join(name));
     }
-    let newest = fs::read_link(folder.path().join("newest")).expect("a link");
+    let newest = fs::read_link(folder.path().join(KIND)).expect("a link");
     assert_eq!(newest, Path::new("jobs/two"));
 }
 
-/// A folder of the layout before: the newest report's files are at the root themselves.
+#[test]
+fn every_kind_has_a_newest_report_of_its_own() {
+    let (folder, results) = folder();
+    publish(&results, "sales-1", 1).expect("published");
+    put(&results, "words-1", &[REPORT], "done", 2).expect("put");
+    let claim = |order, rank| Claim { order, rank };
+    let offered = results.offer(&id("words-1"), "words", claim(2, Rank::Complete));
+    assert_eq!(offered.expect("offered"), None);
+    // worse than the newest report of the other kind, and the first of its own
+    put(&results, "explore-1", &[REPORT], "incomplete", 3).expect("put");
+    let offered = results.offer(&id("explore-1"), "explore", claim(3, Rank::Incomplete));
+    assert_eq!(offered.expect("offered"), None);
+    assert_eq!(shown(&folder), "sales-1");
+    for kind in ["sales", "words", "explore"] {
+        let job = format!("{kind}-1");
+        assert_eq!(results.newest(kind).expect("readable"), Some(id(&job)));
+        let read = fs::read_to_string(folder.path().join(kind).join(REPORT));
+        assert_eq!(read.expect("whole"), job);
+    }
+    assert_eq!(results.newest("linear").expect("readable"), None);
+    assert!(!results.newest_folder("linear").expect("readable").exists());
+    assert_eq!(results.newest_order().expect("readable"), 3);
+}
+
+#[test]
+fn a_person_chooses_the_newest_report_of_the_jobs_own_kind() {
+    let (folder, results) = folder();
+    publish(&results, "sales-1", 1).expect("published");
+    let own = results.of(&id("words-1"));
+    fs::create_dir_all(&own).expect("made");
+    fs::write(own.join(REPORT), "words-1").expect("written");
+    fs::write(own.join(EXECUTION), r#"{"kind":"words","status":"done"}"#).expect("written");
+    results.choose(&id("words-1"), 2).expect("chosen");
+    assert_eq!(shown(&folder), "sales-1");
+    assert_eq!(
+        results.newest("words").expect("readable"),
+        Some(id("words-1"))
+    );
+    assert_eq!(results.execution(&id("words-1")).expect("whole").order, 2);
+}
+
+#[test]
+fn a_kind_is_not_called_as_what_stands_beside_it() {
+    for (name, is_one) in [
+        ("sales", true),
+        ("word-count", true),
+        ("job", true),
+        ("jobs", false),
+        ("", false),
+        ("Sales", false),
+        ("report.json", false),
+        ("..", false),
+        ("a/b", false),
+    ] {
+        assert_eq!(is_kind_name(name), is_one, "{name:?}");
+    }
+}
+
+/// A folder of the layout in which `newest` led to the newest report: an older job is shown than is there.
+fn with_newest() -> (TempDir, Results) {
+    let (folder, results) = folder();
+    let root = folder.path();
+    put(&results, "sales-old", &FILES, "done", 1).expect("put");
+    std::os::unix::fs::symlink("jobs/sales-old", root.join("newest")).expect("linked");
+    for name in [REPORT, "page.html", "tables", EXECUTION, "gone.csv"] {
+        let target = Path::new("newest").join(name);
+        std::os::unix::fs::symlink(target, root.join(name)).expect("linked");
+    }
+    (folder, results)
+}
+
+#[test]
+fn the_link_to_the_newest_report_of_the_layout_before_is_read_and_then_taken_over() {
+    let (folder, results) = with_newest();
+    let root = folder.path();
+    assert_eq!(
+        results.newest(KIND).expect("readable"),
+        Some(id("sales-old"))
+    );
+    assert_eq!(results.newest("words").expect("readable"), None);
+    assert_eq!(results.newest_order().expect("readable"), 1);
+    // one that ended earlier is not shown in its place
+    put(&results, "sales-early", &FILES, "done", 0).expect("put");
+    let refused = offer(&results, "sales-early", 0, Rank::Complete).expect("compared");
+    assert!(refused.is_some_and(|why| why.contains("sales-old")));
+    assert_eq!(shown(&folder), "sales-old");
+    publish(&results, "sales-new", 2).expect("published");
+    assert_eq!(shown(&folder), "sales-new");
+    assert!(!root.join("newest").is_symlink() && !root.join("gone.csv").is_symlink());
+    for name in [REPORT, "page.html", "tables", EXECUTION] {
+        let target = fs::read_link(root.join(name)).expect("a link");
+        assert_eq!(target, Path::new(KIND).join(name));
+    }
+}
+
+/// A folder of the oldest layout: the newest report's files are at the root themselves.
 fn before(own: Option<&str>) -> (TempDir, Results) {
     let (folder, results) = folder();
     let root = folder.path();
@@ -244,7 +342,7 @@ fn before(own: Option<&str>) -> (TempDir, Results) {
 }
 
 #[test]
-fn a_folder_of_the_layout_before_is_taken_over_without_loss() {
+fn a_folder_of_the_oldest_layout_is_taken_over_without_loss() {
     for own in [None, Some("sales-old")] {
         let (folder, results) = before(own);
         let root = folder.path();
@@ -288,34 +386,36 @@ fn own_earlier(root: &Path) -> PathBuf {
 
 #[test]
 fn whatever_single_operation_fails_a_report_is_there_and_the_next_try_works() {
-    for stage in [None, Some(None), Some(Some("sales-old"))] {
+    for stage in ["new", "newest", "oldest", "oldest, with folders of jobs"] {
         let mut operation = 1;
         loop {
-            let (folder, _) = match stage {
-                None => folder(),
-                Some(own) => before(own),
+            let (folder, old) = match stage {
+                "new" => (folder().0, "sales-old"),
+                "newest" => (with_newest().0, "sales-old"),
+                "oldest" => (before(None).0, "before"),
+                _ => (before(Some("sales-old")).0, "before"),
             };
             let failing = Failing::at(-1);
-            let results = Results::new(Arc::new(failing.clone()), folder.path());
-            if stage.is_none() {
-                publish(&results, "before", 1).expect("published");
+            let results = Results::new(Arc::new(failing.clone()), folder.path(), Some(KIND));
+            if stage == "new" {
+                publish(&results, old, 1).expect("published");
             }
             failing.fail(operation);
             let first = publish(&results, "new", 2);
             let found = shown(&folder);
             assert!(
-                found == "before" || found == "new",
-                "{operation}: {found:?}"
+                found == old || found == "new",
+                "{stage}, {operation}: {found:?}"
             );
-            let newest = newest_folder(&*disk::real(), folder.path()).expect("readable");
+            let newest = results.newest_folder(KIND).expect("readable");
             for file in FILES {
                 let read = fs::read_to_string(newest.join(file)).expect("whole");
-                assert_eq!(read, found, "{operation}: {file}");
+                assert_eq!(read, found, "{stage}, {operation}: {file}");
             }
             if first.is_err() {
                 assert_eq!(publish(&results, "new", 2).expect("published"), None);
             }
-            assert_eq!(shown(&folder), "new", "{operation}");
+            assert_eq!(shown(&folder), "new", "{stage}, {operation}");
             if failing.is_waiting() {
                 break;
             }

@@ -13,7 +13,6 @@ use std::path::Path;
 use std::time::Instant;
 
 use autoconnect_common::JobKind;
-use autoconnect_common::kind::Laps;
 use autoconnect_jobs::sales::Sales;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -27,24 +26,26 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         modeles: modeles.try_into()?,
     };
     let (facts, partial) = sample::sample(size);
-    let mut laps = Laps::default();
     let start = Instant::now();
-    let report = Sales::conclude(facts, partial, &[], &mut laps)?;
+    let mut steps = vec![];
+    let report = Sales::conclude(facts, partial, &[], &mut |name| {
+        steps.push((name.to_owned(), Instant::now()));
+    })?;
     let folder = Path::new(&folder);
     std::fs::create_dir_all(folder.join("tables"))?;
-    for file in Sales::FILES {
-        laps.time(file.path, || {
-            let out = File::create(folder.join(file.path))?;
-            (file.write)(&report, &mut BufWriter::new(out))
-        })?;
+    for file in Sales::files(&report) {
+        steps.push((file.path().to_owned(), Instant::now()));
+        let out = File::create(folder.join(file.path()))?;
+        file.write(&report, &mut BufWriter::new(out))?;
     }
+    steps.push(("report.json".to_owned(), Instant::now()));
     let json = File::create(folder.join("report.json"))?;
-    laps.time("report.json", || {
-        serde_json::to_writer_pretty(BufWriter::new(json), &report)
-    })?;
-    println!("{:>9.3} ms  in all", start.elapsed().as_secs_f64() * 1e3);
-    for lap in laps.into_vec() {
-        println!("{:>9.3} ms  {}", lap.ms, lap.name);
+    serde_json::to_writer_pretty(BufWriter::new(json), &report)?;
+    let end = Instant::now();
+    println!("{:>9.3} ms  in all", (end - start).as_secs_f64() * 1e3);
+    let ends = steps.iter().skip(1).map(|(_, began)| *began).chain([end]);
+    for ((name, began), end) in steps.iter().zip(ends) {
+        println!("{:>9.3} ms  {name}", (end - *began).as_secs_f64() * 1e3);
     }
     if let Ok(status) = std::fs::read_to_string("/proc/self/status") {
         let peak = status.lines().find(|line| line.starts_with("VmHWM"));

@@ -26,7 +26,7 @@ mod sample;
 
 use std::path::PathBuf;
 
-use autoconnect_common::kind::{ConcludeError, Cut, Laps, ReportFile, WorkError};
+use autoconnect_common::kind::{ConcludeError, Cut, ReportFile, Steps, WorkError};
 use autoconnect_common::{Chunk, CutError, Digest, JobKind, Outlet, Seq};
 
 pub use partial::Partial;
@@ -39,12 +39,15 @@ pub struct Sales;
 impl JobKind for Sales {
     const NAME: &'static str = "sales";
     const SCHEMA: u32 = 1;
+    const AT_ROOT: bool = true;
     type Request = Request;
     type Facts = Facts;
     type Partial = Partial;
     type Report = Report;
 
-    const FILES: &'static [ReportFile<Report>] = render::FILES;
+    fn files(_: &Report) -> Vec<ReportFile<Report>> {
+        render::files()
+    }
 
     fn inputs(request: &Request) -> Vec<PathBuf> {
         request.inputs.clone()
@@ -70,9 +73,9 @@ impl JobKind for Sales {
         facts: Facts,
         partial: Partial,
         missing: &[Seq],
-        laps: &mut Laps,
+        steps: &mut Steps<'_>,
     ) -> Result<Report, ConcludeError> {
-        conclude::conclude(facts, partial, missing, laps)
+        conclude::conclude(facts, partial, missing, steps)
     }
 
     fn weigh(partial: &Partial) -> u64 {

@@ -55,7 +55,7 @@ impl<B: Broker> Reducer<'_, B> {
     /// Says how one job goes; how it ended is announced again as well.
     fn answer_about(&mut self, token: &JobId, job: &JobId) {
         let open = match self.jobs.get(job) {
-            Some(phase) if !matches!(phase, Phase::Again(_)) => Some(phase.stage()),
+            Some(phase) if !matches!(phase, Phase::Again(_)) => Some(phase.of(job)),
             _ => None,
         };
         // one whose results somebody removed can be made again
@@ -63,11 +63,7 @@ impl<B: Broker> Reducer<'_, B> {
             && self.ended.contains(job)
             && self.place.results_of(job) != Whereabouts::Removed;
         let tombstone = self.ended.get(job).filter(|_| ended);
-        let stage = open.or_else(|| tombstone.map(stage_of));
-        let jobs = stage.map(|stage| JobStage {
-            job: job.clone(),
-            stage,
-        });
+        let jobs = open.or_else(|| tombstone.map(stage_of));
         self.announcer.news(Event::Jobs {
             token: token.clone(),
             jobs: jobs.into_iter().collect(),
@@ -85,18 +81,9 @@ impl<B: Broker> Reducer<'_, B> {
             .jobs
             .iter()
             .filter(|(_, phase)| !matches!(phase, Phase::Again(_)));
-        let mut jobs: Vec<JobStage> = open
-            .take(most)
-            .map(|(id, phase)| JobStage {
-                job: id.clone(),
-                stage: phase.stage(),
-            })
-            .collect();
+        let mut jobs: Vec<JobStage> = open.take(most).map(|(id, phase)| phase.of(id)).collect();
         let ended = self.ended.newest(most - jobs.len()).into_iter();
-        jobs.extend(ended.map(|tombstone| JobStage {
-            job: tombstone.job.clone(),
-            stage: stage_of(tombstone),
-        }));
+        jobs.extend(ended.map(stage_of));
         let again = self
             .jobs
             .values()
@@ -111,12 +98,27 @@ impl<B: Broker> Reducer<'_, B> {
 }
 
 /// How an ended job is told of.
-fn stage_of(tombstone: Tombstone) -> Stage {
+fn stage_of(tombstone: Tombstone) -> JobStage {
     let (_, characters) = ANSWERED;
     let reason = tombstone.reason;
-    Stage::Ended {
-        status: tombstone.status,
-        reason: reason.map(|reason| reason.chars().take(characters).collect()),
-        ended_at: tombstone.ended_at,
+    JobStage {
+        job: tombstone.job,
+        kind: tombstone.kind,
+        stage: Stage::Ended {
+            status: tombstone.status,
+            reason: reason.map(|reason| reason.chars().take(characters).collect()),
+            ended_at: tombstone.ended_at,
+        },
+    }
+}
+
+impl Phase {
+    /// The job of that name in this phase.
+    fn of(&self, job: &JobId) -> JobStage {
+        JobStage {
+            job: job.clone(),
+            kind: self.kind(),
+            stage: self.stage(),
+        }
     }
 }

@@ -33,7 +33,7 @@ impl<B: Broker> Reducer<'_, B> {
         let lease = self.config.lease;
         let orphans = self.jobs.iter().filter_map(|(id, phase)| match phase {
             Phase::Open(job) => Some((id.clone(), job.orphan(lease)?)),
-            Phase::Again(_) | Phase::Ending | Phase::Waiting { .. } => None,
+            Phase::Again(_) | Phase::Ending { .. } | Phase::Waiting { .. } => None,
         });
         for (id, orphan) in orphans.collect::<Vec<_>>() {
             match orphan {

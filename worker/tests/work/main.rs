@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::broker::{Broker, BrokerError, Delivery, Offered, Queue, Subscription};
 use autoconnect_common::health::Health;
-use autoconnect_common::kind::{ConcludeError, Cut, Laps, ReportFile, WorkError};
+use autoconnect_common::kind::{ConcludeError, Cut, ReportFile, Steps, WorkError};
 use autoconnect_common::message::{Exchange, Message, Outcome};
 use autoconnect_common::{
     Chunk, CutError, Digest, Format, JobKind, Outlet, Registry, Seq, Shutdown,
@@ -32,7 +32,9 @@ impl JobKind for Fussy {
     type Partial = u64;
     type Report = ();
 
-    const FILES: &'static [ReportFile<()>] = &[];
+    fn files((): &()) -> Vec<ReportFile<()>> {
+        Vec::new()
+    }
 
     fn inputs(_: &()) -> Vec<PathBuf> {
         Vec::new()
@@ -53,7 +55,7 @@ impl JobKind for Fussy {
         text.parse().map_err(|_| WorkError("no number".to_owned()))
     }
 
-    fn conclude(_: (), _: u64, _: &[Seq], _: &mut Laps) -> Result<(), ConcludeError> {
+    fn conclude(_: (), _: u64, _: &[Seq], _: &mut Steps<'_>) -> Result<(), ConcludeError> {
         Ok(())
     }
 

@@ -232,14 +232,15 @@ pub(super) fn table(visitor: &Visitor, held: &Held, name: &str) -> Option<Table>
 
 /// A table of a report, or of its part, as CSV.
 fn csv_of(report: &Report, asked: &Asked, wanted: &str) -> Option<Vec<u8>> {
-    let file = render::FILES.iter().find(|file| file.path == wanted)?;
+    let mut files = render::files().into_iter();
+    let file = files.find(|file| file.path() == wanted)?;
     let mut bytes = Vec::new();
     let written = match asked.part() {
         Part {
             ville: None,
             mois: None,
-        } => (file.write)(report, &mut bytes),
-        Part { ville, mois } => (file.write)(&report.filtered(ville, mois), &mut bytes),
+        } => file.write(report, &mut bytes),
+        Part { ville, mois } => file.write(&report.filtered(ville, mois), &mut bytes),
     };
     written.is_ok().then_some(bytes)
 }

@@ -30,7 +30,7 @@ mod tests;
 mod top;
 
 use autoconnect_common::Seq;
-use autoconnect_common::kind::{ConcludeError, Laps};
+use autoconnect_common::kind::{ConcludeError, Steps};
 use autoconnect_report::fixed::{Euros, Fixed, Percent};
 
 use self::base::Base;
@@ -50,21 +50,32 @@ pub fn conclude(
     facts: Facts,
     partial: Partial,
     missing: &[Seq],
-    laps: &mut Laps,
+    steps: &mut Steps<'_>,
 ) -> Result<Report, ConcludeError> {
     let mut base = Base::new(&facts, partial, missing)?;
     let isolated = base.isolated();
-    let ca_total = laps.time("CA total", || ca::total(&base));
-    let ca_mensuel = laps.time("CA mensuel", || ca::mensuel(&base));
-    let repartition = laps.time("répartition", || repartition::repartition(&base));
-    let comparatif = laps.time("comparatif", || comparatif::comparatif(&base));
-    let top_modeles = laps.time("top 5", || top::top_modeles(&base));
-    let ca_par_modele = laps.time("CA par modèle", || ca::par_modele(&base));
-    let saisonnalite = laps.time("saisonnalité", || saisonnalite::saisonnalite(&base));
-    let rotation = laps.time("durée de location", || rotation::rotation(&base));
-    let valeur_contrats = laps.time("valeur des contrats", || rotation::valeur_contrats(&base));
-    let marge = laps.time("marge", || marge::marge(&base, &facts.marge));
-    let tendance = laps.time("tendance", || tendance::tendance(&base));
+    steps("CA total");
+    let ca_total = ca::total(&base);
+    steps("CA mensuel");
+    let ca_mensuel = ca::mensuel(&base);
+    steps("répartition");
+    let repartition = repartition::repartition(&base);
+    steps("comparatif");
+    let comparatif = comparatif::comparatif(&base);
+    steps("top 5");
+    let top_modeles = top::top_modeles(&base);
+    steps("CA par modèle");
+    let ca_par_modele = ca::par_modele(&base);
+    steps("saisonnalité");
+    let saisonnalite = saisonnalite::saisonnalite(&base);
+    steps("durée de location");
+    let rotation = rotation::rotation(&base);
+    steps("valeur des contrats");
+    let valeur_contrats = rotation::valeur_contrats(&base);
+    steps("marge");
+    let marge = marge::marge(&base, &facts.marge);
+    steps("tendance");
+    let tendance = tendance::tendance(&base);
     Ok(Report {
         schema: Schema,
         periode: periode(&facts, &base),

@@ -8,34 +8,27 @@ mod tables;
 mod text;
 mod words;
 
-use std::io::{self, Write};
-
 use autoconnect_common::kind::ReportFile;
 
 use super::Report;
 pub use notices::notices;
 pub use words::explain;
 
-/// See [`FILES`](autoconnect_common::JobKind::FILES).
-pub const FILES: &[ReportFile<Report>] = &[
-    file("report.html", html::write),
-    file("analysis_report.txt", text::write),
-    file("tables/ca_mensuel.csv", tables::ca_mensuel),
-    file("tables/repartition.csv", tables::repartition),
-    file("tables/comparatif.csv", tables::comparatif),
-    file("tables/top_modeles.csv", tables::top_modeles),
-    file("tables/ca_par_modele.csv", tables::ca_par_modele),
-    file("tables/saisonnalite.csv", tables::saisonnalite),
-    file("tables/rotation.csv", tables::rotation),
-    file("tables/valeur_contrats.csv", tables::valeur_contrats),
-    file("tables/marge.csv", tables::marge),
-    file("tables/tendance.csv", tables::tendance),
-    file("tables/qualite.csv", tables::qualite),
-];
-
-const fn file(
-    path: &'static str,
-    write: fn(&Report, &mut dyn Write) -> io::Result<()>,
-) -> ReportFile<Report> {
-    ReportFile { path, write }
+/// The files beside `report.json`: the same ones for every report.
+pub fn files() -> Vec<ReportFile<Report>> {
+    vec![
+        ReportFile::new("report.html", html::write),
+        ReportFile::new("analysis_report.txt", text::write),
+        ReportFile::new("tables/ca_mensuel.csv", tables::ca_mensuel),
+        ReportFile::new("tables/repartition.csv", tables::repartition),
+        ReportFile::new("tables/comparatif.csv", tables::comparatif),
+        ReportFile::new("tables/top_modeles.csv", tables::top_modeles),
+        ReportFile::new("tables/ca_par_modele.csv", tables::ca_par_modele),
+        ReportFile::new("tables/saisonnalite.csv", tables::saisonnalite),
+        ReportFile::new("tables/rotation.csv", tables::rotation),
+        ReportFile::new("tables/valeur_contrats.csv", tables::valeur_contrats),
+        ReportFile::new("tables/marge.csv", tables::marge),
+        ReportFile::new("tables/tendance.csv", tables::tendance),
+        ReportFile::new("tables/qualite.csv", tables::qualite),
+    ]
 }
