@@ -341,22 +341,11 @@ impl Results {
         self.remove_dangling(&names, kind)
     }
 
-    /// Has the link of a kind lead to a job's own folder, for good. A folder that is in its place is kept.
+    /// Has the link of a kind lead to a job's own folder, for good.
     fn point(&self, kind: &str, job: &JobId) -> io::Result<()> {
-        let link = self.folder.join(kind);
-        if self.disk.metadata(&link)? == Some(Metadata::Folder) {
-            self.keep_aside(kind)?;
-        }
         let target = Path::new(JOBS).join(job.as_str());
-        self.disk.point(&link, &target)?;
+        self.disk.point(&self.folder.join(kind), &target)?;
         self.disk.sync_folder(&self.folder)
-    }
-
-    /// Gives what is at the root another name.
-    fn keep_aside(&self, name: &str) -> io::Result<()> {
-        let kept = self.folder.join(format!("earlier-{name}"));
-        self.disk.remove(&kept)?;
-        self.disk.rename(&self.folder.join(name), &kept)
     }
 
     /// The names of a job's own files and folders.
@@ -381,7 +370,9 @@ impl Results {
             Some(Metadata::Link) if self.disk.read_link(&path)? == target => return Ok(false),
             Some(Metadata::Link) | None => {}
             Some(_) if self.disk.metadata(&self.folder.join(&target))?.is_none() => {
-                self.keep_aside(name)?;
+                let kept = self.folder.join(format!("earlier-{name}"));
+                self.disk.remove(&kept)?;
+                self.disk.rename(&path, &kept)?;
             }
             // a link cannot be renamed over a folder
             Some(Metadata::Folder) => {

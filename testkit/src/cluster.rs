@@ -15,7 +15,8 @@ use autoconnect_common::broker::{Broker, Queue, Subscription};
 use autoconnect_common::cut::Progress;
 use autoconnect_common::kind::REPORT;
 use autoconnect_common::message::{Event, JobRequest, Message, Status};
-use autoconnect_common::{Format, JobId, Registry, Shutdown};
+use autoconnect_common::results::Results;
+use autoconnect_common::{Format, JobId, Registry, Shutdown, disk};
 use autoconnect_producer as producer;
 use autoconnect_reducer as reducer;
 use autoconnect_worker as worker;
@@ -107,6 +108,7 @@ impl Cluster {
     /// Where a role fails, or the job takes too long. A job that ends without a report is none.
     pub async fn run<B: Broker + Clone>(&self, broker: B, request: JobRequest) -> Result<Outcome> {
         let folder = tempfile::tempdir()?;
+        let results = Results::new(disk::real(), folder.path(), self.registry.at_root());
         let broker = Chaos::over(broker, self.mischief);
         let mut events = broker
             .subscribe(Queue::Events(request.job.clone()), 64)
@@ -126,7 +128,7 @@ impl Cluster {
         stop.cancel();
         let mut outcome = Outcome {
             end,
-            files: files_of(folder.path())?,
+            files: files_of(&results.newest_folder(&request.kind)?).unwrap_or_default(),
             producer: producer::Summary::default(),
             workers: Vec::new(),
             reducer: reducer::Summary::default(),
@@ -204,7 +206,13 @@ pub async fn finished(events: &mut Subscription, ours: &JobId) -> Result<End> {
     listening.with_context(|| format!("the job took over {} s", LONG.as_secs()))?
 }
 
-/// Every file of the newest results in a folder of results, by its path.
+/// Whether this is the link to the newest report of a kind, in a folder of results.
+fn is_newest(path: &Path) -> bool {
+    fs::read_link(path).is_ok_and(|target| target.starts_with("jobs"))
+}
+
+/// Every file of a job's results, by its path: of those in its own folder, of the newest of a kind, or of those at the root of a
+/// folder of results.
 ///
 /// # Errors
 /// What the system said.
@@ -217,7 +225,7 @@ pub fn files_of(results: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
             let name = path.strip_prefix(results)?.to_string_lossy().into_owned();
             if !path.is_dir() {
                 files.insert(name, fs::read(&path)?);
-            } else if name != "jobs" && name != "newest" && !name.starts_with('.') {
+            } else if name != "jobs" && !is_newest(&path) && !name.starts_with('.') {
                 folders.push(path);
             }
         }
