@@ -255,7 +255,10 @@ impl World {
     /// Checks that the newest report of its kind is this job's, whole; of the kind that stands at the root, there as well.
     pub(crate) fn check_done(&self, case: &Case) -> Result<()> {
         let leads_to = fs::read_link(self.results().join(&case.kind))?;
-        ensure!(leads_to == Path::new("jobs").join(case.job.as_str()), "{leads_to:?}");
+        ensure!(
+            leads_to == Path::new("jobs").join(case.job.as_str()),
+            "{leads_to:?}"
+        );
         check_files(&self.newest(case), case)?;
         if jobs::registry().at_root() == Some(&case.kind) {
             check_files(&self.results(), case)?;
