@@ -4,6 +4,9 @@ use serde_json::value::RawValue;
 
 use super::*;
 
+/// The weight whose second file would leave the job's folder.
+const LEADS_OUT: u64 = 1001;
+
 /// A kind whose partial is its own weight.
 struct Heavy;
 
@@ -21,7 +24,7 @@ impl JobKind for Heavy {
             write!(out, "{report} bytes")
         })];
         let second = match *report {
-            MAX_TALLY => Some("../weight.txt".to_owned()),
+            LEADS_OUT => Some("../weight.txt".to_owned()),
             weight if weight > 1000 => Some(format!("tables/{weight}.txt")),
             _ => None,
         };
@@ -138,7 +141,7 @@ fn a_report_says_itself_how_many_files_it_has() {
 fn a_file_outside_of_the_jobs_folder_is_no_file_of_a_report() {
     let registry = Registry::default().with::<Heavy>();
     let kind = registry.newest("heavy").expect("a kind");
-    let refused = kind.read(&mut MAX_TALLY.to_string().as_bytes()).err();
+    let refused = kind.read(&mut LEADS_OUT.to_string().as_bytes()).err();
     let sentence = refused.expect("it leads out of the folder").to_string();
     assert!(sentence.contains("../weight.txt"), "{sentence}");
     for (path, plain) in [

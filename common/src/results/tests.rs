@@ -407,7 +407,8 @@ fn whatever_single_operation_fails_a_report_is_there_and_the_next_try_works() {
                 found == old || found == "new",
                 "{stage}, {operation}: {found:?}"
             );
-            let newest = results.newest_folder(KIND).expect("readable");
+            let reader = Results::new(disk::real(), folder.path(), Some(KIND));
+            let newest = reader.newest_folder(KIND).expect("readable");
             for file in FILES {
                 let read = fs::read_to_string(newest.join(file)).expect("whole");
                 assert_eq!(read, found, "{stage}, {operation}: {file}");
