@@ -135,7 +135,7 @@ async fn a_job_whose_producer_died_after_it_left_its_request_is_cut_by_another()
     site.worker();
     let end = site.ends(&request).await?;
     ensure!(end.status == Status::Done, "{end:?}");
-    let report = files_of(&site.at("results"))?;
+    let report = files_of(&site.at("results/wordcount"))?;
     let report = report.get("report.json").context("a report")?;
     ensure!(report == alone.report()?);
     site.stop.cancel();
