@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use autoconnect_common::chunk::MAX_BODY;
 use autoconnect_common::cut::Item;
-use autoconnect_common::kind::{ConcludeError, Cut, Laps, Overflow, ReportFile, WorkError};
+use autoconnect_common::kind::{ConcludeError, Cut, Overflow, ReportFile, Steps, WorkError};
 use autoconnect_common::text::printable;
 use autoconnect_common::{Chunk, CutError, Digest, JobKind, Merge, Outlet, Seq};
 use autoconnect_tables::blocks;
@@ -140,7 +140,9 @@ impl JobKind for Join {
     type Partial = Sums;
     type Report = Report;
 
-    const FILES: &'static [ReportFile<Report>] = &[];
+    fn files(_: &Report) -> Vec<ReportFile<Report>> {
+        Vec::new()
+    }
 
     fn inputs(request: &Request) -> Vec<PathBuf> {
         [&request.left[..], &request.right].concat()
@@ -209,7 +211,7 @@ impl JobKind for Join {
         facts: Facts,
         sums: Sums,
         missing: &[Seq],
-        _laps: &mut Laps,
+        _steps: &mut Steps<'_>,
     ) -> Result<Report, ConcludeError> {
         Ok(Report {
             read: facts,
