@@ -7,7 +7,7 @@ use autoconnect_common::program::{Role, role};
 const API: Role = Role {
     name: "api",
     about: "AutoConnect's HTTP API and dashboard: what the cluster does now, what the business did",
-    kinds: autoconnect_jobs::settings::KEYS,
+    registry: autoconnect_jobs::registry,
 };
 
 fn main() -> ExitCode {

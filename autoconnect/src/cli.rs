@@ -1,6 +1,6 @@
 //! The commands, their manual, and which of them was typed. Each command has a file of its own.
 
-use autoconnect_common::{program, settings};
+use autoconnect_common::program;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
@@ -108,7 +108,7 @@ enum Command {
 }
 
 fn after_long_help() -> String {
-    let environment = program::environment(&[settings::KEYS, autoconnect_jobs::settings::KEYS]);
+    let environment = program::environment(&autoconnect_jobs::registry().catalogue());
     format!("{AFTER}\n\n{AFTER_LONG}\n\nEnvironment (every setting is a variable):\n{environment}")
 }
 

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use autoconnect_common::results::Accept;
-use autoconnect_common::settings::{self, Log, Settings, Sources};
+use autoconnect_common::settings::{Log, Settings, Sources};
 use autoconnect_common::telemetry;
 use clap::{Args, ValueHint};
 
@@ -117,7 +117,7 @@ impl Place {
 /// [`Failure`] for a setting that is unknown.
 pub(crate) fn read(sources: Sources) -> Result<Settings, Failure> {
     sources
-        .read(&[settings::KEYS, autoconnect_jobs::settings::KEYS])
+        .read(&autoconnect_jobs::registry().catalogue())
         .map_err(Failure::usage)
 }
 

@@ -231,7 +231,7 @@ async fn half_way(events: &mut Subscription, chunks: u64) -> Result<()> {
 }
 
 fn request(file: &Path) -> Result<JobRequest> {
-    let usual = autoconnect_jobs::settings::Sales {
+    let usual = autoconnect_jobs::sales::settings::Sales {
         chunk_rows: 5,
         max_rejects: MaxRejects::Percent(Percent::from_units(100)),
         margin: Margin::default(),

@@ -13,9 +13,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::chunk::Digest;
+use crate::settings::{Key, Settings, SettingsError};
 use crate::{Chunk, CutError, Outlet, Seq};
 
-pub use erased::{Concluded, Kind, REPORT, Registry, Tally};
+pub use erased::{Concluded, Kind, REPORT, Registry, Tally, to_json};
 
 /// A kind of job: a name and three acts, each played by one program.
 ///
@@ -45,6 +46,22 @@ pub trait JobKind: Send + Sync + 'static {
     type Partial: Merge + Default + Serialize + DeserializeOwned + Send;
     /// What `conclude` makes of the job; as JSON it is `report.json`.
     type Report: Serialize + DeserializeOwned + Send + Sync + 'static;
+
+    /// The keys of its settings, each of which begins with the kind's name and a dot; none where it has no settings.
+    const SETTINGS: &'static [Key] = &[];
+
+    /// The request for a report on `inputs` where nothing but the settings says how; `None` for a kind that must be told
+    /// more than its inputs.
+    ///
+    /// # Errors
+    /// [`SettingsError`] for a setting that cannot be used.
+    fn default_request(
+        settings: &Settings,
+        inputs: Vec<PathBuf>,
+    ) -> Result<Option<Self::Request>, SettingsError> {
+        let _ = (settings, inputs);
+        Ok(None)
+    }
 
     /// The files rendered from a report, beside `report.json`; as many as the report says.
     fn files(report: &Self::Report) -> Vec<ReportFile<Self::Report>>;

@@ -10,9 +10,9 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
 
 use crate::broker::Broker as _;
-use crate::broker::rabbitmq::{CONSUME, RabbitMq};
+use crate::broker::rabbitmq::{CONSUME, Options, RabbitMq};
 use crate::settings::{self, Key, Log, Settings, SettingsError, Sources};
-use crate::{Format, Shutdown, dead, health, telemetry};
+use crate::{Format, Registry, Shutdown, dead, health, telemetry};
 
 /// How a program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,8 +124,8 @@ pub struct Role {
     pub name: &'static str,
     /// What it does, in one line.
     pub about: &'static str,
-    /// The keys of the kinds' settings.
-    pub kinds: &'static [Key],
+    /// The kinds that it knows.
+    pub registry: fn() -> Registry,
 }
 
 /// The whole `main` of a role: reads arguments and settings, starts the logs, plays the role until it ends or a signal
@@ -141,7 +141,7 @@ where
     let path = arguments.get_one::<PathBuf>("config").cloned();
     let profile = arguments.get_one::<String>("profile").cloned();
     end(Sources::of_process(path, profile)
-        .read(&[settings::KEYS, role.kinds])
+        .read(&(role.registry)().catalogue())
         .map_err(Failure::from)
         .and_then(|settings| {
             if arguments.get_flag("health") {
@@ -175,7 +175,7 @@ impl Role {
             .after_help(format!(
                 "It runs until SIGTERM or Ctrl-C; what is in hand is finished first.\nExit codes: {exits}.\n\n\
                  Environment (every setting is a variable):\n{}",
-                environment(&[settings::KEYS, self.kinds])
+                environment(&(self.registry)().catalogue())
             ))
             .arg(
                 Arg::new("config")
@@ -231,7 +231,7 @@ pub fn connect(settings: &Settings, name: &str, formats: Vec<Format>) -> Result<
         )));
     }
     let health: settings::Health = settings.load()?;
-    let rabbit = RabbitMq::connect(broker.options(name, formats)).map_err(Failure::usage)?;
+    let rabbit = RabbitMq::connect(Options::of(&broker, name, formats)).map_err(Failure::usage)?;
     let watched = rabbit.clone();
     tokio::spawn(async move { dead::watch(&watched).await });
     if let Some(file) = health.file {

@@ -10,7 +10,7 @@ use autoconnect_common::message::JobRequest;
 use autoconnect_generate::{Options, generate};
 use autoconnect_jobs::sales::Sales;
 use autoconnect_jobs::sales::request::{Margin, MaxRejects};
-use autoconnect_jobs::settings;
+use autoconnect_jobs::sales::settings;
 use autoconnect_producer::name_job;
 use autoconnect_report::fixed::Percent;
 use autoconnect_testkit::cluster::files_of;

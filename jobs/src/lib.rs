@@ -3,16 +3,17 @@
 //! # Layout
 //!
 //! * [`sales`]: commercial performance, from a file of transactions.
-//! * [`settings`]: what a request says where nobody says otherwise.
 
 pub mod sales;
-pub mod settings;
 
 // Tests share the made-up data of the examples, which name this crate from outside.
 #[cfg(test)]
 extern crate self as autoconnect_jobs;
 
-use autoconnect_common::Registry;
+use autoconnect_common::{JobKind as _, Registry};
+
+/// The kind of a job for which no kind is named.
+pub const DEFAULT: &str = sales::Sales::NAME;
 
 /// Every kind this system knows.
 pub fn registry() -> Registry {

@@ -14,10 +14,11 @@ use autoconnect_common::message::{Begun, Event, JobRequest, Message, Status};
 use autoconnect_common::{Broker, Digest};
 use tokio::sync::{Notify, watch};
 
-use crate::EVENTS;
 use crate::ahead::Ahead;
-use crate::written;
+use crate::publish::written;
 
+/// Events of the job in hand that wait to be read.
+const EVENTS: u16 = 16;
 /// How long a request is held before it is left to the reducer: most cuts are over by then, and every consumer timeout is
 /// longer.
 const HOLD: Duration = Duration::from_secs(5);

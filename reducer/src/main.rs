@@ -7,7 +7,7 @@ use autoconnect_common::program::{Role, role};
 const REDUCER: Role = Role {
     name: "reducer",
     about: "Merges AutoConnect's partials and writes the reports; one works, others stand by",
-    kinds: autoconnect_jobs::settings::KEYS,
+    registry: autoconnect_jobs::registry,
 };
 
 fn main() -> ExitCode {

@@ -12,7 +12,7 @@ use autoconnect_common::broker::{BrokerError, Queue};
 use autoconnect_common::message::{Exchange, JobRequest, Status};
 use autoconnect_jobs::sales::Sales;
 use autoconnect_jobs::sales::request::Margin;
-use autoconnect_jobs::settings::{Limit, Sales as Usual};
+use autoconnect_jobs::sales::settings::{Limit, Sales as Usual};
 use autoconnect_producer::name_job;
 use autoconnect_testkit::broker::{message, sales, soon};
 use autoconnect_testkit::cluster::finished;

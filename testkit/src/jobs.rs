@@ -8,7 +8,7 @@ use autoconnect_common::message::JobRequest;
 use autoconnect_generate::{Options, generate};
 use autoconnect_jobs::sales;
 use autoconnect_jobs::sales::request::{Margin, MaxRejects};
-use autoconnect_jobs::settings::Sales;
+use autoconnect_jobs::sales::settings::Sales;
 use autoconnect_producer::name_job;
 use autoconnect_report::fixed::Percent;
 use chrono::NaiveDate;

@@ -7,7 +7,7 @@ use autoconnect_common::program::{Role, role};
 const WORKER: Role = Role {
     name: "worker",
     about: "Turns AutoConnect's chunks into partials; start as many as there is work for",
-    kinds: autoconnect_jobs::settings::KEYS,
+    registry: autoconnect_jobs::registry,
 };
 
 fn main() -> ExitCode {

@@ -13,7 +13,7 @@ use autoconnect_api::{Config, bind, serve};
 use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::program::Failure;
 use autoconnect_common::{Shutdown, settings};
-use autoconnect_jobs::settings::{Limit, Sales};
+use autoconnect_jobs::sales::settings::{Limit, Sales};
 use autoconnect_producer as producer;
 use autoconnect_reducer as reducer;
 use autoconnect_worker as worker;

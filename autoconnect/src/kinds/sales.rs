@@ -7,7 +7,7 @@ use autoconnect_common::settings::{Settings, Sources};
 use autoconnect_jobs::sales::Request;
 use autoconnect_jobs::sales::periode::Plage;
 use autoconnect_jobs::sales::request::Encoding;
-use autoconnect_jobs::settings::{Limit, Sales, today};
+use autoconnect_jobs::sales::settings::{Limit, Sales, today};
 use chrono::NaiveDate;
 use clap::{Args, ValueEnum};
 

@@ -36,9 +36,7 @@ pub(super) async fn run(
     gauge: &Gauge,
     shutdown: &Shutdown,
 ) -> Result<Finished, Trouble> {
-    let options = plan
-        .broker
-        .options("autoconnect run", plan.registry.formats());
+    let options = Options::of(&plan.broker, "autoconnect run", plan.registry.formats());
     match plan.workers {
         None => on(plan, RabbitMq::connect(options)?, None, gauge, shutdown).await,
         Some(_) if !plan.broker.declare => Err(Trouble::Failed(

@@ -5,6 +5,7 @@ use super::Queue;
 use super::topology::UNROUTED;
 use crate::Format;
 use crate::message::Exchange;
+use crate::settings::is_prefix;
 
 /// The queues of the first topology that no program reads or fills any more.
 const OLDER_QUEUES: [&str; 5] = [
@@ -16,19 +17,6 @@ const OLDER_QUEUES: [&str; 5] = [
 ];
 /// Its exchanges of which the same is true.
 const OLDER_EXCHANGES: [&str; 5] = ["x.jobs", "x.chunks", "x.unrouted", "x.results", "x.dead"];
-
-/// The longest prefix that settings may name.
-const MAX_PREFIX: usize = 64;
-
-/// Whether settings may name this prefix.
-pub(crate) fn is_prefix(text: &str) -> bool {
-    text.len() <= MAX_PREFIX && text.bytes().all(is_plain)
-}
-
-/// Whether names that settings give may have this byte.
-pub(crate) fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
-}
 
 /// What a part of a cluster is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -166,7 +154,7 @@ mod tests {
         for name in ["amq.topic", "x.jobs.3", "x.dead.2.other", "q.control"] {
             assert_eq!(Part::of_name(What::Exchange, name), None, "{name}");
         }
-        let long = format!("{}q.control", "p".repeat(MAX_PREFIX + 1));
+        let long = format!("{}q.control", "p".repeat(65));
         assert_eq!(Part::of_name(What::Queue, &long), None);
     }
 

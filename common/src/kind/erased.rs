@@ -13,6 +13,7 @@ use super::{
 };
 use crate::chunk::Digest;
 use crate::results::{EXECUTION, is_kind_name};
+use crate::settings::{self, Key, Settings};
 use crate::{Chunk, CutError, Format, Outlet, Seq};
 
 /// A [`JobKind`] whose types are erased: bytes of JSON in, bytes of JSON out.
@@ -27,6 +28,17 @@ pub trait Kind: Send + Sync {
     }
     /// [`JobKind::AT_ROOT`].
     fn at_root(&self) -> bool;
+    /// [`JobKind::SETTINGS`].
+    fn settings(&self) -> &'static [Key];
+    /// [`JobKind::default_request`].
+    ///
+    /// # Errors
+    /// [`CutError::Refused`] for a setting that cannot be used, and for a path that JSON cannot hold.
+    fn default_request(
+        &self,
+        settings: &Settings,
+        inputs: Vec<PathBuf>,
+    ) -> Result<Option<Box<RawValue>>, CutError>;
     /// [`JobKind::inputs`].
     ///
     /// # Errors
@@ -111,6 +123,15 @@ pub const REPORT: &str = "report.json";
 /// How much may be merged before the tally is weighed again, as a share of [`MAX_TALLY`]: weighing looks at all of it.
 const WEIGHED_EVERY: u64 = 8;
 
+/// A request as it travels.
+///
+/// # Errors
+/// [`CutError::Refused`] for a path that JSON cannot hold.
+pub fn to_json<K: JobKind>(request: &K::Request) -> Result<Box<RawValue>, CutError> {
+    serde_json::value::to_raw_value(request)
+        .map_err(|error| CutError::Refused(format!("a path that is not UTF-8: {error}")))
+}
+
 struct Erased<K>(PhantomData<fn() -> K>);
 struct Report<K: JobKind> {
     report: K::Report,
@@ -140,6 +161,20 @@ impl<K: JobKind> Kind for Erased<K> {
 
     fn at_root(&self) -> bool {
         K::AT_ROOT
+    }
+
+    fn settings(&self) -> &'static [Key] {
+        K::SETTINGS
+    }
+
+    fn default_request(
+        &self,
+        settings: &Settings,
+        inputs: Vec<PathBuf>,
+    ) -> Result<Option<Box<RawValue>>, CutError> {
+        let request = K::default_request(settings, inputs)
+            .map_err(|error| CutError::Refused(error.to_string()))?;
+        request.map(|request| to_json::<K>(&request)).transpose()
     }
 
     fn inputs(&self, request: &RawValue) -> Result<Vec<PathBuf>, CutError> {
@@ -359,6 +394,13 @@ impl Registry {
     /// The names of all kinds known here, sorted.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.0.keys().copied()
+    }
+
+    /// Every key of the settings: those that all programs share, then those of each kind in its newest version.
+    pub fn catalogue(&self) -> Vec<&'static [Key]> {
+        let newest = self.0.values().filter_map(BTreeMap::last_key_value);
+        let kinds = newest.map(|(_, kind)| kind.settings());
+        std::iter::once(settings::KEYS).chain(kinds).collect()
     }
 
     /// Every format known here: each kind in each of its versions, sorted.

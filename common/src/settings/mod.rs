@@ -21,6 +21,7 @@ use config::{Config, ConfigError, Environment, File, FileFormat, Value, ValueKin
 
 pub use secret::Secret;
 pub use sections::{Api, Broker, Health, KEYS, Log, Producer, Reducer, Worker, host};
+pub(crate) use sections::{each, is_prefix};
 
 /// The variable that names the folder with `base.toml` and the profiles; `config` where absent.
 pub const CONFIG: &str = "AUTOCONNECT_CONFIG";

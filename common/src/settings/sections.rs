@@ -6,10 +6,6 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::Format;
-use crate::broker::part::{is_plain, is_prefix};
-use crate::broker::rabbitmq::Options;
-
 use super::{Key, Secret, Section, Settings, SettingsError};
 
 /// What an address looks like.
@@ -67,6 +63,11 @@ pub const KEYS: &[Key] = &[
         "producer.input",
         "the path of a file or folder",
         "what a producer cuts when it starts",
+    ),
+    Key::new(
+        "producer.kind",
+        "a kind of job that is made of files alone",
+        "the kind of job made of producer.input [default: that of `autoconnect run`]",
     ),
     Key::new(
         "producer.data",
@@ -152,24 +153,6 @@ pub struct Broker {
     pub prefix: String,
 }
 
-impl Broker {
-    /// The same for the client, for the role `name` of a cluster of these formats; without an address, there is nothing to connect to.
-    pub fn options(&self, name: impl Into<String>, formats: Vec<Format>) -> Options {
-        let uris = self.uri.as_ref().map_or("", Secret::expose);
-        Options {
-            uris: each(uris).map(str::to_owned).collect(),
-            uri_file: self.uri_file.clone(),
-            refused_login_for: self.refused_login_for,
-            ca: self.ca.clone(),
-            name: name.into(),
-            declare: self.declare,
-            formats,
-            passing: false,
-            prefix: self.prefix.clone(),
-        }
-    }
-}
-
 impl Section for Broker {
     fn check(settings: &Settings) -> Result<Self, SettingsError> {
         let uri = kept_in_file(settings, "broker.uri", "broker.uri_file")?;
@@ -223,8 +206,21 @@ fn kept_in_file(
     Ok(Some(Secret::new(text.trim())))
 }
 
+/// The longest prefix: RabbitMQ takes names of 255 bytes, and ours leave more than half of that to what follows.
+const MAX_PREFIX: usize = 64;
+
+/// Whether a name may have this prefix.
+pub(crate) fn is_prefix(text: &str) -> bool {
+    text.len() <= MAX_PREFIX && text.bytes().all(is_plain)
+}
+
+/// Whether a name may have this byte.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
+}
+
 /// Each of several, with commas between them.
-fn each(list: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn each(list: &str) -> impl Iterator<Item = &str> {
     list.split(',').map(str::trim)
 }
 /// Whether it looks like an address; the client has the last word.
@@ -280,6 +276,8 @@ pub struct Producer {
     pub threads: usize,
     /// What is cut when the program starts; nothing where absent.
     pub input: Option<PathBuf>,
+    /// The kind of job that is made of `input`; the program's default where absent.
+    pub kind: Option<String>,
     /// The only folder that requests may read from; any where absent.
     pub data: Option<PathBuf>,
 }
@@ -293,6 +291,7 @@ impl Section for Producer {
                 _ => cores(),
             },
             input: settings.get("producer.input")?,
+            kind: settings.get("producer.kind")?,
             data: settings.get("producer.data")?,
         })
     }

@@ -17,6 +17,7 @@ pub mod render;
 pub mod report;
 pub mod request;
 pub mod row;
+pub mod settings;
 pub mod ville;
 pub mod work;
 
@@ -27,6 +28,7 @@ mod sample;
 use std::path::PathBuf;
 
 use autoconnect_common::kind::{ConcludeError, Cut, ReportFile, Steps, WorkError};
+use autoconnect_common::settings::{Key, Settings, SettingsError};
 use autoconnect_common::{Chunk, CutError, Digest, JobKind, Outlet, Seq};
 
 pub use partial::Partial;
@@ -45,8 +47,18 @@ impl JobKind for Sales {
     type Partial = Partial;
     type Report = Report;
 
+    const SETTINGS: &'static [Key] = settings::KEYS;
+
     fn files(_: &Report) -> Vec<ReportFile<Report>> {
         render::files()
+    }
+
+    fn default_request(
+        settings: &Settings,
+        inputs: Vec<PathBuf>,
+    ) -> Result<Option<Request>, SettingsError> {
+        let sales: settings::Sales = settings.load()?;
+        Ok(Some(sales.request(inputs, settings::today())))
     }
 
     fn inputs(request: &Request) -> Vec<PathBuf> {

@@ -17,7 +17,7 @@ use autoconnect_worker::{Config, run};
 const WORKER: Role = Role {
     name: "mined-worker",
     about: "Works chunks until one does it harm",
-    kinds: autoconnect_jobs::settings::KEYS,
+    registry: autoconnect_jobs::registry,
 };
 
 fn main() -> ExitCode {

@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use askama::Template as _;
 use autoconnect_jobs::sales::cut::REJETS;
+use autoconnect_jobs::sales::settings;
 use autoconnect_jobs::sales::{Report, Sales as Job};
-use autoconnect_jobs::settings;
 use autoconnect_report::lang::Lang;
 use axum::Extension;
 use axum::response::Response;

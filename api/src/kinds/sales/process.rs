@@ -8,7 +8,7 @@ use autoconnect_common::text::printable;
 use autoconnect_jobs::sales::Sales as Job;
 use autoconnect_jobs::sales::periode::Plage;
 use autoconnect_jobs::sales::request::{Encoding, Request as Asks};
-use autoconnect_jobs::settings::today;
+use autoconnect_jobs::sales::settings::today;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use autoconnect_common::Shutdown;
 use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::kind::REPORT;
-use autoconnect_common::settings::{self, Sources};
+use autoconnect_common::settings::Sources;
 use autoconnect_jobs::sales::Report;
 use autoconnect_jobs::sales::mois::Mois;
 use autoconnect_jobs::sales::partial::ParType;
@@ -145,7 +145,7 @@ fn sample() -> Report {
 fn api(results: &Path) -> Router {
     let results = results.to_str().expect("a path in UTF-8");
     let sources = Sources::new(None, None, Vec::new()).flag("reducer.results", Some(results));
-    let settings = sources.read(&[settings::KEYS, autoconnect_jobs::settings::KEYS]);
+    let settings = sources.read(&autoconnect_jobs::registry().catalogue());
     let config = Config::load(&settings.expect("settings")).expect("settings");
     let link = Link::Embedded(Embedded::new());
     crate::router(&Arc::new(App::new(config, link, &Shutdown::new())))

@@ -56,7 +56,7 @@ use super::part::Part;
 use super::{Broker, BrokerError, Delivery, Offered, Queue, Subscription, check_sendable};
 use crate::health::Health;
 use crate::message::Message;
-use crate::settings::Secret;
+use crate::settings::{self, Secret};
 use crate::{Format, Shutdown};
 
 /// The connection that consumes, and the name of the trouble that it cannot be had.
@@ -86,6 +86,25 @@ pub struct Options {
     pub passing: bool,
     /// Stands before the name of every exchange and queue, so that several clusters, or tests, share a virtual host.
     pub prefix: String,
+}
+
+impl Options {
+    /// What the settings say, for the role `name` of a cluster of these formats; without an address in them, there is
+    /// nothing to connect to.
+    pub fn of(settings: &settings::Broker, name: impl Into<String>, formats: Vec<Format>) -> Self {
+        let uris = settings.uri.as_ref().map_or("", Secret::expose);
+        Self {
+            uris: settings::each(uris).map(str::to_owned).collect(),
+            uri_file: settings.uri_file.clone(),
+            refused_login_for: settings.refused_login_for,
+            ca: settings.ca.clone(),
+            name: name.into(),
+            declare: settings.declare,
+            formats,
+            passing: false,
+            prefix: settings.prefix.clone(),
+        }
+    }
 }
 
 impl std::fmt::Debug for Options {

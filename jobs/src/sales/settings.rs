@@ -1,4 +1,4 @@
-//! The settings of the kinds: what a request says where nobody says otherwise.
+//! The section `[sales]` of the settings: what a request says where neither flag nor form says otherwise.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -8,10 +8,10 @@ use autoconnect_report::fixed::Percent;
 
 use chrono::NaiveDate;
 
-use crate::sales::periode::Plage;
-use crate::sales::request::{Encoding, Margin, MaxRejects, Request};
+use super::periode::Plage;
+use super::request::{Encoding, Margin, MaxRejects, Request};
 
-/// Every key of these sections.
+/// Every key of this section.
 pub const KEYS: &[Key] = &[
     Key::new(
         "sales.chunk_rows",

@@ -1,0 +1,67 @@
+//! The input of a request: whether it still is what it was when the job was named.
+
+use std::sync::Arc;
+
+use autoconnect_common::kind::Kind;
+use autoconnect_common::message::JobRequest;
+use autoconnect_common::{CutError, Digest, Registry, machine};
+use serde_json::value::RawValue;
+
+use crate::error::ProducerError;
+
+/// When an input changed that is not the one its job was named from.
+pub(crate) const SINCE_ASKED: &str = "since the job was asked for";
+
+/// Whether every input of a request is there for a second attempt; standard input is not.
+pub(crate) fn can_be_read_twice(kind: &dyn Kind, request: &RawValue) -> Result<bool, CutError> {
+    let inputs = kind.inputs(request)?;
+    Ok(!inputs.iter().any(|input| input.as_os_str() == "-"))
+}
+
+/// The fingerprint of a request's input as it is now; none where it cannot be read twice.
+pub(crate) async fn fingerprint(
+    registry: &Arc<Registry>,
+    request: &JobRequest,
+) -> Result<Option<Digest>, ProducerError> {
+    let (registry, kind, schema) = (Arc::clone(registry), request.kind.clone(), request.schema);
+    let request = request.request.clone();
+    let look = machine::block(move || {
+        let kind = known(&registry, &kind, schema)?;
+        Ok(match can_be_read_twice(kind, &request)? {
+            true => Some(kind.fingerprint(&request)?),
+            false => None,
+        })
+    });
+    look.await.unwrap_or(Err(CutError::Cancelled.into()))
+}
+
+/// Refuses the input of `request` where it is not the one it was before.
+pub(crate) fn refuse_change(
+    registry: &Registry,
+    request: &JobRequest,
+    before: Option<Digest>,
+    now: Option<Digest>,
+    since: &str,
+) -> Result<(), ProducerError> {
+    match (before, now) {
+        (Some(before), Some(now)) if before != now => {
+            let kind = known(registry, &request.kind, request.schema)?;
+            let input = match &kind.inputs(&request.request)?[..] {
+                [input] => format!("{}: the input", input.display()),
+                inputs => format!("one of {} inputs", inputs.len()),
+            };
+            let sentence = format!("{input} changed {since}: ask for the job again");
+            Err(CutError::Refused(sentence).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn known<'r>(
+    registry: &'r Registry,
+    kind: &str,
+    schema: u32,
+) -> Result<&'r dyn Kind, ProducerError> {
+    let known = registry.known(kind, schema);
+    known.map_err(ProducerError::UnknownKind)
+}
