@@ -1,12 +1,17 @@
 //! The commands, their manual, and which of them was typed. Each command has a file of its own.
 
-use autoconnect_common::program;
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use autoconnect_common::{Registry, program};
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{ArgMatches, Args as _, Subcommand};
 
 use crate::Failure;
 use crate::completions::{self, Completions};
 use crate::generate::{self, Generate};
+use crate::kind::{self, AnyCommand, KindCommand, erased};
 use crate::operator::dead::{self, Dead};
 use crate::operator::jobs::{self, Jobs};
 use crate::operator::queues::{self, Queues};
@@ -27,7 +32,7 @@ gives the same report.json, byte for byte, with 1 worker or 16, in one process o
 
 Without a command it does the main job: it reads data/transactions_autoconnect.csv and writes into results/.";
 
-const AFTER: &str = "\
+const EXAMPLES: &str = "\
 Examples:
   autoconnect                                      the main job, into results/
   autoconnect run export.csv --out rapport         another file, another folder
@@ -40,8 +45,9 @@ Examples:
   autoconnect dead list                            chunks that nobody could work, and why
   autoconnect queues list                          its exchanges and queues, and who uses them
   autoconnect generate --rows 1000000 --dirty 0.02 essai.csv
-  autoconnect completions bash > ~/.local/share/bash-completion/completions/autoconnect
+  autoconnect completions bash > ~/.local/share/bash-completion/completions/autoconnect";
 
+const EXIT_CODES: &str = "\
 Exit codes:
   0  done: the report is complete (rejected rows, if any, are in rejets.csv)
   1  failed: too many rejected rows, a disk, a broker
@@ -49,86 +55,186 @@ Exit codes:
   3  the report is incomplete: it names the chunks that nobody could work
   130  stopped by Ctrl-C";
 
-const AFTER_LONG: &str = "\
-Files written into --out:
-  report.json          the report; the same bytes for the same input
-  report.html          the same, to look at, with charts
-  analysis_report.txt  the same, to read in a terminal
-  tables/*.csv         the same, for a spreadsheet
-  rejets.csv           every rejected row: line, reason, field, value
-  execution.json       times and workers: what may differ from run to run
-  jobs/<job>/          every job's own copy";
-
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
     .usage(AnsiColor::Green.on_default().bold())
     .literal(AnsiColor::Cyan.on_default().bold());
 
-/// The command line.
-#[derive(Debug, Parser)]
-#[command(
-    name = "autoconnect",
-    version,
-    about = ABOUT,
-    long_about = LONG_ABOUT,
-    after_help = AFTER,
-    after_long_help = after_long_help(),
-    styles = STYLES,
-    max_term_width = 100,
-    propagate_version = true
-)]
-pub(crate) struct Cli {
-    #[command(subcommand)]
-    command: Option<Command>,
-}
+/// The name of the program, and of the command that asks a cluster.
+const PROGRAM: &str = "autoconnect";
+const SUBMIT: &str = "submit";
 
+/// The commands that are the same whatever kinds there are.
+///
+/// The order of all commands in the manual: the default kind's (0), those of the other kinds (1), `serve` (2), `submit`
+/// (3), then as they stand here.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Report on files of transactions
-    #[command(after_help = AFTER, after_long_help = after_long_help())]
-    Run(Run),
     /// Serve the API and the dashboard, with every role in this process
+    #[command(display_order = 2)]
     Serve(Serve),
-    /// Let a cluster report on files that its producer sees, and follow the job
-    #[command(after_help = AFTER, after_long_help = after_long_help())]
-    Submit(Submit),
     /// Look at the jobs of a cluster, or cancel one
+    #[command(display_order = 4)]
     Jobs(Jobs),
     /// Look at what nobody could work or read, send it once more, or drop it
+    #[command(display_order = 5)]
     Dead(Dead),
     /// Look at the exchanges and queues of a cluster, or remove those that nobody uses any more
+    #[command(display_order = 6)]
     Queues(Queues),
     /// Write a file of transactions that looks real, to try things with
+    #[command(display_order = 7)]
     Generate(Generate),
     /// Print the completions of a shell, to be put where it looks for them
+    #[command(display_order = 8)]
     Completions(Completions),
     /// A worker of `run --broker … --workers N`; it stops when its standard input ends
-    #[command(hide = true)]
+    #[command(hide = true, display_order = 9)]
     Worker(Worker),
 }
 
-fn after_long_help() -> String {
-    let environment = program::environment(&autoconnect_jobs::registry().catalogue());
-    format!("{AFTER}\n\n{AFTER_LONG}\n\nEnvironment (every setting is a variable):\n{environment}")
+/// The command line: the kinds that it knows, and the command of each.
+pub struct Cli {
+    registry: Arc<Registry>,
+    /// What is meant where no command is typed, and by `submit` where it names no kind.
+    default: Box<dyn AnyCommand>,
+    others: Vec<Box<dyn AnyCommand>>,
 }
 
 impl Cli {
-    /// Does what was asked.
-    ///
-    /// # Errors
-    /// [`Failure`].
-    pub(crate) fn carry_out(self) -> Result<(), Failure> {
-        match self.command.unwrap_or_else(|| Command::Run(Run::default())) {
-            Command::Run(run) => run::carry_out(run),
-            Command::Serve(serve) => serve::carry_out(serve),
-            Command::Submit(submit) => submit::carry_out(submit),
-            Command::Jobs(jobs) => jobs::carry_out(jobs),
-            Command::Dead(dead) => dead::carry_out(dead),
-            Command::Queues(queues) => queues::carry_out(queues),
-            Command::Generate(asked) => generate::carry_out(asked),
-            Command::Completions(asked) => completions::carry_out(&asked, Self::command()),
-            Command::Worker(worker) => worker::carry_out(worker),
+    /// A command line for the kinds of `registry`, with the command `C`: it is the one that is meant where none is typed.
+    pub fn new<C: KindCommand>(registry: Registry) -> Self {
+        Self {
+            registry: Arc::new(registry),
+            default: erased::<C>(),
+            others: Vec::new(),
         }
+    }
+
+    /// This command line and the command of one kind more.
+    #[must_use]
+    pub fn with<C: KindCommand>(mut self) -> Self {
+        self.others.push(erased::<C>());
+        self
+    }
+
+    /// The whole program: what the arguments say is done, and an error is printed once, on standard error.
+    pub fn main(&self) -> ExitCode {
+        match self.typed(std::env::args_os()) {
+            Ok(typed) => program::end(self.carry_out(&typed)),
+            Err(error) => program::refuse(&error, PROGRAM),
+        }
+    }
+
+    /// What was typed; the default command where it is none.
+    fn typed(
+        &self,
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> Result<ArgMatches, clap::Error> {
+        let mut command = self.command();
+        let typed = command.try_get_matches_from_mut(arguments)?;
+        if typed.subcommand().is_some() {
+            return Ok(typed);
+        }
+        command.try_get_matches_from_mut([PROGRAM, self.default.name()])
+    }
+
+    fn carry_out(&self, typed: &ArgMatches) -> Result<(), Failure> {
+        if let Some((name, typed)) = typed.subcommand() {
+            if name == SUBMIT {
+                return self.submit(typed);
+            }
+            if let Some(kind) = self.kind(name) {
+                return run::carry_out(kind, typed, &self.registry);
+            }
+        }
+        let registry = &self.registry;
+        match kind::typed(typed)? {
+            Command::Serve(asked) => serve::carry_out(asked, registry),
+            Command::Jobs(asked) => jobs::carry_out(asked, registry),
+            Command::Dead(asked) => dead::carry_out(asked, registry),
+            Command::Queues(asked) => queues::carry_out(asked, registry),
+            Command::Generate(asked) => generate::carry_out(asked),
+            Command::Completions(asked) => completions::carry_out(&asked, self.command()),
+            Command::Worker(asked) => worker::carry_out(asked, registry),
+        }
+    }
+
+    fn submit(&self, typed: &ArgMatches) -> Result<(), Failure> {
+        let named = typed.subcommand();
+        let named = named.and_then(|(name, typed)| Some((self.kind(name)?, typed)));
+        let (kind, typed) = named.unwrap_or((self.default.as_ref(), typed));
+        submit::carry_out(kind, typed, &self.registry)
+    }
+
+    /// The kind that has this command.
+    fn kind(&self, command: &str) -> Option<&dyn AnyCommand> {
+        let mut kinds = std::iter::once(&self.default).chain(&self.others);
+        let kind = kinds.find(|kind| kind.name() == command)?;
+        Some(kind.as_ref())
+    }
+
+    /// Everything that may be typed.
+    fn command(&self) -> clap::Command {
+        let default = self.default.as_ref();
+        let run = |kind: &dyn AnyCommand, order| {
+            let command = clap::Command::new(kind.name()).display_order(order);
+            let command = Run::augment_args(kind.arguments(command)).about(kind.about());
+            self.explained(kind, command)
+        };
+        let program = clap::Command::new(PROGRAM)
+            .version(env!("CARGO_PKG_VERSION"))
+            .propagate_version(true)
+            .styles(STYLES)
+            .max_term_width(100)
+            .subcommand(run(default, 0))
+            .subcommands(self.others.iter().map(|kind| run(kind.as_ref(), 1)))
+            .subcommand(self.submit_command());
+        let program = Command::augment_subcommands(program)
+            .about(ABOUT)
+            .long_about(LONG_ABOUT);
+        self.explained(default, program)
+    }
+
+    /// `submit`: the arguments of the default kind, or the command of another kind.
+    fn submit_command(&self) -> clap::Command {
+        let submit = |kind: &dyn AnyCommand, name: &'static str| {
+            let arguments = kind.submitted(kind.arguments(clap::Command::new(name)));
+            self.explained(kind, Submit::augment_args(arguments))
+        };
+        let command = submit(self.default.as_ref(), SUBMIT)
+            .about("Let a cluster report on files that its producer sees, and follow the job")
+            .display_order(3);
+        if self.others.is_empty() {
+            return command;
+        }
+        let others = self.others.iter().map(|kind| {
+            let command = submit(kind.as_ref(), kind.name());
+            command.about(kind.about())
+        });
+        command
+            .subcommands(others)
+            .subcommand_negates_reqs(true)
+            .args_conflicts_with_subcommands(true)
+    }
+
+    /// Adds what stands below the arguments in the manual of a command.
+    fn explained(&self, kind: &dyn AnyCommand, command: clap::Command) -> clap::Command {
+        let short = if kind.name() == self.default.name() {
+            format!("{EXAMPLES}\n\n{EXIT_CODES}")
+        } else {
+            EXIT_CODES.to_owned()
+        };
+        let environment = program::environment(&self.registry.catalogue());
+        let parts = [
+            short.as_str(),
+            kind.manual(),
+            &format!("Environment (every setting is a variable):\n{environment}"),
+        ];
+        let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        command
+            .after_long_help(parts.join("\n\n"))
+            .after_help(short)
     }
 }
 
@@ -138,13 +244,17 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        crate::kinds::cli(autoconnect_jobs::registry())
+            .command()
+            .debug_assert();
     }
 
     #[test]
     fn a_wrong_argument_is_refused_in_one_sentence() {
         let said = |arguments: &[&str]| {
-            program::first_sentence(&Cli::try_parse_from(arguments).expect_err("refused"))
+            let cli = crate::kinds::cli(autoconnect_jobs::registry());
+            let typed = cli.typed(arguments.iter().map(OsString::from));
+            program::first_sentence(&typed.expect_err("refused"))
         };
         assert_eq!(
             said(&["autoconnect", "run", "--max-rejects", "ten"]),

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use autoconnect_common::Registry;
 use autoconnect_common::broker::rabbitmq::RabbitMq;
 use autoconnect_common::broker::{Broker as _, BrokerError, Queue};
 use autoconnect_common::program::{self, Exit};
@@ -21,11 +22,12 @@ const FIRST_CONTACT: Duration = Duration::from_secs(10);
 /// [`Failure`]: one sentence and the exit code.
 pub(crate) fn at<T>(
     settings: &Settings,
+    registry: &Registry,
     name: &str,
     act: impl AsyncFnOnce(&RabbitMq) -> Result<T, Trouble>,
 ) -> Result<T, Failure> {
     program::run(|shutdown| async move {
-        let rabbit = program::connect(settings, name, autoconnect_jobs::registry().formats())?;
+        let rabbit = program::connect(settings, name, registry.formats())?;
         let done = tokio::select! {
             done = act(&rabbit) => done.map_err(Trouble::into_failure),
             () = shutdown.cancelled() => Err(Failure::new(Exit::Interrupted, "interrupted")),
@@ -41,12 +43,18 @@ pub(crate) fn at<T>(
 /// [`Failure`]: one sentence and the exit code.
 pub(crate) fn operator<T>(
     place: &Place,
+    registry: &Registry,
     act: impl AsyncFnOnce(&RabbitMq) -> Result<T, Trouble>,
 ) -> Result<T, Failure> {
-    at(&place.settings()?, "autoconnect operator", async |rabbit| {
-        first(rabbit, rabbit.waiting(Queue::DeadChunks)).await?;
-        act(rabbit).await
-    })
+    at(
+        &place.settings(registry)?,
+        registry,
+        "autoconnect operator",
+        async |rabbit| {
+            first(rabbit, rabbit.waiting(Queue::DeadChunks)).await?;
+            act(rabbit).await
+        },
+    )
 }
 
 /// What the broker answers to the first thing it is asked, or that it does not answer.

@@ -8,6 +8,7 @@ use autoconnect_common::message::Status;
 use autoconnect_common::program::Exit;
 
 use crate::Failure;
+use crate::kind::AnyCommand;
 use crate::options::Print;
 use crate::summary::{self, Finished};
 
@@ -17,6 +18,7 @@ use crate::summary::{self, Finished};
 /// [`Failure`] for a job without a report, or with one that is incomplete.
 pub(crate) fn told(
     print: Print,
+    kind: &dyn AnyCommand,
     job: impl FnOnce() -> Result<(PathBuf, Finished), Failure>,
 ) -> Result<(), Failure> {
     let start = Instant::now();
@@ -24,9 +26,9 @@ pub(crate) fn told(
         Ok((out, finished)) => {
             let shown = match (print.quiet, print.json) {
                 (true, _) => String::new(),
-                (_, true) => summary::json(&out, &finished, start.elapsed()),
+                (_, true) => summary::json(kind, &out, &finished, start.elapsed()),
                 _ if !finished.status.has_report() => String::new(),
-                _ => summary::text(&out, &finished, start.elapsed()),
+                _ => summary::text(kind, &out, &finished, start.elapsed()),
             };
             (shown, verdict(finished))
         }

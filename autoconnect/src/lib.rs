@@ -6,7 +6,8 @@
 //! * One file for each command, its arguments and help beside its code: `run` (a whole job, in this process or through
 //!   RabbitMQ), `submit`, `serve` (the API, the dashboard and every role in this process), `operator` (`jobs`, `dead`,
 //!   `queues`), `generate`, `completions`, `worker`.
-//! * `kinds`: what is typed for a kind of job, one file for each kind.
+//! * [`kinds`]: what is typed for a kind of job and what is shown of its report, one file or folder for each. `kind`: the
+//!   trait that each of them implements, [`KindCommand`].
 //! * `options`: flags that several commands share. `contact`: reaching the cluster. `roles`: those that this process plays.
 //! * `follow`: a job's events, to its end. `progress`: the bar meanwhile. `summary` and `ending`: what is printed at its end.
 //! * `spool`: reports that were concluded elsewhere, written here.
@@ -18,7 +19,8 @@ mod contact;
 mod ending;
 mod follow;
 mod generate;
-mod kinds;
+mod kind;
+pub mod kinds;
 mod operator;
 mod options;
 mod print;
@@ -34,14 +36,11 @@ mod worker;
 
 use std::process::ExitCode;
 
-use autoconnect_common::program;
 pub use autoconnect_common::program::Failure;
-use clap::Parser as _;
+pub use cli::Cli;
+pub use kind::{KindCommand, Rows};
 
-/// The whole program: what the arguments say is done, and an error is printed once, on standard error.
+/// The whole program, with the kinds of this system.
 pub fn main() -> ExitCode {
-    match cli::Cli::try_parse() {
-        Ok(cli) => program::end(cli.carry_out()),
-        Err(error) => program::refuse(&error, "autoconnect"),
-    }
+    kinds::cli(autoconnect_jobs::registry()).main()
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use autoconnect_common::results::Accept;
 use autoconnect_common::settings::{Log, Settings, Sources};
-use autoconnect_common::telemetry;
+use autoconnect_common::{Registry, telemetry};
 use clap::{Args, ValueHint};
 
 use crate::Failure;
@@ -93,8 +93,8 @@ impl Place {
     ///
     /// # Errors
     /// [`Failure`] for a setting that is unknown or a log filter that is not one.
-    pub(crate) fn read(&self, sources: Sources) -> Result<Settings, Failure> {
-        let settings = read(sources)?;
+    pub(crate) fn read(&self, sources: Sources, registry: &Registry) -> Result<Settings, Failure> {
+        let settings = read(sources, registry)?;
         if self.log.is_some() {
             let log: Log = settings.load()?;
             telemetry::start(&log.filter, log.json);
@@ -106,19 +106,17 @@ impl Place {
     ///
     /// # Errors
     /// As [`Place::read`].
-    pub(crate) fn settings(&self) -> Result<Settings, Failure> {
-        self.read(self.sources())
+    pub(crate) fn settings(&self, registry: &Registry) -> Result<Settings, Failure> {
+        self.read(self.sources(), registry)
     }
 }
 
-/// Gathers the settings of `sources`.
+/// Gathers the settings of `sources`, those of the kinds of `registry` among them.
 ///
 /// # Errors
 /// [`Failure`] for a setting that is unknown.
-pub(crate) fn read(sources: Sources) -> Result<Settings, Failure> {
-    sources
-        .read(&autoconnect_jobs::registry().catalogue())
-        .map_err(Failure::usage)
+pub(crate) fn read(sources: Sources, registry: &Registry) -> Result<Settings, Failure> {
+    sources.read(&registry.catalogue()).map_err(Failure::usage)
 }
 
 /// A number of workers, as typed.

@@ -56,12 +56,13 @@ impl Serve {
     ///
     /// # Errors
     /// [`Failure`] for a setting that is unknown.
-    fn settings(&self) -> Result<Settings, Failure> {
+    fn settings(&self, registry: &Registry) -> Result<Settings, Failure> {
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         let sources = self.place.sources();
         let sources = sources.flag("reducer.results", path(&self.results));
         let sources = sources.flag("api.data", path(&self.data));
-        self.place.read(sources.flag("api.bind", self.bind))
+        self.place
+            .read(sources.flag("api.bind", self.bind), registry)
     }
 }
 
@@ -69,8 +70,8 @@ impl Serve {
 ///
 /// # Errors
 /// [`Failure`]: one sentence and the exit code.
-pub(crate) fn carry_out(asked: Serve) -> Result<(), Failure> {
-    let settings = asked.settings()?;
+pub(crate) fn carry_out(asked: Serve, registry: &Arc<Registry>) -> Result<(), Failure> {
+    let settings = asked.settings(registry)?;
     if settings.load::<settings::Broker>()?.uri.is_some() {
         return Err(Failure::usage(
             "serve plays every role in this process: it wants no broker; the API of a cluster is the program `api`",
@@ -80,11 +81,20 @@ pub(crate) fn carry_out(asked: Serve) -> Result<(), Failure> {
     check_folder(&config.results)?;
     let log: settings::Log = settings.load()?;
     telemetry::start(&log.filter, log.json);
-    program::run(|shutdown| serve(settings, config, asked.workers, shutdown))
+    program::run(|shutdown| {
+        serve(
+            settings,
+            Arc::clone(registry),
+            config,
+            asked.workers,
+            shutdown,
+        )
+    })
 }
 
 async fn serve(
     settings: Settings,
+    registry: Arc<Registry>,
     config: api::Config,
     workers: Option<NonZeroU16>,
     shutdown: Shutdown,
@@ -92,7 +102,7 @@ async fn serve(
     let listener = api::bind(&config).await?;
     let address = listener.local_addr().map_err(|error| Failure::of(&error))?;
     let (broker, stop) = (Embedded::new(), shutdown.child_token());
-    let mut roles = start(&broker, &settings, &config, workers, &stop)?;
+    let mut roles = start(&broker, &settings, &registry, &config, workers, &stop)?;
     let link = api::link::Link::Embedded(broker.clone());
     let serving = async {
         let forgotten = forget_unfinished(&broker).await;
@@ -118,11 +128,11 @@ async fn serve(
 fn start(
     broker: &Embedded,
     settings: &Settings,
+    registry: &Arc<Registry>,
     config: &api::Config,
     workers: Option<NonZeroU16>,
     stop: &Shutdown,
 ) -> Result<Roles, Failure> {
-    let registry = Arc::new(autoconnect_jobs::registry());
     let threads = settings.load::<settings::Producer>()?.threads;
     let prefetch = settings.load::<settings::Worker>()?.prefetch;
     let abandon_after = settings.load::<settings::Reducer>()?.abandon_after;
@@ -133,13 +143,13 @@ fn start(
     };
     roles.spawn(reduce(
         broker.clone(),
-        Arc::clone(&registry),
+        Arc::clone(registry),
         durable,
         stop.clone(),
     ));
     roles.spawn(produce(
         broker.clone(),
-        Arc::clone(&registry),
+        Arc::clone(registry),
         producer::Config {
             threads,
             data: Some(config.api.data.clone()),
@@ -153,7 +163,7 @@ fn start(
         };
         roles.spawn(work_here(
             broker.clone(),
-            Arc::clone(&registry),
+            Arc::clone(registry),
             config,
             stop.clone(),
         ));

@@ -1,19 +1,17 @@
 //! A job that the cluster does by itself: its producer cuts, its workers work, its reducer writes; we follow.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use autoconnect_common::ask;
 use autoconnect_common::broker::{Broker as _, Queue};
 use autoconnect_common::message::JobRequest;
 use autoconnect_common::program::Exit;
 use autoconnect_common::settings::{Reducer, Settings};
-use autoconnect_jobs::sales::Sales;
-
-use clap::{Args, ValueHint};
+use autoconnect_common::{Format, Registry, ask};
+use clap::{ArgMatches, Args};
+use serde_json::value::RawValue;
 
 use crate::follow::{EVENTS, listen};
-use crate::kinds::sales::{self, Reading};
+use crate::kind::{self, AnyCommand};
 use crate::options::{Accepting, Place, Print};
 use crate::progress::{Bar, Gauge, Measure};
 use crate::summary::Finished;
@@ -22,19 +20,12 @@ use crate::{Failure, contact, ending, print};
 /// What the broker calls us.
 const NAME: &str = "autoconnect submit";
 
-/// What `submit` was asked, as typed.
+/// What every job that is submitted is asked, as typed.
 #[derive(Debug, Args)]
 pub(crate) struct Submit {
-    /// Files and folders to read, in this order, as the cluster's producer sees them
-    #[arg(value_name = "FILE", required = true, value_hint = ValueHint::AnyPath)]
-    files: Vec<PathBuf>,
-
     /// Print the job's id, and leave the job to the cluster
     #[arg(long, conflicts_with_all = ["quiet", "json"])]
     no_wait: bool,
-
-    #[command(flatten)]
-    reading: Reading,
 
     #[command(flatten)]
     accepting: Accepting,
@@ -46,62 +37,69 @@ pub(crate) struct Submit {
     place: Place,
 }
 
-impl Submit {
-    /// Every layer of the settings, flags last.
-    ///
-    /// # Errors
-    /// [`Failure`] for a setting that is unknown.
-    fn settings(&self) -> Result<Settings, Failure> {
-        self.place.read(self.reading.flags(self.place.sources()))
-    }
-}
-
-/// `autoconnect submit`.
+/// `autoconnect submit`, of a job of this kind.
 ///
 /// # Errors
 /// [`Failure`]: one sentence and the exit code.
-pub(crate) fn carry_out(asked: Submit) -> Result<(), Failure> {
+pub(crate) fn carry_out(
+    kind: &dyn AnyCommand,
+    typed: &ArgMatches,
+    registry: &Registry,
+) -> Result<(), Failure> {
+    let asked: Submit = kind::typed(typed)?;
+    let named = || {
+        let settings = asked.place.settings(registry)?;
+        let request = kind.request(typed, &settings)?;
+        let request = named(kind, request, asked.accepting, registry)?;
+        Ok::<_, Failure>((settings, request))
+    };
     if asked.no_wait {
-        let (settings, request) = named(&asked)?;
+        let (settings, request) = named()?;
         let message = request.to_message().map_err(|error| Failure::of(&error))?;
-        contact::at(&settings, NAME, async |rabbit| {
+        contact::at(&settings, registry, NAME, async |rabbit| {
             contact::first(rabbit, rabbit.publish(message)).await
         })?;
         return print::out(&format!("{}\n", request.job));
     }
-    ending::told(asked.print, || {
-        let (settings, request) = named(&asked)?;
-        let finished = follow(&settings, &request, asked.print.shows_progress())?;
+    ending::told(asked.print, kind, || {
+        let (settings, request) = named()?;
+        let finished = follow(&settings, registry, &request, asked.print.shows_progress())?;
         Ok((settings.load::<Reducer>()?.results, finished))
     })
 }
 
-/// The settings, and the request under a name of its own.
-fn named(asked: &Submit) -> Result<(Settings, JobRequest), Failure> {
-    let settings = asked.settings()?;
-    if asked.files.iter().any(|file| file.as_os_str() == "-") {
+/// The request under a name of its own.
+fn named(
+    kind: &dyn AnyCommand,
+    request: Box<RawValue>,
+    accepting: Accepting,
+    registry: &Registry,
+) -> Result<JobRequest, Failure> {
+    let Format { kind, schema } = kind.format();
+    let kind = registry.known(&kind, schema).map_err(Failure::failed)?;
+    let inputs = kind.inputs(&request).map_err(Failure::usage)?;
+    if inputs.iter().any(|input| input.as_os_str() == "-") {
         return Err(Failure::usage(
             "-: found standard input, expected files that the cluster's producer sees",
         ));
     }
-    let request = sales::request(&asked.reading, asked.files.clone(), &settings)?;
-    let request = autoconnect_producer::name_unseen::<Sales>(&request, &ask::unheard());
-    let request = JobRequest {
-        accept: asked.accepting.into(),
+    let request = autoconnect_producer::name_unseen_erased(kind, request, &ask::unheard());
+    Ok(JobRequest {
+        accept: accepting.into(),
         ..request.map_err(Failure::usage)?
-    };
-    Ok((settings, request))
+    })
 }
 
 /// Sends the request, and follows its job to the end.
 fn follow(
     settings: &Settings,
+    registry: &Registry,
     request: &JobRequest,
     shows_progress: bool,
 ) -> Result<Finished, Failure> {
     let job = &request.job;
     let message = request.to_message().map_err(|error| Failure::of(&error))?;
-    let followed = contact::at(settings, NAME, async |rabbit| {
+    let followed = contact::at(settings, registry, NAME, async |rabbit| {
         let gauge = Arc::new(Gauge::default());
         let _bar = Bar::start(shows_progress, Measure::Chunks, &gauge);
         let listening = rabbit.subscribe(Queue::Events(job.clone()), EVENTS);

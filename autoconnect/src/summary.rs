@@ -11,25 +11,19 @@ use autoconnect_common::kind::REPORT;
 use autoconnect_common::message::Status;
 use autoconnect_common::program::Exit;
 use autoconnect_common::results::{self, EXECUTION, Results};
-use autoconnect_common::{JobId, JobKind as _, disk};
-use autoconnect_jobs::sales::report::{Periode, Qualite, Source};
-use autoconnect_jobs::sales::{Sales, render};
-use autoconnect_report::fixed::{Euros, Percent};
+use autoconnect_common::{JobId, disk};
 use autoconnect_report::lang::Lang;
-use autoconnect_report::{measure, number};
+use autoconnect_report::measure;
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
+use crate::kind::{AnyCommand, Rows, Shown};
 use crate::print::printable;
 
 /// The language of the summary.
 const FR: Lang = Lang::Fr;
-/// Characters of a city's name that are shown.
-const NAME: usize = 60;
 /// Characters of a reason that are shown.
 const REASON: usize = 500;
-/// Cities shown in the ranking; the others are in the report.
-const CITIES: usize = 15;
 
 /// How a job ended.
 #[derive(Debug, Clone)]
@@ -46,36 +40,18 @@ pub(crate) struct Finished {
     pub(crate) execution: Option<String>,
 }
 
-/// The part of `report.json` that is shown; whatever else is in it is ignored.
-#[derive(Debug, Deserialize)]
-struct Report {
-    source: Source,
-    qualite: Qualite,
-    #[serde(default)]
-    periode: Periode,
-    ca_total: Euros,
-    #[serde(default)]
-    comparatif: Vec<City>,
-}
-
-#[derive(Debug, Deserialize)]
-struct City {
-    rang: u64,
-    ville: String,
-    ca: Euros,
-    part: Option<Percent>,
-}
-
 /// The job's own folder of results.
 fn own(out: &Path, job: &JobId) -> PathBuf {
     results::job_folder(out, job)
 }
 
-/// Where the job's files are found: its own folder, where its report is not the newest one.
-fn place(out: &Path, job: &JobId) -> PathBuf {
-    let results = Results::new(disk::real(), out, Some(Sales::NAME));
-    match results.newest(Sales::NAME) {
-        Ok(Some(newest)) if newest == *job => out.to_owned(),
+/// Where the job's files are found: its own folder, but for the newest report of the kind whose files also stand at the
+/// root.
+fn place(kind: &dyn AnyCommand, out: &Path, job: &JobId) -> PathBuf {
+    let name = kind.format().kind;
+    let results = Results::new(disk::real(), out, kind.at_root().then_some(name.as_str()));
+    match results.newest(&name) {
+        Ok(Some(newest)) if newest == *job && kind.at_root() => out.to_owned(),
         _ => own(out, job),
     }
 }
@@ -88,12 +64,18 @@ fn read<T: for<'de> Deserialize<'de>>(text: Option<&str>, own: &Path, name: &str
     }
 }
 
-fn report(out: &Path, finished: &Finished) -> Option<Report> {
-    finished
-        .status
-        .has_report()
-        .then(|| read(finished.report.as_deref(), &own(out, &finished.job), REPORT))
-        .flatten()
+/// What the kind shows of its report; nothing where there is none.
+fn shown_of(kind: &dyn AnyCommand, out: &Path, finished: &Finished) -> Shown {
+    if !finished.status.has_report() {
+        return Shown::default();
+    }
+    let shown = match &finished.report {
+        Some(report) => kind.shown(report.as_bytes()),
+        None => fs::read(own(out, &finished.job).join(REPORT))
+            .ok()
+            .and_then(|report| kind.shown(&report)),
+    };
+    shown.unwrap_or_default()
 }
 
 fn execution(out: &Path, finished: &Finished) -> Option<Execution> {
@@ -121,10 +103,15 @@ fn written(out: &Path, job: &JobId) -> Vec<String> {
 }
 
 /// The summary for a person.
-pub(crate) fn text(out: &Path, finished: &Finished, took: Duration) -> String {
-    let mut text = String::new();
-    if let Some(report) = report(out, finished) {
-        report.write(&mut text);
+pub(crate) fn text(
+    kind: &dyn AnyCommand,
+    out: &Path,
+    finished: &Finished,
+    took: Duration,
+) -> String {
+    let mut text = shown_of(kind, out, finished).text;
+    if !text.is_empty() && !text.ends_with("\n\n") {
+        text.push('\n');
     }
     // of a complete report it says why it is not the newest
     if let Some(reason) = finished
@@ -150,7 +137,7 @@ pub(crate) fn text(out: &Path, finished: &Finished, took: Duration) -> String {
             &mut text,
             format_args!(
                 "Fichiers écrits dans {}/",
-                shown(&place(out, &finished.job))
+                shown(&place(kind, out, &finished.job))
             ),
         );
     }
@@ -177,112 +164,6 @@ fn shown(out: &Path) -> String {
 fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     // writing to a String cannot fail
     let _ = writeln!(text, "{arguments}");
-}
-
-impl Report {
-    fn write(&self, text: &mut String) {
-        let Source {
-            lignes,
-            acceptees,
-            rejetees,
-            ..
-        } = self.source;
-        line(
-            text,
-            format_args!(
-                "{} lignes lues : {} acceptées, {} rejetées\n",
-                number::count(lignes, FR),
-                number::count(acceptees, FR),
-                number::count(rejetees, FR)
-            ),
-        );
-        line(
-            text,
-            format_args!("CA total : {}\n", number::euros(self.ca_total, FR)),
-        );
-        self.ranking(text);
-        counts(text, "Rejets (rejets.csv)", &self.qualite.par_motif);
-        counts(text, "Avertissements", &self.qualite.avertissements);
-        notices(
-            text,
-            &render::notices(&self.source, &self.qualite, &self.periode, FR),
-        );
-    }
-
-    fn ranking(&self, text: &mut String) {
-        let rows: Vec<[String; 4]> = self
-            .comparatif
-            .iter()
-            .take(CITIES)
-            .map(|city| {
-                [
-                    city.rang.to_string(),
-                    printable(city.ville.as_bytes(), NAME),
-                    number::euros(city.ca, FR),
-                    number::or_none(city.part, |part| number::percent(part, FR)),
-                ]
-            })
-            .collect();
-        if rows.is_empty() {
-            return;
-        }
-        let titles = ["Rang", "Ville", "CA", "Part"];
-        let width = |column: usize| {
-            let longest = rows.iter().map(|row| row[column].chars().count()).max();
-            longest.unwrap_or(0).max(titles[column].len())
-        };
-        let (rank, city, ca, part) = (width(0), width(1), width(2), width(3));
-        let mut row = |[a, b, c, d]: [&str; 4]| {
-            line(
-                text,
-                format_args!("  {a:>rank$}  {b:<city$}  {c:>ca$}  {d:>part$}"),
-            );
-        };
-        row(titles);
-        for cells in &rows {
-            row(cells.each_ref().map(String::as_str));
-        }
-        if let Some(more) = self.comparatif.len().checked_sub(CITIES + 1) {
-            line(
-                text,
-                format_args!(
-                    "  … et {} autres villes",
-                    number::count(more as u64 + 1, FR)
-                ),
-            );
-        }
-        text.push('\n');
-    }
-}
-
-fn counts(text: &mut String, title: &str, counts: &BTreeMap<String, u64>) {
-    let mut counts: Vec<(&String, u64)> = counts.iter().map(|(name, &n)| (name, n)).collect();
-    counts.retain(|&(_, count)| count > 0);
-    if counts.is_empty() {
-        return;
-    }
-    counts.sort_by_key(|&(name, count)| (std::cmp::Reverse(count), name));
-    line(text, format_args!("{title}"));
-    let longest = counts.iter().map(|(name, _)| name.chars().count()).max();
-    let width = longest.unwrap_or(0);
-    for (name, count) in counts {
-        line(
-            text,
-            format_args!("  {name:<width$}  {}", number::count(count, FR)),
-        );
-    }
-    text.push('\n');
-}
-
-fn notices(text: &mut String, sentences: &[String]) {
-    if sentences.is_empty() {
-        return;
-    }
-    line(text, format_args!("À savoir"));
-    for sentence in sentences {
-        line(text, format_args!("  {sentence}"));
-    }
-    text.push('\n');
 }
 
 fn times(text: &mut String, execution: Option<&Execution>, took: Duration) {
@@ -333,15 +214,13 @@ struct Json<'a> {
     times_ms: BTreeMap<String, Option<f64>>,
 }
 
-#[derive(Debug, Serialize)]
-struct Rows {
-    lignes: u64,
-    acceptees: u64,
-    rejetees: u64,
-}
-
 /// What `--json` prints of a job that ended: status, reason, report, files, rows, times in milliseconds.
-pub(crate) fn json(out: &Path, finished: &Finished, took: Duration) -> String {
+pub(crate) fn json(
+    kind: &dyn AnyCommand,
+    out: &Path,
+    finished: &Finished,
+    took: Duration,
+) -> String {
     let exit = match finished.status {
         Status::Done => Exit::Done,
         Status::Incomplete => Exit::Incomplete,
@@ -355,7 +234,7 @@ pub(crate) fn json(out: &Path, finished: &Finished, took: Duration) -> String {
         "total".to_owned(),
         Some((took.as_secs_f64() * 1e6).round() / 1e3),
     );
-    let place = place(out, &finished.job);
+    let place = place(kind, out, &finished.job);
     let path = |name: &String| place.join(name).display().to_string();
     written_as_json(&Json {
         status: finished.status.word(),
@@ -367,11 +246,7 @@ pub(crate) fn json(out: &Path, finished: &Finished, took: Duration) -> String {
             .has_report()
             .then(|| path(&REPORT.to_owned())),
         files: written(out, &finished.job).iter().map(path).collect(),
-        rows: report(out, finished).map(|report| Rows {
-            lignes: report.source.lignes,
-            acceptees: report.source.acceptees,
-            rejetees: report.source.rejetees,
-        }),
+        rows: shown_of(kind, out, finished).rows,
         times_ms,
     })
 }
@@ -399,6 +274,8 @@ fn written_as_json(json: &Json<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kind::erased;
+    use crate::kinds::sales;
 
     fn finished(report: &str) -> Finished {
         Finished {
@@ -427,8 +304,13 @@ mod tests {
     #[test]
     fn the_summary_says_what_a_person_asks_first() {
         let took = Duration::from_millis(30);
-        let said = text(Path::new("nowhere/"), &finished(REPORT_JSON), took)
-            .replace(['\u{202f}', '\u{a0}'], " ");
+        let said = text(
+            &*erased::<sales::Report>(),
+            Path::new("nowhere/"),
+            &finished(REPORT_JSON),
+            took,
+        )
+        .replace(['\u{202f}', '\u{a0}'], " ");
         assert_eq!(
             said,
             "10 000 lignes lues : 9 998 acceptées, 2 rejetées\n\n\
@@ -450,6 +332,7 @@ mod tests {
     #[test]
     fn the_json_object_says_status_files_rows_and_times() {
         let said = json(
+            &*erased::<sales::Report>(),
             Path::new("nowhere"),
             &finished(REPORT_JSON),
             Duration::from_millis(30),

@@ -1,9 +1,10 @@
 //! The hidden command `worker`: a worker process of `run --broker … --workers N`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use autoconnect_common::settings::Sources;
-use autoconnect_common::{Shutdown, program, telemetry};
+use autoconnect_common::{Registry, Shutdown, program, telemetry};
 use autoconnect_worker as worker;
 use clap::Args;
 
@@ -27,14 +28,13 @@ pub(crate) struct Worker {
 ///
 /// # Errors
 /// [`Failure`].
-pub(crate) fn carry_out(asked: Worker) -> Result<(), Failure> {
-    let settings = options::read(
-        Sources::of_process(asked.config, asked.profile).flag("worker.name", Some(asked.name)),
-    )?;
+pub(crate) fn carry_out(asked: Worker, registry: &Arc<Registry>) -> Result<(), Failure> {
+    let sources = Sources::of_process(asked.config, asked.profile);
+    let settings = options::read(sources.flag("worker.name", Some(asked.name)), registry)?;
     telemetry::start("error", false);
     program::run(|shutdown| async move {
         stop_at_end_of_input(shutdown.clone());
-        worker::play(&settings, autoconnect_jobs::registry(), &shutdown).await
+        worker::play(&settings, Arc::clone(registry), &shutdown).await
     })
 }
 

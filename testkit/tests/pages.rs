@@ -44,6 +44,7 @@ fn a_new_kind_is_shown_as_it_is() -> Result<()> {
             "testkit/src/jobs.rs",
             "testkit/tests/kinds/laws.rs",
             "testkit/tests/kinds/sameness.rs",
+            "autoconnect/examples/wordcount.rs",
         ],
         &[
             "const NAME",
@@ -60,6 +61,8 @@ fn a_new_kind_is_shown_as_it_is() -> Result<()> {
             "ReportFile",
             ".with::<WordCount>()",
             "hold_for",
+            "impl KindCommand",
+            ".with::<Words>()",
         ],
     )
 }

@@ -94,9 +94,10 @@ pub struct Summary {
 /// [`Failure`].
 pub async fn play(
     settings: &Settings,
-    registry: Registry,
+    registry: impl Into<Arc<Registry>>,
     shutdown: &Shutdown,
 ) -> Result<(), Failure> {
+    let registry = registry.into();
     let settings::Worker { name, prefetch } = settings.load()?;
     let broker = program::connect_role(settings, &name, registry.formats())?;
     let config = Config {
@@ -104,7 +105,7 @@ pub async fn play(
         ..Config::named(name)
     };
     tracing::info!(worker = config.name, "worker started");
-    let worked = run(&broker, &Arc::new(registry), &config, shutdown).await;
+    let worked = run(&broker, &registry, &config, shutdown).await;
     broker.close().await;
     let summary = worked.map_err(|error| Failure::of(&error))?;
     tracing::info!(worker = config.name, ?summary, "worker stopped");

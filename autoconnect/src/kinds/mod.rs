@@ -1,3 +1,13 @@
-//! The kinds of job on the command line, one file each: what is typed for a kind, and the request made of it.
+//! The kinds of job on the command line: what is typed for each, and what is shown at its end.
 
 pub(crate) mod sales;
+
+use autoconnect_common::Registry;
+
+use crate::cli::Cli;
+
+/// The command line for the kinds of `registry`, with the command of each kind of this system: one line a kind. The first
+/// is the one that is meant where no command is typed, and by `submit` where it names none.
+pub fn cli(registry: Registry) -> Cli {
+    Cli::new::<sales::Report>(registry)
+}

@@ -84,29 +84,33 @@ struct Selection {
 ///
 /// # Errors
 /// [`Failure`]: one sentence and the exit code.
-pub(crate) fn carry_out(asked: Dead) -> Result<(), Failure> {
+pub(crate) fn carry_out(asked: Dead, registry: &Registry) -> Result<(), Failure> {
     let Dead { place, act } = asked;
     match act {
         Act::List { json } => list(
-            at(&place, async |rabbit| Ok(dead::list(rabbit, MOST).await?))?,
+            at(&place, registry, async |rabbit| {
+                Ok(dead::list(rabbit, MOST).await?)
+            })?,
             json,
         ),
         Act::Show { id, rows, save } => {
-            let found = at(&place, async |rabbit| find(rabbit, &id).await)?;
-            show(&found, rows, save.as_deref())
+            let found = at(&place, registry, async |rabbit| find(rabbit, &id).await)?;
+            show(&found, rows, save.as_deref(), registry)
         }
         Act::Requeue {
             selection,
             even_if_ended,
         } => {
-            let done = at(&place, async |rabbit| {
+            let done = at(&place, registry, async |rabbit| {
                 requeue(rabbit, &selection, even_if_ended).await
             })?;
             print::out(&done.line("requeued"))?;
             done.verdict(&selection)
         }
         Act::Drop { selection } => {
-            let done = at(&place, async |rabbit| discard(rabbit, &selection).await)?;
+            let done = at(&place, registry, async |rabbit| {
+                discard(rabbit, &selection).await
+            })?;
             print::out(&done.line("dropped"))?;
             done.verdict(&selection)
         }
@@ -165,7 +169,12 @@ fn further(count: u64) -> Option<String> {
 }
 
 /// Prints a dead message, or saves its body.
-fn show(message: &Message, rows: usize, save: Option<&Path>) -> Result<(), Failure> {
+fn show(
+    message: &Message,
+    rows: usize,
+    save: Option<&Path>,
+    registry: &Registry,
+) -> Result<(), Failure> {
     if let Some(path) = save {
         std::fs::write(path, &**message.body).map_err(|error| {
             Failure::failed(format!("{}: cannot be written: {error}", path.display()))
@@ -184,7 +193,7 @@ fn show(message: &Message, rows: usize, save: Option<&Path>) -> Result<(), Failu
         text += &format!("{}: {}\n", printable(name, LINE), printable(value, LINE));
     }
     text.push('\n');
-    let content = content(message, rows, &autoconnect_jobs::registry());
+    let content = content(message, rows, registry);
     for line in content.lines() {
         text += &printable(line.as_bytes(), LINE);
         text.push('\n');

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use autoconnect_common::JobId;
 use autoconnect_common::ask::{self, ANSWER, AskError};
 use autoconnect_common::broker::{Broker, BrokerError, Queue, Subscription};
 use autoconnect_common::message::{Cancel, Event, JobStage, Stage, Status};
+use autoconnect_common::{JobId, Registry};
 use chrono::DateTime;
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -64,13 +64,15 @@ enum Act {
 ///
 /// # Errors
 /// [`Failure`]: one sentence and the exit code.
-pub(crate) fn carry_out(asked: Jobs) -> Result<(), Failure> {
+pub(crate) fn carry_out(asked: Jobs, registry: &Registry) -> Result<(), Failure> {
     let Jobs { place, act } = asked;
     match act {
-        Act::List { json } => list(&place, json),
-        Act::Status { job, json } => status(&place, &job, json),
+        Act::List { json } => list(&place, registry, json),
+        Act::Status { job, json } => status(&place, registry, &job, json),
         Act::Cancel { job, reason } => {
-            let said = at(&place, async |rabbit| cancel(rabbit, job, reason).await)?;
+            let said = at(&place, registry, async |rabbit| {
+                cancel(rabbit, job, reason).await
+            })?;
             print::out(&(said + "\n"))
         }
     }
@@ -84,8 +86,10 @@ struct Listed {
     more: u64,
 }
 
-fn list(place: &Place, json: bool) -> Result<(), Failure> {
-    let ask::Answer { jobs, more } = at(place, async |rabbit| Ok(ask::ask(rabbit, None).await?))?;
+fn list(place: &Place, registry: &Registry, json: bool) -> Result<(), Failure> {
+    let ask::Answer { jobs, more } = at(place, registry, async |rabbit| {
+        Ok(ask::ask(rabbit, None).await?)
+    })?;
     if json {
         return print::json(&Listed { jobs, more });
     }
@@ -106,8 +110,10 @@ fn list(place: &Place, json: bool) -> Result<(), Failure> {
     print::out(&text)
 }
 
-fn status(place: &Place, job: &JobId, json: bool) -> Result<(), Failure> {
-    let answer = at(place, async |rabbit| Ok(ask::ask(rabbit, Some(job)).await?))?;
+fn status(place: &Place, registry: &Registry, job: &JobId, json: bool) -> Result<(), Failure> {
+    let answer = at(place, registry, async |rabbit| {
+        Ok(ask::ask(rabbit, Some(job)).await?)
+    })?;
     let [known] = answer.jobs.as_slice() else {
         return Err(Failure::failed(format!(
             "job {job}: the reducer does not know it: nothing of it has come yet, or it ended long ago"

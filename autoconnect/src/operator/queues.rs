@@ -6,6 +6,7 @@ use autoconnect_common::broker::part::{Part, What};
 use autoconnect_common::broker::rabbitmq::{Found, RabbitMq, Removed};
 use autoconnect_common::message::Exchange;
 use autoconnect_common::settings::{self, Settings};
+use autoconnect_common::{Format, Registry};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -63,23 +64,24 @@ enum Act {
 ///
 /// # Errors
 /// [`Failure`]: one sentence and the exit code.
-pub(crate) fn carry_out(asked: Queues) -> Result<(), Failure> {
-    let settings = asked.settings()?;
+pub(crate) fn carry_out(asked: Queues, registry: &Registry) -> Result<(), Failure> {
+    let settings = asked.settings(registry)?;
     let prefix = settings.load::<settings::Broker>()?.prefix;
     let management = asked.management.as_ref();
+    let formats = registry.formats();
     match asked.act {
         Act::List { json } => {
             // whoever names no prefix, and can be told of all, is
             let every = asked.prefix.is_none() && management.is_some();
             let prefix = (!every).then_some(prefix.as_str());
-            let found = at(&settings, async |rabbit| {
-                look(rabbit, prefix, management).await
+            let found = at(&settings, registry, async |rabbit| {
+                look(rabbit, &formats, prefix, management).await
             })?;
             list(&found, prefix, json)
         }
         Act::Remove { older, force } => {
-            let said = at(&settings, async |rabbit| {
-                let mut found = look(rabbit, Some(&prefix), management).await?;
+            let said = at(&settings, registry, async |rabbit| {
+                let mut found = look(rabbit, &formats, Some(&prefix), management).await?;
                 found.retain(|each| !older || each.part.is_older());
                 if found.is_empty() {
                     return Err(Trouble::Failed(nothing(Some(&prefix), older)));
@@ -96,19 +98,20 @@ pub(crate) fn carry_out(asked: Queues) -> Result<(), Failure> {
 
 impl Queues {
     /// Whoever looks for names must not make them.
-    fn settings(&self) -> Result<Settings, Failure> {
+    fn settings(&self, registry: &Registry) -> Result<Settings, Failure> {
         let sources = self.place.sources().flag("broker.declare", Some(false));
-        self.place
-            .read(sources.flag("broker.prefix", self.prefix.as_ref()))
+        let sources = sources.flag("broker.prefix", self.prefix.as_ref());
+        self.place.read(sources, registry)
     }
 }
 
 /// Reaches the broker, does what is asked there in bounded time, and leaves.
 fn at<T>(
     settings: &Settings,
+    registry: &Registry,
     act: impl AsyncFnOnce(&RabbitMq) -> Result<T, Trouble>,
 ) -> Result<T, Failure> {
-    contact::at(settings, "autoconnect queues", async |rabbit| {
+    contact::at(settings, registry, "autoconnect queues", async |rabbit| {
         contact::first(rabbit, rabbit.look(&[])).await?;
         let done = tokio::time::timeout(ALL, act(rabbit)).await;
         done.unwrap_or_else(|_| {
@@ -123,12 +126,13 @@ fn at<T>(
 /// What is there of a prefix, or of every one that the management API tells of.
 async fn look(
     rabbit: &RabbitMq,
+    formats: &[Format],
     prefix: Option<&str>,
     management: Option<&Management>,
 ) -> Result<Vec<Found>, Trouble> {
     let mut parts = Vec::new();
     if let Some(prefix) = prefix {
-        parts = Part::current(prefix, &autoconnect_jobs::registry().formats());
+        parts = Part::current(prefix, formats);
         parts.extend(Part::older(prefix));
     }
     if let (Some(management), Some(account)) = (management, rabbit.account()) {

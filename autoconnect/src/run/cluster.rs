@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use autoconnect_common::ask;
 use autoconnect_common::broker::rabbitmq::{Options, RabbitMq};
-use autoconnect_common::broker::{Broker as _, Queue};
+use autoconnect_common::broker::{Broker as _, Queue, Subscription};
 use autoconnect_common::kind::REPORT;
 use autoconnect_common::message::Status;
 use autoconnect_common::results::{self, EXECUTION};
@@ -91,16 +91,8 @@ async fn on(
 ) -> Result<Finished, Trouble> {
     let job = &plan.request.job;
     let spool = Spool::new(rabbit.clone(), &plan.out, job);
-    let listening = rabbit.subscribe(Queue::Events(job.clone()), EVENTS);
-    let beginning = async {
-        let events = contact::first(&rabbit, listening).await?;
-        if own.is_none() {
-            a_reducer_answers(plan, &rabbit).await?;
-        }
-        Ok::<_, Trouble>(events)
-    };
     let events = tokio::select! {
-        events = beginning => events,
+        events = begin(plan, &rabbit, own.is_some()) => events,
         () = shutdown.cancelled() => Err(Trouble::Interrupted),
     };
     let events = match events {
@@ -142,6 +134,16 @@ async fn on(
     fetched?;
     write_if_elsewhere(plan, &spool, &mut finished)?;
     Ok(finished)
+}
+
+/// Listens to the job, once the broker answered, and the reducer where it is not this run's own.
+async fn begin(plan: &Plan, rabbit: &RabbitMq, is_own: bool) -> Result<Subscription, Trouble> {
+    let listening = rabbit.subscribe(Queue::Events(plan.request.job.clone()), EVENTS);
+    let events = contact::first(rabbit, listening).await?;
+    if !is_own {
+        a_reducer_answers(plan, rabbit).await?;
+    }
+    Ok(events)
 }
 
 /// Whoever uses a cluster that is there hears before it sends anything whether one is.

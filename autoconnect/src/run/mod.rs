@@ -21,11 +21,11 @@ use std::sync::Arc;
 
 use autoconnect_common::message::JobRequest;
 use autoconnect_common::settings::{self, Settings};
-use autoconnect_common::{Registry, ask, program};
-use autoconnect_jobs::sales::{Request, Sales};
-use clap::{Args, ValueHint};
+use autoconnect_common::{Format, Registry, ask, program};
+use clap::{ArgMatches, Args, ValueHint};
+use serde_json::value::RawValue;
 
-use crate::kinds::sales::{self, DEFAULT_FILE, Reading};
+use crate::kind::{self, AnyCommand};
 use crate::options::{self, Accepting, Place, Print};
 use crate::progress::{Bar, Gauge, Measure};
 use crate::roles::check_folder;
@@ -34,21 +34,12 @@ use crate::trouble::Trouble;
 use crate::{Failure, ending};
 use plan::Plan;
 
-/// What `run` was asked, as typed.
-#[derive(Debug, Default, Args)]
+/// What every job is asked that is done by this command, as typed.
+#[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// Files and folders to read, in this order; - is standard input [default: data/transactions_autoconnect.csv]
-    ///
-    /// A folder stands for the CSV files in it, by name. Files may be compressed (.gz, .zst).
-    #[arg(value_name = "FILE", value_hint = ValueHint::AnyPath)]
-    files: Vec<PathBuf>,
-
     /// Where to write the report [default: results]
     #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     out: Option<PathBuf>,
-
-    #[command(flatten)]
-    reading: Reading,
 
     #[command(flatten)]
     accepting: Accepting,
@@ -67,50 +58,62 @@ pub(crate) struct Run {
     place: Place,
 }
 
-impl Run {
-    /// Every layer of the settings, flags last.
-    ///
-    /// # Errors
-    /// [`Failure`] for a setting that is unknown.
-    fn settings(&self) -> Result<Settings, Failure> {
-        let out = self.out.as_ref().map(|path| path.display());
-        let sources = self.place.sources().flag("reducer.results", out);
-        self.place.read(self.reading.flags(sources))
-    }
-}
-
-/// `autoconnect run`.
+/// `autoconnect run`, or the command of another kind.
 ///
 /// # Errors
 /// [`Failure`]: one sentence and the exit code.
-pub(crate) fn carry_out(asked: Run) -> Result<(), Failure> {
+pub(crate) fn carry_out(
+    kind: &dyn AnyCommand,
+    typed: &ArgMatches,
+    registry: &Arc<Registry>,
+) -> Result<(), Failure> {
+    let asked: Run = kind::typed(typed)?;
     let print = asked.print;
-    ending::told(print, || {
-        let plan = plan(asked)?;
+    ending::told(print, kind, || {
+        let settings = asked.settings(registry)?;
+        let request = kind.request(typed, &settings)?;
+        let plan = plan(asked, &settings, kind.format(), request, registry)?;
         let finished = carry_out_plan(&plan, print.shows_progress())?;
         Ok((plan.out, finished))
     })
 }
 
-/// Checks flags, settings, input and output folder, before anything is started.
-fn plan(asked: Run) -> Result<Plan, Failure> {
-    let settings = asked.settings()?;
-    let registry = Arc::new(autoconnect_jobs::registry());
+impl Run {
+    /// Every layer of the settings, flags last.
+    ///
+    /// # Errors
+    /// [`Failure`] for a setting that is unknown.
+    fn settings(&self, registry: &Registry) -> Result<Settings, Failure> {
+        let out = self.out.as_ref().map(|path| path.display());
+        let sources = self.place.sources().flag("reducer.results", out);
+        self.place.read(sources, registry)
+    }
+}
+
+/// Checks settings, input and output folder, before anything is started.
+fn plan(
+    asked: Run,
+    settings: &Settings,
+    format: Format,
+    request: Box<RawValue>,
+    registry: &Arc<Registry>,
+) -> Result<Plan, Failure> {
     let broker: settings::Broker = settings.load()?;
-    let inputs = match asked.files.as_slice() {
-        [] => vec![PathBuf::from(DEFAULT_FILE)],
-        files => files.to_vec(),
-    };
-    let request = sales::request(&asked.reading, inputs, &settings)?;
-    let request = JobRequest {
-        accept: asked.accepting.into(),
-        ..name_job(&registry, &request, broker.uri.is_some())?
-    };
+    let kind = registry
+        .known(&format.kind, format.schema)
+        .map_err(Failure::failed)?;
+    // Through a broker each run is a job of its own: a reducer elsewhere may have ended an equal one before.
+    let run = broker.uri.is_some().then(ask::unheard);
+    let request = autoconnect_producer::name_erased(kind, request, run.as_deref())
+        .map_err(|error| Trouble::Producer(error.into()).into_failure())?;
     let reducer: settings::Reducer = settings.load()?;
     check_folder(&reducer.results)?;
     Ok(Plan {
-        registry,
-        request,
+        registry: Arc::clone(registry),
+        request: JobRequest {
+            accept: asked.accepting.into(),
+            ..request
+        },
         out: reducer.results,
         threads: settings.load::<settings::Producer>()?.threads,
         workers: asked.workers.map(Into::into),
@@ -119,14 +122,6 @@ fn plan(asked: Run) -> Result<Plan, Failure> {
         config: asked.place.config,
         profile: asked.place.profile,
     })
-}
-
-/// Gives the request its job's name; through a broker each run is a job of its own, since a reducer elsewhere may have
-/// ended an equal one before.
-fn name_job(registry: &Registry, request: &Request, anew: bool) -> Result<JobRequest, Failure> {
-    let run = anew.then(ask::unheard);
-    autoconnect_producer::name_job::<Sales>(registry, request, run.as_deref())
-        .map_err(|error| Trouble::Producer(error).into_failure())
 }
 
 fn carry_out_plan(plan: &Plan, show_progress: bool) -> Result<Finished, Failure> {
