@@ -45,6 +45,7 @@ fn a_new_kind_is_shown_as_it_is() -> Result<()> {
             "testkit/tests/kinds/laws.rs",
             "testkit/tests/kinds/sameness.rs",
             "autoconnect/examples/wordcount.rs",
+            "api/tests/cluster/wordcount.rs",
         ],
         &[
             "const NAME",
@@ -62,6 +63,7 @@ fn a_new_kind_is_shown_as_it_is() -> Result<()> {
             ".with::<WordCount>()",
             "hold_for",
             "impl KindCommand",
+            "impl ApiKind",
             ".with::<Words>()",
         ],
     )

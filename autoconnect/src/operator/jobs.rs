@@ -96,18 +96,21 @@ fn list(place: &Place, registry: &Registry, json: bool) -> Result<(), Failure> {
     if jobs.is_empty() {
         return print::out("the reducer knows no job\n");
     }
-    let rows: Vec<[String; 3]> = jobs
-        .iter()
-        .map(|job| {
-            let (word, rest) = told(&job.stage);
-            [job.job.to_string(), word.to_owned(), rest]
-        })
-        .collect();
-    let mut text = print::table(["JOB", "STAGE", ""], &rows);
+    let mut text = print::table(["JOB", "KIND", "STAGE", ""], &rows(&jobs));
     if more > 0 {
         text.push_str(&format!("… and {more} more\n"));
     }
     print::out(&text)
+}
+
+/// A line for each job; a reducer that does not know a job's kind says none.
+fn rows(jobs: &[JobStage]) -> Vec<[String; 4]> {
+    let row = |job: &JobStage| {
+        let (word, rest) = told(&job.stage);
+        let kind = job.kind.clone().unwrap_or_else(|| "-".to_owned());
+        [job.job.to_string(), kind, word.to_owned(), rest]
+    };
+    jobs.iter().map(row).collect()
 }
 
 fn status(place: &Place, registry: &Registry, job: &JobId, json: bool) -> Result<(), Failure> {
@@ -262,6 +265,18 @@ mod tests {
         stop.cancel();
         let summary = reducing.await.expect("ended").expect("well");
         assert_eq!((summary.cancelled, summary.late), (1, 0));
+    }
+
+    #[test]
+    fn a_job_is_listed_with_its_kind_where_the_reducer_knows_it() {
+        let job = |kind: Option<&str>| JobStage {
+            job: "j-1".parse().expect("valid"),
+            kind: kind.map(str::to_owned),
+            stage: Stage::Ending,
+        };
+        let listed = rows(&[job(Some("words")), job(None)]);
+        let cells = |kind| ["j-1", kind, "ending", "its report is being written"];
+        assert_eq!(listed, [cells("words"), cells("-")]);
     }
 
     #[test]
