@@ -91,22 +91,7 @@ pub fn check<'r>(record: &'r ByteRecord, header: &Header, today: i32) -> Result<
         *amount = field.optional(comma, COLUMNS[REQUIRED + number].odd, &mut warnings);
     }
 
-    if prix == 0 {
-        warnings.insert(Warning::PrixNul);
-    }
-    if duree > LONG_DUREE {
-        warnings.insert(Warning::LocationLongue);
-    }
-    if jour > today {
-        warnings.insert(Warning::DateFuture);
-    }
-    if jour < 0 {
-        warnings.insert(Warning::DateAncienne);
-    }
-    if ville.chars().chain(modele.chars()).any(is_special) {
-        warnings.insert(Warning::CaracteresSpeciaux);
-    }
-    Ok(Row {
+    let mut row = Row {
         id: trimmed_id.as_bytes(),
         jour,
         ville,
@@ -116,7 +101,31 @@ pub fn check<'r>(record: &'r ByteRecord, header: &Header, today: i32) -> Result<
         duree,
         amounts,
         warnings,
-    })
+    };
+    row.warn(today);
+    Ok(row)
+}
+
+impl Row<'_> {
+    /// Notes what is odd about values that are accepted.
+    fn warn(&mut self, today: i32) {
+        let odd = [
+            (self.prix == 0, Warning::PrixNul),
+            (self.duree > LONG_DUREE, Warning::LocationLongue),
+            (self.jour > today, Warning::DateFuture),
+            (self.jour < 0, Warning::DateAncienne),
+            (
+                self.ville
+                    .chars()
+                    .chain(self.modele.chars())
+                    .any(is_special),
+                Warning::CaracteresSpeciaux,
+            ),
+        ];
+        for (_, warning) in odd.into_iter().filter(|(is_odd, _)| *is_odd) {
+            self.warnings.insert(warning);
+        }
+    }
 }
 
 /// One field of a record that has the right shape.

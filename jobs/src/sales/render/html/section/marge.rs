@@ -30,22 +30,10 @@ pub(in crate::sales::render::html) fn marge(view: &View<'_>) -> Section {
             .to_owned(),
         );
     }
-    let lines = |city: &Comparatif| {
-        let both = view
-            .report
-            .marge
-            .get(&city.ville)
-            .copied()
-            .unwrap_or_default();
-        [
-            (view.say("ventes", "sales"), "sale", both.vente),
-            (view.say("locations", "rentals"), "rent", both.location),
-        ]
-    };
     let mut bars = Vec::new();
     let mut said = Vec::new();
     for city in view.best() {
-        for (name, class, marge) in lines(city) {
+        for (name, class, marge) in lines(view, city) {
             let name = format!("{}, {name}{}", cut(&city.ville, 12), star(marge));
             let words = view.euros(marge.marge_totale);
             said.push(format!("{name} {words}"));
@@ -60,17 +48,6 @@ pub(in crate::sales::render::html) fn marge(view: &View<'_>) -> Section {
             });
         }
     }
-    let rows = view.report.comparatif.iter().flat_map(|city| {
-        lines(city).map(|(name, _, marge)| table_row(view, &city.ville, name, marge))
-    });
-    let columns = [
-        view.say("Ville", "City"),
-        "Type",
-        "Transactions",
-        view.say("Taux", "Rate"),
-        view.say("Marge moyenne", "Average margin"),
-        view.say("Marge totale", "Total margin"),
-    ];
     let figure = Figure {
         title: view
             .say("Marge totale par ville", "Total margin by city")
@@ -78,7 +55,7 @@ pub(in crate::sales::render::html) fn marge(view: &View<'_>) -> Section {
         note: view.best_of_cities(),
         legend,
         chart: Some(bars::chart(said.join(", "), bars)),
-        tables: vec![Table::new("marge.csv", 2, columns).rows(rows, view.lang)],
+        tables: vec![table(view)],
         ..Figure::default()
     };
     Section {
@@ -87,6 +64,31 @@ pub(in crate::sales::render::html) fn marge(view: &View<'_>) -> Section {
         text,
         figures: vec![figure],
     }
+}
+
+/// The margins of a city: what each is called, the class of its colour, and the margin.
+fn lines<'v>(view: &View<'v>, city: &Comparatif) -> [(&'v str, &'v str, Marge); 2] {
+    let both = view.report.marge.get(&city.ville);
+    let both = both.copied().unwrap_or_default();
+    [
+        (view.say("ventes", "sales"), "sale", both.vente),
+        (view.say("locations", "rentals"), "rent", both.location),
+    ]
+}
+
+fn table(view: &View<'_>) -> Table {
+    let columns = [
+        view.say("Ville", "City"),
+        "Type",
+        "Transactions",
+        view.say("Taux", "Rate"),
+        view.say("Marge moyenne", "Average margin"),
+        view.say("Marge totale", "Total margin"),
+    ];
+    let rows = view.report.comparatif.iter().flat_map(|city| {
+        lines(view, city).map(|(name, _, marge)| table_row(view, &city.ville, name, marge))
+    });
+    Table::new("marge.csv", 2, columns).rows(rows, view.lang)
 }
 
 fn star(marge: Marge) -> &'static str {

@@ -74,22 +74,21 @@ fn comparatif(view: &View<'_>) -> Table {
     Table::new("comparatif.csv", 1, columns).rows(rows, view.lang)
 }
 
+/// The sales and rentals of a city.
+fn parts(view: &View<'_>, ville: &str) -> ParType<Part> {
+    let parts = view.report.repartition.get(ville);
+    parts.copied().unwrap_or_default()
+}
+
 /// Sales and rentals of each city.
 pub(in crate::sales::render::html) fn repartition(view: &View<'_>) -> Section {
-    let parts = |ville: &str| {
-        view.report
-            .repartition
-            .get(ville)
-            .copied()
-            .unwrap_or_default()
-    };
     let share = |percent| number::fixed(percent, view.lang);
     let words = |ParType { vente, location }: ParType<Part>| {
         let (v, l) = (share(vente.pourcentage), share(location.pourcentage));
         view.say(format!("{v}\u{a0}% – {l}\u{a0}%"), format!("{v}% – {l}%"))
     };
     let bars = view.best().map(|city| {
-        let both = parts(&city.ville);
+        let both = parts(view, &city.ville);
         let piece = |part: Part, class: &str, name| {
             let n = view.pair(name, &view.count(part.nombre));
             (i128::from(part.pourcentage.0), class.to_owned(), n)
@@ -105,28 +104,14 @@ pub(in crate::sales::render::html) fn repartition(view: &View<'_>) -> Section {
     });
     let said: Vec<String> = view
         .best()
-        .map(|city| format!("{} {}", cut(&city.ville, 40), words(parts(&city.ville))))
+        .map(|city| {
+            format!(
+                "{} {}",
+                cut(&city.ville, 40),
+                words(parts(view, &city.ville))
+            )
+        })
         .collect();
-    let columns = [
-        view.say("Ville", "City"),
-        view.say("Ventes", "Sales"),
-        "%",
-        view.say("CA ventes", "Sales revenue"),
-        view.say("Locations", "Rentals"),
-        "%",
-        view.say("CA locations", "Rental revenue"),
-    ];
-    let rows = view.report.comparatif.iter().map(|city| {
-        let ParType { vente, location } = parts(&city.ville);
-        let cells = [vente, location].map(|part| {
-            [
-                view.count(part.nombre),
-                number::fixed(part.pourcentage, view.lang),
-                view.euros(part.ca),
-            ]
-        });
-        row(&city.ville, cells.into_iter().flatten())
-    });
     let figure = Figure {
         title: view
             .say(
@@ -141,7 +126,7 @@ pub(in crate::sales::render::html) fn repartition(view: &View<'_>) -> Section {
         ),
         legend: view.types(),
         chart: Some(bars::chart(said.join(", "), bars.collect())),
-        tables: vec![Table::new("repartition.csv", 1, columns).rows(rows, view.lang)],
+        tables: vec![sales_and_rentals(view)],
         ..Figure::default()
     };
     Section {
@@ -150,4 +135,28 @@ pub(in crate::sales::render::html) fn repartition(view: &View<'_>) -> Section {
         text: Vec::new(),
         figures: vec![figure],
     }
+}
+
+fn sales_and_rentals(view: &View<'_>) -> Table {
+    let columns = [
+        view.say("Ville", "City"),
+        view.say("Ventes", "Sales"),
+        "%",
+        view.say("CA ventes", "Sales revenue"),
+        view.say("Locations", "Rentals"),
+        "%",
+        view.say("CA locations", "Rental revenue"),
+    ];
+    let rows = view.report.comparatif.iter().map(|city| {
+        let ParType { vente, location } = parts(view, &city.ville);
+        let cells = [vente, location].map(|part| {
+            [
+                view.count(part.nombre),
+                number::fixed(part.pourcentage, view.lang),
+                view.euros(part.ca),
+            ]
+        });
+        row(&city.ville, cells.into_iter().flatten())
+    });
+    Table::new("repartition.csv", 1, columns).rows(rows, view.lang)
 }
