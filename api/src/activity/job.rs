@@ -58,7 +58,7 @@ pub struct JobView {
     pub status: JobState,
     /// How far it is.
     pub progress: Progress,
-    /// The kind of job; unknown where it was asked for elsewhere and has not ended yet.
+    /// The kind of job; unknown until it is heard of from the reducer, where it was asked for elsewhere.
     pub kind: Option<String>,
     /// The file it reports on; unknown where somebody else asked for it.
     pub fichier: Option<String>,

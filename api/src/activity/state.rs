@@ -150,7 +150,7 @@ impl Cluster {
 
     /// Takes note of what the reducer answered; the job that it changed.
     pub(super) fn answered(&mut self, told: JobStage) -> Option<JobView> {
-        let JobStage { job, stage, .. } = told;
+        let JobStage { job, kind, stage } = told;
         let is_new = !self.jobs.contains_key(&job);
         if is_new && self.jobs.len() >= JOBS {
             return None;
@@ -159,6 +159,7 @@ impl Cluster {
         if job.view.status.has_ended() {
             return None;
         }
+        job.view.kind = kind.or(job.view.kind.take());
         match stage {
             Stage::Open {
                 done, total, rows, ..

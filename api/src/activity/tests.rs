@@ -120,7 +120,7 @@ fn an_end_that_nobody_heard_is_learnt_from_the_reducer() {
     cluster.hear(progress(1, Some(4), 10));
     let ended = |name: &str| JobStage {
         job: job(name),
-        kind: None,
+        kind: Some("sales".to_owned()),
         stage: Stage::Ended {
             status: Status::Done,
             reason: None,
@@ -130,6 +130,7 @@ fn an_end_that_nobody_heard_is_learnt_from_the_reducer() {
     for name in ["a", "b"] {
         let view = cluster.answered(ended(name)).expect("changed");
         assert_eq!(view.ended_at_ms, Some(1_700_000_000_000));
+        assert_eq!(view.kind.as_deref(), Some("sales"));
         assert_eq!(cluster.answered(ended(name)), None);
     }
     cluster.executed(&job("b"), EXECUTION);
