@@ -136,7 +136,7 @@ mod tests {
         };
         let bucket = |bound: &str| {
             value(&format!(
-                "autoconnect_http_request_duration_seconds_bucket{{le=\"{bound}\",route=\"/a\"}}"
+                "autoconnect_http_request_duration_seconds_bucket{{route=\"/a\",le=\"{bound}\"}}"
             ))
         };
         assert_eq!(
@@ -144,7 +144,7 @@ mod tests {
             4.0
         );
         assert_eq!(
-            ["0.001", "0.005", "60.0", "+Inf"].map(bucket),
+            ["0.001", "0.005", "60", "+Inf"].map(bucket),
             [2.0, 3.0, 3.0, 4.0]
         );
         assert_eq!(
