@@ -1,13 +1,12 @@
-//! Who may, how much, how long: stands before every route.
+//! Middleware of all routes: host check, token, CORS, timeouts, security headers.
 //!
-//! * A `Host` that is neither an address nor a name that we know is refused: a page elsewhere may have pointed its own
-//!   name at us, to read what we answer.
-//! * With a token, every request that changes something must bear it. Without one only this machine reaches us (see
-//!   [`Config::load`](crate::Config::load)), and a write that another site's page asked a browser for is refused.
-//! * No request takes longer than [`ORDINARY`], but for an upload, which must only make progress, and a stream of events.
+//! * A `Host` that is neither an address nor a configured name is refused, against DNS rebinding.
+//! * With a token, every request that changes something must carry it. Without one only this machine reaches the API (see
+//!   [`Config::load`](crate::Config::load)), and cross-site writes are refused (CSRF).
+//! * No request takes longer than [`ORDINARY`], except an upload, which must keep sending, and a stream of events.
 //!
-//! tower-http sets the headers of every answer and catches panics. CORS and timeouts stay here: its CORS layer answers the preflight of
-//! any origin with 200 and lets writes be read as well, and its timeout has no body, where every error here is a [`Problem`].
+//! tower-http sets the headers of every response and catches panics. CORS and timeouts stay here: its CORS layer answers the
+//! preflight of any origin with 200 and exposes responses to writes too, and its timeout has no body, where every error here is a [`Problem`].
 
 use std::any::Any;
 use std::net::IpAddr;
@@ -39,7 +38,7 @@ pub const ORDINARY: Duration = Duration::from_secs(30);
 /// The header that says what site's page sent a request.
 const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// What every answer bears that does not say otherwise.
+/// Default headers of a response; a handler may override them.
 const ALWAYS: [(HeaderName, &str); 7] = [
     (
         header::CONTENT_SECURITY_POLICY,
@@ -60,7 +59,7 @@ const ALWAYS: [(HeaderName, &str); 7] = [
     (header::CACHE_CONTROL, "no-store"),
 ];
 
-/// The same routes behind every guard.
+/// Wraps the routes in all of the middleware.
 pub(crate) fn around(routes: Router, app: &Shared) -> Router {
     let always = ALWAYS.map(|(name, value)| (name, HeaderValue::from_static(value)).into());
     routes
@@ -155,7 +154,7 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// The answer to a browser that asks what pages of the configured origin may do: read.
+/// The response to a CORS preflight: pages of the configured origin may read.
 fn preflight(request: &Request, may_read: Option<&str>) -> Option<Response> {
     let headers = request.headers();
     let asks = request.method() == Method::OPTIONS
@@ -175,7 +174,7 @@ fn preflight(request: &Request, may_read: Option<&str>) -> Option<Response> {
 fn check(api: &settings::Api, request: &Request) -> Result<(), Problem> {
     let headers = request.headers();
     let writes = !is_read(request.method()) && request.method() != Method::OPTIONS;
-    // whoever names no host is no browser
+    // browsers always send a host: DNS rebinding needs one
     let host = request.uri().authority().map(Authority::as_str);
     let host = host.or_else(|| text(headers, header::HOST));
     let is_told = |host: &HeaderValue| host.to_str().is_ok();
@@ -216,7 +215,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         .then_some(token.trim())
 }
 
-/// Whether `host`, with or without a port, is an address, a name of every machine for itself, or one of `known`.
+/// Whether `host`, with or without a port, is an address, `localhost`, or one of `known`.
 fn is_known(host: &str, known: &[String]) -> bool {
     let Ok(authority) = host.parse::<Authority>() else {
         return false;
@@ -232,7 +231,7 @@ fn is_known(host: &str, known: &[String]) -> bool {
         || known.contains(&host)
 }
 
-/// Whether a browser says that a page of another site, or of none, sent this.
+/// Whether `Sec-Fetch-Site` or `Origin` says that a page of another site, or of an opaque origin (`null`), sent this.
 fn comes_from_elsewhere(headers: &HeaderMap, host: Option<&str>) -> bool {
     let site = headers.get(SITE).map(HeaderValue::as_bytes);
     if site.is_some_and(|site| site != b"same-origin" && site != b"none") {
@@ -270,7 +269,7 @@ impl Problem {
     }
 }
 
-/// Says in the document what stands before every route.
+/// Adds the middleware's error responses to the OpenAPI document.
 pub(crate) fn in_document(mut document: OpenApi) -> OpenApi {
     for item in document.paths.paths.values_mut() {
         if let Some(read) = &mut item.get {
@@ -279,7 +278,7 @@ pub(crate) fn in_document(mut document: OpenApi) -> OpenApi {
         for write in [&mut item.post, &mut item.delete].into_iter().flatten() {
             answers(write, &BEFORE_ALL);
             answers(write, &BEFORE_WRITES);
-            // where no token is configured, none is asked for
+            // the empty alternative makes the token optional in the document
             write.security = Some(vec![
                 SecurityRequirement::default(),
                 SecurityRequirement::new::<_, _, String>(TOKEN, []),

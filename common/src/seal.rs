@@ -1,11 +1,11 @@
 //! The seal of a cut: what proves that everything merged into one report was cut from one version of the input.
 //!
 //! A producer that is killed cuts its job again, and the input may have changed in between: chunks of both cuts are then
-//! on their way, under the same numbers. So the manifest seals its own cut: it says the first eight bytes of the digest
-//! of every chunk and of every page of every side file, in one order ([`Order`]). The reducer holds what came against it.
+//! in flight, under the same numbers. So the manifest seals its own cut: it lists the first eight bytes of the digest
+//! of every chunk and of every page of every side file, in a fixed order ([`Order`]). The reducer compares what it received with it.
 //!
-//! Up to [`INLINE`] entries stand in the manifest itself; more travel in messages of their own, [`PER_PAGE`] entries
-//! each, and the manifest says the digest of them all.
+//! Up to [`INLINE`] entries are part of the manifest itself; more travel in messages of their own, [`PER_PAGE`] entries
+//! each, and the manifest carries only the digest of all entries.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -36,7 +36,7 @@ impl Prefix {
         Self::from_bytes([a, b, c, d, e, f, g, h])
     }
 
-    /// Zero stands for one, so that a prefix that may be absent takes no more than eight bytes of memory.
+    /// Never zero (a zero becomes a one), so that an `Option<Prefix>` takes eight bytes.
     fn from_bytes(bytes: [u8; WIDTH]) -> Self {
         Self(NonZeroU64::new(u64::from_be_bytes(bytes)).unwrap_or(NonZeroU64::MIN))
     }
@@ -54,7 +54,7 @@ pub fn to_bytes(prefixes: &[Prefix]) -> Vec<u8> {
         .collect()
 }
 
-/// The prefixes in `bytes`; none where they are not eight bytes each.
+/// The prefixes in `bytes`; `None` if the length is no multiple of eight.
 pub fn from_bytes(bytes: &[u8]) -> Option<Vec<Prefix>> {
     let (entries, rest) = bytes.as_chunks::<WIDTH>();
     let prefixes = entries.iter().map(|&entry| Prefix::from_bytes(entry));
@@ -72,7 +72,7 @@ pub fn to_text(prefixes: &[Prefix]) -> String {
     text
 }
 
-/// The prefixes in a text; none where it is not sixteen hexadecimal digits each.
+/// The prefixes in a text; `None` unless it is sixteen hexadecimal digits for each.
 pub fn from_text(text: &str) -> Option<Vec<Prefix>> {
     let (entries, rest) = text.as_bytes().as_chunks::<{ 2 * WIDTH }>();
     let prefixes = entries.iter().map(|entry| {
@@ -89,7 +89,7 @@ pub fn from_text(text: &str) -> Option<Vec<Prefix>> {
     rest.is_empty().then(|| prefixes.collect()).flatten()
 }
 
-/// A cut's seal, as its manifest says it.
+/// A cut's seal, as its manifest carries it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seal {
@@ -122,17 +122,17 @@ pub fn digest(prefixes: &[Prefix]) -> Digest {
     Digest::of(&to_bytes(prefixes))
 }
 
-/// In how many pages `entries` travel that do not stand in the manifest.
+/// The number of page messages for `entries` entries.
 pub fn pages_of(entries: u64) -> u64 {
     entries.div_ceil(PER_PAGE as u64)
 }
 
-/// Which entry of a seal is whose: every chunk by part and number, then every page by the name of its file and number.
+/// Maps each chunk and page to its index in the seal: chunks by part and number, then pages by file name and number.
 #[derive(Debug, Clone)]
 pub struct Order {
-    /// Of each part, how many entries come before it, and how many chunks it has.
+    /// For each part: how many entries precede it, and how many chunks it has.
     parts: Vec<(u64, u32)>,
-    /// The same of each side file.
+    /// The same for each side file.
     files: BTreeMap<String, (u64, u32)>,
     entries: u64,
 }
@@ -162,12 +162,12 @@ impl Order {
         self.entries
     }
 
-    /// Which entry is this chunk's, if it is one of the job's.
+    /// The index of this chunk's entry, if the chunk is one of the job's.
     pub fn of_chunk(&self, seq: Seq) -> Option<u64> {
         place(self.parts.get(usize::from(seq.part)), seq.number)
     }
 
-    /// Which entry is this page's, if it is one of the job's.
+    /// The index of this page's entry, if the page is one of the job's.
     pub fn of_page(&self, name: &str, page: u32) -> Option<u64> {
         place(self.files.get(name), page)
     }
@@ -178,7 +178,7 @@ fn place(of: Option<&(u64, u32)>, number: u32) -> Option<u64> {
     (number < count).then(|| before + u64::from(number))
 }
 
-/// What a producer gathers while it publishes, to seal it at the end: eight bytes for each chunk and page.
+/// Digest prefixes that a producer collects while it publishes, for the seal: eight bytes for each chunk and page.
 #[derive(Debug, Default)]
 pub struct Gathered {
     parts: Vec<Vec<Option<Prefix>>>,
@@ -191,7 +191,7 @@ impl Gathered {
     /// Notes a chunk.
     ///
     /// # Errors
-    /// What is wrong with it: it was put before, or there are too many.
+    /// One sentence: the chunk was put before, or there are too many.
     pub fn chunk(&mut self, seq: Seq, digest: &Digest) -> Result<(), String> {
         let what = format!("chunk {seq}");
         self.check_room(seq.number, &what)?;
@@ -239,7 +239,7 @@ impl Gathered {
     /// The entries of these chunks and pages, in order.
     ///
     /// # Errors
-    /// Which of them was not put.
+    /// The first chunk or page that was not put.
     pub fn entries(
         &self,
         chunks: &[u32],
@@ -279,7 +279,7 @@ fn note(
     }
 }
 
-/// Adds the first `count` of what was put; returns the first that is missing.
+/// Appends entries `0..count`; returns the number of the first absent one, and stops there.
 fn add_all(entries: &mut Vec<Prefix>, put: &[Option<Prefix>], count: u32) -> Option<u32> {
     (0..count).find(|&number| match put.get(number as usize) {
         Some(&Some(prefix)) => {

@@ -1,9 +1,9 @@
-//! Whether something of a silent job may still come: the broker is asked before a job is given up.
+//! Checks the broker's queues before an idle job is abandoned.
 //!
-//! A job is not given up while chunks or results wait at the broker for a worker or for us, nor one without a manifest
-//! while requests wait for a producer. (A producer that cuts says so every few seconds, which is news of its job.) What a
-//! worker has in its hands is in no queue; it comes back to one within the consumer timeout of 30 minutes. So the queues
-//! must have been seen empty for half of the time that a job may be silent, which is an hour unless set otherwise.
+//! No job is abandoned while a queue of chunks or of results holds a message, and no job without a manifest while a queue of
+//! requests does. (A producer that cuts publishes `begun` every few seconds, which counts as news of its job.) Unacknowledged
+//! chunks are not counted by the broker, but return to their queue within the consumer timeout of 30 minutes. So the queues must
+//! have been empty for half of `abandon_after`, whose default is an hour.
 //!
 //! ```text
 //! last news                                            given up
@@ -19,21 +19,21 @@ use autoconnect_common::broker::{Broker, BrokerError, Queue};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-/// Looks in the time that a job may be silent: enough to notice a backlog, few enough to cost nothing.
+/// Checks of the queues during `abandon_after`: enough to notice a backlog, few enough to cost nothing.
 const LOOKS: u32 = 8;
-/// What a look found: whether the queues of work, and those of requests, are empty.
+/// The result of a check: whether all queues of chunks and results are empty, and whether all queues of requests are.
 type Found = [bool; 2];
 
-/// Watches the broker while a job is silent.
+/// Watches the queues while a job is idle.
 pub(crate) struct Silence<'r, B> {
     broker: &'r B,
-    /// Those of the jobs that can be given up here.
+    /// The formats that this reducer knows.
     formats: Vec<Format>,
-    /// How long a job may be silent.
+    /// How long a job may be idle before it is abandoned.
     patience: Duration,
     look: Option<(Instant, BoxFuture<'r, Result<Found, BrokerError>>)>,
     looked_at: Option<Instant>,
-    /// Since when every look found the queues of work, and those of requests, empty.
+    /// When the unbroken run of checks began that found each group of queues empty.
     empty_since: [Option<Instant>; 2],
 }
 
@@ -50,12 +50,12 @@ impl<'r, B: Broker> Silence<'r, B> {
         }
     }
 
-    /// How often the queues are looked at.
+    /// The time between two checks.
     fn pace(&self) -> Duration {
         self.patience / LOOKS
     }
 
-    /// Looks, if it is time; `silent` is how long the most silent job has been so.
+    /// Starts a check if one is due; `silent` is the longest idle time of any open job.
     pub(crate) fn watch(&mut self, silent: Duration) {
         if silent < self.pace() {
             self.empty_since = [None; 2];
@@ -68,8 +68,7 @@ impl<'r, B: Broker> Silence<'r, B> {
         }
     }
 
-    /// Waits for what the look finds, and takes note of it; for ever while there is none. Dropping the future loses
-    /// nothing.
+    /// Awaits the running check and records its result; pending while no check runs. Cancel-safe.
     pub(crate) async fn next(&mut self) {
         let (began, found) = match &mut self.look {
             Some((began, look)) => (*began, look.await),
@@ -84,14 +83,14 @@ impl<'r, B: Broker> Silence<'r, B> {
         });
         for (since, empty) in self.empty_since.iter_mut().zip(found) {
             *since = match *since {
-                // while the broker was away, anything may have come back to its queues
+                // messages may have returned to their queues while the broker was away: start the empty period again
                 Some(before) if empty && !slow => Some(before),
                 _ => empty.then_some(now),
             };
         }
     }
 
-    /// Whether nothing of a job can come any more, as far as the broker knows.
+    /// Whether the queues have been empty for long enough to abandon the job.
     pub(crate) fn is_final(&self, has_manifest: bool) -> bool {
         let [no_work, no_request] = self.empty_since.map(|since| {
             let half = self.patience / 2;

@@ -1,4 +1,4 @@
-//! The state behind the views: a pure function of what was heard, and when.
+//! The state behind the views, made of events and of when each arrived.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -12,28 +12,28 @@ use super::progress::Job;
 use super::view::{BrokerView, Chunk, Point, Queues, Snapshot, TroubleView, WorkerView};
 use super::{JOBS, POINTS, WORKERS};
 
-/// After how long without a heartbeat a worker is taken for gone.
+/// The time without a heartbeat after which a worker is shown as gone.
 const GONE: Duration = Duration::from_secs(5);
-/// After how long it is forgotten.
+/// The time without a heartbeat after which a worker is removed.
 const FORGOTTEN: Duration = Duration::from_secs(600);
-/// The newest jobs that are part of a snapshot.
+/// The most jobs in a snapshot; the newest are kept.
 const NEWEST: usize = 20;
 /// The most programs whose troubles are kept: a page has no room for more.
 const TROUBLED: usize = 64;
 
-/// What was heard.
+/// The state learned from events.
 #[derive(Default)]
 pub(super) struct Cluster {
     jobs: BTreeMap<JobId, Job>,
-    /// Numbers jobs as they are heard of.
+    /// Counts jobs in order of arrival.
     heard: u64,
     workers: BTreeMap<String, Worker>,
     history: VecDeque<Point>,
-    /// What programs told of what keeps them from making progress, and when.
+    /// The troubles that programs reported, and when.
     troubles: BTreeMap<String, (Vec<String>, Instant)>,
     broker: BrokerView,
     queues: Option<Queues>,
-    /// Chunks and rows worked since the last second was over.
+    /// Chunks and rows worked since the last tick.
     second: (u64, u64),
 }
 
@@ -55,7 +55,7 @@ impl Cluster {
         })
     }
 
-    /// Forgets the oldest job, one that ended if there is any.
+    /// Evicts the oldest job that ended, or the oldest one where none has.
     fn forget_one(&mut self) {
         let oldest = self
             .jobs
@@ -88,7 +88,7 @@ impl Cluster {
         self.workers.values().map(Worker::view).collect()
     }
 
-    /// Takes note of an event; the job that it changed.
+    /// Applies an event; returns the job that it changed.
     pub(super) fn hear(&mut self, event: Event) -> Option<JobView> {
         let job = match event {
             Event::Worker(beat) => {
@@ -99,7 +99,7 @@ impl Cluster {
                 self.troubled(program, troubles);
                 return None;
             }
-            // those of our own questions come back to whoever asked
+            // answers to our own questions go to the task that asked
             Event::Jobs { .. } | Event::Newest { .. } | Event::Begun { .. } => return None,
             Event::Cut {
                 job,
@@ -148,7 +148,7 @@ impl Cluster {
         Some(job.view.clone())
     }
 
-    /// Takes note of what the reducer answered; the job that it changed.
+    /// Applies an answer of the reducer; returns the job that it changed.
     pub(super) fn answered(&mut self, told: JobStage) -> Option<JobView> {
         let JobStage { job, kind, stage } = told;
         let is_new = !self.jobs.contains_key(&job);
@@ -180,7 +180,7 @@ impl Cluster {
         Some(job.view.clone())
     }
 
-    /// Takes note of a job's `execution.json`.
+    /// Applies a job's `execution.json`.
     pub(super) fn executed(&mut self, job: &JobId, execution: &str) {
         if let Some(job) = self.jobs.get_mut(job)
             && let Some(status) = ended_as(job.view.status)
@@ -190,7 +190,7 @@ impl Cluster {
         }
     }
 
-    /// The jobs that have not ended and of which nothing was heard for that long.
+    /// The jobs that have not ended and had no event for at least that long.
     pub(super) fn silent(&self, for_long: Duration) -> Vec<JobId> {
         let silent = |job: &&Job| !job.view.status.has_ended() && job.changed.elapsed() >= for_long;
         let jobs = self.jobs.values().filter(silent);
@@ -202,7 +202,7 @@ impl Cluster {
             return;
         }
         let before = self.workers.get(&beat.worker);
-        // one that was started again under the same name counts from nothing
+        // a worker that restarted under the same name counts from zero: a decrease is no work
         let more = |now: u64, then: Option<u64>| match then {
             Some(then) if then <= now => now - then,
             _ => 0,
@@ -219,7 +219,7 @@ impl Cluster {
         self.workers.insert(worker.beat.worker.clone(), worker);
     }
 
-    /// A program says what keeps it from making progress. Of more programs than we can show the first are kept.
+    /// Records the troubles that a program reported; programs beyond the most that are kept are ignored.
     pub(super) fn troubled(&mut self, program: String, troubles: Vec<String>) {
         if troubles.is_empty() {
             self.troubles.remove(&program);
@@ -241,7 +241,7 @@ impl Cluster {
         .collect()
     }
 
-    /// A second is over: what it came to.
+    /// Closes an interval of one second, and returns its figures.
     pub(super) fn tick(&mut self, up: bool, embedded: bool, queues: Option<Queues>) -> Snapshot {
         let at_ms = now_ms();
         if self.broker.since_ms == 0 || self.broker.up != up {
@@ -285,7 +285,7 @@ impl Cluster {
     }
 }
 
-/// How a job ended, as the reducer says it.
+/// The status of a job that ended; `None` while it runs.
 fn ended_as(state: JobState) -> Option<Status> {
     match state {
         JobState::Done => Some(Status::Done),

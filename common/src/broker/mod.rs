@@ -1,7 +1,7 @@
-//! The transport seam: a [`Broker`] takes messages and hands out deliveries, at least once.
+//! The transport interface: a [`Broker`] takes messages and delivers them at least once.
 //!
 //! Two brokers keep the same promises and pass the same suite (`testkit::broker`): [`embedded`], a queue inside this
-//! process, and [`rabbitmq`]. The roles never learn which one carries them.
+//! process, and [`rabbitmq`]. The roles do not know which one they use.
 
 pub mod embedded;
 pub mod part;
@@ -24,8 +24,8 @@ pub use topology::Queue;
 /// A transport of messages.
 ///
 /// Promises: a message whose [`publish`](Broker::publish) returned `Ok` is delivered to every queue it is routed to, at
-/// least once, until one delivery of each is acknowledged. Nothing is promised about order. A delivery that is dropped
-/// without a verdict is delivered again, to whoever asks next.
+/// least once: until a delivery of it is acknowledged there. No order is promised. A delivery that is dropped unsettled is
+/// requeued, and delivered to any consumer.
 pub trait Broker: Send + Sync + 'static {
     /// Hands a message over. Returns once the broker is responsible for it; waits while the queue is full or the broker
     /// is away, however long that is.
@@ -34,15 +34,15 @@ pub trait Broker: Send + Sync + 'static {
     /// [`BrokerError`] where waiting cannot help.
     fn publish(&self, message: Message) -> impl Future<Output = Result<(), BrokerError>> + Send;
 
-    /// Hands a message over in one attempt, however that ends: for what has another way to go. A message that is refused
+    /// Publishes a message once, without a retry after a refusal: for callers that have a fallback. A message that is refused
     /// may still have reached some of the queues that it is routed to.
     ///
     /// # Errors
-    /// [`BrokerError`] where waiting cannot help. While the broker is away, it waits as [`publish`](Broker::publish) does.
+    /// [`BrokerError`] where waiting cannot help. While the broker is away, the attempt waits for it.
     fn offer(&self, message: Message) -> impl Future<Output = Result<Offered, BrokerError>> + Send;
 
-    /// Starts taking from a queue, with at most `prefetch` deliveries without a verdict at any time. It outlives
-    /// reconnects: a delivery from before one is simply delivered again, and its late verdict has no effect.
+    /// Consumes a queue, with at most `prefetch` unacknowledged deliveries at any time. The subscription survives
+    /// reconnects: deliveries of the old connection are redelivered, and settling them late has no effect.
     ///
     /// # Errors
     /// [`BrokerError`] where waiting cannot help.
@@ -52,8 +52,8 @@ pub trait Broker: Send + Sync + 'static {
         prefetch: u16,
     ) -> impl Future<Output = Result<Subscription, BrokerError>> + Send;
 
-    /// Takes one message, if one waits in a durable queue now. The answer comes after every verdict on what was taken from
-    /// that queue before: whoever has it knows that the broker has those.
+    /// Gets one message, if one waits in a durable queue now. When this returns, the broker has every acknowledgement of
+    /// messages that were taken from that queue before.
     ///
     /// # Errors
     /// [`BrokerError`] where waiting cannot help.
@@ -62,7 +62,7 @@ pub trait Broker: Send + Sync + 'static {
         queue: Queue,
     ) -> impl Future<Output = Result<Option<Delivery>, BrokerError>> + Send;
 
-    /// How many messages wait in a durable queue, handed out to nobody; of a listener's own queue nothing is known.
+    /// How many messages are ready in a durable queue, unacknowledged ones not counted; not for a listener's own queue.
     ///
     /// # Errors
     /// [`BrokerError`] where waiting cannot help.
@@ -71,20 +71,20 @@ pub trait Broker: Send + Sync + 'static {
     /// What keeps this program from making progress: the broker's part of it, and what the roles add.
     fn health(&self) -> Health;
 
-    /// Hands over the verdicts given so far and leaves. Afterwards every subscription is at its end.
+    /// Flushes pending acknowledgements and disconnects. Every subscription ends.
     fn close(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// What came of one attempt to publish.
+/// The outcome of one attempt to publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Offered {
     /// The broker is responsible for it.
     Taken,
-    /// A queue is full, or none takes it; why, in one sentence.
+    /// A queue is full, or the message cannot be routed; why, in one sentence.
     Refused(String),
 }
 
-/// What waiting does not mend.
+/// Permanent errors.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum BrokerError {
     /// The broker was closed, by us.
@@ -103,7 +103,7 @@ pub const MAX_BODY: usize = 15 << 20;
 /// The most bytes all headers of a message have together: they travel in one frame.
 pub const MAX_HEADERS: usize = 64 << 10;
 
-/// Refuses a message that a broker could not carry, so that both refuse the same ones.
+/// Refuses a message that is beyond the limits, so that both brokers refuse the same messages.
 ///
 /// # Errors
 /// [`BrokerError::Unsendable`] for a routing key, id, type or header name over [`MAX_NAME`] bytes, a routing key that does
@@ -152,13 +152,13 @@ pub async fn subscribe_each<B: Broker>(
     Ok(Subscription::merged(all))
 }
 
-/// A stream of deliveries from one queue, or from several of one broker. Dropping it stops taking, and gives back what
-/// was not settled.
+/// A stream of deliveries from one queue, or from several of one broker. Dropping it stops consuming and requeues what was
+/// not settled.
 #[derive(Debug)]
 pub struct Subscription {
-    /// What comes before anything of `lanes`, in this order.
+    /// Queues that come before all of `lanes`, in order of priority.
     urgent: Vec<mpsc::Receiver<Delivery>>,
-    /// What is taken from in turn.
+    /// Queues that are served in turn.
     lanes: Vec<mpsc::Receiver<Delivery>>,
     /// The lane whose turn it is.
     turn: usize,
@@ -176,7 +176,7 @@ impl Subscription {
         }
     }
 
-    /// The same stream, at its end as soon as `closed` is told, whatever is still in it; for brokers.
+    /// The same stream, which ends on `closed` and discards what is buffered; for brokers.
     #[must_use]
     pub fn ending_with(mut self, closed: Shutdown) -> Self {
         self.closed = closed;
@@ -199,7 +199,7 @@ impl Subscription {
         merged
     }
 
-    /// This one and `rest` as one, in which whatever is here comes before anything of `rest`. Both are of one broker.
+    /// This one and `rest` as one, in which `self` has priority over `rest`. Both are of one broker.
     #[must_use]
     pub fn ahead_of(mut self, mut rest: Self) -> Self {
         self.urgent.append(&mut self.lanes);
@@ -239,19 +239,19 @@ impl Subscription {
     }
 }
 
-/// What is to become of a delivery.
+/// How a delivery is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is done with, forever.
+    /// Acknowledged: the broker removes it.
     Ack,
-    /// Another consumer is to have it.
+    /// Requeued: any consumer gets it.
     GiveBack,
-    /// Nobody can use it: the broker dead-letters it, under the key of its queue's delivery limit. It waits in its queue
-    /// for as long as the dead queue is full.
+    /// Rejected: the broker dead-letters it with the routing key that the delivery limit of its queue uses. It stays in
+    /// its queue for as long as the dead queue is full.
     Reject,
 }
 
-/// A message that was handed to us and waits for a verdict; dropping it gives it back.
+/// A message that was delivered and is not settled; dropping it requeues it.
 pub struct Delivery {
     /// The message.
     pub message: Message,
@@ -261,7 +261,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// A delivery whose verdict goes to `settle`; for brokers.
+    /// A delivery that is settled through `settle`; for brokers.
     pub fn new(
         message: Message,
         redeliveries: u32,
@@ -274,17 +274,17 @@ impl Delivery {
         }
     }
 
-    /// Says that the message is done with. Only say so once what came of it is safe elsewhere.
+    /// Acknowledges the message. Call it only once its result is safe elsewhere.
     pub fn ack(mut self) {
         self.settle_as(Verdict::Ack);
     }
 
-    /// Says that somebody else is to have it.
+    /// Requeues the message.
     pub fn give_back(mut self) {
         self.settle_as(Verdict::GiveBack);
     }
 
-    /// Gives a verdict.
+    /// Settles the delivery.
     pub fn settle(mut self, verdict: Verdict) {
         self.settle_as(verdict);
     }
@@ -311,7 +311,7 @@ impl std::fmt::Debug for Delivery {
     }
 }
 
-/// Publishes with a bounded number of messages and bytes on their way: the producer's memory, in one place.
+/// Publishes with a bounded number of messages and bytes in flight, which bounds the producer's memory.
 pub struct Window<'b, B> {
     broker: &'b B,
     on_their_way: FuturesUnordered<BoxFuture<'b, (usize, Result<(), BrokerError>)>>,
@@ -321,7 +321,7 @@ pub struct Window<'b, B> {
 }
 
 impl<'b, B: Broker> Window<'b, B> {
-    /// A window of at most `max_messages` messages and (but for one message alone) `max_bytes` bytes.
+    /// A window of at most `max_messages` messages and `max_bytes` bytes; a single message may be larger.
     pub fn new(broker: &'b B, max_messages: usize, max_bytes: usize) -> Self {
         Self {
             broker,
@@ -332,7 +332,7 @@ impl<'b, B: Broker> Window<'b, B> {
         }
     }
 
-    /// Sends a message off, after waiting for room in the window.
+    /// Publishes a message, after waiting for room in the window.
     ///
     /// # Errors
     /// The first [`BrokerError`] of any message sent before.
@@ -351,7 +351,7 @@ impl<'b, B: Broker> Window<'b, B> {
         Ok(())
     }
 
-    /// Waits until one message of the window, if there is any, is the broker's.
+    /// Waits for the confirm of one message of the window, if it holds any.
     ///
     /// # Errors
     /// As [`Window::publish`].
@@ -363,12 +363,12 @@ impl<'b, B: Broker> Window<'b, B> {
         Ok(())
     }
 
-    /// Whether nothing is on its way.
+    /// Whether nothing is in flight.
     pub fn is_empty(&self) -> bool {
         self.on_their_way.is_empty()
     }
 
-    /// Waits until every message sent off is the broker's.
+    /// Waits for the confirm of every message.
     ///
     /// # Errors
     /// As [`Window::publish`].

@@ -20,15 +20,16 @@ use super::periode::{FirstLines, Lieu, Plage, month_of_day};
 use super::reason::{Reason, Refusal, Rule, Warnings};
 use super::ville;
 
-/// More cities than this are no dealer's network.
+/// The most cities of a job: no dealer's network has as many, so more of them are a wrong column.
 const MAX_VILLES: usize = 10_000;
-/// Rows that wait for their chunk to fill, over all cities; beyond it the longest lists go out as they are.
+/// The most rows that wait for their chunk to fill, over all cities: above it, the longest lists become chunks before they
+/// are full.
 const MAX_WAITING: usize = 1 << 19;
 
 /// What decides how rows are gathered.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Rows of a chunk, at most; fewer where a body would pass its cap.
+    /// The most rows of a chunk; fewer where its body would exceed the maximum size.
     pub chunk_rows: usize,
     /// Whether a second row with the same id is refused.
     pub dedup: bool,
@@ -49,7 +50,7 @@ pub struct Draft {
     pub lignes: Vec<Ligne>,
 }
 
-/// What became of a block.
+/// The output of one block.
 pub struct Output {
     /// Chunks that are full now.
     pub drafts: Vec<Draft>,
@@ -57,11 +58,11 @@ pub struct Output {
     pub pages: Vec<(u32, Bytes)>,
     /// How many rows were read.
     pub lignes: u64,
-    /// The block's memory, for the next one.
+    /// The row buffers, to be reused by the next block.
     pub rows: Rows,
 }
 
-/// What is known at the end.
+/// The totals after the last block.
 pub struct Totals {
     /// The last chunks.
     pub drafts: Vec<Draft>,
@@ -85,7 +86,7 @@ pub struct Totals {
     pub villes: BTreeMap<String, String>,
     /// The cities in several spellings, by key.
     pub orthographes: Spellings,
-    /// What was noticed of the files' encodings.
+    /// Notes on the encodings of the files, for the report.
     pub notes: Notes,
 }
 
@@ -98,13 +99,13 @@ pub struct Gatherer<'v> {
     /// Lists of rows that are to become chunks, one for each city.
     lists: Vec<List>,
     list_by_key: BTreeMap<Arc<str>, u16>,
-    /// By the number of a city's spelling.
+    /// Indexed by the id of a city's spelling.
     spellings: Vec<Spelling>,
     /// Rows in all lists.
     waiting: usize,
     chunks: u32,
     acceptees: u64,
-    /// The days whose rows are gathered: the first, and the first one after them.
+    /// The days whose rows are gathered: from the first, up to but excluding the second.
     days: (i32, i32),
     hors_periode: u64,
     first_lines: FirstLines,
@@ -112,7 +113,7 @@ pub struct Gatherer<'v> {
     notes: Notes,
     /// The number of the file that is being read, if any.
     file: Option<usize>,
-    /// The number of its next line, from 1.
+    /// The number of that file's next line, from 1.
     line: u64,
     /// A record whose end is in the next block.
     unfinished: Vec<u8>,
@@ -124,7 +125,7 @@ struct List {
     lignes: Vec<Ligne>,
 }
 
-/// A way to write a city: which list its rows go to (none yet), and how many there were.
+/// A spelling of a city: the list of its rows (`None` until the first one), and their number.
 #[derive(Clone, Copy, Default)]
 struct Spelling {
     list: Option<u16>,
@@ -161,7 +162,7 @@ impl<'v> Gatherer<'v> {
         }
     }
 
-    /// Takes the rows of the next block. `reader` reads again what a record across two blocks spoilt.
+    /// Takes the rows of the next block. `reader` parses a block again whose first record began in the previous block.
     ///
     /// # Errors
     /// [`CutError`] where the job has more cities than it may, or the disk for ids fails.
@@ -215,7 +216,7 @@ impl<'v> Gatherer<'v> {
         })
     }
 
-    /// Reads a block again, together with the record that began in the one before.
+    /// Prepends the unfinished record of the previous block, and parses the block again.
     fn rejoin(&mut self, rows: Rows, reader: &mut BlockReader<'_>) -> Result<Rows, CutError> {
         let mut buffer = std::mem::take(&mut self.unfinished);
         let Block {
@@ -248,7 +249,7 @@ impl<'v> Gatherer<'v> {
         })
     }
 
-    /// Puts the rows whose id is new into the lists of their cities; returns the others.
+    /// Puts the rows whose id is new into the lists of their cities; returns the duplicates.
     fn gather(&mut self, rows: &Rows, drafts: &mut Vec<Draft>) -> Result<Vec<Rejected>, CutError> {
         let shapes: Vec<Option<u32>> = rows
             .shapes()
@@ -291,7 +292,7 @@ impl<'v> Gatherer<'v> {
         Ok(duplicates)
     }
 
-    /// Notes where the first rows of each month stand; `duplicates` are in file order.
+    /// Records file and line of the first rows of each month; `duplicates` are in file order.
     fn note_lines(&mut self, rows: &Rows, duplicates: &[Rejected]) {
         let mut lines = LineCounter::new(rows);
         for &(start, jour) in &rows.early {
@@ -421,7 +422,7 @@ impl<'v> Gatherer<'v> {
         }
     }
 
-    /// Bytes of the names of the models in `lignes`; of all names, where that is little enough to decide.
+    /// Bytes of the names of the models in `lignes`, or of all names (an upper bound) where those fit already.
     fn names_len(&self, lignes: &[Ligne]) -> usize {
         let size = |name: &Arc<str>| name.len() + size_of::<u32>();
         let all = self.modeles.iter().map(size).sum();
@@ -436,7 +437,7 @@ impl<'v> Gatherer<'v> {
             .sum()
     }
 
-    /// Closes every list that is no shorter than the mean.
+    /// Makes chunks of every list of at least the mean length.
     fn close_long_lists(&mut self, drafts: &mut Vec<Draft>) {
         let mean = self.waiting / self.lists.len().max(1);
         for list in 0..self.lists.len() {
@@ -503,7 +504,7 @@ fn names(cities: &BTreeMap<String, Counts>) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Counts the lines of a block up to places that only move forward.
+/// Counts the lines of a block incrementally: offsets must not decrease.
 struct LineCounter<'a> {
     text: &'a [u8],
     at: usize,
@@ -519,7 +520,7 @@ impl<'a> LineCounter<'a> {
         }
     }
 
-    /// The line in which `start` stands, counted from the block's first, 0.
+    /// The line that holds offset `start`; the block's first line is 0.
     fn line_of(&mut self, start: u32) -> u32 {
         let skipped = self.text.get(self.at..start as usize).unwrap_or_default();
         self.line += memchr::memchr_iter(b'\n', skipped).count() as u32;
