@@ -7,6 +7,7 @@ use autoconnect_common::broker::{Broker as _, BrokerError, Queue, Subscription};
 use autoconnect_common::kind::REPORT;
 use autoconnect_common::message::Event;
 use autoconnect_common::program::Failure;
+use autoconnect_common::results::{EXECUTION, job_folder};
 use autoconnect_common::{JobId, ask};
 
 use super::Activity;
@@ -178,11 +179,7 @@ async fn inquire(app: &Shared) -> BrokerError {
 
 /// Reads what a job that ended before we listened came to.
 async fn executed(activity: &Activity, job: &JobId) {
-    let file = activity
-        .results
-        .join("jobs")
-        .join(job.as_str())
-        .join("execution.json");
+    let file = job_folder(&activity.results, job).join(EXECUTION);
     let small = tokio::fs::metadata(&file)
         .await
         .is_ok_and(|file| file.len() <= MAX_EXECUTION);

@@ -3,7 +3,7 @@
 //! Without a body: the configured input. JSON: a file of the data folder. A form or a raw body: files that come with the request, and
 //! are written to disk as they come. A kind's handler calls [`take`], makes its request of what came, and [starts](Brought::start) the job.
 //!
-//! An upload lies in `<data>/incoming/<job>/` until its job has ended ([`sweep`]).
+//! An upload lies in `<data>/incoming/<job>/` until its job has ended (`sweep`).
 
 mod file;
 mod form;

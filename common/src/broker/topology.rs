@@ -4,24 +4,25 @@
 //! of the formats that it knows; what is in the others waits for a program that knows them.
 //!
 //! ```text
-//! x.jobs.2     topic --<f>.#-->          q.jobs.<f>               --(20 deliveries)--> x.dead.2 "jobs"
-//! x.chunks.2   topic --<f>.#-->          q.chunks.<f>             --(20 deliveries)--> x.dead.2 "quarantine.<f>"
+//! x.jobs.2     topic --<f>.#-->          q.jobs.<f>               --(20 returns)-----> x.dead.2 "jobs"
+//! x.chunks.2   topic --<f>.#-->          q.chunks.<f>             --(20 returns)-----> x.dead.2 "quarantine.<f>"
 //!    '-- unrouted --> x.unrouted.2 topic --<f>.#--> the same
-//! x.dead.2     topic --quarantine.<f>--> q.chunks.<f>.quarantine  --(1 delivery)-----> x.dead.2 "dead.<f>"
+//! x.dead.2     topic --quarantine.<f>--> q.chunks.<f>.quarantine  --(1 return)-------> x.dead.2 "dead.<f>"
 //!                    --dead.<f>-->       q.results.<f>
 //!                    --dead.#-->         q.chunks.dead
 //!                    --results-->        q.results.dead
 //!                    --jobs-->           q.control, q.jobs.dead
-//! x.results.2  topic --<f>.#-->          q.results.<f>            --(20 deliveries)--> x.dead.2 "results"
-//! x.control    topic --#-->              q.control                --(20 deliveries)--> x.dead.2 "results"
+//! x.results.2  topic --<f>.#-->          q.results.<f>            --(20 returns)-----> x.dead.2 "results"
+//! x.control    topic --#-->              q.control                --(20 returns)-----> x.dead.2 "results"
 //! x.events     topic --job.<id>-->       a queue of the listener's own, gone with it
 //!                    --#-->              the same, of one who listens to everything
 //! ```
 //!
-//! A dead chunk reaches the reducer by the same message that reaches the dead queue, so a job never waits for a chunk
-//! that nobody can work; nor for a request that no producer survives. A chunk that no binding of `x.chunks.2` takes any more (a site that gave cities queues of their
-//! own may have removed it) takes the second way to the same queue. A message of a format that has no queue yet is not
-//! taken from its publisher, which waits: whoever may declare, declares the queues of the formats it knows.
+//! A message may return that often; the next return dead-letters it. The reducer receives a dead chunk by the same message
+//! that reaches the dead queue, so no job waits for a chunk that cannot be worked, nor for a request that no producer
+//! survives. A chunk that no binding of `x.chunks.2` takes any more (a site that gave cities queues of their own may have
+//! removed it) takes the second way to the same queue. A message of a format that has no queue yet is returned to its
+//! publisher, which waits: a program that may declare, declares the queues of the formats it knows.
 //!
 //! A queue is never deleted and declared again: where arguments change, so does the name. The `2` counts the versions of
 //! this page; the first had no number, and no formats.

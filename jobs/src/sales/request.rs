@@ -31,7 +31,7 @@ pub struct Request {
     pub max_rejects: MaxRejects,
     /// A date after this one is accepted with a warning.
     pub today: NaiveDate,
-    /// The margin rates assumed where the file has no `cout`.
+    /// The margin rates assumed for the sales, or rentals, of a city none of which has a `cout`.
     pub margin: Margin,
     /// The months to report on; told from the rows where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,7 +100,7 @@ pub struct Facts {
     /// The cities that were written in several ways, by key, with the rows of each spelling.
     #[serde(default, skip_serializing_if = "Spellings::is_empty")]
     pub orthographes: Spellings,
-    /// The margin rates assumed where the file has no `cout`.
+    /// The margin rates assumed for the sales, or rentals, of a city none of which has a `cout`.
     pub marge: Margin,
 }
 

@@ -47,7 +47,7 @@ pub struct Sales {
     pub chunk_rows: u32,
     /// Above this, there is no report.
     pub max_rejects: MaxRejects,
-    /// The margin rates assumed where the file has no `cout`.
+    /// The margin rates assumed for the sales, or rentals, of a city none of which has a `cout`.
     pub margin: Margin,
     /// The months to report on; told from the rows where absent.
     pub periode: Option<Plage>,

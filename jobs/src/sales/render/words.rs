@@ -94,3 +94,22 @@ fn both(word: &str) -> Option<(&'static str, &'static str)> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sales::reason::{Reason, Warning};
+
+    #[test]
+    fn every_reason_and_warning_is_explained_in_both_languages() {
+        let warnings = Warning::ALL.iter().map(|warning| warning.word());
+        for word in Reason::all().map(Reason::word).chain(warnings) {
+            for lang in [Lang::Fr, Lang::En] {
+                assert!(
+                    explain(word, lang).is_some_and(|said| !said.is_empty()),
+                    "{word}"
+                );
+            }
+        }
+    }
+}
