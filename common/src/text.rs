@@ -45,16 +45,32 @@ pub fn printable(bytes: &[u8], max: usize) -> String {
 }
 
 /// `text` as a cell that no spreadsheet takes for a formula: an apostrophe goes before `=`, `+`, `-`, `@` (full-width
-/// ones too, as Japanese spreadsheets take them), tab, CR or LF at its beginning. For text only; a number stays as it is,
-/// whatever its sign.
+/// ones too, as Japanese spreadsheets take them), tab, CR or LF at its beginning, and after each `;`, where a spreadsheet
+/// set to French begins another cell, even within the quotes of a file with commas. For text only; a number stays as it
+/// is, whatever its sign.
 ///
 /// Source: OWASP, "CSV injection".
 pub fn harmless(text: &str) -> Cow<'_, str> {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']) {
-        Cow::Owned(format!("'{text}"))
-    } else {
-        Cow::Borrowed(text)
+    let mut cells = text.split(';');
+    let first = cells.next().unwrap_or_default();
+    // quotes before a formula vanish where its cell begins after a semicolon
+    let is_later_formula = |cell: &str| is_formula(cell.trim_start_matches('"'));
+    if !is_formula(first) && !cells.clone().any(is_later_formula) {
+        return Cow::Borrowed(text);
     }
+    let apostrophe = |needed| if needed { "'" } else { "" };
+    let mut shown = format!("{}{first}", apostrophe(is_formula(first)));
+    for cell in cells {
+        shown.push(';');
+        shown.push_str(apostrophe(is_later_formula(cell)));
+        shown.push_str(cell);
+    }
+    Cow::Owned(shown)
+}
+
+/// Whether a spreadsheet computes a cell that begins so.
+fn is_formula(cell: &str) -> bool {
+    cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'])
 }
 
 #[cfg(test)]
@@ -108,6 +124,11 @@ mod tests {
             ("", ""),
             ("Lyon", "Lyon"),
             ("a=b", "a=b"),
+            ("a;=1", "a;'=1"),
+            ("a;;-5;b", "a;;'-5;b"),
+            ("a;\"=1\"", "a;'\"=1\""),
+            ("=1;=1", "'=1;'=1"),
+            ("a;b", "a;b"),
             ("'=1", "'=1"),
         ] {
             assert_eq!(harmless(text), cell, "{text:?}");
