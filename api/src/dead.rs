@@ -1,4 +1,4 @@
-//! Messages that nobody could use: what they are, why, and how they are sent once more.
+//! Messages that could not be processed: what they are, why, and how they are sent once more.
 
 use std::time::{Duration, Instant};
 
@@ -51,7 +51,7 @@ struct Listed {
     beyond: u64,
 }
 
-/// What nobody could use, and why.
+/// What could not be processed, and why.
 #[utoipa::path(get, path = "/api/dead", tag = "activity",
     responses(
         (status = 200, description = "The first dead messages", body = Listed),

@@ -1,4 +1,4 @@
-//! Jobs: how they go, told once or as it happens, and how one is cancelled.
+//! Jobs: their state, once or as a stream of events, and cancelling one.
 
 use std::convert::Infallible;
 use std::sync::Arc;

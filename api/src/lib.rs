@@ -56,7 +56,7 @@ use tokio::net::TcpListener;
 pub use app::{App, Config, Shared};
 use link::Link;
 
-/// Plays the role as a program of a cluster: as the settings say, on RabbitMQ, until told to stop.
+/// Plays the role as a program of a cluster: as the settings say, on RabbitMQ, until shutdown.
 ///
 /// # Errors
 /// [`Failure`].
@@ -79,7 +79,7 @@ pub async fn bind(config: &Config) -> Result<TcpListener, Failure> {
     listener.map_err(|error| Failure::failed(format!("cannot listen on {bind}: {error}")))
 }
 
-/// Serves on `listener` until told to stop.
+/// Serves on `listener` until shutdown.
 ///
 /// # Errors
 /// [`Failure`], where the broker refuses us.

@@ -1,4 +1,4 @@
-//! `api`: the HTTP API and the dashboard of a cluster, until it is told to stop. See `api --help`.
+//! `api`: the HTTP API and the dashboard of a cluster, until shutdown. See `api --help`.
 
 use std::process::ExitCode;
 

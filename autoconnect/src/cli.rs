@@ -76,10 +76,10 @@ enum Command {
     /// Look at the jobs of a cluster, or cancel one
     #[command(display_order = 4)]
     Jobs(Jobs),
-    /// Look at what nobody could work or read, send it once more, or drop it
+    /// Look at what could not be worked or read, send it once more, or drop it
     #[command(display_order = 5)]
     Dead(Dead),
-    /// Look at the exchanges and queues of a cluster, or remove those that nobody uses any more
+    /// Look at the exchanges and queues of a cluster, or remove those that are no longer used
     #[command(display_order = 6)]
     Queues(Queues),
     /// Write a file of transactions that looks real, to try things with

@@ -9,7 +9,7 @@ use crate::Failure;
 /// Characters of a cell that are shown.
 const CELL: usize = 200;
 
-/// Prints `text`; whoever reads us may have had enough of it.
+/// Prints `text`; the reader of our output may have closed it.
 ///
 /// # Errors
 /// [`Failure`] where standard output cannot be written.

@@ -33,7 +33,7 @@ pub(crate) enum Measure {
     Chunks,
 }
 
-/// Draws the bar until it is dropped. It costs nothing where nobody looks.
+/// Draws the bar until it is dropped. It costs nothing without a terminal.
 pub(crate) struct Bar(Option<(ProgressBar, tokio::task::JoinHandle<()>)>);
 
 impl Bar {

@@ -97,7 +97,7 @@ impl<B> Spool<B> {
         Ok(())
     }
 
-    /// Fetches the report of a job that ended, where it did not come with word of its end.
+    /// Fetches the report of a job that ended, where it did not come with the event of its end.
     ///
     /// # Errors
     /// [`SpoolError`].

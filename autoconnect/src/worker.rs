@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::{Failure, options};
 
-/// What a worker process is told; the broker's address comes by the environment.
+/// The arguments of a worker process; the broker's address comes by the environment.
 #[derive(Debug, Args)]
 pub(crate) struct Worker {
     /// Its name

@@ -59,7 +59,7 @@ pub async fn ask<B: Broker>(broker: &B, job: Option<&JobId>) -> Result<Answer, A
         .unwrap_or(Err(AskError::Silence))
 }
 
-/// Asks now and then how `job` ended, so that whoever listens to it hears of its end even if the first word of it was
+/// Asks now and then how `job` ended, so that a listener hears of its end even if the first word of it was
 /// lost with a connection. It only ends where the broker does.
 pub async fn remind<B: Broker>(broker: &B, job: &JobId) -> BrokerError {
     loop {

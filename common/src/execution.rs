@@ -12,7 +12,7 @@
 //! | `calculations` | each calculation that the conclusion named as it began: `name`, and `ms` until the next one or the end |
 //! | `workers` | name -> `chunks`, `rows`, `ms`, `redeliveries` |
 //!
-//! The reducer writes it; whoever reads it may meet a file of an earlier version, so that only `status` must be there.
+//! The reducer writes it; a reader may meet a file of an earlier version, so that only `status` must be there.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

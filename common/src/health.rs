@@ -32,7 +32,7 @@ const LASTS: Duration = Duration::from_secs(10);
 const STUCK: Duration = Duration::from_secs(15 * 60);
 /// The most troubles that are shown: they are read in one line.
 const MOST: usize = 20;
-/// How often troubles are told to whoever listens; the API forgets them after [`TOLD`].
+/// How often troubles are published; the API forgets them after [`TOLD`].
 const TELL: Duration = Duration::from_secs(5);
 /// How long troubles that a program told of last without another word from it: three of the intervals at which it tells.
 pub const TOLD: Duration = Duration::from_secs(15);
@@ -171,8 +171,8 @@ impl Health {
         troubles
     }
 
-    /// Tells whoever listens to events what lasts, for as long as it lasts, and once that it is over; never returns.
-    /// While the broker is away nothing is told: the API sees that by itself.
+    /// Publishes what lasts, for as long as it lasts, and once that it is over; never returns.
+    /// While the broker is away nothing is published: the API sees that by itself.
     pub(crate) async fn tell<B: Broker>(&self, broker: &B, program: &str) {
         let program = format!(
             "{program} ({}, process {})",

@@ -50,7 +50,7 @@ pub trait JobKind: Send + Sync + 'static {
     /// The keys of its settings, each of which begins with the kind's name and a dot; none where it has no settings.
     const SETTINGS: &'static [Key] = &[];
 
-    /// The request for a report on `inputs` where nothing but the settings says how; `None` for a kind that must be told
+    /// The request for a report on `inputs` where nothing but the settings says how; `None` for a kind that must be given
     /// more than its inputs.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ pub trait JobKind: Send + Sync + 'static {
     }
 
     /// Makes the report of the whole job. `missing` names the chunks whose partial never came (normally none). Names each
-    /// calculation to `steps` as it begins, so that whoever has a clock can time it.
+    /// calculation to `steps` as it begins, so that the caller can time it.
     ///
     /// # Errors
     /// [`ConcludeError`] where the facts and the partial cannot both be right.

@@ -25,7 +25,7 @@ pub enum Exit {
     Usage,
     /// There is a report, and it names what it lacks.
     Incomplete,
-    /// It was told to stop by Ctrl-C.
+    /// It was stopped by Ctrl-C.
     Interrupted,
 }
 
@@ -242,7 +242,7 @@ pub fn connect(settings: &Settings, name: &str, formats: Vec<Format>) -> Result<
     Ok(rabbit)
 }
 
-/// As [`connect`], for a program that may publish events: it tells whoever listens what keeps it from making progress.
+/// As [`connect`], for a program that may publish events: it publishes what keeps it from making progress.
 ///
 /// # Errors
 /// As [`connect`].
@@ -281,7 +281,7 @@ pub fn first_sentence(error: &clap::Error) -> String {
     said
 }
 
-/// A [`Shutdown`] that is told by SIGTERM or Ctrl-C; a second Ctrl-C ends the process at once. Call it inside a Tokio
+/// A [`Shutdown`] that is requested by SIGTERM or Ctrl-C; a second Ctrl-C ends the process at once. Call it inside a Tokio
 /// runtime.
 pub fn stop_on_signals() -> Shutdown {
     let shutdown = Shutdown::new();

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// Whether a character can mislead whoever reads a log: control characters, and those that reorder text or hide in it.
+/// Whether a character can mislead the reader of a log: control characters, and those that reorder text or hide in it.
 pub fn is_special(character: char) -> bool {
     character.is_control()
         || matches!(character,

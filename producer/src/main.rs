@@ -1,4 +1,4 @@
-//! `producer`: cuts the jobs that are asked for until it is told to stop. See `producer --help`.
+//! `producer`: cuts the jobs that are asked for until shutdown. See `producer --help`.
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -27,7 +27,7 @@ pub(crate) enum Entry<'a> {
         /// Its entries, as text.
         prefixes: Cow<'a, str>,
     },
-    /// A chunk that nobody could work.
+    /// A chunk that could not be worked.
     Dead {
         /// Its number.
         seq: Seq,

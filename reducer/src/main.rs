@@ -1,4 +1,4 @@
-//! `reducer`: merges partials and writes the reports until it is told to stop. See `reducer --help`.
+//! `reducer`: merges partials and writes the reports until shutdown. See `reducer --help`.
 
 use std::process::ExitCode;
 

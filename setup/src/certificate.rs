@@ -7,7 +7,7 @@ use rcgen::{
 
 /// What a broker needs to be believed, in PEM.
 pub(crate) struct Certified {
-    /// The authority that the roles trust, and nobody else.
+    /// The authority that the roles trust, and nothing else does.
     pub(crate) ca: String,
     /// The broker's certificate.
     pub(crate) certificate: String,

@@ -15,7 +15,7 @@ use super::separators::PADDING;
 pub struct Options {
     /// Bytes of a block, more or less: a block and what is made of it stay in a core's own cache.
     pub block: usize,
-    /// The delimiter, where it is not to be told from the header.
+    /// The delimiter, where it is not to be detected from the header.
     pub delimiter: Option<u8>,
     /// How the files' bytes spell text.
     pub encoding: Encoding,

@@ -1,6 +1,6 @@
 //! How a file's bytes spell text: the mark at their start, the runs beyond ASCII in them, and their decoder.
 //!
-//! A file that nobody described is UTF-8, unless its bytes say otherwise ([`Runs::are_windows_1252`]): every run of bytes
+//! A file without a given encoding is UTF-8, unless its bytes say otherwise ([`Runs::are_windows_1252`]): every run of bytes
 //! beyond ASCII in it is no UTF-8, and reads as Windows-1252 letters where it stands. The verdict needs the whole file, and
 //! depends on nothing else. One run of valid UTF-8 is enough for UTF-8: a file that mixes both is never read as Windows-1252.
 
@@ -27,7 +27,7 @@ pub enum Encoding {
     /// The encoding of old Windows exports.
     #[serde(rename = "windows-1252")]
     Windows1252,
-    /// UTF-16, its byte order told by its mark (little endian without one).
+    /// UTF-16, its byte order given by its mark (little endian without one).
     #[serde(rename = "utf-16")]
     Utf16,
 }

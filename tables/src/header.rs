@@ -12,7 +12,7 @@ use super::record::{self, Content, MAX_ROW, Record};
 use super::reject::{MAX_VALUE, Refusal, Structure};
 use crate::fold::fold;
 
-/// The delimiters that are told from a header, in order of preference.
+/// The delimiters that are detected from a header, in order of preference.
 pub const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
 /// Where NUL bytes mark a binary file.
 const PROBE: usize = 64 * 1024;
@@ -63,7 +63,7 @@ pub fn delimiter(asked: char) -> Result<u8, CutError> {
 }
 
 /// Reads the header at the start of `text`, which is the whole file `name` or its first [`MAX_ROW`] bytes and more. The
-/// delimiter is told from the header where it is not given: the one that separates the most of the wanted columns.
+/// delimiter is detected from the header where it is not given: the one that separates the most of the wanted columns.
 ///
 /// # Errors
 /// [`CutError::Refused`]: there is no header, a required column is missing, a column occurs twice, the delimiter is another
@@ -230,7 +230,7 @@ impl Header {
                 .all(|(field, name)| plain(field) == *name)
     }
 
-    /// The wanted name of column number `position`; empty for a column nobody wants.
+    /// The wanted name of column number `position`; empty for an unwanted column.
     pub fn name_of(&self, position: usize) -> &'static str {
         self.positions
             .iter()

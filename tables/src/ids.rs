@@ -44,7 +44,7 @@ pub struct IdSet {
     /// The last answer of [`shape`](Self::shape).
     last_shape: Option<(Box<[u8]>, u8, u32)>,
     pages: HashMap<u64, Page>,
-    /// Dense pages, found by their index; `free` are the indices nobody uses.
+    /// Dense pages, found by their index; `free` are the unused indices.
     bitmaps: Vec<Bitmap>,
     free: Vec<u32>,
     /// Dense pages used lately: key and index of the bitmap.

@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! * [`input`]: which files, in which encoding and compression, and whether they changed while they were read.
-//! * [`encoding`]: how bytes spell text, and how that is told from them.
+//! * [`encoding`]: how bytes spell text, and how that is detected.
 //! * [`header`]: which delimiter, which columns, in which order.
 //! * [`record`]: one record split off a text; the reference path, by the `csv` crate.
 //! * [`code`]: closed lists of words that rows are counted by.

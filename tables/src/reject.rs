@@ -141,7 +141,7 @@ impl<Rule> Reject<Rule> {
 
 /// Collects rejects in the order they are pushed, as pages of CSV of at most 256 KiB, and counts them by reason.
 ///
-/// It holds one open page and the closed pages nobody has taken yet: take them now and then by
+/// It holds one open page and the closed pages that were not taken yet: take them now and then by
 /// [`full_pages`](Self::full_pages), and memory stays bounded whatever the number of rejects.
 #[derive(Debug)]
 pub struct RejectLog<Rule> {

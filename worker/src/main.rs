@@ -1,4 +1,4 @@
-//! `worker`: turns chunks into partials until it is told to stop. See `worker --help`.
+//! `worker`: turns chunks into partials until shutdown. See `worker --help`.
 
 use std::process::ExitCode;
 

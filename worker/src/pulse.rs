@@ -59,7 +59,7 @@ impl Pulse {
         beats.busy += took;
     }
 
-    /// Tells how the worker `name` is, for as long as it is asked. While the broker is away nothing is told.
+    /// Tells how the worker `name` is, for as long as it is asked. While the broker is away nothing is published.
     pub(crate) async fn tell<B: Broker>(&self, broker: &B, name: &str) -> Infallible {
         let host = settings::host();
         let mut system = System::new();

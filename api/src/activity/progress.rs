@@ -164,7 +164,7 @@ impl Job {
             duplicates_dropped,
             chunks,
         } = execution;
-        // one time wherever it is shown: what orders the reports, not when word of the end came here
+        // one time wherever it is shown: what orders the reports, not when the event of its end arrived
         view.ended_at_ms = order.or(view.ended_at_ms);
         view.kind = kind.or(view.kind.take());
         view.acts_ms = acts_ms;

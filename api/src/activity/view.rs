@@ -58,7 +58,7 @@ pub struct Queues {
     pub chunks: u64,
     /// Results to merge.
     pub results: u64,
-    /// Chunks and results that nobody could use.
+    /// Chunks and results that could not be processed.
     pub dead: u64,
 }
 

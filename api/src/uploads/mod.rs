@@ -281,7 +281,7 @@ fn new_job() -> Result<JobId, Problem> {
     named.ok_or_else(|| Problem::unavailable("le système ne donne pas de nombres aléatoires"))
 }
 
-/// The file that is reported on where nobody names one.
+/// The file of a report where none is named.
 async fn usual(app: &App) -> Result<PathBuf, Problem> {
     let file = app.config.input.clone();
     match tokio::fs::metadata(&file).await {

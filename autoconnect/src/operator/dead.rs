@@ -32,7 +32,7 @@ pub(crate) struct Dead {
 /// The commands of `dead`.
 #[derive(Debug, Subcommand)]
 enum Act {
-    /// A line for every chunk that nobody could work and every result that the reducer could not read
+    /// A line for every chunk that could not be worked and every result that the reducer could not read
     List {
         /// Print one JSON array
         #[arg(long)]
@@ -163,7 +163,7 @@ fn missing<'i>(ids: impl IntoIterator<Item = &'i str>) -> String {
     format!("{}: not among the dead", shown.join(", "))
 }
 
-/// Says how many dead messages nobody looked at, if there are any.
+/// Says how many dead messages wait for the operator, if there are any.
 fn further(count: u64) -> Option<String> {
     (count > 0).then(|| format!("{count} more dead messages were not looked at, ask again"))
 }

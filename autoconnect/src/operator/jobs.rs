@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(word, "cancelled");
         assert!(rest.ends_with("  cancelled: no"), "{rest}");
 
-        // whoever missed the end hears of it again
+        // a listener that missed the end gets it again
         let listening = broker.subscribe(Queue::Events(job.clone()), EVENTS);
         let mut events = listening.await.expect("open");
         let status = tokio::select! {

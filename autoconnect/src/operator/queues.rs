@@ -1,4 +1,4 @@
-//! `autoconnect queues`: the exchanges and queues of a cluster, and those that nobody uses any more.
+//! `autoconnect queues`: the exchanges and queues of a cluster, and those that are no longer used.
 
 use std::time::Duration;
 

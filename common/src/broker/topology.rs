@@ -46,7 +46,7 @@ pub enum Queue {
     Control,
     /// Requests that no producer could read or survive, for the operator.
     DeadJobs,
-    /// Chunks that nobody could work, for the operator.
+    /// Chunks that could not be worked, for the operator.
     DeadChunks,
     /// Results that the reducer could not read, for the operator.
     DeadResults,

@@ -300,7 +300,7 @@ pub enum Outcome {
     },
     /// There is to be no report.
     Cancel(Cancel),
-    /// A chunk that nobody could work.
+    /// A chunk that could not be worked.
     Dead {
         /// Its job.
         job: JobId,

@@ -415,8 +415,8 @@ fn is_location(buffer: &[u8], at: usize, len: usize) -> Option<bool> {
     (vente | location).then_some(location)
 }
 
-/// Months of rental, 1 to [`LONG_DUREE`] in one or two digits; 0 of a sale, an empty field or `NULL`. Without a jump: nobody
-/// can foretell which it is.
+/// Months of rental, 1 to [`LONG_DUREE`] in one or two digits; 0 of a sale, an empty field or `NULL`. Branch-free: whether it is a sale
+/// is unpredictable.
 #[inline(always)]
 fn months(buffer: &[u8], at: usize, len: usize, location: bool) -> Option<u8> {
     let none = (len == 0)

@@ -217,9 +217,9 @@ impl Days {
     }
 }
 
-/// The first rows of each month that are told, at most.
+/// The most first rows of a month that are named.
 pub const FIRST_LINES: usize = 10;
-/// The most months whose first rows are told; a file of wrong dates has any number of them.
+/// The most months whose first rows are named; a file of wrong dates has any number of them.
 const MOST_MONTHS: usize = 100;
 /// The most months whose first rows are remembered while reading: every month of 800 years.
 const MOST_REMEMBERED: usize = 10_000;
@@ -229,7 +229,7 @@ const MOST_REMEMBERED: usize = 10_000;
 pub struct FirstLines(BTreeMap<i32, Vec<Lieu>>);
 
 impl FirstLines {
-    /// Whether a row of this month need not be told any more.
+    /// Whether a row of this month need not be named any more.
     pub fn is_full(&self, mois: i32) -> bool {
         match self.0.get(&mois) {
             Some(lines) => lines.len() >= FIRST_LINES,

@@ -106,7 +106,7 @@ pub struct Source {
     pub hors_periode: u64,
     /// Warnings; a row may have several.
     pub avertissements: u64,
-    /// Files read in an encoding that was told from their bytes, because they are not UTF-8; absent where there are none.
+    /// Files read in an encoding that was detected from their bytes, because they are not UTF-8; absent where there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub encodages: Vec<Encodage>,
     /// What was left out of the folders that were read; absent where that is nothing.

@@ -21,7 +21,7 @@ pub struct Request {
     pub inputs: Vec<PathBuf>,
     /// How many rows a chunk has at most.
     pub chunk_rows: u32,
-    /// `,`, `;` or tab; told from the header where absent.
+    /// `,`, `;` or tab; detected from the header where absent.
     pub delimiter: Option<char>,
     /// How the files' bytes spell text.
     pub encoding: Encoding,
@@ -33,7 +33,7 @@ pub struct Request {
     pub today: NaiveDate,
     /// The margin rates assumed for the sales, or rentals, of a city none of which has a `cout`.
     pub margin: Margin,
-    /// The months to report on; told from the rows where absent.
+    /// The months to report on; detected from the rows where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub periode: Option<Plage>,
 }

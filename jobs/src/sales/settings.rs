@@ -49,7 +49,7 @@ pub struct Sales {
     pub max_rejects: MaxRejects,
     /// The margin rates assumed for the sales, or rentals, of a city none of which has a `cout`.
     pub margin: Margin,
-    /// The months to report on; told from the rows where absent.
+    /// The months to report on; detected from the rows where absent.
     pub periode: Option<Plage>,
 }
 

@@ -191,7 +191,7 @@ fn columns_are_found_whatever_the_spelling_of_their_names() {
         refused.contains("\"transaction id\" occurs twice"),
         "{refused}"
     );
-    // columns that nobody wants may look alike
+    // unwanted columns may look alike
     let others = format!("{HEADER},Prix HT,prix_ht\n");
     assert!(header(&others).is_ok());
 }

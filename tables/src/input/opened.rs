@@ -1,6 +1,6 @@
 //! A file that is being read: decompressed, in UTF-8.
 //!
-//! Compression (gzip, zstd) is told by the first bytes, not by the name. A plain UTF-8 file is read straight into the caller's
+//! Compression (gzip, zstd) is detected by the first bytes, not by the name. A plain UTF-8 file is read straight into the caller's
 //! buffer.
 //!
 //! With [`Encoding::Auto`] a file is UTF-8 until its first byte beyond ASCII; where that is no UTF-8, the whole file is looked
@@ -250,7 +250,7 @@ impl Opened {
         Ok(at + self.read(&mut buffer[at..])?)
     }
 
-    /// What the bytes said the encoding is, where nobody said and it is not UTF-8: true of all text, the ASCII before as well.
+    /// What the bytes said the encoding is, where none was given and it is not UTF-8: true of all text, the ASCII before as well.
     pub fn recognised(&self) -> Option<Encoding> {
         self.recognised
     }

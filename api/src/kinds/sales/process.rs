@@ -39,10 +39,10 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 struct Asked {
     /// The path of a file in the data folder, relative to it; the usual file where absent.
     fichier: Option<String>,
-    /// How the file spells text; told from its bytes where absent.
+    /// How the file spells text; detected from its bytes where absent.
     #[schema(value_type = Option<EncodingWord>)]
     encoding: Option<String>,
-    /// The months to report on, `2024-01..2024-06`; told from the rows where absent.
+    /// The months to report on, `2024-01..2024-06`; detected from the rows where absent.
     periode: Option<String>,
     /// Whether a report without an accepted row becomes the newest.
     accept_empty: bool,
@@ -63,7 +63,7 @@ enum EncodingWord {
     /// Old Windows exports.
     #[schema(rename = "windows-1252")]
     Windows1252,
-    /// UTF-16, its byte order told by its mark.
+    /// UTF-16, its byte order given by its mark.
     #[schema(rename = "utf-16")]
     Utf16,
 }
@@ -107,10 +107,10 @@ enum YesOrNo {
 struct Named {
     /// The name of the file, where it is the body itself.
     nom: Option<String>,
-    /// How the files spell text; told from their bytes where absent, and where no `charset` of a `Content-Type` says it.
+    /// How the files spell text; detected from their bytes where absent, and where no `charset` of a `Content-Type` says it.
     #[param(inline, value_type = Option<EncodingWord>)]
     encoding: Option<String>,
-    /// The months to report on; told from the rows where absent.
+    /// The months to report on; detected from the rows where absent.
     #[param(example = "2024-01..2024-06")]
     periode: Option<String>,
     /// Whether a report without an accepted row becomes the newest.

@@ -104,7 +104,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Reading")]
 struct Reading {
-    /// What stands between fields: , ; or tab [default: told from the header]
+    /// What stands between fields: , ; or tab [default: detected from the header]
     #[arg(long, value_name = "CHAR", value_parser = delimiter)]
     delimiter: Option<char>,
 
@@ -120,7 +120,7 @@ struct Reading {
     #[arg(long, value_name = "N|P%")]
     max_rejects: Option<Limit>,
 
-    /// The months to report on, all of them complete: rows outside are counted apart [default: told from the rows]
+    /// The months to report on, all of them complete: rows outside are counted apart [default: detected from the rows]
     #[arg(long, value_name = "YYYY-MM..YYYY-MM")]
     periode: Option<Plage>,
 
@@ -145,7 +145,7 @@ enum EncodingName {
     /// Old Windows exports
     #[value(name = "windows-1252", alias = "cp1252")]
     Windows1252,
-    /// UTF-16, its byte order told by its mark
+    /// UTF-16, its byte order given by its mark
     #[value(name = "utf-16", alias = "utf16")]
     Utf16,
 }

@@ -38,7 +38,7 @@ impl SocketKiller {
         }
     }
 
-    /// Keeps a handle of `socket`, unless nobody waits for it any more.
+    /// Keeps a handle of `socket`, unless the caller has given up.
     fn hold(&self, socket: &impl AsFd) -> std::io::Result<()> {
         let handle = TcpStream::from(socket.as_fd().try_clone_to_owned()?);
         let _first = self.socket.set(handle);
@@ -49,11 +49,11 @@ impl SocketKiller {
     }
 }
 
-/// Kills the socket of a connection that is not there in time, or that nobody waits for.
+/// Kills the socket of a connection that is not there in time, or whose caller has given up.
 pub(super) struct Unfinished(Option<Arc<SocketKiller>>);
 
 impl Unfinished {
-    /// The connection is there, and whoever holds the killer cuts it.
+    /// The connection is there, and the holder of the killer can cut it.
     pub(super) fn finish(mut self) {
         self.0 = None;
     }

@@ -35,7 +35,7 @@ pub(super) struct Consumer {
 }
 
 impl Consumer {
-    /// Takes from the queue until nobody listens or the broker is closed; tells `established` once the first delivery
+    /// Takes from the queue until the listener is gone or the broker is closed; tells `established` once the first delivery
     /// may come, or why none ever will.
     pub(super) async fn run(self, established: Established) {
         let mut established = Some(established);
@@ -168,7 +168,7 @@ impl Consumer {
         }
     }
 
-    /// Stops taking, gives back what nobody saw, and hands over verdicts: all of them where only the listener left,
+    /// Stops taking, requeues what was not handed out, and hands over verdicts: all of them where only the listener left,
     /// those given so far where the broker is closed.
     async fn leave(
         &self,
@@ -207,7 +207,7 @@ pub(super) struct Taker {
 }
 
 impl Taker {
-    /// Answers until nobody asks any more, the broker is closed, or it will never take us.
+    /// Answers until no caller is left, the broker is closed, or it will never take us.
     pub(super) async fn run(self, mut asked: mpsc::Receiver<Asked>) {
         let mut answer = None;
         while let Ok(session) = self.link.session().await {
@@ -219,7 +219,7 @@ impl Taker {
         }
     }
 
-    /// Answers over one session; `answer` is whoever waits at its end.
+    /// Answers over one session; `answer` is the caller that waits when it ends.
     async fn serve(
         &self,
         session: &Session,
@@ -239,7 +239,7 @@ impl Taker {
                 () = std::future::ready(()), if answer.is_some() => {}
                 () = common.closed.cancelled() => break,
             }
-            // whoever asked may have given verdicts before
+            // the caller may have settled deliveries before
             while let Ok((acker, verdict)) = verdicts.try_recv() {
                 hand_over(&acker, verdict).await?;
             }
@@ -248,7 +248,7 @@ impl Taker {
                 session.mark_healthy();
                 let got = got.map(|got| delivered(common, &self.queue, got, &settle));
                 if let Some(answer) = answer.take() {
-                    // where nobody waits any more, it is given back
+                    // where the caller is gone, it is requeued
                     let _unseen = answer.send(got);
                 }
             }

@@ -1,4 +1,4 @@
-//! What keeps a session from working, and whether waiting can help: told apart by the code and the words of the broker.
+//! What keeps a session from working, and whether waiting can help: told apart by the code and the text of the broker.
 
 use lapin::ErrorKind;
 

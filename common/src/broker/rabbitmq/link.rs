@@ -231,7 +231,7 @@ impl Link {
 
     /// The session that lives now, if one does; none is begun.
     pub(super) fn current(&self) -> Option<Arc<Session>> {
-        // Whoever holds the lock begins one.
+        // The task that holds the lock begins one.
         let state = self.state.try_lock().ok()?;
         state.current.clone().filter(|session| session.alive())
     }

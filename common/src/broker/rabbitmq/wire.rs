@@ -24,7 +24,7 @@ pub(super) struct Ready {
     pub(super) exchange: ShortString,
     pub(super) key: ShortString,
     pub(super) properties: BasicProperties,
-    /// Whether the broker must say so when no queue takes it. Events are lost where nobody listens.
+    /// Whether the broker must say so when no queue takes it. Events without a listener are lost.
     pub(super) mandatory: bool,
     pub(super) id: String,
     /// What it has in common with the messages that wait for the same queue: exchange and routing key, without the last
