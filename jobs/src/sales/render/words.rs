@@ -97,6 +97,8 @@ fn both(word: &str) -> Option<(&'static str, &'static str)> {
 
 #[cfg(test)]
 mod tests {
+    use autoconnect_tables::code::Code as _;
+
     use super::*;
     use crate::sales::reason::{Reason, Warning};
 
