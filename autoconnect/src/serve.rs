@@ -136,9 +136,12 @@ fn start(
     let threads = settings.load::<settings::Producer>()?.threads;
     let prefetch = settings.load::<settings::Worker>()?.prefetch;
     let abandon_after = settings.load::<settings::Reducer>()?.abandon_after;
+    let blobs = settings.load::<settings::Blobs>()?.open();
+    let blobs = Some(blobs.map_err(Failure::usage)?);
     let mut roles = Roles::new();
     let durable = reducer::Config {
         abandon_after,
+        blobs: blobs.clone(),
         ..reducer::Config::durable(&config.results, state(&config.results))
     };
     roles.spawn(reduce(
@@ -153,11 +156,13 @@ fn start(
         producer::Config {
             threads,
             data: Some(config.api.data.clone()),
+            blobs: blobs.clone(),
         },
         stop.clone(),
     ));
     for number in 1..=workers.map_or(threads, |workers| usize::from(workers.get())) {
         let config = worker::Config {
+            blobs: blobs.clone(),
             prefetch,
             ..worker::Config::named(format!("worker-{number}"))
         };

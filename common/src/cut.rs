@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::chunk::MAX_BODY;
 use crate::{JobId, Seq, Shutdown, machine};
 
 /// One thing `cut` made.
@@ -19,7 +21,8 @@ pub enum Item {
         key: String,
         /// How many rows it carries.
         rows: u32,
-        /// At most [`crate::chunk::MAX_BODY`] bytes.
+        /// At most [`crate::chunk::MAX_BODY`] bytes travel in a message; a larger body goes through the blob store, which
+        /// says how large it may be ([`crate::blob`]).
         body: Bytes,
     },
     /// A page of a side file that belongs to the report (`rejets.csv`): pages are joined in order of their number.
@@ -31,6 +34,14 @@ pub enum Item {
         /// At most [`crate::chunk::MAX_BODY`] bytes.
         body: Bytes,
     },
+}
+
+impl Item {
+    /// How many bytes its body has.
+    fn size(&self) -> usize {
+        let (Self::Chunk { body, .. } | Self::Annex { body, .. }) = self;
+        body.len()
+    }
 }
 
 /// How far a cut has come, in bytes of input; shared with whoever shows it.
@@ -81,6 +92,8 @@ pub struct Outlet {
     threads: usize,
     /// Whether the cut shares its thread with whoever takes the items.
     one_thread: bool,
+    /// Where the items are taken, to wait there; absent where nobody waits.
+    runtime: Option<Handle>,
 }
 
 impl Outlet {
@@ -108,12 +121,15 @@ impl Outlet {
                 shutdown,
                 threads: threads.max(1),
                 one_thread,
+                runtime: Handle::try_current().ok(),
             },
             outcome,
         )
     }
 
-    /// Hands out one item. Blocks the calling thread while the queue is full; never call it on an async thread.
+    /// Hands out one item. Blocks the calling thread while the queue is full; never call it on an async thread. An item
+    /// too large for a message waits until every item before it was taken: however many items the queue holds, at most
+    /// one such is in it, one with whoever takes them, and one here.
     ///
     /// # Errors
     /// [`CutError::Cancelled`] once nobody takes items any more or the process is told to stop.
@@ -123,9 +139,19 @@ impl Outlet {
             // nobody could make room meanwhile, so there is always room
             self.items.try_send(item).is_ok()
         } else {
-            self.items.blocking_send(item).is_ok()
+            match &self.runtime {
+                Some(runtime) if item.size() > MAX_BODY => runtime.block_on(self.put_alone(item)),
+                _ => self.items.blocking_send(item).is_ok(),
+            }
         };
         put.then_some(()).ok_or(CutError::Cancelled)
+    }
+
+    /// Hands out an item once the queue is empty; whether anybody takes items still.
+    async fn put_alone(&self, item: Item) -> bool {
+        let all = self.items.reserve_many(self.items.max_capacity()).await;
+        let first = all.ok().and_then(|mut free| free.next());
+        first.map(|free| free.send(item)).is_some()
     }
 
     /// Returns an error once the process is told to stop; a long loop without items asks now and then.
@@ -174,4 +200,39 @@ pub enum CutError {
     /// Told to stop.
     #[error("cancelled")]
     Cancelled,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(number: u32, bytes: usize) -> Item {
+        Item::Chunk {
+            seq: Seq::first_part(number),
+            key: "text".to_owned(),
+            rows: 1,
+            body: vec![0; bytes].into(),
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_large_item_is_alone_in_the_queue_and_small_ones_are_not() {
+        let job: JobId = "a-1".parse().expect("valid");
+        let (outlet, mut items) = Outlet::new(job, 4, 1, Arc::default(), Shutdown::new());
+        let cutting = machine::block(move || {
+            let sizes = [1, 1, 1, MAX_BODY + 1, MAX_BODY + 1, 1];
+            (0..)
+                .zip(sizes)
+                .try_for_each(|(number, size)| outlet.put(item(number, size)))
+        });
+        let mut sizes = Vec::new();
+        while let Some(item) = items.recv().await {
+            sizes.push(item.size());
+            if item.size() > MAX_BODY {
+                assert!(items.len() <= 1, "{} behind a large one", items.len());
+            }
+        }
+        cutting.await.expect("no panic").expect("all was taken");
+        assert_eq!(sizes, [1, 1, 1, MAX_BODY + 1, MAX_BODY + 1, 1]);
+    }
 }

@@ -11,6 +11,7 @@
 //! * [`job`]: [`JobId`] and [`Seq`], the names of a job and of a chunk.
 //! * [`cut`]: [`Outlet`], through which `cut` hands out chunks and annexes.
 //! * [`chunk`]: [`Chunk`], what a worker receives, and [`Digest`]. [`body`]: bytes that remember theirs.
+//! * [`blob`]: where bodies lie that are too large for a message.
 //! * [`seal`]: what proves that a report is of one cut.
 //! * [`message`]: what the roles say to each other, and how hostile input is refused.
 //! * [`broker`]: [`Broker`], the transport: embedded in this process, or RabbitMQ.
@@ -26,6 +27,7 @@
 //! * [`text`]: text from outside, made safe to show.
 
 pub mod ask;
+pub mod blob;
 pub mod body;
 pub mod broker;
 pub mod chunk;

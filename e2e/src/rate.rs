@@ -140,6 +140,7 @@ fn start(
         let config = producer::Config {
             threads: 2,
             data: None,
+            blobs: None,
         };
         let produced = producer::run(&broker, &registry, &config, &stop).await;
         produced.map(drop).map_err(anyhow::Error::from)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use autoconnect_common::blob::{Blobs, patiently};
 use autoconnect_common::broker::{BrokerError, Window};
 use autoconnect_common::chunk::MAX_BODY;
 use autoconnect_common::cut::{Item, Progress};
@@ -21,6 +22,7 @@ use crate::ahead::Ahead;
 use crate::error::ProducerError;
 use crate::input::{SINCE_ASKED, fingerprint, known, refuse_change};
 use crate::publish::send;
+use crate::serve::Config;
 
 /// The most messages on their way to the broker.
 pub const WINDOW_MESSAGES: usize = 16;
@@ -33,7 +35,7 @@ const TELL_EVERY: Duration = Duration::from_millis(500);
 
 /// Cuts one job and publishes all of it; returns the manifest once the broker has it.
 ///
-/// `threads` is how many threads the cut may use; the chunks do not depend on it. A manifest with a
+/// Of `config`, the number of threads and the blob store matter; the chunks depend on neither. A manifest with a
 /// [`refusal`](Manifest::refusal) ends the job without a report; it is sent as well where the cut failed after something
 /// was published, and the error is returned.
 ///
@@ -43,12 +45,12 @@ pub async fn run_job<B: Broker>(
     broker: &B,
     registry: &Arc<Registry>,
     request: &JobRequest,
-    threads: usize,
+    config: &Config,
     progress: Arc<Progress>,
     shutdown: &Shutdown,
 ) -> Result<Manifest, ProducerError> {
-    let job = Job::new(registry, request)?;
-    run_to_end(job, broker, registry, threads, progress, shutdown).await
+    let job = Job::new(registry, request, config.blobs.clone())?;
+    run_to_end(job, broker, registry, config.threads, progress, shutdown).await
 }
 
 pub(crate) async fn run_to_end<B: Broker>(
@@ -76,12 +78,20 @@ pub(crate) struct Job<'r> {
     put: Gathered,
     /// Bytes of chunks that were put.
     bytes: u64,
+    /// Where bodies go that are too large for a message; without it, no chunk may have one.
+    blobs: Option<Blobs>,
+    /// Whether the job has put a body.
+    has_put: bool,
     /// How far the job may run ahead of the reducer; as far as the queue lets it where nobody listens to that.
     ahead: Option<Arc<Ahead>>,
 }
 
 impl<'r> Job<'r> {
-    pub(crate) fn new(registry: &Registry, request: &'r JobRequest) -> Result<Self, ProducerError> {
+    pub(crate) fn new(
+        registry: &Registry,
+        request: &'r JobRequest,
+        blobs: Option<Blobs>,
+    ) -> Result<Self, ProducerError> {
         let kind = known(registry, &request.kind, request.schema)?;
         Ok(Self {
             request,
@@ -90,6 +100,8 @@ impl<'r> Job<'r> {
             start: Instant::now(),
             put: Gathered::default(),
             bytes: 0,
+            blobs,
+            has_put: false,
             ahead: None,
         })
     }
@@ -201,10 +213,13 @@ impl<'r> Job<'r> {
             };
             let Some(item) = item else { break };
             let is_chunk = matches!(item, Item::Chunk { .. });
-            let message = self.message(item)?;
+            let (message, blob) = self.message(item)?;
             if is_chunk {
                 self.wait_for_room(&mut window).await?;
                 self.bytes += message.body.len() as u64;
+            }
+            if let Some(body) = blob {
+                self.put(broker, &mut window, &body).await?;
             }
             window.publish(message).await?;
         }
@@ -231,14 +246,47 @@ impl<'r> Job<'r> {
         Ok(())
     }
 
-    /// Gives an item its job. The digest of a chunk of the usual size takes about a tenth of a millisecond: less than
-    /// handing it to another thread would be worth.
-    fn message(&mut self, item: Item) -> Result<Message, ProducerError> {
-        let (Item::Chunk { body, .. } | Item::Annex { body, .. }) = &item;
-        if body.len() > MAX_BODY {
+    /// Puts a body into the blob store. A store that is away is waited for, as a broker is.
+    async fn put<B: Broker>(
+        &mut self,
+        broker: &B,
+        window: &mut Window<'_, B>,
+        body: &Body,
+    ) -> Result<(), ProducerError> {
+        let (Some(blobs), job) = (&self.blobs, &self.request.job) else {
+            return Err(self.broken("it put a body that only a blob store takes".to_owned()));
+        };
+        let (health, digest, is_first) = (broker.health(), body.digest(), !self.has_put);
+        let mut put = std::pin::pin!(patiently(&health, || async move {
+            if is_first {
+                blobs.begin(job).await?;
+            }
+            blobs.put(job, body, digest).await
+        }));
+        loop {
+            tokio::select! {
+                biased;
+                put = &mut put => {
+                    put.map_err(|error| self.broken(error.to_string()))?;
+                    break;
+                }
+                settled = window.settle_one(), if !window.is_empty() => settled?,
+            }
+        }
+        self.has_put = true;
+        Ok(())
+    }
+
+    /// Gives an item its job; a body that is too large for a message is beside its chunk's message. The digest of a chunk
+    /// of the usual size takes about a tenth of a millisecond: less than handing it to another thread would be worth.
+    fn message(&mut self, item: Item) -> Result<(Message, Option<Body>), ProducerError> {
+        let (found, most) = match &item {
+            Item::Chunk { body, .. } => (body.len() as u64, self.largest()),
+            Item::Annex { body, .. } => (body.len() as u64, MAX_BODY as u64),
+        };
+        if found > most {
             return Err(self.broken(format!(
-                "it put an item of {} bytes, expected at most {MAX_BODY}",
-                body.len()
+                "it put an item of {found} bytes, expected at most {most}"
             )));
         }
         let (job, kind) = (self.request.job.clone(), self.kind.to_owned());
@@ -253,7 +301,7 @@ impl<'r> Job<'r> {
                 let put = self.put.chunk(seq, &body.digest());
                 put.map_err(|what| self.broken(what))?;
                 tracing::debug!(job_id = %job, kind, chunk = %seq, rows, "chunk cut");
-                Chunk {
+                let chunk = Chunk {
                     job,
                     kind,
                     schema,
@@ -261,24 +309,33 @@ impl<'r> Job<'r> {
                     key,
                     rows,
                     body,
+                };
+                match chunk.body.len() > MAX_BODY {
+                    true => (chunk.to_claim(), Some(chunk.body)),
+                    false => (chunk.to_message(), None),
                 }
-                .to_message()
             }
             Item::Annex { name, page, body } => {
                 let body = Body::from(body);
                 let put = self.put.page(name, page, &body.digest());
                 put.map_err(|what| self.broken(what))?;
-                Annex {
+                let annex = Annex {
                     job,
                     kind,
                     schema: self.schema,
                     name: name.to_owned(),
                     page,
                     body,
-                }
-                .to_message()
+                };
+                (annex.to_message(), None)
             }
         })
+    }
+
+    /// The most bytes that the body of a chunk may have.
+    fn largest(&self) -> u64 {
+        let most = self.blobs.as_ref().map_or(0, Blobs::max);
+        most.max(MAX_BODY as u64)
     }
 
     async fn conclude<B: Broker>(

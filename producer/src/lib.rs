@@ -5,7 +5,8 @@
 //! elsewhere. [`confine`] keeps requests inside one folder.
 //!
 //! Promises: at most [`WINDOW_MESSAGES`] messages or [`WINDOW_BYTES`] bytes are on their way to the broker; the manifest
-//! is sent only after every chunk, annex and page of its seal is the broker's; the same request makes the same messages, so a job that was
+//! is sent only after every chunk, annex and page of its seal is the broker's; the body of a chunk that is too large for a
+//! message lasts in the blob store before its chunk is sent; the same request makes the same messages, so a job that was
 //! cut short is simply cut again. It does not know what a chunk holds.
 //!
 //! # Layout

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use autoconnect_common::blob::Blobs;
 use autoconnect_common::broker::{BrokerError, Delivery, Queue, Subscription, subscribe_each};
 use autoconnect_common::message::{Event, JobRequest, MAX_NAME, Message, Status, bury_request};
 use autoconnect_common::program::{self, Failure};
@@ -17,12 +18,14 @@ use crate::input::{SINCE_ASKED, fingerprint, known, refuse_change};
 use crate::publish::{send, written};
 
 /// How [`run`] serves.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// How many threads a cut may use.
     pub threads: usize,
     /// The folder that every input must be in; anywhere where absent.
     pub data: Option<PathBuf>,
+    /// Where bodies go that are too large for a message; without it, no chunk may have one.
+    pub blobs: Option<Blobs>,
 }
 
 /// What a serving producer did.
@@ -48,7 +51,12 @@ pub async fn play(
     shutdown: &Shutdown,
 ) -> Result<(), Failure> {
     let settings::Producer { threads, data, .. } = settings.load()?;
-    let config = Config { threads, data };
+    let blobs = settings.load::<settings::Blobs>()?.open();
+    let config = Config {
+        threads,
+        data,
+        blobs: Some(blobs.map_err(Failure::usage)?),
+    };
     let broker = program::connect_role(settings, "producer", registry.formats())?;
     tracing::info!(threads, "producer started");
     let served = async {
@@ -228,7 +236,8 @@ impl<B: Broker> Server<'_, B> {
     /// Cuts a job, unless and until the reducer says that it need not be.
     async fn cut(&self, talk: &Talk<'_, B>, held: &mut Held<'_>) -> Result<Served, ProducerError> {
         let request = talk.request();
-        let job = Job::new(self.registry, request)?.behind(Arc::clone(&talk.ahead));
+        let job = Job::new(self.registry, request, self.config.blobs.clone())?
+            .behind(Arc::clone(&talk.ahead));
         let cut = async {
             talk.ask_first().await;
             let (threads, progress) = (self.config.threads, Arc::default());
@@ -284,7 +293,7 @@ async fn tell<B: Broker>(
     request: &JobRequest,
     error: &ProducerError,
 ) -> Result<(), BrokerError> {
-    match Job::new(registry, request) {
+    match Job::new(registry, request, None) {
         Ok(job) => send(broker, &job.refused(error.to_string())).await,
         Err(_) => {
             let event = Event::Finished {

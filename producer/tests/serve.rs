@@ -90,6 +90,7 @@ fn config(data: Option<&Path>) -> Config {
     Config {
         threads: 1,
         data: data.map(Path::to_owned),
+        blobs: None,
     }
 }
 

@@ -55,7 +55,7 @@
 //! | while a job begins again whose results were removed | its tombstone, and what came beside it | goes on beside the tombstone until somebody asked for it again |
 //! | while the report is written | the journal; the job's folder unfinished, under another name, or whole; the newest report is another one | concludes again, writes the same files again, and puts them in place |
 //! | while `results/<kind>` is swapped | the journal, with the order of the job's end; the newest report is the old one or this one, whole | the same; a job that ended later stays the newest |
-//! | after the tombstone | the tombstone, the journal | announces the end again, removes the journal |
+//! | after the tombstone | the tombstone, the journal, bodies in the blob store | announces the end again, removes the journal and the bodies |
 //!
 //! # Damaged on disk
 //!
@@ -101,6 +101,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use autoconnect_common::blob::Blobs;
 use autoconnect_common::broker::BrokerError;
 use autoconnect_common::disk::{self, Disk};
 use autoconnect_common::program::{self, Failure};
@@ -138,6 +139,8 @@ pub struct Config {
     pub snapshot_after: Option<u64>,
     /// The disk that both folders are on.
     pub disk: Arc<dyn Disk>,
+    /// Where bodies of chunks lie that were too large for a message: those of a job that ended are removed.
+    pub blobs: Option<Blobs>,
     /// For tests: where to be killed.
     pub faults: Faults,
 }
@@ -154,6 +157,7 @@ impl Config {
             retry: Duration::from_secs(1),
             snapshot_after: None,
             disk: disk::real(),
+            blobs: None,
             faults: Faults::default(),
         }
     }
@@ -260,8 +264,10 @@ pub async fn play(
     } = settings.load()?;
     let broker = program::connect_role(settings, "reducer", registry.formats())?;
     tracing::info!(state = %state.display(), results = %results.display(), "reducer started");
+    let blobs = settings.load::<settings::Blobs>()?.open();
     let config = Config {
         abandon_after,
+        blobs: Some(blobs.map_err(Failure::usage)?),
         ..Config::durable(results, state)
     };
     let reduced = run(&broker, registry, config, shutdown).await;

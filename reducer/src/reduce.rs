@@ -2,6 +2,7 @@
 
 mod again;
 mod answers;
+mod blobs;
 mod orphans;
 mod silent;
 
@@ -23,6 +24,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
+use self::blobs::Removals;
 use crate::announce::{self, Announcer};
 use crate::attempts;
 use crate::conclusions::{Conclusions, Due};
@@ -150,6 +152,8 @@ pub(crate) struct Reducer<'r, B> {
     stopping: bool,
     /// Reports that a person makes the newest.
     choices: JoinSet<Event>,
+    /// What is removed from the blob store.
+    removals: Removals<'r>,
     /// The order of the job whose end was decided last.
     last_order: u64,
     summary: Summary,
@@ -175,6 +179,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
             }
         };
         let abandon_after = config.abandon_after;
+        let removals = Removals::new(config.blobs.clone(), config.state.is_some());
         let mut reducer = Self {
             broker,
             registry,
@@ -218,6 +223,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
             endings: JoinSet::new(),
             stopping: false,
             choices: JoinSet::new(),
+            removals,
             last_order: 0,
             summary: Summary::default(),
         };
@@ -238,6 +244,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
         }
         for job in found.unannounced {
             self.announce(&job);
+            self.removals.remove(&job);
             if let Some(store) = &mut self.store {
                 store.forget(&job);
             }
@@ -271,6 +278,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 Some(Ok(answer)) = self.choices.join_next() => self.announcer.news(answer),
                 read = finished(&mut self.reading) => self.answer_asked(read),
                 Some(()) = self.asking.next() => {}
+                found = self.removals.next() => self.sweep(found),
                 () = until(self.commit_at) => self.commit().await?,
                 _ = tick.tick() => self.tick(intake.is_open()),
                 () = self.silence.next() => {}
@@ -327,6 +335,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
         while let Some(attempt) = self.endings.join_next().await {
             self.ended(attempt).await?;
         }
+        self.removals.finish().await;
         Ok(self.summary)
     }
 
@@ -813,6 +822,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
         self.jobs.remove(&job);
         self.ended.insert(ending.tombstone());
         self.announce(&job);
+        self.removals.remove(&job);
         self.config.faults.at(Point::Announced)?;
         Ok(Some(job))
     }

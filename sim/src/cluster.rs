@@ -277,6 +277,7 @@ async fn play(
             let config = producer::Config {
                 threads: 1,
                 data: None,
+                blobs: None,
             };
             let played = producer::run(&connection, &registry, &config, &shutdown).await;
             played

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use autoconnect_common::blob::Blobs;
 use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::broker::{Broker, Queue, Subscription};
 use autoconnect_common::cut::Progress;
@@ -39,6 +40,8 @@ pub struct Cluster {
     pub threads: usize,
     /// What the broker is made to do.
     pub mischief: Mischief,
+    /// Where bodies go that are too large for a message.
+    pub blobs: Option<Blobs>,
 }
 
 /// How a job ended.
@@ -99,6 +102,7 @@ impl Cluster {
             workers,
             threads: 2,
             mischief: Mischief::default(),
+            blobs: None,
         }
     }
 
@@ -152,7 +156,10 @@ impl Cluster {
         stop: &Shutdown,
     ) -> JoinSet<Result<Did>> {
         let mut roles = JoinSet::new();
-        let config = reducer::Config::volatile(results);
+        let config = reducer::Config {
+            blobs: self.blobs.clone(),
+            ..reducer::Config::volatile(results)
+        };
         let all = || (broker.clone(), Arc::clone(&self.registry), stop.clone());
         let (broker, registry, stop) = all();
         roles.spawn(async move {
@@ -160,7 +167,10 @@ impl Cluster {
             Ok(Did::Reduced(reduced?))
         });
         for number in 1..=self.workers {
-            let config = worker::Config::named(format!("worker-{number}"));
+            let config = worker::Config {
+                blobs: self.blobs.clone(),
+                ..worker::Config::named(format!("worker-{number}"))
+            };
             let (broker, registry, stop) = all();
             roles.spawn(async move {
                 let worked = worker::run(&broker, &registry, &config, &stop).await;
@@ -170,6 +180,7 @@ impl Cluster {
         let config = producer::Config {
             threads: self.threads,
             data: None,
+            blobs: self.blobs.clone(),
         };
         let (broker, registry, stop) = all();
         roles.spawn(async move {
@@ -247,7 +258,12 @@ pub async fn results_of(registry: Registry, request: &JobRequest) -> Result<Vec<
         tokio::spawn(async move { worker::run(&broker, &registry, &config, &stop).await })
     };
     let progress = Arc::new(Progress::default());
-    let manifest = producer::run_job(&broker, &registry, request, 2, progress, &stop).await?;
+    let config = producer::Config {
+        threads: 2,
+        data: None,
+        blobs: None,
+    };
+    let manifest = producer::run_job(&broker, &registry, request, &config, progress, &stop).await?;
     let pages: u32 = manifest.annexes.values().sum();
     let expected = manifest.seqs().count() + pages as usize + 1;
     let mut messages = Vec::new();

@@ -18,6 +18,7 @@ pub mod chaos;
 pub mod cluster;
 pub mod jobs;
 pub mod join;
+pub mod large;
 pub mod laws;
 pub mod mine;
 pub mod node;

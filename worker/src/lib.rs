@@ -1,14 +1,16 @@
 //! Plays the second act: takes chunks, makes partials, publishes each, and only then acknowledges the chunk.
 //!
 //! ```text
-//! taken --> computing --> partial published --> confirmed --> acknowledged
-//!               '-------> buried with its reason --^
+//! taken --> body fetched, if it is elsewhere --> computing --> partial published --> confirmed --> acknowledged
+//!                          '-------------------------'-------> buried with its reason --^
 //! ```
 //!
 //! Promises: no chunk is acknowledged before what came of it is the broker's; one chunk computes at a time, off the async
 //! threads, while earlier ones await their confirms; a chunk in quarantine is held alone (`quarantine`); a panic of a kind
-//! buries the chunk and nothing else; told to stop, it gives back what waits, finishes the chunk in hand and returns, also
-//! where the broker is away. It does not know what a chunk holds.
+//! buries the chunk and nothing else; a body that is missing or damaged in the blob store buries its chunk, but one that was
+//! removed because its job ended does not: such a chunk is acknowledged; a store that is away is waited for with the chunk in
+//! hand, which costs the chunk none of its deliveries; told to stop, it gives back what waits, finishes the chunk in hand and
+//! returns, also where the broker is away. It does not know what a chunk holds.
 
 pub mod faults;
 mod pulse;
@@ -19,17 +21,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use autoconnect_common::blob::{BlobError, Blobs, patiently};
 use autoconnect_common::broker::{BrokerError, Delivery, Queue, Subscription, subscribe_each};
 use autoconnect_common::dead;
 use autoconnect_common::kind::Kind;
-use autoconnect_common::message::{self, MAX_JSON, Made, Message, Partial};
+use autoconnect_common::message::{self, Claim, MAX_JSON, Made, Message, Partial};
 use autoconnect_common::program::{self, Failure};
 use autoconnect_common::settings::{self, Settings};
-use autoconnect_common::{Broker, Chunk, Registry, Shutdown, machine};
+use autoconnect_common::{Body, Broker, Chunk, Registry, Shutdown, machine};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use faults::{Faults, Killed, Point};
@@ -59,6 +62,8 @@ pub struct Config {
     pub prefetch: u16,
     /// How long it finishes what is in hand once it was told to stop; what is left then is somebody else's.
     pub grace: Duration,
+    /// Where bodies are that were too large for a message; without it, their chunks are dead.
+    pub blobs: Option<Blobs>,
     /// For tests: where to be killed.
     pub faults: Faults,
 }
@@ -70,6 +75,7 @@ impl Config {
             name: name.into(),
             prefetch: 2,
             grace: Duration::from_secs(20),
+            blobs: None,
             faults: Faults::default(),
         }
     }
@@ -84,6 +90,8 @@ pub struct Summary {
     pub rows: u64,
     /// Chunks buried.
     pub buried: u64,
+    /// Chunks whose body was removed because their job had ended.
+    pub over: u64,
     /// How long it computed.
     pub busy: Duration,
 }
@@ -100,8 +108,10 @@ pub async fn play(
     let registry = registry.into();
     let settings::Worker { name, prefetch } = settings.load()?;
     let broker = program::connect_role(settings, &name, registry.formats())?;
+    let blobs = settings.load::<settings::Blobs>()?.open();
     let config = Config {
         prefetch,
+        blobs: Some(blobs.map_err(Failure::usage)?),
         ..Config::named(name)
     };
     tracing::info!(worker = config.name, "worker started");
@@ -146,6 +156,7 @@ async fn run_with<B: Broker>(
         broker,
         registry,
         name: config.name.as_str().into(),
+        blobs: config.blobs.as_ref(),
         faults: &config.faults,
         pulse,
         computing: None,
@@ -222,7 +233,10 @@ async fn next(sources: &mut Option<Subscription>) -> Option<Delivery> {
     sources.as_mut()?.next().await
 }
 
-async fn join(computing: &mut Option<JoinHandle<Worked>>) -> Result<Worked, JoinError> {
+/// A chunk in hand, from its delivery to what came of it.
+type Computing<'b> = BoxFuture<'b, Result<Worked, JoinError>>;
+
+async fn join(computing: &mut Option<Computing<'_>>) -> Result<Worked, JoinError> {
     match computing {
         Some(computing) => computing.await,
         None => std::future::pending().await,
@@ -241,21 +255,25 @@ enum Outcome {
     Partial(Message, u32),
     /// Why the chunk can never be worked.
     Buried(String),
+    /// Its job has ended, and its body is removed: there is nothing to say of it.
+    Over,
 }
 
 /// What became of it once confirmed.
 enum Confirmed {
     Chunk { rows: u32, took: Duration },
     Buried { took: Duration },
+    Over,
 }
 
 struct Worker<'b, B> {
     broker: &'b B,
     registry: &'b Arc<Registry>,
     name: Arc<str>,
+    blobs: Option<&'b Blobs>,
     faults: &'b Faults,
     pulse: &'b Pulse,
-    computing: Option<JoinHandle<Worked>>,
+    computing: Option<Computing<'b>>,
     confirming: FuturesUnordered<BoxFuture<'b, Result<Confirmed, WorkerError>>>,
     summary: Summary,
 }
@@ -268,18 +286,35 @@ impl<B: Broker> Worker<'_, B> {
     fn compute(&mut self, delivery: Delivery) {
         self.pulse.begin(&delivery);
         let (registry, name) = (Arc::clone(self.registry), Arc::clone(&self.name));
-        self.computing = Some(machine::block(move || {
-            let start = Instant::now();
-            let outcome = work(&registry, &name, &delivery)
-                .map_or_else(Outcome::Buried, |(partial, rows)| {
-                    Outcome::Partial(partial, rows)
-                });
-            Worked {
-                delivery,
-                outcome,
-                took: start.elapsed(),
-            }
-        }));
+        let worked = |delivery, body| {
+            machine::block(move || {
+                let start = Instant::now();
+                let outcome = work(&registry, &name, &delivery, body)
+                    .map_or_else(Outcome::Buried, |(partial, rows)| {
+                        Outcome::Partial(partial, rows)
+                    });
+                Worked {
+                    delivery,
+                    outcome,
+                    took: start.elapsed(),
+                }
+            })
+        };
+        let (broker, blobs) = (self.broker, self.blobs);
+        self.computing = Some(match Claim::of(&delivery.message) {
+            Ok(Some(claim)) => Box::pin(async move {
+                match fetch(broker, blobs, &claim).await.transpose() {
+                    Some(body) => worked(delivery, Some(body)).await,
+                    None => Ok(Worked {
+                        delivery,
+                        outcome: Outcome::Over,
+                        took: Duration::ZERO,
+                    }),
+                }
+            }),
+            // what is no claim is refused where every message is read
+            Ok(None) | Err(_) => Box::pin(worked(delivery, None)),
+        });
     }
 
     fn publish(&mut self, worked: Worked) {
@@ -300,7 +335,28 @@ impl<B: Broker> Worker<'_, B> {
                 self.summary.buried += 1;
                 self.summary.busy += took;
             }
+            Confirmed::Over => self.summary.over += 1,
         }
+    }
+}
+
+/// The body that a claim leads to, nothing where its job has ended, or the sentence that says why there is none. Waits for
+/// a store that is away.
+async fn fetch<B: Broker>(
+    broker: &B,
+    blobs: Option<&Blobs>,
+    claim: &Claim,
+) -> Result<Option<Body>, String> {
+    let Some(blobs) = blobs else {
+        let bytes = claim.bytes;
+        return Err(format!(
+            "its body of {bytes} bytes is in a blob store, and this worker has none"
+        ));
+    };
+    match patiently(&broker.health(), || blobs.get(claim)).await {
+        Ok(body) => Ok(Some(body)),
+        Err(BlobError::Ended { .. }) => Ok(None),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -328,6 +384,11 @@ async fn settle<B: Broker>(
             Err(error) => return Err(error.into()),
         },
         Outcome::Buried(reason) => reason,
+        Outcome::Over => {
+            tracing::debug!(message = delivery.message.id, "its job has ended");
+            delivery.ack();
+            return Ok(Confirmed::Over);
+        }
     };
     tracing::error!(message = delivery.message.id, reason, "chunk buried");
     let verdict = dead::dead_letter(broker, burial(&delivery, &reason)).await?;
@@ -343,14 +404,24 @@ fn burial(delivery: &Delivery, reason: &str) -> Message {
     message::bury(message, reason)
 }
 
-/// Makes the partial of a delivery, or the sentence that says why there can be none.
-fn work(registry: &Registry, worker: &str, delivery: &Delivery) -> Result<(Message, u32), String> {
+/// Makes the partial of a delivery, or the sentence that says why there can be none. `body` is what came of its claim, if
+/// it has one.
+fn work(
+    registry: &Registry,
+    worker: &str,
+    delivery: &Delivery,
+    body: Option<Result<Body, String>>,
+) -> Result<(Message, u32), String> {
     let message = &delivery.message;
     if message.kind != "chunk" {
         let found: String = message.kind.chars().take(40).collect();
         return Err(format!("message type {found:?}, expected \"chunk\""));
     }
-    let chunk = Chunk::from_message(message).map_err(|error| error.to_string())?;
+    let chunk = match body.transpose()? {
+        Some(body) => Chunk::from_claim(message, body),
+        None => Chunk::from_message(message),
+    };
+    let chunk = chunk.map_err(|error| error.to_string())?;
     let attempt = delivery.redeliveries;
     let _worker = tracing::debug_span!("worker", worker).entered();
     let _job = tracing::debug_span!("job", job_id = %chunk.job, kind = chunk.kind).entered();

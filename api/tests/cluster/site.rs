@@ -121,6 +121,7 @@ impl Site {
         let config = producer::Config {
             threads: 1,
             data: Some(data),
+            blobs: None,
         };
         let (broker, kinds, stop) = all();
         roles.spawn(async move {

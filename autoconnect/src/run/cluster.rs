@@ -106,7 +106,10 @@ async fn on(
     let mut roles = Roles::new();
     let state = plan.out.join(".reducer");
     if let Some(own) = &own {
-        let config = autoconnect_reducer::Config::durable(&plan.out, &state);
+        let config = autoconnect_reducer::Config {
+            blobs: Some(plan.blobs.clone()),
+            ..autoconnect_reducer::Config::durable(&plan.out, &state)
+        };
         let registry = Arc::clone(&plan.registry);
         roles.spawn(reduce(rabbit.clone(), registry, config, stop.clone()));
         for number in 1..=own.workers {
@@ -217,6 +220,8 @@ fn start(plan: &Plan, name: &str, prefix: &str) -> Result<Command, Trouble> {
     if let Some(ca) = &plan.broker.ca {
         command.env("AUTOCONNECT_BROKER__CA", ca);
     }
+    command.env("AUTOCONNECT_BLOBS__URL", plan.blobs.place().to_string());
+    command.env("AUTOCONNECT_BLOBS__MAX", plan.blobs.max().to_string());
     command.env("AUTOCONNECT_BROKER__PREFIX", prefix);
     command.env("AUTOCONNECT_BROKER__DECLARE", "false");
     command.stdin(Stdio::piped()).stdout(Stdio::null());

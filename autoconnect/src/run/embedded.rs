@@ -30,7 +30,10 @@ pub(super) async fn run(
         .await?;
     let stop = shutdown.child_token();
     let mut roles = Roles::new();
-    let config = autoconnect_reducer::Config::volatile(&plan.out);
+    let config = autoconnect_reducer::Config {
+        blobs: Some(plan.blobs.clone()),
+        ..autoconnect_reducer::Config::volatile(&plan.out)
+    };
     roles.spawn(reduce(
         broker.clone(),
         Arc::clone(&plan.registry),
@@ -40,6 +43,7 @@ pub(super) async fn run(
     for number in 1..=plan.workers.map_or(plan.threads, usize::from) {
         let config = worker::Config {
             prefetch: plan.prefetch,
+            blobs: Some(plan.blobs.clone()),
             ..worker::Config::named(format!("worker-{number}"))
         };
         roles.spawn(work_here(

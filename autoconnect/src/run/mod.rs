@@ -118,6 +118,10 @@ fn plan(
         threads: settings.load::<settings::Producer>()?.threads,
         workers: asked.workers.map(Into::into),
         prefetch: settings.load::<settings::Worker>()?.prefetch,
+        blobs: settings
+            .load::<settings::Blobs>()?
+            .open()
+            .map_err(Failure::usage)?,
         broker,
         config: asked.place.config,
         profile: asked.place.profile,

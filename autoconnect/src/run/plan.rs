@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use autoconnect_common::Registry;
+use autoconnect_common::blob::Blobs;
 use autoconnect_common::message::JobRequest;
 use autoconnect_common::settings;
 
@@ -17,6 +18,7 @@ pub(super) struct Plan {
     /// How many workers were asked for.
     pub(super) workers: Option<u16>,
     pub(super) prefetch: u16,
+    pub(super) blobs: Blobs,
     pub(super) broker: settings::Broker,
     /// Where a worker process finds the same settings.
     pub(super) config: Option<PathBuf>,

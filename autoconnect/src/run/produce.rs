@@ -41,12 +41,17 @@ async fn produce<B: Broker>(
     gauge: &Gauge,
     shutdown: &Shutdown,
 ) -> Result<Finished, Trouble> {
+    let config = autoconnect_producer::Config {
+        threads: plan.threads,
+        data: None,
+        blobs: Some(plan.blobs.clone()),
+    };
     let producing = async {
         autoconnect_producer::run_job(
             broker,
             &plan.registry,
             &plan.request,
-            plan.threads,
+            &config,
             Arc::clone(&gauge.cut),
             shutdown,
         )

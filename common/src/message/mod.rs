@@ -6,7 +6,7 @@
 //! | type | from -> to | exchange, routing key | body |
 //! |---|---|---|---|
 //! | `job` | anyone -> producer | jobs, `<f>` | JSON of [`JobRequest`] |
-//! | `chunk` | producer -> worker | chunks, `<f>.<key>` | the kind's own (`sales`: Arrow IPC) |
+//! | `chunk` | producer -> worker | chunks, `<f>.<key>` | the kind's own (`sales`: Arrow IPC); none where it is in the blob store, see [`Claim`] |
 //! | `partial` | worker -> reducer | results, `<f>.<job>` | JSON of the kind |
 //! | `manifest` | producer -> reducer | results, `<f>.<job>` | JSON of [`Manifest`] |
 //! | `annex` | producer -> reducer | results, `<f>.<job>` | a page of a side file |
@@ -39,6 +39,7 @@ use serde::Deserialize;
 use crate::chunk::{Digest, MAX_BODY};
 use crate::{Body, Format, JobId};
 
+pub use chunk::Claim;
 pub use control::{Begun, Cancel, Newest, Question, Revived, Told};
 pub use dead::{NO_PRODUCER, NO_REASON, bury, bury_request, reason, revive};
 pub use event::{Current, Event, Heartbeat, JobStage, Stage, Status};

@@ -10,6 +10,7 @@
 //! (`AUTOCONNECT_BROKER__URI`). Three more variables are not settings: [`CONFIG`] and [`PROFILE`] say where to read, and
 //! whatever begins with [`TEST_PREFIX`] belongs to the test suite. There are no others.
 
+mod blobs;
 mod secret;
 mod sections;
 
@@ -19,6 +20,7 @@ use std::str::FromStr;
 
 use config::{Config, ConfigError, Environment, File, FileFormat, Value, ValueKind};
 
+pub use blobs::Blobs;
 pub use secret::Secret;
 pub use sections::{Api, Broker, Health, KEYS, Log, Producer, Reducer, Worker, host};
 pub(crate) use sections::{each, is_prefix};

@@ -100,6 +100,16 @@ pub const KEYS: &[Key] = &[
         "silence after which a job is given up",
     ),
     Key::new(
+        "blobs.url",
+        "a folder, or file:///<folder>",
+        "where bodies lie that are too large for a message",
+    ),
+    Key::new(
+        "blobs.max",
+        "bytes, as in 64m or 1g",
+        "the most bytes of such a body",
+    ),
+    Key::new(
         "api.bind",
         "an address and a port, as in 127.0.0.1:5000",
         "where the API listens",
@@ -345,7 +355,7 @@ pub fn host() -> String {
 const MAX_UPLOAD: u64 = 4 << 30;
 
 /// A number of bytes as people write it: `500k`, `20m`, `4g`, or whole bytes.
-struct Bytes(u64);
+pub(super) struct Bytes(pub(super) u64);
 
 impl FromStr for Bytes {
     type Err = ();

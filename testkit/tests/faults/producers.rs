@@ -68,7 +68,12 @@ async fn sizes(case: &Case) -> Result<(u64, u64)> {
     let mut chunks = broker.subscribe(Queue::Chunks(sales()), 1).await?;
     let progress = Arc::default();
     let stop = Shutdown::new();
-    let cutting = producer::run_job(&broker, &registry, &case.request, 1, progress, &stop);
+    let config = producer::Config {
+        threads: 1,
+        data: None,
+        blobs: None,
+    };
+    let cutting = producer::run_job(&broker, &registry, &case.request, &config, progress, &stop);
     let mut cutting = std::pin::pin!(cutting);
     let mut bodies = Vec::new();
     let manifest = loop {

@@ -68,6 +68,7 @@ impl<B: Broker + Clone> Tasks<B> {
             let config = producer::Config {
                 threads: 1,
                 data: None,
+                blobs: None,
             };
             producer::run(&producing, &known, &config, &told).await
         });

@@ -62,6 +62,7 @@ impl Site {
         let config = autoconnect_producer::Config {
             threads: 1,
             data: None,
+            blobs: None,
         };
         tokio::spawn(async move {
             Ok(autoconnect_producer::run(&broker, &registry, &config, &stop).await?)

@@ -69,6 +69,7 @@ impl<B: Broker + Clone> Site<'_, B> {
         let config = producer::Config {
             threads: 1,
             data: None,
+            blobs: None,
         };
         let (broker, stop) = (self.broker.clone(), Shutdown::new());
         let told = stop.clone();

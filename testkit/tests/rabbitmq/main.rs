@@ -4,6 +4,7 @@
 
 mod credentials;
 mod full;
+mod large;
 mod limits;
 mod removed;
 mod returns;

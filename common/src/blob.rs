@@ -1,0 +1,321 @@
+//! The blob store: where the body of a chunk lies that is too large for a message (a *claim check*).
+//!
+//! ```text
+//!  producer:  body above MAX_BODY --put--> <store>/jobs/<job>/<sha256> --then--> the chunk's message: a Claim
+//!  worker:    Claim --get, verified--> body --> work
+//!  reducer:   the job ended --> <store>/jobs/<job>/ended is put, and the job's bodies are removed
+//! ```
+//!
+//! Promises:
+//!
+//! * A claim is published only after its blob lasts ([`Blobs::put`]), so a worker that finds none knows that the blob is gone.
+//! * An address is made of a job's name and a digest, both checked; nothing from a message or from data becomes a path.
+//! * A body that does not have the size and the digest of its claim is never worked: [`BlobError::Damaged`].
+//! * What is missing or damaged never comes back: the chunk is dead, with that reason. A store that is away may be back in
+//!   a moment: [`BlobError::Away`], tried again as a broker is ([`patiently`]).
+//! * What is missing because its job ended is told from what was lost by the object `ended` of the job, which is put before
+//!   the first body is removed and removed before a cut puts its first one ([`Blobs::end`], [`Blobs::begin`]).
+//! * What is missing is told from a store that is away by a marker, [`MARKER`], which the first put writes: an empty folder
+//!   where a volume is not mounted has none.
+//!
+//! One store is one cluster's: what belongs to no open job is removed from it in time.
+
+mod jobs;
+mod place;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use object_store::path::{Path, PathPart};
+use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt as _, PutPayload};
+
+use crate::health::Health;
+use crate::message::Claim;
+use crate::{Body, Digest, Fate, JobId};
+
+pub use jobs::Left;
+pub use place::{InvalidPlace, Place};
+
+/// The largest body that is put into a store unless the settings say otherwise: a worker holds one or two of them, in a
+/// container of 512 MiB.
+pub const MAX_BLOB: u64 = 256 << 20;
+/// The object that says that a store is there.
+const MARKER: &str = "autoconnect-blobs";
+/// The folder of the jobs' own folders.
+const JOBS: &str = "jobs";
+/// The object of a job that says that it ended; no digest has that name.
+const ENDED: &str = "ended";
+/// The first pause after a store was away; it doubles up to [`LONGEST_PAUSE`].
+const PAUSE: Duration = Duration::from_millis(500);
+/// The longest pause between two attempts, as with a disk or a broker that is away.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The name of the trouble that the store is away.
+const TROUBLE: &str = "blobs";
+
+/// Why a body is not put, or not there. Each message is one sentence.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// The job has ended, and its bodies are removed.
+    #[error("the body {address} was removed from the blob store when its job ended")]
+    Ended {
+        /// Where it was.
+        address: String,
+    },
+    /// The store is there, the body is not, and nothing says that its job ended.
+    #[error("the body of {bytes} bytes is not in the blob store: expected {address}")]
+    Missing {
+        /// Where it should be.
+        address: String,
+        /// How large it should be.
+        bytes: u64,
+    },
+    /// What is there is another body.
+    #[error(
+        "the body at {address} in the blob store is damaged: found {found}, expected {expected}"
+    )]
+    Damaged {
+        /// Where it is.
+        address: String,
+        /// The size or the digest of what is there.
+        found: String,
+        /// The size or the digest that its claim says.
+        expected: String,
+    },
+    /// It is larger than this program accepts.
+    #[error("a body of {found} bytes, expected at most {most} (blobs.max)")]
+    TooLarge {
+        /// Its size.
+        found: u64,
+        /// The most that is accepted.
+        most: u64,
+    },
+    /// The store cannot be reached, read or written.
+    #[error("the blob store {store} is away: {why}")]
+    Away {
+        /// Which store.
+        store: String,
+        /// What it said.
+        why: String,
+    },
+}
+
+impl BlobError {
+    /// Whether trying again can help.
+    pub fn fate(&self) -> Fate {
+        match self {
+            Self::Away { .. } => Fate::Again,
+            Self::Ended { .. }
+            | Self::Missing { .. }
+            | Self::Damaged { .. }
+            | Self::TooLarge { .. } => Fate::Bury,
+        }
+    }
+}
+
+/// A blob store; clones are the same store.
+#[derive(Debug, Clone)]
+pub struct Blobs {
+    store: Arc<dyn ObjectStore>,
+    place: Place,
+    root: Path,
+    max: u64,
+    is_marked: Arc<AtomicBool>,
+}
+
+impl Blobs {
+    /// The store at `place`, for bodies of at most `max` bytes. Nothing is made or reached yet.
+    ///
+    /// # Errors
+    /// [`InvalidPlace`] for a place that this program cannot use.
+    pub fn open(place: &Place, max: u64) -> Result<Self, InvalidPlace> {
+        let (store, root) = place.store()?;
+        Ok(Self {
+            store,
+            place: place.clone(),
+            root,
+            max,
+            is_marked: Arc::default(),
+        })
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The most bytes that a body may have.
+    pub fn max(&self) -> u64 {
+        self.max
+    }
+
+    /// Puts a body of a job where its claim leads; done again it changes nothing. It lasts once this returns.
+    ///
+    /// # Errors
+    /// [`BlobError::TooLarge`], [`BlobError::Away`].
+    pub async fn put(&self, job: &JobId, body: &Body, digest: Digest) -> Result<(), BlobError> {
+        self.check_size(body.len() as u64)?;
+        self.mark().await?;
+        let path = self.path(job, digest);
+        let put = self
+            .store
+            .put(&path, PutPayload::from_bytes((**body).clone()));
+        put.await.map(drop).map_err(|error| self.away(&error))
+    }
+
+    /// The bytes that a claim leads to, as many as it says. Their digest is not looked at: that takes long, and
+    /// [`Chunk::from_claim`](crate::Chunk::from_claim) does it where it may.
+    ///
+    /// # Errors
+    /// [`BlobError`].
+    pub async fn get(&self, claim: &Claim) -> Result<Body, BlobError> {
+        self.check_size(claim.bytes)?;
+        let path = self.path(&claim.job, claim.digest);
+        if self.leads_elsewhere(claim).await? {
+            return Err(BlobError::Damaged {
+                address: path.to_string(),
+                found: "a link, or no file".to_owned(),
+                expected: format!("a file of {} bytes", claim.bytes),
+            });
+        }
+        let found = match self.store.get(&path).await {
+            Ok(found) => found,
+            Err(StoreError::NotFound { .. }) => return Err(self.missing(claim, &path).await),
+            Err(error) => return Err(self.away(&error)),
+        };
+        if found.meta.size != claim.bytes {
+            return Err(BlobError::Damaged {
+                address: path.to_string(),
+                found: format!("{} bytes", found.meta.size),
+                expected: format!("{} bytes", claim.bytes),
+            });
+        }
+        let bytes = found.bytes().await.map_err(|error| self.away(&error))?;
+        Ok(bytes.into())
+    }
+
+    /// Whether what lies where the body should be is no file in the job's own folder: nothing but this store is ever read,
+    /// and a pipe never ends.
+    async fn leads_elsewhere(&self, claim: &Claim) -> Result<bool, BlobError> {
+        let own = self.folder_of(&claim.job);
+        let file = own.join(claim.digest.to_string());
+        let look = async {
+            let is_folder = tokio::fs::symlink_metadata(&own).await?.is_dir();
+            io::Result::Ok(!is_folder || !tokio::fs::symlink_metadata(&file).await?.is_file())
+        };
+        match look.await {
+            // why it is not there is said where it is fetched
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            found => found.map_err(|error| self.away(&error)),
+        }
+    }
+
+    fn check_size(&self, found: u64) -> Result<(), BlobError> {
+        match self.max {
+            most if found > most => Err(BlobError::TooLarge { found, most }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Says in the store that it is there, once.
+    async fn mark(&self) -> Result<(), BlobError> {
+        if !self.is_marked.load(Ordering::Relaxed) {
+            let marker = self.marker();
+            let put = self.store.put(&marker, PutPayload::from_static(b"1\n"));
+            put.await.map_err(|error| self.away(&error))?;
+            self.is_marked.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Why the body of a claim was not found.
+    async fn missing(&self, claim: &Claim, path: &Path) -> BlobError {
+        if let Err(error) = self.store.head(&self.marker()).await {
+            return self.away(&error);
+        }
+        let address = path.to_string();
+        match self.store.head(&self.ended(&claim.job)).await {
+            Ok(_) => BlobError::Ended { address },
+            Err(StoreError::NotFound { .. }) => BlobError::Missing {
+                address,
+                bytes: claim.bytes,
+            },
+            Err(error) => self.away(&error),
+        }
+    }
+
+    fn marker(&self) -> Path {
+        self.root.clone().join(PathPart::from(MARKER))
+    }
+
+    fn jobs_root(&self) -> Path {
+        self.root.clone().join(PathPart::from(JOBS))
+    }
+
+    fn own(&self, job: &JobId) -> Path {
+        self.jobs_root().join(PathPart::from(job.as_str()))
+    }
+
+    fn path(&self, job: &JobId, digest: Digest) -> Path {
+        let own = self.own(job);
+        own.join(PathPart::from(digest.to_string()))
+    }
+
+    fn ended(&self, job: &JobId) -> Path {
+        self.own(job).join(PathPart::from(ENDED))
+    }
+
+    /// The folder of a job, for what a store does not do: links, and what a killed producer left half written.
+    fn folder_of(&self, job: &JobId) -> PathBuf {
+        self.place.as_folder().join(JOBS).join(job.as_str())
+    }
+
+    fn away(&self, error: &dyn std::error::Error) -> BlobError {
+        let mut why = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let said = error.to_string();
+            if !why.contains(&said) {
+                why = format!("{why}: {said}");
+            }
+            cause = error.source();
+        }
+        BlobError::Away {
+            store: self.store.to_string(),
+            why,
+        }
+    }
+}
+
+/// Tries again for as long as the store is away, with a pause that doubles; `health` says so meanwhile. Dropped, it stops.
+///
+/// # Errors
+/// Any other [`BlobError`].
+pub async fn patiently<T, F>(
+    health: &Health,
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, BlobError>
+where
+    F: Future<Output = Result<T, BlobError>>,
+{
+    let mut pause = PAUSE;
+    loop {
+        match attempt().await {
+            Err(error) if error.fate() == Fate::Again => {
+                tracing::warn!(%error, ?pause, "tried again after a pause");
+                health.raise(TROUBLE, error.to_string());
+                tokio::time::sleep(pause).await;
+                pause = LONGEST_PAUSE.min(pause * 2);
+            }
+            done => {
+                health.clear(TROUBLE);
+                return done;
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The blob store on a folder: what is put is found, what is not there or not the same is never taken for it, and a store
+//! that is away is told from one that lacks something.
+
+use std::fs;
+use std::path::Path as Folder;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::Seq;
+use crate::chunk::Chunk;
+
+fn store(folder: &Folder, max: u64) -> Blobs {
+    Blobs::open(&Place::folder(folder), max).expect("a folder")
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+fn job(name: &str) -> JobId {
+    name.parse().expect("valid")
+}
+
+fn claim(name: &str, body: &Body) -> Claim {
+    let chunk = Chunk {
+        job: job(name),
+        kind: "words".to_owned(),
+        schema: 1,
+        seq: Seq::first_part(0),
+        key: "text".to_owned(),
+        rows: 1,
+        body: body.clone(),
+    };
+    let claim = Claim::of(&chunk.to_claim()).expect("as sent");
+    claim.expect("a claim")
+}
+
+async fn put(blobs: &Blobs, name: &str, text: &str) -> Claim {
+    let body = Body::from(text.to_owned());
+    blobs
+        .put(&job(name), &body, body.digest())
+        .await
+        .expect("put");
+    claim(name, &body)
+}
+
+#[tokio::test]
+async fn what_is_put_is_found_by_its_claim_and_by_another_program() {
+    let folder = folder();
+    let blobs = store(folder.path(), 100);
+    let claims = [
+        put(&blobs, "a-1", "lyon").await,
+        put(&blobs, "a-1", "paris").await,
+    ];
+    put(&blobs, "a-1", "lyon").await;
+    let other = store(folder.path(), 100);
+    for (claim, text) in claims.iter().zip(["lyon", "paris"]) {
+        assert_eq!(other.get(claim).await.expect("there"), Body::from(text));
+    }
+    assert!(
+        other
+            .jobs()
+            .await
+            .expect("listed")
+            .contains_key(&job("a-1"))
+    );
+}
+
+#[tokio::test]
+async fn the_bodies_of_a_job_are_removed_and_those_of_others_stay() {
+    let folder = folder();
+    let blobs = store(folder.path(), 100);
+    let (gone, stays) = (
+        put(&blobs, "a-1", "x").await,
+        put(&blobs, "a-12", "x").await,
+    );
+    // a producer was killed while it wrote
+    let own = folder.path().join("jobs/a-1");
+    fs::write(own.join("half#1"), "half").expect("written");
+    blobs.remove(&job("a-1")).await.expect("removed");
+    assert!(!own.exists());
+    let missing = blobs.get(&gone).await.expect_err("removed");
+    assert!(
+        matches!(missing, BlobError::Missing { bytes: 1, .. }),
+        "{missing}"
+    );
+    assert_eq!(missing.fate(), Fate::Bury);
+    blobs.get(&stays).await.expect("it stays");
+    blobs
+        .remove(&job("never"))
+        .await
+        .expect("nothing to remove");
+    let jobs = blobs.jobs().await.expect("listed");
+    assert_eq!(jobs.into_keys().collect::<Vec<_>>(), [job("a-12")]);
+}
+
+#[tokio::test]
+async fn a_body_of_another_size_is_damaged() {
+    let folder = folder();
+    let blobs = store(folder.path(), 100);
+    let claim = put(&blobs, "a-1", "lyon").await;
+    let file = folder.path().join(format!("jobs/a-1/{}", claim.digest));
+    for found in ["", "lyo", "lyon!"] {
+        fs::write(&file, found).expect("written");
+        let damaged = blobs.get(&claim).await.expect_err("another body");
+        assert!(matches!(damaged, BlobError::Damaged { .. }), "{damaged}");
+        assert_eq!(damaged.fate(), Fate::Bury);
+    }
+}
+
+#[tokio::test]
+async fn a_body_above_the_bound_is_neither_put_nor_fetched() {
+    let folder = folder();
+    let (small, large) = (store(folder.path(), 4), store(folder.path(), 5));
+    let claim = put(&large, "a-1", "paris").await;
+    let body = Body::from("paris");
+    for refused in [
+        small.put(&claim.job, &body, body.digest()).await.err(),
+        small.get(&claim).await.err(),
+    ] {
+        let refused = refused.expect("too large");
+        assert!(
+            matches!(refused, BlobError::TooLarge { found: 5, most: 4 }),
+            "{refused}"
+        );
+    }
+    put(&small, "a-1", "lyon").await;
+}
+
+#[tokio::test]
+async fn an_empty_folder_where_the_store_should_be_is_a_store_that_is_away() {
+    let folder = folder();
+    let mounted = folder.path().join("blobs");
+    let blobs = store(&mounted, 100);
+    let claim = put(&blobs, "a-1", "lyon").await;
+    let aside = folder.path().join("aside");
+    fs::rename(&mounted, &aside).expect("unmounted");
+    for empty in [false, true] {
+        if empty {
+            fs::create_dir(&mounted).expect("made");
+        }
+        let away = blobs.get(&claim).await.expect_err("away");
+        assert!(matches!(away, BlobError::Away { .. }), "{away}");
+        assert_eq!(away.fate(), Fate::Again);
+        assert!(blobs.jobs().await.expect("nothing there").is_empty());
+    }
+    fs::remove_dir(&mounted).expect("removed");
+    fs::rename(&aside, &mounted).expect("mounted");
+    blobs.get(&claim).await.expect("back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_is_tried_again_and_the_program_says_so_meanwhile() {
+    let health = Health::default();
+    let mut attempts = 0;
+    let found = patiently(&health, || {
+        attempts += 1;
+        let away = attempts < 5;
+        assert_eq!(health.is_raised(TROUBLE), attempts > 1);
+        async move {
+            match away {
+                true => Err(BlobError::Away {
+                    store: "a folder".to_owned(),
+                    why: "unmounted".to_owned(),
+                }),
+                false => Ok(7),
+            }
+        }
+    });
+    assert_eq!(found.await.expect("back"), 7);
+    assert_eq!(attempts, 5);
+    assert!(!health.is_raised(TROUBLE));
+    let missing = patiently(&health, || async {
+        Err::<(), _>(BlobError::Missing {
+            address: "jobs/a-1/0".to_owned(),
+            bytes: 1,
+        })
+    });
+    assert_eq!(missing.await.expect_err("at once").fate(), Fate::Bury);
+}
+
+#[test]
+fn a_place_is_a_folder() {
+    let place = |text: &str| text.parse::<Place>().ok();
+    let folder = |path: &str| Some(Place::folder(path));
+    assert_eq!(place("blobs"), folder("blobs"));
+    assert_eq!(place("/var/blobs"), folder("/var/blobs"));
+    assert_eq!(place("file:///var/blobs"), folder("/var/blobs"));
+    for wrong in [
+        "",
+        "file://",
+        "file:///",
+        "file://host/x",
+        "s3://bucket/x",
+        "gs://b",
+        "://x",
+    ] {
+        assert_eq!(place(wrong), None, "{wrong:?}");
+    }
+}

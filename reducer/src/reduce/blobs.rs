@@ -1,0 +1,197 @@
+//! The bodies of jobs in the blob store: removed when their job ends, and, of jobs that left some behind, in time.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use autoconnect_common::blob::{BlobError, Blobs, Left};
+use autoconnect_common::{Broker, JobId, machine};
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::Instant;
+
+use super::Reducer;
+
+/// How often the store is looked through for what jobs left behind.
+const SWEEP: Duration = Duration::from_secs(3600);
+/// How long nothing was put for a job that is not open before its bodies are taken for left behind. A producer that cuts
+/// a job says so within seconds, and the job is open from then on; a day is longer than any reducer that is away while
+/// one cuts.
+const LEFT_BEHIND: Duration = Duration::from_secs(24 * 3600);
+/// How long the word stays that a job ended: longer than any of its chunks waits in a queue that somebody works.
+const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long a reducer that was told to stop still removes bodies; what is left, the next sweep removes.
+const LAST_REMOVALS: Duration = Duration::from_secs(2);
+
+/// What is removed of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Removal {
+    /// Its bodies; the word that it ended stays.
+    Bodies,
+    /// Everything.
+    All,
+}
+
+/// What is to be removed by now of a job that is not open.
+fn due(left: Left, now: SystemTime) -> Option<Removal> {
+    let age = now.duration_since(left.put).unwrap_or_default();
+    match (left.has_bodies, left.is_ended) {
+        // a producer put one while its job ended
+        (true, true) => (age > LEFT_BEHIND).then_some(Removal::Bodies),
+        // nobody knows that it ended: what still waits must be a dead chunk
+        (_, false) => (age > LEFT_BEHIND).then_some(Removal::All),
+        (false, true) => (age > REMEMBERED).then_some(Removal::All),
+    }
+}
+
+/// The blob store of a reducer, and what is being done there.
+pub(super) struct Removals<'r> {
+    blobs: Option<Blobs>,
+    /// When the store is looked through next; never where the store goes with the process.
+    sweep_at: Option<Instant>,
+    sweeping: Option<BoxFuture<'r, Result<BTreeMap<JobId, Left>, BlobError>>>,
+    removing: FuturesUnordered<BoxFuture<'r, ()>>,
+}
+
+impl<'r> Removals<'r> {
+    /// What is done in `blobs`; `sweeps` says whether it outlives this process.
+    pub(super) fn new(blobs: Option<Blobs>, sweeps: bool) -> Self {
+        Self {
+            sweep_at: (sweeps && blobs.is_some()).then(Instant::now),
+            blobs,
+            sweeping: None,
+            removing: FuturesUnordered::new(),
+        }
+    }
+
+    /// Removes the bodies of a job that ended.
+    pub(super) fn remove(&mut self, job: &JobId) {
+        self.begin(job, Removal::Bodies);
+    }
+
+    /// Tried once: a job may be asked for again later, and would lose its new bodies. The sweep finds what is left.
+    fn begin(&mut self, job: &JobId, removal: Removal) {
+        let Some(blobs) = self.blobs.clone() else {
+            return;
+        };
+        let job = job.clone();
+        self.removing.push(Box::pin(async move {
+            let removed = match removal {
+                Removal::Bodies => blobs.end(&job).await,
+                Removal::All => blobs.remove(&job).await,
+            };
+            if let Err(error) = removed {
+                tracing::error!(job_id = %job, %error, "bodies not removed from the blob store");
+            }
+        }));
+    }
+
+    /// Does what is to be done; the jobs that have bodies, once the store was looked through.
+    pub(super) async fn next(&mut self) -> BTreeMap<JobId, Left> {
+        loop {
+            if self.sweeping.is_none()
+                && self.sweep_at.is_some_and(|at| at <= Instant::now())
+                && let Some(blobs) = self.blobs.clone()
+            {
+                self.sweep_at = Some(Instant::now() + SWEEP);
+                self.sweeping = Some(Box::pin(async move { blobs.jobs().await }));
+            }
+            tokio::select! {
+                Some(()) = self.removing.next() => {}
+                found = look(&mut self.sweeping) => {
+                    self.sweeping = None;
+                    match found {
+                        Ok(jobs) => return jobs,
+                        Err(error) => tracing::warn!(%error, "blob store not looked through"),
+                    }
+                }
+                () = super::until(self.sweep_at), if self.sweeping.is_none() => {}
+            }
+        }
+    }
+
+    /// Finishes what was begun, within moments.
+    pub(super) async fn finish(mut self) {
+        let all = async { while self.removing.next().await.is_some() {} };
+        if tokio::time::timeout(LAST_REMOVALS, all).await.is_err() {
+            tracing::warn!(
+                "bodies of ended jobs are left in the blob store: the next sweep removes them"
+            );
+        }
+    }
+}
+
+async fn look<T>(sweeping: &mut Option<BoxFuture<'_, T>>) -> T {
+    match sweeping {
+        Some(sweeping) => sweeping.await,
+        None => std::future::pending().await,
+    }
+}
+
+impl<B: Broker> Reducer<'_, B> {
+    /// Removes what jobs left behind that are not open.
+    pub(super) fn sweep(&mut self, found: BTreeMap<JobId, Left>) {
+        let now = machine::now();
+        for (job, left) in found {
+            if self.jobs.contains_key(&job) {
+                continue;
+            }
+            if let Some(removal) = due(left, now) {
+                self.removals.begin(&job, removal);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// What is removed of a job that left that much so long ago.
+    fn removed(has_bodies: bool, is_ended: bool, age: Duration) -> Option<Removal> {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let left = Left {
+            put: now - age,
+            has_bodies,
+            is_ended,
+        };
+        due(left, now)
+    }
+
+    #[test]
+    fn what_is_left_of_a_job_that_nobody_ended_goes_after_a_day() {
+        let day = Duration::from_secs(86_400);
+        for has_bodies in [true, false] {
+            assert_eq!(removed(has_bodies, false, Duration::ZERO), None);
+            assert_eq!(removed(has_bodies, false, day - MINUTE), None);
+            let all = Some(Removal::All);
+            assert_eq!(removed(has_bodies, false, day + MINUTE), all);
+        }
+    }
+
+    #[test]
+    fn the_word_that_a_job_ended_stays_for_a_month_and_late_bodies_for_a_day() {
+        let day = Duration::from_secs(86_400);
+        assert_eq!(removed(true, true, day - MINUTE), None);
+        assert_eq!(removed(true, true, day * 60), Some(Removal::Bodies));
+        assert_eq!(removed(true, true, day + MINUTE), Some(Removal::Bodies));
+        assert_eq!(removed(false, true, day * 30 - MINUTE), None);
+        assert_eq!(
+            removed(false, true, day * 30 + MINUTE),
+            Some(Removal::All)
+        );
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_removes_nothing() {
+        let put = SystemTime::now() + MINUTE;
+        let left = Left {
+            put,
+            has_bodies: true,
+            is_ended: false,
+        };
+        assert_eq!(due(left, SystemTime::now()), None);
+    }
+}

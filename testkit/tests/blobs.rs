@@ -1,0 +1,244 @@
+//! Bodies that are too large for a message: they go through the blob store, verified, and nothing of them stays. What is
+//! missing or damaged there is a dead chunk with its reason; a store that is away is waited for.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use autoconnect_common::blob::{Blobs, Place};
+use autoconnect_common::broker::embedded::Embedded;
+use autoconnect_common::broker::{Broker, Queue, Subscription};
+use autoconnect_common::message::{JobRequest, Status};
+use autoconnect_common::{Registry, Shutdown};
+use autoconnect_producer as producer;
+use autoconnect_reducer as reducer;
+use autoconnect_testkit::broker::soon;
+use autoconnect_testkit::cluster::{Cluster, End, finished};
+use autoconnect_testkit::large::{Large, Report, Request, check, registry};
+use autoconnect_worker as worker;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+/// Twice what a message may have.
+const BYTES: usize = 2 << 20;
+const CHUNKS: u32 = 3;
+
+fn request(chunks: u32, bytes: usize) -> Result<JobRequest> {
+    let request = Request { chunks, bytes };
+    Ok(producer::name_job::<Large>(&registry(), &request, None)?)
+}
+
+fn blobs(folder: &Path, max: u64) -> Result<Blobs> {
+    Ok(Blobs::open(&Place::folder(folder), max)?)
+}
+
+/// Every blob in a store.
+fn all(store: &Path) -> Vec<PathBuf> {
+    let jobs = fs::read_dir(store.join("jobs")).into_iter().flatten();
+    let files = jobs.flatten().flat_map(|job| fs::read_dir(job.path()));
+    let mut files: Vec<PathBuf> = files.flatten().flatten().map(|file| file.path()).collect();
+    files.sort();
+    files
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_of_64_megabytes_are_worked_and_none_stays() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let bytes = 64 << 20;
+    let cluster = Cluster {
+        blobs: Some(blobs(folder.path(), 64 << 20)?),
+        ..Cluster::of(registry(), 2)
+    };
+    let outcome = cluster
+        .run(Embedded::new(), request(CHUNKS, bytes)?)
+        .await?;
+    ensure!(outcome.end.status == Status::Done, "{:?}", outcome.end);
+    check(outcome.report()?, CHUNKS, bytes, &[])?;
+    ensure!(all(folder.path()).is_empty(), "{:?}", all(folder.path()));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_no_store_takes_fails_its_job_in_one_sentence() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    for (blobs, most) in [
+        (None, 1 << 20),
+        (Some(blobs(folder.path(), 1 << 20)?), 1 << 20),
+    ] {
+        let cluster = Cluster {
+            blobs,
+            ..Cluster::of(registry(), 1)
+        };
+        let outcome = cluster.run(Embedded::new(), request(1, BYTES)?).await?;
+        let reason = outcome.end.reason.unwrap_or_default();
+        let expected = format!("an item of {BYTES} bytes, expected at most {most}");
+        ensure!(outcome.end.status == Status::Failed, "{reason}");
+        ensure!(reason.contains(&expected), "{reason}");
+    }
+    Ok(())
+}
+
+/// A job that was cut while no worker lived: its chunks wait, and its bodies are in the store.
+struct Cut {
+    folder: TempDir,
+    broker: Embedded,
+    request: JobRequest,
+    events: Subscription,
+    stop: Shutdown,
+    reducing: JoinHandle<Result<reducer::Summary, reducer::Error>>,
+}
+
+impl Cut {
+    async fn new() -> Result<Self> {
+        let (folder, broker, stop) = (tempfile::tempdir()?, Embedded::new(), Shutdown::new());
+        let request = request(CHUNKS, BYTES)?;
+        let events = Queue::Events(request.job.clone());
+        let events = broker.subscribe(events, 64).await?;
+        let store = blobs(&folder.path().join("blobs"), BYTES as u64)?;
+        let config = producer::Config {
+            threads: 1,
+            data: None,
+            blobs: Some(store.clone()),
+        };
+        let known = Arc::new(registry());
+        let progress = Arc::default();
+        producer::run_job(&broker, &known, &request, &config, progress, &stop).await?;
+        let reducing = {
+            let config = reducer::Config {
+                blobs: Some(store),
+                ..reducer::Config::durable(folder.path().join("out"), folder.path().join("state"))
+            };
+            let (broker, stop) = (broker.clone(), stop.clone());
+            tokio::spawn(async move { reducer::run(&broker, &registry(), config, stop).await })
+        };
+        Ok(Self {
+            folder,
+            broker,
+            request,
+            events,
+            stop,
+            reducing,
+        })
+    }
+
+    fn store(&self) -> PathBuf {
+        self.folder.path().join("blobs")
+    }
+
+    /// A worker, until the job is told to stop.
+    fn work(&self) -> Result<JoinHandle<Result<worker::Summary, worker::WorkerError>>> {
+        let config = worker::Config {
+            blobs: Some(blobs(&self.store(), BYTES as u64)?),
+            ..worker::Config::named("worker")
+        };
+        let (broker, stop) = (self.broker.clone(), self.stop.clone());
+        let registry: Arc<Registry> = Arc::new(registry());
+        Ok(tokio::spawn(async move {
+            worker::run(&broker, &registry, &config, &stop).await
+        }))
+    }
+
+    /// The job's end, its report, and whether every body is gone once the reducer stopped.
+    async fn ends(mut self) -> Result<(End, Vec<u8>)> {
+        let end = finished(&mut self.events, &self.request.job).await?;
+        self.stop.cancel();
+        soon("the reducer to stop", self.reducing).await???;
+        let left = all(&self.folder.path().join("blobs"));
+        ensure!(left.is_empty(), "{left:?} are left");
+        let own = self
+            .folder
+            .path()
+            .join("out/jobs")
+            .join(self.request.job.as_str());
+        let report = fs::read(own.join("report.json"));
+        Ok((end, report.unwrap_or_default()))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_missing_or_damaged_is_a_dead_chunk_with_its_reason() -> Result<()> {
+    type Harm = fn(&Path) -> std::io::Result<()>;
+    let removed: Harm = |blob| fs::remove_file(blob);
+    let shorter: Harm = |blob| fs::write(blob, "short");
+    let flipped: Harm = |blob| {
+        let mut bytes = fs::read(blob)?;
+        bytes[BYTES / 2] ^= 1;
+        fs::write(blob, bytes)
+    };
+    for (harm, reason) in [
+        (removed, "is not in the blob store"),
+        (shorter, "is damaged: found 5 bytes"),
+        (flipped, "is damaged: found the digest"),
+    ] {
+        let cut = Cut::new().await?;
+        let blobs = all(&cut.store());
+        ensure!(blobs.len() == CHUNKS as usize, "{blobs:?}");
+        harm(&blobs[1])?;
+        let digest = blobs[1]
+            .file_name()
+            .context("a name")?
+            .to_string_lossy()
+            .into_owned();
+        let working = cut.work()?;
+        let broker = cut.broker.clone();
+        let (end, report) = cut.ends().await?;
+        let said = end.reason.unwrap_or_default();
+        ensure!(
+            end.status == Status::Incomplete && said.contains(reason),
+            "{said}"
+        );
+        let found: Report = serde_json::from_slice(&report)?;
+        ensure!(found.missing.len() == 1, "{found:?}");
+        check(&report, CHUNKS, BYTES, &found.missing)?;
+        let summary = soon("the worker to stop", working).await???;
+        ensure!(summary.buried == 1 && summary.chunks == 2, "{summary:?}");
+        let dead = broker
+            .take(Queue::DeadChunks)
+            .await?
+            .context("a dead chunk")?;
+        ensure!(dead.message.headers["sha256"] == digest);
+        ensure!(dead.message.body.is_empty());
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_away_is_waited_for_and_kills_no_chunk() -> Result<()> {
+    let cut = Cut::new().await?;
+    let (store, aside) = (cut.store(), cut.folder.path().join("aside"));
+    fs::rename(&store, &aside)?;
+    // as where a volume is not mounted
+    fs::create_dir(&store)?;
+    let working = cut.work()?;
+    let health = cut.broker.health();
+    let waits = async {
+        while !health.is_raised("blobs") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    soon("the worker to say that the store is away", waits).await?;
+    fs::remove_dir(&store)?;
+    fs::rename(&aside, &store)?;
+    let (end, report) = cut.ends().await?;
+    ensure!(end.status == Status::Done, "{end:?}");
+    check(&report, CHUNKS, BYTES, &[])?;
+    let summary = soon("the worker to stop", working).await???;
+    ensure!(summary.buried == 0, "{summary:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_cancelled_leaves_no_body() -> Result<()> {
+    let cut = Cut::new().await?;
+    ensure!(all(&cut.store()).len() == CHUNKS as usize);
+    let cancel = autoconnect_common::message::Cancel {
+        job: cut.request.job.clone(),
+        reason: "not needed".to_owned(),
+    };
+    cut.broker.publish(cancel.to_message()?).await?;
+    let (end, _) = cut.ends().await?;
+    ensure!(end.status == Status::Cancelled, "{end:?}");
+    Ok(())
+}
