@@ -22,6 +22,13 @@ pub struct Request {
     pub bytes: usize,
 }
 
+/// What no chunk says: how many there are.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Facts {
+    /// Chunks in all.
+    pub chunks: u32,
+}
+
 /// Bytes that were counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sums {
@@ -63,7 +70,7 @@ impl JobKind for Large {
     const NAME: &'static str = "large";
     const SCHEMA: u32 = 1;
     type Request = Request;
-    type Facts = ();
+    type Facts = Facts;
     type Partial = Sums;
     type Report = Report;
 
@@ -80,7 +87,7 @@ impl JobKind for Large {
         Ok(Digest::of(format!("{chunks} {bytes}").as_bytes()))
     }
 
-    fn cut(request: &Request, outlet: &Outlet) -> Result<Cut<()>, CutError> {
+    fn cut(request: &Request, outlet: &Outlet) -> Result<Cut<Facts>, CutError> {
         for number in 0..request.chunks {
             outlet.put(Item::Chunk {
                 seq: Seq::first_part(number),
@@ -92,7 +99,9 @@ impl JobKind for Large {
         Ok(Cut {
             chunks: vec![request.chunks],
             annexes: BTreeMap::new(),
-            facts: (),
+            facts: Facts {
+                chunks: request.chunks,
+            },
             refusal: None,
         })
     }
@@ -105,7 +114,7 @@ impl JobKind for Large {
     }
 
     fn conclude(
-        (): (),
+        _: Facts,
         sums: Sums,
         missing: &[Seq],
         _steps: &mut Steps<'_>,
