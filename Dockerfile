@@ -5,7 +5,7 @@ ARG RUNTIME_IMAGE=debian:trixie-slim
 
 # What the programs run on. A named volume takes over owner and mode of the folder it is mounted on: the secrets belong
 # to the broker's user, who alone makes them; the reducer's state and the
-# bodies of chunks are writable by whoever the programs run as.
+# bodies of chunks are writable by the user that the programs run as.
 FROM ${RUNTIME_IMAGE} AS runtime
 RUN for name in broker producer worker reducer api topology operator; do install -d -o 999 -g 999 "/secrets/$name"; done \
     && install -d -m 1777 /blobs /scratch /state

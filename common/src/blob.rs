@@ -13,9 +13,9 @@
 //! * A body that does not have the size and the digest of its claim is never worked: [`BlobError::Damaged`].
 //! * What is missing or damaged never comes back: the chunk is dead, with that reason. A store that is away may be back in
 //!   a moment: [`BlobError::Away`], tried again as a broker is ([`patiently`]).
-//! * What is missing because its job ended is told from what was lost by the object `ended` of the job, which is put before
+//! * A body that is missing because its job ended differs from a lost one by the object `ended` of the job, which is put before
 //!   the first body is removed and removed before a cut puts its first one ([`Blobs::end`], [`Blobs::begin`]).
-//! * What is missing is told from a store that is away by a marker, [`MARKER`], which the first put writes: an empty folder
+//! * A missing body differs from a store that is away by a marker, [`MARKER`], which the first put writes: an empty folder
 //!   where a volume is not mounted has none.
 //!
 //! One store is one cluster's: what belongs to no open job is removed from it in time.

@@ -92,7 +92,7 @@ pub struct Outlet {
     threads: usize,
     /// Whether the cut shares its thread with whoever takes the items.
     one_thread: bool,
-    /// Where the items are taken, to wait there; absent where nobody waits.
+    /// Where the items are taken, to wait there; absent outside a runtime.
     runtime: Option<Handle>,
 }
 
@@ -129,7 +129,7 @@ impl Outlet {
 
     /// Hands out one item. Blocks the calling thread while the queue is full; never call it on an async thread. An item
     /// too large for a message waits until every item before it was taken: however many items the queue holds, at most
-    /// one such is in it, one with whoever takes them, and one here.
+    /// one such is in it, one with the task that takes them, and one here.
     ///
     /// # Errors
     /// [`CutError::Cancelled`] once nobody takes items any more or the process is told to stop.
@@ -147,7 +147,7 @@ impl Outlet {
         put.then_some(()).ok_or(CutError::Cancelled)
     }
 
-    /// Hands out an item once the queue is empty; whether anybody takes items still.
+    /// Hands out an item once the queue is empty; returns whether items are still taken.
     async fn put_alone(&self, item: Item) -> bool {
         let all = self.items.reserve_many(self.items.max_capacity()).await;
         let first = all.ok().and_then(|mut free| free.next());

@@ -4,13 +4,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use autoconnect_common::blob::{Blobs, Place};
 use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::broker::{Broker, Queue, Subscription};
-use autoconnect_common::message::{JobRequest, Status};
+use autoconnect_common::message::{Cancel, JobRequest, Message, Status};
 use autoconnect_common::{Registry, Shutdown};
 use autoconnect_producer as producer;
 use autoconnect_reducer as reducer;
@@ -34,11 +34,12 @@ fn blobs(folder: &Path, max: u64) -> Result<Blobs> {
     Ok(Blobs::open(&Place::folder(folder), max)?)
 }
 
-/// Every blob in a store.
+/// Every body in a store.
 fn all(store: &Path) -> Vec<PathBuf> {
     let jobs = fs::read_dir(store.join("jobs")).into_iter().flatten();
     let files = jobs.flatten().flat_map(|job| fs::read_dir(job.path()));
     let mut files: Vec<PathBuf> = files.flatten().flatten().map(|file| file.path()).collect();
+    files.retain(|file| !file.ends_with("ended"));
     files.sort();
     files
 }
@@ -56,7 +57,8 @@ async fn bodies_of_64_megabytes_are_worked_and_none_stays() -> Result<()> {
         .await?;
     ensure!(outcome.end.status == Status::Done, "{:?}", outcome.end);
     check(outcome.report()?, CHUNKS, bytes, &[])?;
-    ensure!(all(folder.path()).is_empty(), "{:?}", all(folder.path()));
+    let left = fs::read_dir(folder.path().join("jobs"))?.count();
+    ensure!(left == 0, "something of {left} jobs is left");
     Ok(())
 }
 
@@ -80,6 +82,22 @@ async fn a_body_that_no_store_takes_fails_its_job_in_one_sentence() -> Result<()
     Ok(())
 }
 
+async fn produce(
+    broker: &Embedded,
+    request: &JobRequest,
+    store: Blobs,
+    stop: &Shutdown,
+) -> Result<()> {
+    let config = producer::Config {
+        threads: 1,
+        data: None,
+        blobs: Some(store),
+    };
+    let known = Arc::new(registry());
+    producer::run_job(broker, &known, request, &config, Arc::default(), stop).await?;
+    Ok(())
+}
+
 /// A job that was cut while no worker lived: its chunks wait, and its bodies are in the store.
 struct Cut {
     folder: TempDir,
@@ -97,14 +115,7 @@ impl Cut {
         let events = Queue::Events(request.job.clone());
         let events = broker.subscribe(events, 64).await?;
         let store = blobs(&folder.path().join("blobs"), BYTES as u64)?;
-        let config = producer::Config {
-            threads: 1,
-            data: None,
-            blobs: Some(store.clone()),
-        };
-        let known = Arc::new(registry());
-        let progress = Arc::default();
-        producer::run_job(&broker, &known, &request, &config, progress, &stop).await?;
+        produce(&broker, &request, store.clone(), &stop).await?;
         let reducing = {
             let config = reducer::Config {
                 blobs: Some(store),
@@ -127,7 +138,7 @@ impl Cut {
         self.folder.path().join("blobs")
     }
 
-    /// A worker, until the job is told to stop.
+    /// A worker, until the roles are stopped.
     fn work(&self) -> Result<JoinHandle<Result<worker::Summary, worker::WorkerError>>> {
         let config = worker::Config {
             blobs: Some(blobs(&self.store(), BYTES as u64)?),
@@ -138,6 +149,31 @@ impl Cut {
         Ok(tokio::spawn(async move {
             worker::run(&broker, &registry, &config, &stop).await
         }))
+    }
+
+    /// Cuts the job.
+    async fn produce(&self) -> Result<()> {
+        let store = blobs(&self.store(), BYTES as u64)?;
+        produce(&self.broker, &self.request, store, &self.stop).await
+    }
+
+    /// Waits until no body is left.
+    async fn bodies_are_removed(&self) -> Result<()> {
+        let gone = async {
+            while !all(&self.store()).is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        soon("the bodies to be removed", gone).await
+    }
+
+    /// What cancels the job.
+    fn cancel(&self) -> Result<Message> {
+        let cancel = Cancel {
+            job: self.request.job.clone(),
+            reason: "not needed".to_owned(),
+        };
+        Ok(cancel.to_message()?)
     }
 
     /// The job's end, its report, and whether every body is gone once the reducer stopped.
@@ -233,12 +269,99 @@ async fn a_store_that_is_away_is_waited_for_and_kills_no_chunk() -> Result<()> {
 async fn a_job_that_is_cancelled_leaves_no_body() -> Result<()> {
     let cut = Cut::new().await?;
     ensure!(all(&cut.store()).len() == CHUNKS as usize);
-    let cancel = autoconnect_common::message::Cancel {
-        job: cut.request.job.clone(),
-        reason: "not needed".to_owned(),
-    };
-    cut.broker.publish(cancel.to_message()?).await?;
+    cut.broker.publish(cut.cancel()?).await?;
     let (end, _) = cut.ends().await?;
     ensure!(end.status == Status::Cancelled, "{end:?}");
+    Ok(())
+}
+
+/// Waits until no message waits in a queue.
+async fn is_worked_off(broker: &Embedded, queue: Queue) -> Result<()> {
+    let empty = async {
+        while broker.waiting(queue.clone()).await? > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        anyhow::Ok(())
+    };
+    soon("an empty queue", empty).await?
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chunks_that_outlive_their_job_are_done_with_and_are_not_dead() -> Result<()> {
+    let cut = Cut::new().await?;
+    let broker = cut.broker.clone();
+    let [format] = &registry().formats()[..] else {
+        anyhow::bail!("one format");
+    };
+    let chunks = Queue::Chunks(format.clone());
+    cut.broker.publish(cut.cancel()?).await?;
+    cut.bodies_are_removed().await?;
+    ensure!(broker.waiting(chunks.clone()).await? == u64::from(CHUNKS));
+    let working = cut.work()?;
+    is_worked_off(&broker, chunks).await?;
+    let (end, _) = cut.ends().await?;
+    ensure!(end.status == Status::Cancelled, "{end:?}");
+    let summary = soon("the worker to stop", working).await???;
+    ensure!(
+        summary.over == u64::from(CHUNKS) && summary.buried == 0,
+        "{summary:?}"
+    );
+    ensure!(broker.take(Queue::DeadChunks).await?.is_none());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_cut_again_after_its_end_has_its_bodies_and_is_not_taken_for_ended()
+-> Result<()> {
+    let cut = Cut::new().await?;
+    let store = blobs(&cut.store(), BYTES as u64)?;
+    cut.broker.publish(cut.cancel()?).await?;
+    cut.bodies_are_removed().await?;
+    ensure!(store.jobs().await?[&cut.request.job].is_ended);
+    cut.produce().await?;
+    let left = store.jobs().await?[&cut.request.job];
+    ensure!(!left.is_ended && left.has_bodies, "{left:?}");
+    ensure!(all(&cut.store()).len() == CHUNKS as usize);
+    cut.stop.cancel();
+    soon("the reducer to stop", cut.reducing).await???;
+    Ok(())
+}
+
+/// A job with a body in a store, put that long ago.
+async fn put_before(store: &Path, job: &str, age: Duration) -> Result<PathBuf> {
+    let (blobs, job) = (blobs(store, BYTES as u64)?, job.parse()?);
+    let body = autoconnect_common::Body::from("a body");
+    blobs.put(&job, &body, body.digest()).await?;
+    let own = store.join("jobs").join(job.as_str());
+    fs::File::open(&own)?.set_modified(SystemTime::now() - age)?;
+    Ok(own)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_job_left_behind_that_is_not_open_is_removed_in_time() -> Result<()> {
+    let (folder, broker, stop) = (tempfile::tempdir()?, Embedded::new(), Shutdown::new());
+    let store = folder.path().join("blobs");
+    let hour = Duration::from_secs(3600);
+    let old = put_before(&store, "large-1", 25 * hour).await?;
+    let new = put_before(&store, "large-2", 23 * hour).await?;
+    let strange = store.join("jobs/No job");
+    fs::create_dir(&strange)?;
+    let config = reducer::Config {
+        blobs: Some(blobs(&store, BYTES as u64)?),
+        ..reducer::Config::durable(folder.path().join("out"), folder.path().join("state"))
+    };
+    let reducing = {
+        let (broker, stop) = (broker.clone(), stop.clone());
+        tokio::spawn(async move { reducer::run(&broker, &registry(), config, stop).await })
+    };
+    tokio::time::sleep(hour / 2).await;
+    ensure!(
+        old.exists(),
+        "removed before the results that wait were read"
+    );
+    tokio::time::sleep(hour).await;
+    ensure!(!old.exists() && new.exists() && strange.exists());
+    stop.cancel();
+    soon("the reducer to stop", reducing).await???;
     Ok(())
 }

@@ -32,8 +32,8 @@ impl Blobs {
             .await
     }
 
-    /// Removes every body of a job that ended, and leaves word of it: chunks that still wait miss theirs for a reason. A job
-    /// that put none leaves nothing.
+    /// Removes every body of a job that ended, and marks the job as ended, so that the chunks that still wait are not dead. A
+    /// job that put none is not marked.
     ///
     /// # Errors
     /// [`BlobError::Away`].
@@ -48,8 +48,8 @@ impl Blobs {
         if !self.on_folder(has_folder).await? {
             return Ok(());
         }
-        let (word, once) = (PutPayload::from_static(b"1\n"), PutMode::Create.into());
-        match self.store.put_opts(&self.ended(job), word, once).await {
+        let (mark, once) = (PutPayload::from_static(b"1\n"), PutMode::Create.into());
+        match self.store.put_opts(&self.ended(job), mark, once).await {
             Ok(_) | Err(StoreError::AlreadyExists { .. }) => {}
             Err(error) => return Err(self.away(&error)),
         }

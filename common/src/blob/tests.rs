@@ -1,5 +1,5 @@
 //! The blob store on a folder: what is put is found, what is not there or not the same is never taken for it, and a store
-//! that is away is told from one that lacks something.
+//! that is away differs from one that lacks something.
 
 use std::fs;
 use std::path::Path as Folder;
@@ -78,6 +78,7 @@ async fn the_bodies_of_a_job_are_removed_and_those_of_others_stay() {
     // a producer was killed while it wrote
     let own = folder.path().join("jobs/a-1");
     fs::write(own.join("half#1"), "half").expect("written");
+    assert!(blobs.jobs().await.expect("listed")[&job("a-1")].has_bodies);
     blobs.remove(&job("a-1")).await.expect("removed");
     assert!(!own.exists());
     let missing = blobs.get(&gone).await.expect_err("removed");
@@ -93,6 +94,78 @@ async fn the_bodies_of_a_job_are_removed_and_those_of_others_stay() {
         .expect("nothing to remove");
     let jobs = blobs.jobs().await.expect("listed");
     assert_eq!(jobs.into_keys().collect::<Vec<_>>(), [job("a-12")]);
+}
+
+#[tokio::test]
+async fn a_job_that_ended_has_no_body_and_says_so_until_it_is_cut_again() {
+    let folder = folder();
+    let blobs = store(folder.path(), 100);
+    let claim = put(&blobs, "a-1", "lyon").await;
+    let own = folder.path().join("jobs/a-1");
+    fs::write(own.join("half#1"), "half").expect("written");
+    for _ in 0..2 {
+        blobs.end(&job("a-1")).await.expect("ended");
+        assert_eq!(fs::read_dir(&own).expect("a folder").count(), 1);
+        let over = blobs.get(&claim).await.expect_err("removed");
+        assert!(matches!(over, BlobError::Ended { .. }), "{over}");
+        assert_eq!(over.fate(), Fate::Bury);
+    }
+    let left = blobs.jobs().await.expect("listed")[&job("a-1")];
+    assert!(left.is_ended && !left.has_bodies, "{left:?}");
+    // a producer put one more while its job ended
+    put(&blobs, "a-1", "paris").await;
+    let over = blobs.get(&claim).await.expect_err("removed");
+    assert!(matches!(over, BlobError::Ended { .. }), "{over}");
+    blobs.begin(&job("a-1")).await.expect("begun");
+    let missing = blobs.get(&claim).await.expect_err("not put again");
+    assert!(matches!(missing, BlobError::Missing { .. }), "{missing}");
+    put(&blobs, "a-1", "lyon").await;
+    blobs.get(&claim).await.expect("put again");
+}
+
+#[tokio::test]
+async fn a_job_without_bodies_is_not_marked_as_ended() {
+    let folder = folder();
+    let blobs = store(folder.path(), 100);
+    blobs.begin(&job("a-1")).await.expect("begun");
+    blobs.end(&job("a-1")).await.expect("ended");
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_store_behind_a_link_works_and_a_link_in_it_leads_nowhere() {
+    use std::os::unix::fs::symlink;
+
+    let folder = folder();
+    let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+    fs::create_dir(&real).expect("made");
+    symlink(&real, &link).expect("linked");
+    let blobs = store(&link, 100);
+    let claim = put(&blobs, "a-1", "lyon").await;
+    blobs.get(&claim).await.expect("there");
+    assert!(blobs.jobs().await.expect("listed")[&job("a-1")].has_bodies);
+
+    // a file, a folder, and what never ends, all outside the store
+    let outside = folder.path().join("outside");
+    fs::create_dir(&outside).expect("made");
+    let secret = outside.join(claim.digest.to_string());
+    fs::write(&secret, "lyon").expect("written");
+    let file = real.join(format!("jobs/a-1/{}", claim.digest));
+    for target in [secret.as_path(), Folder::new("/dev/zero")] {
+        fs::remove_file(&file).expect("removed");
+        symlink(target, &file).expect("linked");
+        let refused = blobs.get(&claim).await.expect_err("a link");
+        assert!(matches!(refused, BlobError::Damaged { .. }), "{refused}");
+    }
+    let own = real.join("jobs/a-1");
+    fs::remove_dir_all(&own).expect("removed");
+    symlink(&outside, &own).expect("linked");
+    let refused = blobs.get(&claim).await.expect_err("a link");
+    assert!(matches!(refused, BlobError::Damaged { .. }), "{refused}");
+    blobs.end(&job("a-1")).await.expect("nothing to end");
+    assert!(blobs.jobs().await.expect("listed").is_empty());
+    assert_eq!(fs::read_to_string(&secret).expect("untouched"), "lyon");
 }
 
 #[tokio::test]

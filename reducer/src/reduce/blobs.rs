@@ -18,15 +18,15 @@ const SWEEP: Duration = Duration::from_secs(3600);
 /// a job says so within seconds, and the job is open from then on; a day is longer than any reducer that is away while
 /// one cuts.
 const LEFT_BEHIND: Duration = Duration::from_secs(24 * 3600);
-/// How long the word stays that a job ended: longer than any of its chunks waits in a queue that somebody works.
+/// How long the mark of a job that ended stays: longer than any of its chunks waits in a queue that is worked.
 const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How long a reducer that was told to stop still removes bodies; what is left, the next sweep removes.
+/// How long a reducer that is stopping still removes bodies; what is left, the next sweep removes.
 const LAST_REMOVALS: Duration = Duration::from_secs(2);
 
 /// What is removed of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Removal {
-    /// Its bodies; the word that it ended stays.
+    /// Its bodies; the mark that it ended stays.
     Bodies,
     /// Everything.
     All,
@@ -38,7 +38,7 @@ fn due(left: Left, now: SystemTime) -> Option<Removal> {
     match (left.has_bodies, left.is_ended) {
         // a producer put one while its job ended
         (true, true) => (age > LEFT_BEHIND).then_some(Removal::Bodies),
-        // nobody knows that it ended: what still waits must be a dead chunk
+        // it is not known to have ended: what still waits must be a dead chunk
         (_, false) => (age > LEFT_BEHIND).then_some(Removal::All),
         (false, true) => (age > REMEMBERED).then_some(Removal::All),
     }
@@ -51,21 +51,30 @@ pub(super) struct Removals<'r> {
     sweep_at: Option<Instant>,
     sweeping: Option<BoxFuture<'r, Result<BTreeMap<JobId, Left>, BlobError>>>,
     removing: FuturesUnordered<BoxFuture<'r, ()>>,
+    /// The jobs that ended, where their chunks go with the process, and their marks with them.
+    ended: Option<Vec<JobId>>,
 }
 
 impl<'r> Removals<'r> {
     /// What is done in `blobs`; `sweeps` says whether it outlives this process.
     pub(super) fn new(blobs: Option<Blobs>, sweeps: bool) -> Self {
         Self {
-            sweep_at: (sweeps && blobs.is_some()).then(Instant::now),
+            // by then it knows of every job that waited for it
+            sweep_at: (sweeps && blobs.is_some()).then(|| Instant::now() + SWEEP),
             blobs,
             sweeping: None,
             removing: FuturesUnordered::new(),
+            ended: (!sweeps).then(Vec::new),
         }
     }
 
     /// Removes the bodies of a job that ended.
     pub(super) fn remove(&mut self, job: &JobId) {
+        if let Some(ended) = &mut self.ended
+            && self.blobs.is_some()
+        {
+            ended.push(job.clone());
+        }
         self.begin(job, Removal::Bodies);
     }
 
@@ -112,7 +121,13 @@ impl<'r> Removals<'r> {
 
     /// Finishes what was begun, within moments.
     pub(super) async fn finish(mut self) {
-        let all = async { while self.removing.next().await.is_some() {} };
+        let all = async {
+            while self.removing.next().await.is_some() {}
+            for job in self.ended.take().unwrap_or_default() {
+                self.begin(&job, Removal::All);
+            }
+            while self.removing.next().await.is_some() {}
+        };
         if tokio::time::timeout(LAST_REMOVALS, all).await.is_err() {
             tracing::warn!(
                 "bodies of ended jobs are left in the blob store: the next sweep removes them"
@@ -161,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_of_a_job_that_nobody_ended_goes_after_a_day() {
+    fn what_is_left_of_a_job_that_is_not_marked_as_ended_goes_after_a_day() {
         let day = Duration::from_secs(86_400);
         for has_bodies in [true, false] {
             assert_eq!(removed(has_bodies, false, Duration::ZERO), None);
@@ -172,16 +187,13 @@ mod tests {
     }
 
     #[test]
-    fn the_word_that_a_job_ended_stays_for_a_month_and_late_bodies_for_a_day() {
+    fn the_mark_of_an_ended_job_stays_for_a_month_and_late_bodies_for_a_day() {
         let day = Duration::from_secs(86_400);
         assert_eq!(removed(true, true, day - MINUTE), None);
         assert_eq!(removed(true, true, day * 60), Some(Removal::Bodies));
         assert_eq!(removed(true, true, day + MINUTE), Some(Removal::Bodies));
         assert_eq!(removed(false, true, day * 30 - MINUTE), None);
-        assert_eq!(
-            removed(false, true, day * 30 + MINUTE),
-            Some(Removal::All)
-        );
+        assert_eq!(removed(false, true, day * 30 + MINUTE), Some(Removal::All));
     }
 
     #[test]

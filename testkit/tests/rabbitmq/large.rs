@@ -20,14 +20,15 @@ async fn bodies_larger_than_any_message_are_worked_through_the_broker() -> Resul
     let request = name_job::<Large>(&registry(), &Request { chunks, bytes }, None)?;
     let folder = tempfile::tempdir()?;
     let place = Place::folder(folder.path());
+    let blobs = Blobs::open(&place, bytes as u64)?;
     let cluster = Cluster {
-        blobs: Some(Blobs::open(&place, bytes as u64)?),
+        blobs: Some(blobs.clone()),
         ..Cluster::of(registry(), 2)
     };
     let outcome = cluster.run(node.connect().await?, request).await?;
     ensure!(outcome.end.status == Status::Done, "{:?}", outcome.end);
     check(outcome.report()?, chunks, bytes, &[])?;
-    let left = std::fs::read_dir(folder.path().join("jobs"))?.count();
-    ensure!(left == 0, "bodies of {left} jobs are left");
+    let left = blobs.jobs().await?;
+    ensure!(left.is_empty(), "{left:?}");
     Ok(())
 }
