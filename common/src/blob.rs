@@ -15,7 +15,7 @@
 //!   a moment: [`BlobError::Away`], tried again as a broker is ([`patiently`]).
 //! * A body that is missing because its job ended differs from a lost one by the object `ended` of the job, which is put before
 //!   the first body is removed and removed before a cut puts its first one ([`Blobs::end`], [`Blobs::begin`]).
-//! * A missing body differs from a store that is away by a marker, [`MARKER`], which the first put writes: an empty folder
+//! * A missing body differs from a store that is away by the object `autoconnect-blobs`, which the first put writes: an empty folder
 //!   where a volume is not mounted has none.
 //!
 //! One store is one cluster's: what belongs to no open job is removed from it in time.

@@ -113,7 +113,7 @@ fn an_unknown_key_is_refused_by_name_source_and_what_was_expected() {
     assert_eq!(
         said,
         "settings: unknown key workers.name in AUTOCONNECT_WORKERS__NAME, expected one of the sections broker, log, health, \
-         producer, worker, reducer, api"
+         producer, worker, reducer, blobs, api"
     );
     let said = refusal(&folder.sources(None, &[("AUTOCONNECT_BROKER", "amqp://a")]));
     assert!(
