@@ -258,6 +258,9 @@ impl Progress {
     }
 }
 
+/// How long one look may take before it is taken for lost: a broker that is there answers in milliseconds.
+const ANSWER: Duration = Duration::from_secs(10);
+
 /// Waits until something is so.
 pub(crate) async fn until(
     what: &str,
@@ -265,7 +268,8 @@ pub(crate) async fn until(
     mut so: impl AsyncFnMut() -> bool,
 ) -> Result<()> {
     let since = Instant::now();
-    while !so().await {
+    // what is asked of lapin while a connection breaks may never be answered
+    while !matches!(tokio::time::timeout(ANSWER, so()).await, Ok(true)) {
         if since.elapsed() > at_most {
             bail!("waited {} s for {what}", at_most.as_secs());
         }
