@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import urllib.request
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -209,6 +210,16 @@ class Browser:
         """What stands there, blanks as people see them; nothing where there is no such node."""
         text = self.script("return document.querySelector(arguments[0])?.textContent ?? ''", selector)
         return " ".join(text.split())
+
+    @contextmanager
+    def another_tab(self):
+        """A tab beside this one, which stays as it is."""
+        first = self.driver.current_window_handle
+        self.driver.switch_to.new_window("tab")
+        self.size(1280)
+        yield
+        self.driver.close()
+        self.driver.switch_to.window(first)
 
     def path(self):
         address = urlsplit(self.driver.current_url)
