@@ -3,6 +3,8 @@
 mod asked;
 mod cuts;
 
+use autoconnect_common::Seq;
+
 use super::*;
 
 const SEQ: Seq = Seq { part: 0, number: 3 };

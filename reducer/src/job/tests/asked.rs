@@ -1,9 +1,15 @@
 //! A job whose cut has begun: when it is asked for again, when it is given up, and when neither.
 
+use std::collections::BTreeMap;
+
 use autoconnect_common::message::{Begun, JobRequest};
+use autoconnect_common::seal::{self, Prefix};
+use autoconnect_common::{Digest, Seq};
 use autoconnect_testkit::wordcount::WordCount;
+use serde_json::value::RawValue;
 
 use super::super::*;
+use crate::asked::Orphan;
 
 fn registry() -> Registry {
     Registry::default().with::<WordCount>()

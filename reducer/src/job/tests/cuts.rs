@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use autoconnect_common::message::{Made, Partial, Revived, SealPage};
-use autoconnect_common::seal::{Gathered, PER_PAGE, Seal};
-use autoconnect_common::{Body, Chunk, JobKind as _, message};
+use autoconnect_common::seal::{self, Gathered, PER_PAGE, Seal};
+use autoconnect_common::{Body, Chunk, JobKind as _, Seq, message};
 use autoconnect_testkit::wordcount::WordCount;
 use message::Outcome;
+use serde_json::value::RawValue;
 
+use super::super::end::GONE;
+use super::super::manifest::same_manifest;
 use super::super::*;
 
 const KIND: &str = WordCount::NAME;
@@ -198,6 +201,7 @@ fn after<'o>(outcomes: impl IntoIterator<Item = &'o Outcome>) -> Job {
 
 fn words(job: &Job) -> BTreeMap<String, u64> {
     let tally = job
+        .tally
         .tally
         .as_ref()
         .map(|tally| tally.snapshot().expect("JSON"));
