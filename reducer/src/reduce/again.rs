@@ -7,7 +7,9 @@ use autoconnect_common::message::Outcome;
 use autoconnect_common::{Broker, JobId};
 use tokio::time::Instant;
 
-use super::{GATHER, Phase, Reducer};
+use super::Reducer;
+use super::commit::GATHER;
+use super::phase::Phase;
 use crate::ending::Whereabouts;
 use crate::entry::Entry;
 use crate::job::Job;

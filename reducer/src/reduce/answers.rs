@@ -1,9 +1,10 @@
-//! What the reducer is asked and wished for: how its jobs go, and which report is to be the newest.
+//! What the reducer answers: how its jobs go, and whether a report that a person chose is the newest now.
 
 use autoconnect_common::message::{Event, JobStage, Newest, Question, Stage};
 use autoconnect_common::{Broker, JobId, machine};
 
-use super::{Phase, Reducer};
+use super::Reducer;
+use super::phase::Phase;
 use crate::ending::Whereabouts;
 use crate::tombstone::Tombstone;
 
@@ -97,7 +98,7 @@ impl<B: Broker> Reducer<'_, B> {
     }
 }
 
-/// How an ended job is told of.
+/// An ended job in an answer.
 fn stage_of(tombstone: Tombstone) -> JobStage {
     let (_, characters) = ANSWERED;
     let reason = tombstone.reason;
@@ -109,16 +110,5 @@ fn stage_of(tombstone: Tombstone) -> JobStage {
             reason: reason.map(|reason| reason.chars().take(characters).collect()),
             ended_at: tombstone.ended_at,
         },
-    }
-}
-
-impl Phase {
-    /// The job of that name in this phase.
-    fn of(&self, job: &JobId) -> JobStage {
-        JobStage {
-            job: job.clone(),
-            kind: self.kind(),
-            stage: self.stage(),
-        }
     }
 }

@@ -4,12 +4,13 @@ use autoconnect_common::message::{Event, JobRequest};
 use autoconnect_common::{Broker, JobId};
 use tokio::time::Instant;
 
-use super::{Phase, Reducer};
+use super::Reducer;
+use super::phase::Phase;
 use crate::asked::Orphan;
 use crate::entry::Entry;
 
 impl<B: Broker> Reducer<'_, B> {
-    /// Answers the producers whose word was made durable.
+    /// Answers the producers that began to cut a job, once that is durable.
     pub(super) fn answer_begun(&mut self) {
         for (job, cut) in std::mem::take(&mut self.begun) {
             if let Some(Phase::Open(open)) = self.jobs.get(&job) {
@@ -51,7 +52,7 @@ impl<B: Broker> Reducer<'_, B> {
         }
     }
 
-    /// Takes in what no message said.
+    /// Has a job absorb an entry that no message brought.
     pub(super) fn note(&mut self, id: &JobId, entry: &Entry<'_>) {
         let Some(Phase::Open(job)) = self.jobs.get_mut(id) else {
             return;

@@ -5,11 +5,12 @@ use std::time::Duration;
 use autoconnect_common::Broker;
 use tokio::time::Instant;
 
-use super::{Phase, Reducer};
+use super::Reducer;
+use super::phase::Phase;
 
-/// How long a job waits for a chunk that it was told is sent once more, while no queue holds a chunk. Whoever requeues
-/// sends it right after telling so; a worker that dies with it gives it back within the 30 seconds after which the broker
-/// misses its heartbeat.
+/// How long a job waits for a requeued chunk while no queue holds a chunk. The chunk is published right after the notice of
+/// its requeue; of a worker that dies with it, the broker requeues it within the 30 seconds after which it misses the
+/// heartbeat.
 pub(super) const REQUEUED: Duration = Duration::from_secs(120);
 
 impl<B: Broker> Reducer<'_, B> {
