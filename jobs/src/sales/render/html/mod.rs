@@ -5,6 +5,7 @@
 
 pub mod article;
 mod section;
+mod terms;
 mod view;
 
 #[cfg(test)]
@@ -68,7 +69,7 @@ fn whole_article(view: &View<'_>) -> Article {
         key_figures: key_figures(view),
         highlights: figures::highlights(report, view.lang),
         sections: sections.iter().map(|section| section(view)).collect(),
-        terms: terms(view),
+        terms: terms::terms(view),
         links: Links {
             before: "tables/".to_owned(),
             label: "tables/".to_owned(),
@@ -225,80 +226,4 @@ fn scope(view: &View<'_>) -> String {
             format!("in {villes}, {}", view.some(modeles, "model", "models"))
         }
     }
-}
-
-fn terms(view: &View<'_>) -> Vec<(&'static str, &'static str)> {
-    let terms = [
-        (
-            (
-                "CA",
-                "somme des prix\u{a0}; pour une location, le loyer mensuel tel qu’il est enregistré.",
-            ),
-            (
-                "Revenue",
-                "sum of the prices; for a rental, the monthly rent as recorded.",
-            ),
-        ),
-        (
-            (
-                "Mois incomplet",
-                "premier ou dernier mois que les données ne couvrent pas en entier, dimanches et jours fériés mis à part\u{a0}; il reste hors des variations, des indices et des tendances.",
-            ),
-            (
-                "Partial month",
-                "a first or last month that the data do not fully cover, Sundays and public holidays aside; it stays out of changes, indices and trends.",
-            ),
-        ),
-        (
-            (
-                "Indice",
-                "CA moyen d’un mois de l’année rapporté à celui d’un mois moyen\u{a0}; 100 est la moyenne.",
-            ),
-            (
-                "Index",
-                "mean revenue of a calendar month against that of an average month; 100 is the average.",
-            ),
-        ),
-        (
-            (
-                "Croissance",
-                "dernier mois complet contre celui d’avant\u{a0}; trois derniers mois complets contre les trois d’avant.",
-            ),
-            (
-                "Growth",
-                "the last complete month against the one before; the last three complete months against the three before.",
-            ),
-        ),
-        (
-            (
-                "Rotations par an",
-                "douze mois divisés par la durée moyenne d’une location.",
-            ),
-            (
-                "Turns a year",
-                "twelve months divided by the average length of a rental.",
-            ),
-        ),
-        (
-            (
-                "Valeur des contrats",
-                "somme des loyers mensuels multipliés par leur durée.",
-            ),
-            (
-                "Contract value",
-                "sum of the monthly rents times their length.",
-            ),
-        ),
-        (
-            (
-                "Tendance",
-                "droite des moindres carrés sur les trois derniers mois complets, prolongée d’un mois\u{a0}; R² dit comment elle leur va.",
-            ),
-            (
-                "Trend",
-                "least squares line through the last three complete months, extended by one; R² says how well it fits them.",
-            ),
-        ),
-    ];
-    terms.map(|(fr, en)| view.say(fr, en)).into()
 }
