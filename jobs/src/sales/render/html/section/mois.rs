@@ -73,6 +73,36 @@ pub(in crate::sales::render::html) fn ca_du_mois(view: &View<'_>, mois: &str) ->
         .filter_map(|city| Some((city.ville.as_str(), of(&city.ville)?)))
         .collect();
     villes.sort_by_key(|(ville, ca)| (std::cmp::Reverse(ca.total), *ville));
+    let mut notes = vec![view.best_of_cities()];
+    if view.partial(mois) {
+        let partial = view.say(
+            "Les données ne couvrent pas le mois en entier.",
+            "The data do not cover the whole month.",
+        );
+        notes.push(partial.to_owned());
+    }
+    notes.retain(|note| !note.is_empty());
+    let figure = Figure {
+        title: view.pair(
+            view.say("CA par ville", "Revenue by city"),
+            &view.mois(mois),
+        ),
+        note: notes.join(" "),
+        legend: view.types(),
+        chart: Some(bars_du_mois(view, &villes)),
+        tables: vec![table_du_mois(view, mois, &villes)],
+        ..Figure::default()
+    };
+    Section {
+        id: "mois",
+        title: view.say("CA du mois", "Revenue of the month"),
+        text: Vec::new(),
+        figures: vec![figure],
+    }
+}
+
+/// A bar for each of the best cities of a month, of its sales and its rentals.
+fn bars_du_mois(view: &View<'_>, villes: &[(&str, CaMois)]) -> Chart {
     let bars = villes.iter().take(BARS).map(|(ville, ca)| {
         let piece = |ca: Euros, class: &str, name| {
             let tip = view.pair(name, &view.whole_euros(ca));
@@ -92,7 +122,11 @@ pub(in crate::sales::render::html) fn ca_du_mois(view: &View<'_>, mois: &str) ->
         .take(BARS)
         .map(|(ville, ca)| format!("{} {}", cut(ville, 40), view.whole_euros(ca.total)))
         .collect();
-    let chart = bars::chart(said.join(", "), bars.collect());
+    bars::chart(said.join(", "), bars.collect())
+}
+
+/// Sales, rentals and growth of each city in a month.
+fn table_du_mois(view: &View<'_>, mois: &str, villes: &[(&str, CaMois)]) -> Table {
     let columns = [
         view.say("Ville", "City"),
         view.say("Ventes", "Sales"),
@@ -106,32 +140,7 @@ pub(in crate::sales::render::html) fn ca_du_mois(view: &View<'_>, mois: &str) ->
         let [vente, location, total] = [ca.vente, ca.location, ca.total].map(|ca| view.euros(ca));
         row(ville, [vente, location, total, view.signed(variation)])
     });
-    let mut notes = vec![view.best_of_cities()];
-    if view.partial(mois) {
-        let partial = view.say(
-            "Les données ne couvrent pas le mois en entier.",
-            "The data do not cover the whole month.",
-        );
-        notes.push(partial.to_owned());
-    }
-    notes.retain(|note| !note.is_empty());
-    let figure = Figure {
-        title: view.pair(
-            view.say("CA par ville", "Revenue by city"),
-            &view.mois(mois),
-        ),
-        note: notes.join(" "),
-        legend: view.types(),
-        chart: Some(chart),
-        tables: vec![Table::new("ca_mensuel.csv", 1, columns).rows(rows, view.lang)],
-        ..Figure::default()
-    };
-    Section {
-        id: "mois",
-        title: view.say("CA du mois", "Revenue of the month"),
-        text: Vec::new(),
-        figures: vec![figure],
-    }
+    Table::new("ca_mensuel.csv", 1, columns).rows(rows, view.lang)
 }
 
 /// The cities with a colour of their own, each on a line, and what their CA is made of. There is no chart where there

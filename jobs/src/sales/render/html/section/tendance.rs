@@ -5,13 +5,16 @@ use crate::sales::render::html::view::View;
 use crate::sales::report::Tendance;
 use autoconnect_report::chart::columns::Plane;
 use autoconnect_report::chart::{Chart, Coord, Mark};
-use autoconnect_report::fixed::Euros;
+use autoconnect_report::fixed::{Euros, Fixed};
 use autoconnect_report::number::{self, or_none};
 use autoconnect_report::page::{Figure, Section};
 use autoconnect_report::table::{Table, row};
 
 /// The most months before the forecast.
 const MONTHS: usize = 12;
+
+/// A place in the chart.
+type Point = (Coord, Coord);
 
 /// Trend and forecast.
 pub(in crate::sales::render::html) fn tendance(view: &View<'_>) -> Section {
@@ -96,24 +99,11 @@ fn chart(view: &View<'_>, global: &Tendance) -> Chart {
         class: "fit".to_owned(),
         tip: String::new(),
     }];
-    let points: Vec<(Coord, Coord)> = (0..)
+    let points: Vec<Point> = (0..)
         .zip(&known)
         .map(|(slot, (_, ca))| (plane.x(slot), plane.y(ca.0.into())))
         .collect();
-    marks.push(Mark::Line {
-        points: points.clone(),
-        class: "real".to_owned(),
-        tip: String::new(),
-    });
-    for (&(x, y), (mois, ca)) in points.iter().zip(&known) {
-        let tip = view.pair(&view.mois(mois), &view.whole_euros(*ca));
-        marks.push(Mark::Dot {
-            x,
-            y,
-            class: "real",
-            tip,
-        });
-    }
+    marks.extend(known_months(view, &known, &points));
     let label = view.pair(
         &running(
             view.say("prévision", "forecast"),
@@ -122,25 +112,8 @@ fn chart(view: &View<'_>, global: &Tendance) -> Chart {
         ),
         &view.euros(forecast.ca),
     );
-    marks.push(Mark::Dot {
-        x: end.0,
-        y: end.1,
-        class: "fore",
-        tip: view.pair(&view.mois(&forecast.mois), &label),
-    });
-    // above the point, or below it where the line rises into the words
-    let away = if end.1 < points[points.len() - 1].1 {
-        -12
-    } else {
-        24
-    };
-    let y = Coord::from_units(away).0 + end.1.0;
-    marks.push(Mark::Text {
-        x: Coord::from_units(100),
-        y: autoconnect_report::fixed::Fixed(y.clamp(1_000, 23_000)),
-        class: "e v strong",
-        text: label.clone(),
-    });
+    let rises = end.1 < points[points.len() - 1].1;
+    marks.extend(forecast_month(view, &forecast.mois, &label, end, rises));
     let months: Vec<&str> = known
         .iter()
         .map(|(mois, _)| *mois)
@@ -148,6 +121,51 @@ fn chart(view: &View<'_>, global: &Tendance) -> Chart {
         .collect();
     marks.extend(plane.months(&months, view.lang));
     plane.chart(format!("{} {label}.", view.mois(&forecast.mois)), marks)
+}
+
+/// The line through the known months, and a dot on each.
+fn known_months(view: &View<'_>, known: &[(&str, Euros)], points: &[Point]) -> Vec<Mark> {
+    let mut marks = vec![Mark::Line {
+        points: points.to_vec(),
+        class: "real".to_owned(),
+        tip: String::new(),
+    }];
+    for (&(x, y), (mois, ca)) in points.iter().zip(known) {
+        let tip = view.pair(&view.mois(mois), &view.whole_euros(*ca));
+        marks.push(Mark::Dot {
+            x,
+            y,
+            class: "real",
+            tip,
+        });
+    }
+    marks
+}
+
+/// The dot of the forecast, and its label: above it where the line `rises` to it, below it otherwise, so that the line does
+/// not cross the words.
+fn forecast_month(
+    view: &View<'_>,
+    mois: &str,
+    label: &str,
+    (x, y): Point,
+    rises: bool,
+) -> [Mark; 2] {
+    let away = if rises { -12 } else { 24 };
+    let beside = Coord::from_units(away).0 + y.0;
+    let dot = Mark::Dot {
+        x,
+        y,
+        class: "fore",
+        tip: view.pair(&view.mois(mois), label),
+    };
+    let text = Mark::Text {
+        x: Coord::from_units(100),
+        y: Fixed(beside.clamp(1_000, 23_000)),
+        class: "e v strong",
+        text: label.to_owned(),
+    };
+    [dot, text]
 }
 
 /// The months that lead to the forecast: complete ones, the last three at least.
