@@ -5,6 +5,7 @@ Called by scripts/bench-pair, which builds both, starts a broker and passes its 
 """
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -48,8 +49,11 @@ def main():
     slower = False
     print("|  | base s | new s | new / base | least, most | CPU new / base | others |")
     print("|---|---|---|---|---|---|---|")
+    programs = (("base", asked.base.resolve()), ("new", asked.new.resolve()))
     with tempfile.TemporaryDirectory(dir=run.ROOT / "target") as out:
-        builds = [run.ours(binary, file, Path(out) / name) for name, binary in (("base", asked.base), ("new", asked.new))]
+        # where no settings are: a build refuses those that it does not know
+        os.chdir(out)
+        builds = [run.ours(binary, file, Path(out) / name) for name, binary in programs]
         for way in asked.only:
             both = compare([build[way] for build in builds], asked.pairs)
             base, new = (statistics.median(told["wall"] for told in runs) for runs in both)
