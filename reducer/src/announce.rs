@@ -1,8 +1,8 @@
-//! Tells whoever listens how jobs go, in the background: merging never waits for a listener or for the broker.
+//! Publishes the events of jobs in the background: merging never waits for a listener or for the broker.
 //!
-//! Progress is dropped while the broker is slow, for newer progress follows; so are answers, for whoever asked asks
-//! again. Ends are kept, but only their names: the report is read from its file when its turn comes, so a broker that
-//! is away for hours costs no memory.
+//! Progress is dropped while the broker is slow, because newer progress follows; so are answers, because a client that
+//! gets none asks again. Ends are kept, but only their names: the report is read from its file when it is published, so a
+//! broker that is down for hours costs no memory.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,27 +19,27 @@ use tokio::sync::mpsc;
 
 use crate::parts::{self, Reading};
 
-/// Progress and answers that wait for the broker; more are dropped.
+/// Progress and answers that wait for the broker; more are dropped. Few, so that what is published is current.
 const WAITING: usize = 64;
 
-/// The end of a job, to be announced.
+/// The end of a job that is to be announced.
 #[derive(Debug)]
 pub(crate) struct End {
     pub(crate) job: JobId,
     pub(crate) status: Status,
     pub(crate) reason: Option<String>,
-    /// The attempt to cut it that is answered.
+    /// The attempt to cut the job whose `begun` this end answers.
     pub(crate) cut: Option<JobId>,
 }
 
-/// Where the reducer puts what is to be announced.
+/// The sending side: the reducer hands its events over here.
 pub(crate) struct Announcer {
     news: mpsc::Sender<Event>,
     fetches: mpsc::Sender<Fetch>,
     ends: mpsc::UnboundedSender<End>,
 }
 
-/// The other side of an [`Announcer`].
+/// The receiving side of an [`Announcer`]: publishes.
 pub(crate) struct Announcements {
     news: mpsc::Receiver<Event>,
     fetches: mpsc::Receiver<Fetch>,
@@ -54,11 +54,11 @@ pub(crate) struct Announcements {
 /// What is published next.
 enum Next {
     Event(Event),
-    /// The part of a report that somebody asked for.
+    /// The part of a report that a client fetches.
     Part(Fetch),
 }
 
-/// An announcer, and what publishes its announcements for the reports below `results`.
+/// An announcer and its receiving side, for the reports below `results`.
 pub(crate) fn announcer(disk: &Arc<dyn Disk>, results: &Path) -> (Announcer, Announcements) {
     let (news, news_out) = mpsc::channel(WAITING);
     let (fetches, fetches_out) = mpsc::channel(WAITING);
@@ -71,7 +71,7 @@ pub(crate) fn announcer(disk: &Arc<dyn Disk>, results: &Path) -> (Announcer, Ann
         ends: ends_out,
         disk: Arc::clone(disk),
         results: results.to_owned(),
-        // a reducer that was started again must not use the stamps of the one before
+        // a restarted reducer must not reuse the stamps of the one before
         stamp: since.map_or(0, |since| since.as_secs() << 24),
     };
     let announcer = Announcer {
@@ -83,12 +83,12 @@ pub(crate) fn announcer(disk: &Arc<dyn Disk>, results: &Path) -> (Announcer, Ann
 }
 
 impl Announcer {
-    /// Announces how far a job has come, or an answer, if there is room.
+    /// Announces progress or an answer; drops it where the channel is full.
     pub(crate) fn news(&self, event: Event) {
         let _dropped_when_full = self.news.try_send(event);
     }
 
-    /// Sends a part of a report, if there is room.
+    /// Sends a part of a report; drops it where the channel is full.
     pub(crate) fn part(&self, asked: Fetch) {
         let _dropped_when_full = self.fetches.try_send(asked);
     }
@@ -100,7 +100,7 @@ impl Announcer {
 }
 
 impl Announcements {
-    /// Publishes until the announcer is gone and everything is published.
+    /// Publishes until the announcer is dropped and everything is published.
     pub(crate) async fn publish<B: Broker>(mut self, broker: &B) {
         while let Some(next) = self.next().await {
             self.stamp += 1;
@@ -168,7 +168,7 @@ impl Announcements {
     }
 }
 
-/// The message of an event, or of its bare bones where it is larger than a listener accepts.
+/// The message of an event, without report and figures where it is larger than a listener accepts.
 fn fitting(message: Message, event: &Event, stamp: u64) -> Message {
     let Event::Finished {
         job,

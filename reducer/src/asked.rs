@@ -1,13 +1,13 @@
-//! A request whose cut has begun: the producer that took it may die, so the reducer has the request and asks for the job
-//! again once no producer says any more that it cuts it.
+//! A request whose cut has begun. The producer that took it may die, so the reducer keeps the request and requests the job
+//! again once no producer sends `begun` for it any more.
 //!
 //! ```text
 //!             begun, again and again                     manifest
 //!   unknown -----------------------> being cut ------------------------> cut: nothing more to watch
 //!                                     |   ^
-//!         not a word for the lease    |   | begun, by a producer that took it once more
+//!         no `begun` for the lease    |   | begun, by a producer that took it again
 //!                                     v   |
-//!                                 asked for again --(three times in vain, or the request is dead)--> the job fails
+//!                                 requested again --(three times in vain, or the request is dead)--> the job fails
 //! ```
 
 use std::time::Duration;
@@ -17,52 +17,52 @@ use autoconnect_common::message::{Begun, JobRequest};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-/// How often a job is asked for again in vain: one that kills its producers may do so no oftener, and a cluster that loses
-/// three producers in one cut needs an operator.
+/// How often a job is requested again in vain: a job that kills its producers must not kill more of them, and a cluster
+/// that loses three producers in one cut needs an operator.
 const AGAIN: u32 = 3;
 
 /// A request whose cut has begun.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Asked {
     request: JobRequest,
-    /// Which attempt to cut it lives, as far as we know.
+    /// The attempt to cut it that was heard of last.
     cut: JobId,
-    /// How often it was asked for again since somebody said that an attempt lives.
+    /// How often it was requested again since a producer last repeated `begun`.
     again: u32,
-    /// Why its request is dead, if it is.
+    /// Why its request was dead-lettered, if it was.
     dead: Option<String>,
-    /// When a producer last said that it cuts the job.
+    /// When the last `begun` arrived.
     #[serde(skip, default = "Instant::now")]
     heard: Instant,
 }
 
-/// What a producer that says that it cuts the job changes.
+/// What a `begun` changes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
-    /// It is another attempt.
+    /// It is of another attempt.
     Anew,
-    /// It still lives.
+    /// The known attempt still runs.
     Still,
-    /// It cuts another input.
+    /// The attempt cuts another input.
     Changed,
 }
 
-/// What is to be done about a job that is not cut any more.
+/// What to do about a job that no producer cuts any more.
 #[derive(Debug, Clone)]
 pub(crate) enum Orphan {
-    /// It is to be asked for again.
+    /// Request it again.
     AskAgain(Box<JobRequest>),
-    /// It fails, for this reason.
+    /// Fail it, for this reason.
     GiveUp(String),
 }
 
 impl Asked {
-    /// What kind of job was asked for, and in which version.
+    /// The kind and schema of the request.
     pub(crate) fn format(&self) -> (&str, u32) {
         (&self.request.kind, self.request.schema)
     }
 
-    /// The request of an attempt that just began.
+    /// The request of a first attempt.
     pub(crate) fn new(begun: &Begun) -> Self {
         Self {
             request: begun.request.clone(),
@@ -73,7 +73,7 @@ impl Asked {
         }
     }
 
-    /// Takes note of a producer that cuts the job.
+    /// Records a `begun`.
     pub(crate) fn hear(&mut self, begun: &Begun) -> Heard {
         let (before, now) = (self.request.fingerprint, begun.request.fingerprint);
         if before.is_some() && now.is_some() && before != now {
@@ -88,13 +88,13 @@ impl Asked {
         Heard::Anew
     }
 
-    /// Takes note that the job was asked for again.
+    /// Records that the job was requested again.
     pub(crate) fn ask_again(&mut self) {
         self.again += 1;
         self.heard = Instant::now();
     }
 
-    /// Takes note that its request is dead: whoever still cuts it may go on, and nobody else will.
+    /// Records that its request was dead-lettered: a running attempt may finish, and no other will begin.
     pub(crate) fn bury(&mut self, reason: &str) {
         self.dead = Some(reason.to_owned());
     }
@@ -104,7 +104,7 @@ impl Asked {
         Box::new(self.request.clone())
     }
 
-    /// What is to be done, if no producer said for longer than `lease` that it cuts the job.
+    /// What to do, if no `begun` arrived for longer than `lease`.
     pub(crate) fn orphan(&self, lease: Duration) -> Option<Orphan> {
         if self.heard.elapsed() <= lease {
             return None;
@@ -119,7 +119,7 @@ impl Asked {
     }
 }
 
-/// Why a job fails whose request is dead.
+/// Why a job fails whose request was dead-lettered.
 pub(crate) fn no_request(reason: &str) -> String {
     format!("the job was not cut: {reason}")
 }

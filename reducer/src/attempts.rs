@@ -1,10 +1,10 @@
-//! How often a job's conclusion was begun, counted in the state folder before each attempt: a conclusion that kills the
-//! reducer is given up instead of killing it at every start.
+//! Counts in the state folder how often a job's conclusion was begun, before each attempt: a conclusion that kills the
+//! reducer is given up after a few attempts instead of killing it at every start.
 //!
 //! ```text
 //! <state>/jobs/<job>/attempts     a decimal number, flushed before the attempt; gone once the report is made
-//! <state>/jobs/<job>/publishing   a byte for each time that writing the report's files was begun; not flushed, for it
-//!                                 is to outlive a process, not a power cut
+//! <state>/jobs/<job>/publishing   a byte for each time that writing the report's files was begun; not flushed, because
+//!                                 it must outlive a process, not a power cut
 //! ```
 
 use std::io::{self, Write as _};
@@ -14,19 +14,19 @@ use autoconnect_common::disk::{Disk, Metadata};
 
 use crate::trouble::{Doing, Trouble};
 
-/// Attempts to make the report before a job is given up: one more than it takes to tell chance (a power cut, an
-/// operator) from habit.
+/// Attempts to make the report before a job is given up: two deaths may be chance (a power cut, an operator), three are
+/// not.
 const CONCLUDING: u32 = 3;
-/// Attempts to write its files. They take far longer than making it, so that chance strikes there more often, and next to
-/// no memory.
+/// Attempts to write its files. Writing takes far longer than concluding, so that an unrelated death is likelier there;
+/// and it takes next to no memory, so that it is rarely the cause.
 const PUBLISHING: u64 = 30;
 
-/// Counts one more attempt than the `made` ones to conclude the job whose state is in `folder`, for good. Gives back why
-/// it is not to be made, if it is not.
+/// Durably counts one more attempt than `made` to conclude the job whose state is in `folder`. Returns a reason where the
+/// attempt must not be made.
 ///
 /// # Errors
-/// [`Trouble`]; the attempt must not be made. It may be counted all the same: try again with the same `made`, so that a
-/// disk that fails is not taken for a conclusion that kills.
+/// [`Trouble`]; the attempt must not be made. It may have been counted: retry with the same `made`, so that a failing disk
+/// is not counted as a conclusion that kills.
 pub(crate) fn begin(
     disk: &dyn Disk,
     folder: &Path,
@@ -47,7 +47,7 @@ pub(crate) fn begin(
     write(disk, folder, made + 1).map(|()| None)
 }
 
-/// The report is made, and its files are about to be written.
+/// Records that the report is made and its files are about to be written.
 pub(crate) fn concluded(disk: &dyn Disk, folder: &Path) {
     let begun = disk
         .append(&folder.join("publishing"))
@@ -58,7 +58,7 @@ pub(crate) fn concluded(disk: &dyn Disk, folder: &Path) {
     }
 }
 
-/// Takes back the attempt that is being made: the reducer is told to stop, and may be killed before it is finished.
+/// Takes back the current attempt: the reducer is stopping, and may be killed before the attempt is finished.
 ///
 /// # Errors
 /// [`Trouble`]; the attempt counts.
@@ -69,7 +69,7 @@ pub(crate) fn take_back(disk: &dyn Disk, folder: &Path) -> Result<(), Trouble> {
     }
 }
 
-/// The attempts that were made. What cannot be read as a number is none: it says nothing about the job.
+/// The attempts that were made. A file that holds no number counts as none.
 ///
 /// # Errors
 /// [`Trouble`].

@@ -1,6 +1,6 @@
-//! The end of a job: its conclusion, made once, and its publication, which can be tried again.
+//! The end of a job: its conclusion, made once, and its publication, which can be retried.
 //!
-//! Files appear in this order, so that whoever finds `report.json` finds a whole report:
+//! Files appear in this order, so that a reader of `report.json` finds a whole report:
 //!
 //! ```text
 //! results/jobs/.<job>/  side files, the kind's files, report.json, execution.json    (flushed)
@@ -47,11 +47,11 @@ pub(crate) struct Place {
 /// What became of the results of a job that ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Whereabouts {
-    /// They are there.
+    /// The job's folder exists.
     There,
-    /// Somebody removed the job's own folder.
+    /// The job's own folder was removed.
     Removed,
-    /// The folder of all results is not there, or cannot be looked at: its file system may be away for a moment.
+    /// The folder of all results is missing or unreadable: its file system may be unmounted for a moment.
     Away,
 }
 
@@ -78,20 +78,20 @@ pub(crate) struct Ending {
     report: Option<Arc<dyn Concluded>>,
     execution: Execution,
     first_news: SystemTime,
-    /// Whether the newest results of its kind are to be this job's: not for one of which nobody said what it was, or that nobody
-    /// wants.
+    /// Whether this job's results may become the newest of its kind: not those of a job without a manifest, or of a
+    /// cancelled one.
     newest: bool,
     accept: Accept,
 }
 
-/// Where a page of a side file of an ending job is, by the side file's name and the page's number.
+/// Finds a page of a side file of an ending job, by the side file's name and the page's number.
 pub(crate) type PageOf = Box<dyn Fn(&str, u32, Digest) -> Option<Page> + Send>;
 
-/// What is left to do for a job that ends; it can be tried again where the disk refuses.
+/// What is left to do for a job that ends; it can be retried where the disk refuses.
 pub(crate) enum Work {
-    /// To conclude it, and to publish what comes of that; how many attempts were made before, once that is known.
+    /// Conclude it and publish the result; the number is the attempts made before, once that is known.
     Conclude(Box<Ended>, PageOf, Option<u32>),
-    /// To publish it.
+    /// Publish it.
     Publish(Box<Ending>),
 }
 
@@ -104,7 +104,7 @@ impl Work {
         }
     }
 
-    /// Does it. Blocks. `state` is the job's folder in the state folder, where attempts to conclude are counted.
+    /// Does the work. Blocks. `state` is the job's folder in the state folder, where attempts to conclude are counted.
     ///
     /// # Errors
     /// [`Trouble`], and what is left to do.
@@ -140,7 +140,7 @@ impl Work {
     }
 }
 
-/// Counts an attempt to conclude, once however often that is tried; see [`attempts::begin`].
+/// Counts an attempt to conclude, once, even if counting is retried; see [`attempts::begin`].
 fn begin(
     disk: &dyn Disk,
     folder: &Path,
@@ -166,7 +166,7 @@ enum Content {
 }
 
 impl Ending {
-    /// Concludes a job, and times it; a kind's panic costs its own job only.
+    /// Concludes a job, and times it; a panic of a kind fails that job only.
     pub(crate) fn conclude(
         mut ended: Ended,
         page: impl Fn(&str, u32, Digest) -> Option<Page>,
@@ -245,10 +245,10 @@ impl Ending {
         })
     }
 
-    /// Publishes the job's end. Blocks. Doing it again does no harm. A report that cannot be rendered fails the job.
+    /// Publishes the job's end. Blocks. Idempotent. A report that cannot be rendered fails the job.
     ///
     /// # Errors
-    /// [`Trouble`]; what was the newest report before still is, or this one is, whole.
+    /// [`Trouble`]; the newest report is then the one before or this one, whole in either case.
     pub(crate) fn publish(&mut self, place: &Place) -> Result<(), Trouble> {
         loop {
             match self.write(place) {
@@ -261,7 +261,7 @@ impl Ending {
         }
     }
 
-    /// Makes this the end of a job without a report.
+    /// Turns this into the end of a failed job, without a report.
     fn fail(&mut self, reason: String) {
         self.status = Status::Failed;
         self.report = None;
@@ -284,7 +284,7 @@ impl Ending {
         if let Some(kind) = self.execution.kind.clone().filter(|_| self.newest) {
             self.offer(place, &kind, claim)?;
         }
-        // pages that a volatile reducer had no memory for
+        // the pages that a volatile reducer spilled to disk
         let _ = place.disk.remove(&pages_folder(&place.results, &self.job));
         if let Some(state) = &place.state {
             self.tombstone().write(&*place.disk, state)?;
@@ -292,7 +292,7 @@ impl Ending {
         Ok(place.faults.at(Point::TombstoneWritten)?)
     }
 
-    /// With what this end claims to be the newest.
+    /// The order and rank with which this end claims to be the newest.
     fn claim(&self) -> Claim {
         Claim {
             order: self.execution.order,
@@ -300,8 +300,8 @@ impl Ending {
         }
     }
 
-    /// Takes a better end for this one's that an earlier life of the reducer published, and died before it wrote the
-    /// tombstone: the journal was damaged since, and the report may be the newest already.
+    /// Adopts a better end that an earlier reducer published before it died without writing the tombstone: the journal was
+    /// damaged since, and that report may be the newest already.
     fn take_published(&mut self, place: &Place) -> Option<Claim> {
         if matches!(self.status, Status::Done | Status::Cancelled) {
             return None;
@@ -316,7 +316,7 @@ impl Ending {
         Some(found)
     }
 
-    /// Writes the job's files, and puts them into its own folder.
+    /// Writes the job's files, and renames them into its own folder.
     fn put(&mut self, place: &Place) -> Result<(), Trouble> {
         let start = Instant::now();
         let unfinished = place.results.unfinished(&self.job);
@@ -341,7 +341,7 @@ impl Ending {
         put.doing(|| format!("put the files into {}", own.display()))
     }
 
-    /// Makes the newest report of its kind this job's, or says in the job's end why it is not.
+    /// Makes this job's report the newest of its kind, or says in the job's end why it is not.
     fn offer(&mut self, place: &Place, kind: &str, claim: Claim) -> Result<(), Trouble> {
         let offered = place.results.offer(&self.job, kind, claim);
         let refused = offered.doing(|| format!("make job {} the newest", self.job))?;
@@ -360,7 +360,7 @@ impl Ending {
         });
     }
 
-    /// Goes on without a side file of which a page is damaged on disk: what came is lost, and the job's end says so.
+    /// Leaves out a side file with a page that is damaged on disk; the job's end says so.
     fn lack(&mut self, file: &str, page: usize) {
         let reason = format!(
             "{file} is missing: its page {page} is damaged in the reducer's state folder; the job can be asked for again"
@@ -395,7 +395,7 @@ impl Ending {
     }
 }
 
-/// The folder for pages that a volatile reducer has no memory for.
+/// The folder to which a volatile reducer spills pages.
 pub(crate) fn pages_folder(results: &Results, job: &JobId) -> PathBuf {
     // no job has a dot in its name
     results.jobs().join(format!(".{job}.pages"))
@@ -478,7 +478,7 @@ fn write_report(
     }
 }
 
-/// A file that remembers whether the disk refused a write: an error is the kind's own otherwise.
+/// A file that records whether the disk refused a write: any other error is the kind's own.
 struct Watched<'f, W> {
     file: &'f mut W,
     failed: bool,

@@ -1,4 +1,4 @@
-//! What a job's journal is made of: one [`Entry`] for everything that changed the job.
+//! The records of a job's journal: one [`Entry`] for every change of the job.
 
 use std::borrow::Cow;
 
@@ -8,21 +8,21 @@ use autoconnect_common::{Digest, Format, Seq};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// One change of a job. Replaying a job's entries in order makes the job again.
+/// One change of a job. Replaying a job's entries in order restores the job.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Entry<'a> {
     /// A chunk was worked.
     Partial(#[serde(borrow)] PartialEntry<'a>),
-    /// The producer said its last word.
+    /// The producer finished the cut.
     Manifest(Cow<'a, Manifest>),
-    /// A page of a side file; its bytes are elsewhere.
+    /// A page of a side file; its bytes are in the folder of pages.
     Page(#[serde(borrow)] PageEntry<'a>),
     /// A page of the seal.
     Seal {
         /// The digest of the whole seal.
         seal: Digest,
-        /// Which page of it.
+        /// The number of the page.
         page: u32,
         /// Its entries, as text.
         prefixes: Cow<'a, str>,
@@ -33,18 +33,18 @@ pub(crate) enum Entry<'a> {
         seq: Seq,
         /// Why, in one sentence.
         reason: Cow<'a, str>,
-        /// How often it had been sent once more before.
+        /// How often the chunk had been requeued before.
         #[serde(default)]
         revived: u32,
         /// Which one it is, where its message says so.
         #[serde(default)]
         chunk: Option<Prefix>,
     },
-    /// A dead chunk that is on its way once more.
+    /// A dead chunk that was requeued.
     Revived {
         /// Its number.
         seq: Seq,
-        /// For which time, from 1.
+        /// How many times it has been requeued, from 1.
         time: u32,
         /// Which one it is, where its message says so.
         #[serde(default)]
@@ -52,9 +52,9 @@ pub(crate) enum Entry<'a> {
     },
     /// A producer cuts the job.
     Begun(Cow<'a, Begun>),
-    /// Nobody cut the job any more, and it was asked for again.
+    /// No producer cut the job any more, and it was requested again.
     AskedAgain,
-    /// It ended before, its results were removed, and somebody asked for it again.
+    /// It had ended, its results were removed, and it was requested again.
     Anew,
     /// Its request is dead.
     DeadRequest {
@@ -66,12 +66,12 @@ pub(crate) enum Entry<'a> {
         /// Larger than that of every job that came to its end before.
         order: u64,
     },
-    /// There can be no report any more.
+    /// The job failed: it will have no report.
     Failed {
         /// Why, in one sentence.
         reason: Cow<'a, str>,
     },
-    /// There is to be no report: somebody wants none.
+    /// The job was cancelled: it will have no report.
     Cancelled {
         /// Why, in a few words.
         reason: Cow<'a, str>,

@@ -1,15 +1,15 @@
-//! What the reducer takes from the broker, and when: nothing while it cannot keep anything.
+//! What the reducer consumes, and when: nothing while its disk refuses writes.
 
 use autoconnect_common::broker::{BrokerError, Delivery, Queue, Subscription, subscribe_each};
 use autoconnect_common::{Broker, Format};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-/// Questions, cancellations and the like in hand, at most.
+/// The prefetch of the control queue: its messages are small and soon handled, and more in flight would gain nothing.
 const CONTROL: u16 = 16;
 
-/// What the reducer takes from: `prefetch` results of all formats together, and before any of them what it is asked and
-/// told, so that an answer, or the end of a job that nobody wants, does not wait behind results.
+/// Subscribes to the control queue and, with a prefetch of `prefetch` in all, to the results of every format. Control
+/// messages come first, so that an answer or a cancellation does not wait behind results.
 pub(crate) async fn subscribe<B: Broker>(
     broker: &B,
     formats: Vec<Format>,
@@ -22,68 +22,68 @@ pub(crate) async fn subscribe<B: Broker>(
     Ok(control.ahead_of(results))
 }
 
-/// A subscription that is being opened.
+/// A subscription that is not open yet.
 pub(crate) type Opening<'r> = BoxFuture<'r, Result<Subscription, BrokerError>>;
 
-/// The reducer's subscription: closed while its disk refuses writes, so that it neither holds deliveries nor has the
-/// broker count them again with every connection that is lost meanwhile.
+/// The reducer's subscription: closed while its disk refuses writes, so that it holds no unacked deliveries, whose
+/// delivery count would grow with every connection lost meanwhile.
 pub(crate) enum Intake<'r> {
-    /// Nothing is taken.
+    /// Nothing is consumed.
     Closed,
-    /// The broker was asked, and may be away.
+    /// The broker has not confirmed the subscription yet, and may be down.
     Opening(Opening<'r>),
-    /// Deliveries come.
+    /// The broker delivers.
     Open(Subscription),
 }
 
-/// What came.
+/// What the intake yields.
 pub(crate) enum Taken {
-    /// The broker delivers from now on.
+    /// The subscription has opened.
     Opened,
     /// A delivery.
     Delivery(Delivery),
-    /// The broker delivers nothing more.
+    /// The subscription has ended.
     Ended,
 }
 
 impl<'r> Intake<'r> {
-    /// Starts taking, unless that was done.
+    /// Subscribes, unless it has.
     pub(crate) fn open(&mut self, subscribe: impl FnOnce() -> Opening<'r>) {
         if matches!(self, Self::Closed) {
             *self = Self::Opening(subscribe());
         }
     }
 
-    /// Stops taking; what has arrived comes out.
+    /// Ends the subscription; returns the deliveries that have arrived.
     pub(crate) fn close(&mut self) -> Vec<Delivery> {
         let arrived = std::iter::from_fn(|| self.arrived()).collect();
         *self = Self::Closed;
         arrived
     }
 
-    /// Whether nothing is taken.
+    /// Whether there is no subscription.
     pub(crate) fn is_closed(&self) -> bool {
         matches!(self, Self::Closed)
     }
 
-    /// Whether deliveries come.
+    /// Whether the broker delivers.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self, Self::Open(_))
     }
 
-    /// A delivery that has arrived already.
+    /// Returns a delivery that has arrived, without waiting.
     pub(crate) fn arrived(&mut self) -> Option<Delivery> {
         match self {
-            // the end of the stream shows again when somebody waits for it
+            // the end of the stream is returned again by `next`
             Self::Open(subscription) => subscription.next().now_or_never().flatten(),
             Self::Closed | Self::Opening(_) => None,
         }
     }
 
-    /// Waits for what comes next; for ever while closed. Dropping the future loses nothing.
+    /// Waits for the next delivery; pending while closed. Cancel-safe.
     ///
     /// # Errors
-    /// [`BrokerError`] where the broker will not have us.
+    /// [`BrokerError`] where the broker refuses the subscription for good.
     pub(crate) async fn next(&mut self) -> Result<Taken, BrokerError> {
         match self {
             Self::Closed => std::future::pending().await,

@@ -1,4 +1,4 @@
-//! An append-only file of checksummed records, and what can be read of one again.
+//! An append-only file of checksummed records, and its recovery.
 //!
 //! ```text
 //! file   = "autoconnect journal 1\n" record*
@@ -7,11 +7,11 @@
 //!          payload, a JSON object or string
 //! ```
 //!
-//! Records are gathered in memory and become durable together ([`Journal::flush`]). A flush that fails leaves the file
-//! as it was as far as a reader can tell, and can be tried again: nothing that was gathered is lost. No file is kept open
-//! between two flushes, so that any number of jobs can be open.
+//! Records are buffered in memory and become durable together ([`Journal::flush`]). A flush that fails can be retried: no
+//! buffered record is lost, and readers skip what it left of the file. No file is kept open between two flushes, so that
+//! any number of jobs can be open.
 //!
-//! A record that does not have its checksum ends nothing: the good records behind it are found ([`Replay`]), for no
+//! A record that fails its checksum does not end the journal: [`Replay`] finds the good records after it, because no
 //! record can begin inside another one. The zero byte at the end of a length below 16 MiB cannot occur in JSON.
 
 use std::io;
@@ -24,22 +24,22 @@ use autoconnect_common::disk::Disk;
 use crate::faults::{Faults, Point};
 use crate::trouble::{Doing, Trouble};
 
-/// What every header begins with, whatever its version.
+/// The beginning of every header, of any version.
 const TITLE: &[u8] = b"autoconnect journal ";
 const HEADER: &[u8] = b"autoconnect journal 1\n";
 const FRAME: usize = 12;
 
-/// A journal that is being written, from its beginning.
+/// A new journal that is being written.
 #[derive(Debug)]
 pub(crate) struct Journal {
     path: PathBuf,
-    /// Bytes of the file that are known to be on disk; 0 as long as there is none.
+    /// Bytes of the file that were flushed; 0 while there is no file.
     durable: u64,
     gathered: Vec<u8>,
 }
 
 impl Journal {
-    /// The journal at `path`, which is still to be made; what may be there is replaced.
+    /// A journal at `path`. The first flush makes the file, or replaces one that is there.
     pub(crate) fn new(path: PathBuf) -> Self {
         Self {
             path,
@@ -48,7 +48,7 @@ impl Journal {
         }
     }
 
-    /// Gathers one record, written by `write`.
+    /// Buffers one record, written by `write`.
     pub(crate) fn append(
         &mut self,
         write: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>,
@@ -69,10 +69,10 @@ impl Journal {
         self.durable
     }
 
-    /// Makes everything gathered so far durable.
+    /// Makes everything buffered so far durable.
     ///
     /// # Errors
-    /// [`Trouble`]; flushing can then be tried again.
+    /// [`Trouble`]; the flush can then be retried.
     pub(crate) fn flush(&mut self, disk: &dyn Disk, faults: &Faults) -> Result<(), Trouble> {
         if self.gathered.is_empty() {
             return Ok(());
@@ -81,7 +81,7 @@ impl Journal {
         let doing = || format!("write the journal {}", path.display());
         let mut file = disk.append(path).doing(doing)?;
         let is_new = self.durable == 0;
-        // a flush that failed half-way may have left a piece of a record
+        // a failed flush may have left a piece of a record
         file.set_len(self.durable).doing(doing)?;
         if is_new {
             file.write_all(HEADER).doing(doing)?;
@@ -109,14 +109,14 @@ fn frame(payload: &[u8]) -> [u8; FRAME] {
     frame
 }
 
-/// What a journal held when it was read again. The file itself is left as it is.
+/// The records read from a journal. The file itself is not changed.
 #[derive(Debug)]
 pub(crate) struct Replay {
     bytes: Vec<u8>,
     payloads: Vec<Range<usize>>,
-    /// Bytes that are no records, before the last good one.
+    /// Bytes that belong to no record, before the last good one.
     damaged: usize,
-    /// Bytes behind the last good record.
+    /// Bytes after the last good record.
     tail: usize,
 }
 
@@ -124,7 +124,7 @@ impl Replay {
     /// Reads the journal at `path`.
     ///
     /// # Errors
-    /// What the system said; [`io::ErrorKind::Unsupported`] for a journal of a version that is not known here.
+    /// The error of the file system; [`io::ErrorKind::Unsupported`] for a journal of an unknown version.
     pub(crate) fn read(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
         let replay = Self::of(disk.read(path)?);
         match replay.foreign() {
@@ -142,7 +142,7 @@ impl Replay {
     /// The good records among `bytes`.
     fn of(bytes: Vec<u8>) -> Self {
         let (mut payloads, mut damaged) = (Vec::new(), 0);
-        // a header that is damaged is searched for records as well
+        // a damaged header is searched for records as well
         let mut at = if bytes.starts_with(HEADER) {
             HEADER.len()
         } else {
@@ -167,7 +167,7 @@ impl Replay {
         }
     }
 
-    /// The header, if it is that of a version that is not known here: one with a bit flipped has good records behind it.
+    /// The header, if it is of an unknown version. One with a flipped bit is not: good records follow it.
     fn foreign(&self) -> Option<String> {
         if !self.payloads.is_empty() || self.bytes.starts_with(HEADER) {
             return None;
@@ -189,8 +189,8 @@ impl Replay {
         self.bytes.len() as u64
     }
 
-    /// What cannot be read, in one phrase: damage, if there are good records behind it. The end of a journal may as well
-    /// be what a flush had written when the power failed: nothing of it was acknowledged then, and it comes again.
+    /// What cannot be read, in one phrase: damage, if good records follow it. The end of a journal may instead be a flush
+    /// that a power failure cut short: nothing of that was acknowledged, so it is redelivered.
     pub(crate) fn damage(&self) -> Option<String> {
         let phrase = |bytes: usize, place| match bytes {
             0 => None,
@@ -204,13 +204,13 @@ impl Replay {
         (!found.is_empty()).then(|| found.join(", "))
     }
 
-    /// Whether there are good records behind bad ones.
+    /// Whether good records follow bad bytes.
     pub(crate) fn is_damaged(&self) -> bool {
         self.damaged > 0
     }
 }
 
-/// The payload of the first good record at `from` or behind it.
+/// The payload of the first good record at or after `from`.
 fn next_record(bytes: &[u8], from: usize) -> Option<Range<usize>> {
     let last = bytes.len().checked_sub(FRAME)?;
     (from..=last).find_map(|at| record_at(bytes, at))

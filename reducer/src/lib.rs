@@ -12,48 +12,48 @@
 //!  a question? --yes--> answered by an event, acknowledged
 //!     |no
 //!     v
-//!  job ended? --yes--> late: acknowledged, dropped; how the job ended is announced again (to a manifest or a
-//!     |no               cancellation at once; to anything else, where there is no report, at most once a tick)
+//!  job ended? --yes--> late: acknowledged, dropped; the job's end is announced again (after a manifest or a
+//!     |no               cancellation at once; after anything else, where there is no report, at most once a tick)
 //!     v
-//!  absorb ---refused---> buried, as above                     (not in the manifest, another kind or schema)
+//!  absorb ---refused---> dead-lettered, as above              (not in the manifest, another kind or schema)
 //!     |  \---stale------> of another cut than the manifest's: logged, acknowledged
 //!     |  \---duplicate--> counted; acknowledged after the next flush (the first copy may not be durable yet)
-//!     |  \---harmful----> the job fails or the chunk is dead: journal, buried, acknowledged after the flush
+//!     |  \---harmful----> the job fails or the chunk is dead: journal, dead-lettered, acknowledged after the flush
 //!     |news
 //!     v
 //!  journal (in memory) --64 results or 20 ms--> flush (fsync) --> acknowledge --> job at its end?
-//!                                                 |failed: nothing is acknowledged, nothing more is taken,
+//!                                                 |failed: nothing is acknowledged, nothing more is consumed,
 //!                                                 |        tried again after a pause          |yes
 //!                                                                                             v
 //!  OPEN ------------------------------------------------------------------------> ENDING: conclude, publish
-//!   ^  \--nothing came for `abandon_after`--------------------------------------/     |           |disk trouble
+//!   ^  \--no result for `abandon_after`-----------------------------------------/     |           |disk trouble
 //!   |                                                                                 |        WAITING --pause--+
-//!   | started again: snapshot + journal                                               |           ^-------------'
+//!   | restarted: snapshot + journal                                                   |           ^-------------'
 //!                                                                                     v
 //!                                                ENDED: tombstone, announced, journal removed
 //! ```
 //!
-//! A job ends when its manifest, its whole seal and every page of its side files came, and every chunk is merged or dead; or when it
-//! fails or is cancelled, which it can be before anything of it came: the tombstone then drops what comes. A dead chunk
-//! does not hold the job up: the report says what it lacks. Its partial, if one comes after all before that end, counts;
-//! after the end nothing does.
+//! A job ends when its manifest, its whole seal and every page of its side files arrived, and every chunk is merged or
+//! dead. It also ends when it fails or is cancelled, even before its first result: the tombstone makes the reducer drop
+//! later results. A dead chunk does not hold the job up: the report names it. A partial of that chunk still counts if it
+//! arrives before the job ends; after the end nothing counts.
 //!
-//! A job that ended stays so for as long as its own folder of results is there. Once somebody removed that, what comes of
-//! the job is kept beside its tombstone. A producer that says that it cuts the job opens it again, for somebody asked for it
-//! again; so does its manifest once all came that it counts. Anything else is dropped: a late copy of a manifest is no request,
-//! and nothing else of the job may come. Where the folder of all results is away as well, its
-//! file system may be back in a moment: that decides.
+//! A job that ended stays ended for as long as its own folder of results exists. Once that folder is removed, the reducer
+//! keeps the job's new results beside its tombstone. A `begun` of a producer reopens the job, because the job was
+//! requested again; so does a manifest once everything that it counts has arrived. A late copy of a manifest alone does
+//! not reopen the job. Where the folder of all results is missing too, the reducer decides nothing: its file system may
+//! be unmounted.
 //!
 //! # Killed at any moment
 //!
 //! | killed | what is on disk | what the next reducer does |
 //! |---|---|---|
-//! | before the flush of the journal | perhaps a torn record | passes it over and begins another journal; nothing was acknowledged, so everything comes again |
-//! | between the write and the flush, and the power stays on | the results, perhaps not on disk | replays them; flushes them before a copy that comes again is acknowledged |
-//! | after the flush, before the acknowledgement | the results | replays them; they come again, as duplicates |
-//! | while a snapshot is written | the old snapshot and all journals, or the new snapshot, the journal it names and older ones | goes on from the snapshot; older journals are removed |
-//! | while a job begins again whose results were removed | its tombstone, and what came beside it | goes on beside the tombstone until somebody asked for it again |
-//! | while the report is written | the journal; the job's folder unfinished, under another name, or whole; the newest report is another one | concludes again, writes the same files again, and puts them in place |
+//! | before the flush of the journal | perhaps a torn record | skips it and begins another journal; nothing was acknowledged, so everything is redelivered |
+//! | between the write and the flush, and the power stays on | the results, perhaps not on disk | replays them; flushes them before it acknowledges a redelivered copy |
+//! | after the flush, before the acknowledgement | the results | replays them; they are redelivered, and count as duplicates |
+//! | while a snapshot is written | the old snapshot and all journals, or the new snapshot, the journal it names and older ones | continues from the snapshot; removes older journals |
+//! | while a job begins again whose results were removed | its tombstone, and new results beside it | keeps results beside the tombstone until the job is requested again |
+//! | while the report is written | the journal; the job's folder unfinished, under another name, or whole; the newest report is another one | concludes again, writes the same files again, and renames them into place |
 //! | while `results/<kind>` is swapped | the journal, with the order of the job's end; the newest report is the old one or this one, whole | the same; a job that ended later stays the newest |
 //! | after the tombstone | the tombstone, the journal, bodies in the blob store | announces the end again, removes the journal and the bodies |
 //!
@@ -61,17 +61,17 @@
 //!
 //! | damaged | what the reducer does |
 //! |---|---|
-//! | a record of a journal, its header | passes over what has no good checksum, keeps what is good in front of it and behind it, and leaves the file as it is. The job waits for what is missing; asked for again or delivered again, it is whole. Otherwise its end says that it may have been lost here, never that it did not come |
-//! | a journal's last record, as torn as one that was never acknowledged | waits for what is missing; asks for the job again, once, before it is given up |
+//! | a record of a journal, its header | skips what fails its checksum, keeps the good records before and after it, and leaves the file unchanged. The job waits for what is missing, until it is redelivered or the job is requested again. Otherwise the job's end says that the result may have been lost here, never that it did not arrive |
+//! | a journal's last record, torn like one that was never acknowledged | waits for what is missing; requests the job again, once, before giving it up |
 //! | a snapshot | the job fails with a sentence that names it |
-//! | a page of a side file | the job ends `incomplete` without that side file, and says so. A page that comes again replaces it before. Found at the start, of a job whose request is known: asks for the job again, as below |
-//! | a tombstone | its name still says that the job ended; how is read from the job's own `execution.json` |
+//! | a page of a side file | the job ends `incomplete` without that side file, and says so, unless the page arrives again before. Found at the start, of a job whose request is known: requests the job again, as below |
+//! | a tombstone | its name still says that the job ended; the reducer reads how from the job's `execution.json` |
 //! | a journal of a job whose report was published just before the reducer was killed | keeps that report as the job's end, if it cannot make one as good |
-//! | a journal's record in its middle, of a job whose request is known | asks for the job again, once: what was lost is cut and worked again, and the rest counts once |
+//! | a journal's record in its middle, of a job whose request is known | requests the job again, once: what was lost is cut and worked again, and the rest counts once |
 //! | a journal or snapshot of another version of the program, an open job of a format that only another version knows | refuses to start, with a sentence |
 //!
-//! Without a state folder ([`Config::state`]) nothing outlives the process, and results are acknowledged once merged: right
-//! for the embedded broker, whose messages do not outlive it either.
+//! Without a state folder ([`Config::state`]) nothing outlives the process, and results are acknowledged once merged.
+//! That is right for the embedded broker, whose messages do not outlive the process either.
 
 mod announce;
 mod asked;
@@ -111,10 +111,11 @@ use autoconnect_common::{Broker, Fate, Registry, Shutdown};
 use faults::{Faults, Killed};
 use reduce::Reducer;
 
-/// How long the last announcements may take once the reducer was told to stop.
+/// How long a stopping reducer may take for its last announcements: a broker that is up takes milliseconds, and a
+/// container runtime kills after 10 seconds or more.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// The usual [`Config::lease`]: twelve words of a producer that are missing, and longer than a restart of the broker takes.
+/// The default [`Config::lease`]: twelve missed `begun` messages in a row, and longer than a restart of the broker takes.
 const LEASE: Duration = Duration::from_secs(60);
 
 /// How a reducer works.
@@ -122,26 +123,26 @@ const LEASE: Duration = Duration::from_secs(60);
 pub struct Config {
     /// The folder of reports; made where missing.
     pub results: PathBuf,
-    /// The folder that lets a reducer go on where the last one stopped; absent, nothing outlives the process, and a
-    /// report that cannot be written ends the reducer instead of being tried again.
+    /// The folder from which a reducer continues where the last one stopped. Without it nothing outlives the process, and
+    /// a report that cannot be written ends the reducer instead of being retried.
     pub state: Option<PathBuf>,
-    /// A job of which nothing came for that long is ended without what is missing. Longer than any outage of the broker
-    /// that is to be survived.
+    /// A job without any result for that long ends without what is missing. Longer than any outage of the broker that is
+    /// to be survived.
     pub abandon_after: Duration,
-    /// A job whose cut has begun, and of which no producer said for that long that it still cuts it, is asked for again.
-    /// Longer than a few of the five seconds after which a producer says so again.
+    /// A job whose cut has begun, and for which no producer sent `begun` for that long, is requested again. Several times
+    /// the five seconds after which a producer repeats `begun`.
     pub lease: Duration,
-    /// Results taken from the broker and not yet acknowledged, at most, of all formats together.
+    /// The most unacked results, of all formats together.
     pub prefetch: u16,
-    /// The first pause after something could not be written; it doubles up to 30 seconds.
+    /// The first pause after a failed write; it doubles up to 30 seconds.
     pub retry: Duration,
     /// Bytes of a job's journal after which a snapshot replaces it; absent, 16 MiB.
     pub snapshot_after: Option<u64>,
     /// The disk that both folders are on.
     pub disk: Arc<dyn Disk>,
-    /// Where bodies of chunks lie that were too large for a message: those of a job that ended are removed.
+    /// The blob store with the chunk bodies that were too large for a message. The reducer removes those of an ended job.
     pub blobs: Option<Blobs>,
-    /// For tests: where to be killed.
+    /// For tests: the points at which the reducer is killed.
     pub faults: Faults,
 }
 
@@ -181,24 +182,24 @@ pub struct Summary {
     pub incomplete: u64,
     /// Jobs without a report.
     pub failed: u64,
-    /// Jobs that nobody wanted any more.
+    /// Jobs that were cancelled.
     pub cancelled: u64,
     /// Partials that were merged.
     pub merged: u64,
-    /// Results that came again while their job was open.
+    /// Results that arrived again while their job was open.
     pub duplicates: u64,
     /// Results of another cut of their job than the one that its manifest seals.
     pub stale: u64,
-    /// Results that came after their job had ended.
+    /// Results that arrived after their job had ended.
     pub late: u64,
-    /// Results that were not what they should be.
+    /// Results that were dead-lettered as invalid.
     pub buried: u64,
 }
 
-/// Why a reducer stopped without being told to.
+/// Why a reducer stopped before its shutdown.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The broker will not have us.
+    /// The broker refuses this program for good.
     #[error(transparent)]
     Broker(#[from] BrokerError),
     /// The broker ended the subscription.
@@ -210,7 +211,7 @@ pub enum Error {
         /// The folder.
         folder: PathBuf,
     },
-    /// The state folder is of no use.
+    /// The state folder cannot be read or written.
     #[error("the state folder {} cannot be used", folder.display())]
     State {
         /// The folder.
@@ -219,7 +220,7 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// A report cannot be written; only without a state folder, otherwise it is tried again.
+    /// A report cannot be written. Only without a state folder; with one, writing is retried.
     #[error("cannot {what}")]
     Publish {
         /// What was being done, and to which file.

@@ -1,4 +1,4 @@
-//! Reads a report part by part for whoever fetches it: in order, so that it is read once.
+//! Reads a report part by part for a program that fetches it: in order, so that the file is read once.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -7,7 +7,7 @@ use autoconnect_common::disk::{Disk, Metadata};
 use autoconnect_common::message::parts::{Fetch, PART, Part};
 use autoconnect_common::{Digest, JobId};
 
-/// A report that is being read.
+/// A report that is being fetched.
 pub(crate) struct Reading {
     job: JobId,
     /// The part that comes next.
@@ -18,7 +18,7 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// The report at `path`, from this part on; absent where there is none.
+    /// Opens the report at `path` at the requested part; `None` where there is no report.
     fn open(disk: &dyn Disk, path: &Path, asked: &Fetch) -> io::Result<Option<Self>> {
         let Some(Metadata::File(bytes)) = disk.metadata(path)? else {
             return Ok(None);
@@ -37,8 +37,8 @@ impl Reading {
     }
 }
 
-/// The part of the report at `path` that somebody asks for, and the report to go on with; `before` is the one that was
-/// read last. Blocks.
+/// Reads the requested part of the report at `path`. Returns it with the open report, for the next part; `before` is the
+/// report that was open last. Blocks.
 ///
 /// # Errors
 /// What the system said.
