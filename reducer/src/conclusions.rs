@@ -1,4 +1,4 @@
-//! Which jobs at their end are concluded now, and which wait: the memory that conclusions take together is bounded.
+//! Decides which jobs are concluded now and which wait: bounds the memory of all conclusions together.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -14,26 +14,26 @@ const AT_ONCE: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Due {
     pub(crate) job: JobId,
-    /// How it ends if nothing more comes.
+    /// How it ends, if no more results arrive before.
     pub(crate) end: End,
-    /// What its figures weigh.
+    /// The weight of its figures.
     pub(crate) weight: u64,
 }
 
-/// The jobs at their end, in the order in which they came there. Small ones are concluded together as long as their
-/// figures are not heavier than [`MAX_TALLY`]; a job as heavy as that is concluded alone.
+/// The jobs that are ready to conclude, in the order in which they became so. Small ones are concluded together as long as
+/// their figures weigh at most [`MAX_TALLY`]; a job as heavy as that is concluded alone.
 #[derive(Debug, Default)]
 pub(crate) struct Conclusions {
     waiting: VecDeque<Due>,
     known: BTreeSet<JobId>,
-    /// What the figures of each job weigh that is being concluded or published.
+    /// The weight of each job that is being concluded or published.
     running: BTreeMap<JobId, u64>,
-    /// The same of each whose publication the disk refused: its report stays in memory until it is written.
+    /// The weight of each job whose publication the disk refused: its report stays in memory until it is written.
     stuck: BTreeMap<JobId, u64>,
 }
 
 impl Conclusions {
-    /// Lets a job wait for its conclusion, if it does not wait already.
+    /// Queues a job for its conclusion, unless it is queued.
     pub(crate) fn push(&mut self, due: Due) {
         if self.known.insert(due.job.clone()) {
             self.waiting.push_back(due);
@@ -52,7 +52,7 @@ impl Conclusions {
         let stuck: u64 = self.stuck.values().sum();
         let alone = self.running.is_empty();
         let fits = self.running.len() < AT_ONCE && running.saturating_add(weight) <= MAX_TALLY;
-        // reports that cannot be written must not gather either
+        // bounds the reports that cannot be written as well
         if !(alone || fits) || self.stuck.len() >= AT_ONCE || stuck >= MAX_TALLY {
             return None;
         }
@@ -69,7 +69,7 @@ impl Conclusions {
         }
     }
 
-    /// A publication is tried again.
+    /// A publication is retried.
     pub(crate) fn again(&mut self, job: &JobId) {
         if let Some(weight) = self.stuck.remove(job) {
             self.running.insert(job.clone(), weight);

@@ -1,4 +1,4 @@
-//! What is counted and timed while a job is merged and concluded: it goes into `execution.json`
+//! Counts and times of a job's merging and conclusion, for `execution.json`
 //! ([`autoconnect_common::execution`]).
 
 use std::collections::BTreeMap;
@@ -11,10 +11,11 @@ use tokio::time::Instant;
 
 use crate::entry::PartialEntry;
 
-/// Workers that are named; the others are counted together, as `…`.
+/// Workers that are listed by name; the others are counted together, as `…`. More than any cluster of ours has, and bounds
+/// what made-up names can cost.
 const MAX_WORKERS: usize = 1024;
 
-/// What is counted while a job is merged.
+/// The counts of a job while it is merged.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Figures {
     pub(crate) rows: u64,
@@ -37,9 +38,9 @@ impl Default for Figures {
 }
 
 impl Figures {
-    /// Notes that a cut has just ended which lasted so many milliseconds: the job began with it, before any result came.
+    /// Records that a cut of so many milliseconds has just ended: the job began with it, before its first result.
     pub(crate) fn cut(&mut self, cut_ms: u64) {
-        // a snapshot cannot hold a time before 1970, which only an absurd figure leads to
+        // a snapshot cannot hold a time before 1970, which only an absurd `cut_ms` leads to
         let began = machine::now()
             .checked_sub(Duration::from_millis(cut_ms))
             .filter(|began| *began >= SystemTime::UNIX_EPOCH);
@@ -72,8 +73,8 @@ impl Figures {
     }
 }
 
-/// How long each calculation of a conclusion takes: [`JobKind::conclude`](autoconnect_common::JobKind::conclude) names
-/// them as they begin.
+/// The duration of each calculation of a conclusion; [`JobKind::conclude`](autoconnect_common::JobKind::conclude) names
+/// each as it begins.
 #[derive(Debug, Default)]
 pub(crate) struct Timings {
     running: Option<(&'static str, Instant)>,
@@ -81,13 +82,13 @@ pub(crate) struct Timings {
 }
 
 impl Timings {
-    /// Notes that this calculation begins, and the one before it is over.
+    /// Records that this calculation begins, and ends the one before.
     pub(crate) fn begin(&mut self, name: &'static str) {
         self.end();
         self.running = Some((name, Instant::now()));
     }
 
-    /// Notes that the calculation before is over.
+    /// Ends the current calculation.
     fn end(&mut self) {
         if let Some((name, began)) = self.running.take() {
             self.over.push(Timing {
@@ -97,7 +98,7 @@ impl Timings {
         }
     }
 
-    /// All calculations, in the order in which they began; the last one is over now.
+    /// Ends the last calculation; returns all, in the order in which they began.
     pub(crate) fn into_vec(mut self) -> Vec<Timing> {
         self.end();
         self.over

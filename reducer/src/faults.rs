@@ -1,4 +1,4 @@
-//! Named points at which a test kills the reducer, to start it again and look.
+//! Named points at which a test kills the reducer, to restart it and compare.
 
 use autoconnect_common::faults;
 
@@ -30,7 +30,7 @@ pub enum Point {
 }
 
 impl Point {
-    /// Every point, in the order in which a job comes by.
+    /// Every point, in the order in which a job passes them.
     pub const ALL: [Self; 11] = [
         Self::PageWritten,
         Self::JournalWritten,
@@ -49,5 +49,5 @@ impl Point {
 /// The reducer was killed at a [`Point`], by a test.
 pub type Killed = faults::Killed<Point>;
 
-/// Decides at each [`Point`] whether the reducer lives on.
+/// Decides at each [`Point`] whether the reducer is killed.
 pub type Faults = faults::Faults<Point>;

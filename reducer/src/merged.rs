@@ -1,4 +1,4 @@
-//! Which chunks of a job were merged: sixteen bytes each, in blocks, so that a job of millions of chunks takes megabytes.
+//! The merged chunks of a job: sixteen bytes each, in blocks, so that a job of millions of chunks takes megabytes.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,15 @@ use autoconnect_common::Seq;
 use autoconnect_common::seal::Prefix;
 use serde::{Deserialize, Serialize};
 
-/// Chunks of a block: 4 KiB of memory, which is what one message with a number of its own choosing can cost.
+/// Chunks of a block. A block takes 4 KiB, which is the most that one message with an arbitrary number can cost.
 const BLOCK: usize = 256;
 
-/// What a chunk's number stands for, once it was merged.
+/// A merged chunk and its partial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Merged {
     /// The chunk.
     pub(crate) chunk: Prefix,
-    /// What was made of it: what the partial says, however its worker writes it.
+    /// The partial's content, independent of how its worker formats it.
     pub(crate) partial: Prefix,
 }
 
@@ -32,7 +32,7 @@ impl MergedChunks {
         self.len
     }
 
-    /// What was merged under that number.
+    /// The chunk that was merged under that number.
     pub(crate) fn get(&self, seq: Seq) -> Option<Merged> {
         let (block, at) = place(seq);
         self.blocks.get(&block)?[at]
@@ -43,7 +43,7 @@ impl MergedChunks {
         self.get(seq).is_some()
     }
 
-    /// Notes a chunk that was not merged before.
+    /// Inserts a chunk that was not merged before.
     pub(crate) fn insert(&mut self, seq: Seq, merged: Merged) {
         let (block, at) = place(seq);
         let block = self.blocks.entry(block);

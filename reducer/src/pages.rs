@@ -1,4 +1,4 @@
-//! Where the pages of side files wait until their job ends.
+//! Keeps the pages of side files until their job ends.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -8,10 +8,11 @@ use autoconnect_common::disk::Disk;
 use autoconnect_common::{Digest, JobId};
 use bytes::Bytes;
 
-/// Bytes of pages that a volatile reducer keeps in memory; the rest goes to files.
+/// Bytes of pages that a volatile reducer keeps in memory, so that most runs write no temporary file; the rest goes to
+/// files.
 const IN_MEMORY: usize = 4 << 20;
 
-/// One page of a side file, as it came.
+/// One page of a side file, as received.
 #[derive(Debug, Clone)]
 pub(crate) struct Page {
     digest: Digest,
@@ -31,7 +32,7 @@ impl Page {
         Self { digest, kept }
     }
 
-    /// Writes the page to `out`; says no where the file is gone or does not hold what came.
+    /// Writes the page to `out`; returns `false` where its file is missing or does not have its digest.
     pub(crate) fn copy_to(&self, disk: &dyn Disk, out: &mut impl Write) -> io::Result<bool> {
         let bytes = match &self.kept {
             Kept::Memory(bytes) => return out.write_all(bytes).map(|()| true),

@@ -1,8 +1,8 @@
-//! Makes a job again from what is on disk: its snapshot, then its journals in order.
+//! Restores a job from disk: its snapshot, then its journals in order.
 //!
-//! What is damaged is never counted and never hides what is good: the job takes note of it ([`Job::note_damage`]), merges
-//! the rest, and waits for what is missing to come again. If it does not come, the job's end says that it may have been
-//! lost here.
+//! A damaged record is never counted and never hides a good one: the job records the damage ([`Job::note_damage`]), merges
+//! the rest, and waits for what is missing to be redelivered. If it is not, the job's end says that it may have been lost
+//! here.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,18 +24,18 @@ const VERSION: u32 = 1;
 pub(crate) struct Stored {
     #[serde(default = "first_version")]
     version: u32,
-    /// The number of the journal that goes on from here.
+    /// The number of the journal that continues from this snapshot.
     journal: u64,
     job: Snapshot,
 }
 
-/// What the version is of a snapshot that does not say it.
+/// The version of a snapshot that names none.
 fn first_version() -> u32 {
     1
 }
 
 impl Stored {
-    /// A snapshot from which journal `journal` goes on.
+    /// A snapshot that journal `journal` continues.
     pub(crate) fn new(journal: u64, job: Snapshot) -> Self {
         Self {
             version: VERSION,
@@ -45,12 +45,12 @@ impl Stored {
     }
 }
 
-/// A job made again.
+/// A restored job.
 pub(crate) struct Replayed {
     pub(crate) job: Job,
     /// The number of the first journal since its snapshot.
     pub(crate) first: u64,
-    /// The number of the journal that is to be written next.
+    /// The number of the next journal to write.
     pub(crate) next: u64,
     /// Bytes of all its journals.
     pub(crate) length: u64,
@@ -73,11 +73,11 @@ pub(crate) fn journals(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<(u64, P
     Ok(journals)
 }
 
-/// Makes a job again; absent where nothing of it is known.
+/// Restores a job; `None` where nothing of it is on disk.
 ///
 /// # Errors
-/// What the system said; [`io::ErrorKind::Unsupported`] for a journal or a snapshot of an unknown version, and for a job
-/// of a format that is not known here.
+/// The error of the file system; [`io::ErrorKind::Unsupported`] for a journal or a snapshot of an unknown version, and
+/// for a job of a format that this program does not know.
 pub(crate) fn replay(
     disk: &dyn Disk,
     id: &JobId,
@@ -131,19 +131,19 @@ pub(crate) fn replay(
     }))
 }
 
-/// Has the job wait again for the pages that are not on disk as they came, where it can be asked for again. Of any other
-/// job the end says which side file is damaged.
+/// Has the job wait again for damaged or missing pages, where it can be requested again. The end of any other job names
+/// the damaged side file.
 fn lose_damaged_pages(disk: &dyn Disk, job: &mut Job, folder: &Path) {
     for (name, number, digest) in job.pages_to_redo() {
         let page = stored_page(folder, &name, number, digest);
-        // one that cannot be read now may be readable at the job's end
+        // a page that cannot be read now may be readable at the job's end
         if let Ok(false) = page.copy_to(disk, &mut io::sink()) {
             job.lose_page(&name, number);
         }
     }
 }
 
-/// A job whose snapshot was damaged on disk: nothing of it is left, so it fails, loudly.
+/// A job whose snapshot is damaged: it cannot be restored, so it fails, with a reason.
 fn lost(id: &JobId, why: &str) -> Job {
     tracing::error!(job_id = %id, error = why, "state of a job is damaged");
     let mut job = Job::new(id.clone());
@@ -189,8 +189,7 @@ fn read_snapshot(disk: &dyn Disk, folder: &Path) -> io::Result<Result<Option<Sto
     }
 }
 
-/// A job of a format that is not known here is one that another version of the program goes on with: were it taken in, it
-/// would fail.
+/// Refuses a job of an unknown format: it would fail here, and another version of the program can continue it.
 fn check_known(id: &JobId, format: Option<&Format>, registry: &Registry) -> io::Result<()> {
     let Some(Format { kind, schema }) = format else {
         return Ok(());
@@ -203,7 +202,7 @@ fn check_known(id: &JobId, format: Option<&Format>, registry: &Registry) -> io::
     })
 }
 
-/// Takes one entry of a journal in again.
+/// Replays one entry of a journal.
 fn redo(id: &JobId, job: &mut Job, payload: &[u8], registry: &Registry) -> io::Result<()> {
     let entry = match serde_json::from_slice::<Entry<'_>>(payload) {
         Ok(entry) => entry,

@@ -1,5 +1,5 @@
-//! What is known of the seal of a job's cut (see [`autoconnect_common::seal`]): pages that came, and once the manifest and
-//! all of them are there, the entry of every chunk and page.
+//! The known part of the seal of a job's cut (see [`autoconnect_common::seal`]): the pages that arrived and, once the
+//! manifest and all pages have, the entry of every chunk and page.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,11 @@ use autoconnect_common::seal::{self, Order, Prefix, Seal};
 use autoconnect_common::{Digest, Seq};
 use serde::{Deserialize, Serialize};
 
-/// Cuts of one job whose pages are kept until the manifest says which one it seals: each costs memory, and two are rare.
+/// Cuts of one job whose pages are kept until the manifest names the one that it seals. Two are rare, and each costs
+/// memory.
 const CUTS: usize = 4;
 
-/// The seal of a job's cut, as far as it is known.
+/// The known part of the seal of a job's cut.
 #[derive(Debug, Default)]
 pub(crate) struct KnownSeal {
     /// Pages by the digest of their whole seal and their number.
@@ -26,7 +27,7 @@ struct Sealed {
     entries: Vec<Prefix>,
 }
 
-/// A page of a seal, as it is kept on disk.
+/// A page of a seal, as stored on disk.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct StoredPage {
     seal: Digest,
@@ -34,7 +35,7 @@ pub(crate) struct StoredPage {
     prefixes: String,
 }
 
-/// What became of a page of a seal.
+/// How a page of a seal was taken.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
     /// It is kept.
@@ -74,10 +75,10 @@ impl KnownSeal {
         }
     }
 
-    /// Puts the seal together, if everything of it is known: returns whether it is.
+    /// Assembles the seal, if all of it is known; returns whether it is.
     ///
     /// # Errors
-    /// One sentence, where it is not what the manifest says it is.
+    /// One sentence, where it is not the seal that the manifest names.
     pub(crate) fn put_together(&mut self, manifest: &Manifest) -> Result<bool, String> {
         if self.sealed.is_some() {
             return Ok(true);
@@ -137,13 +138,13 @@ impl KnownSeal {
         self.pages.is_empty() && self.sealed.is_none()
     }
 
-    /// Whether this chunk is not the one that the seal says; false while that is unknown.
+    /// Whether this chunk is another one than the seal says; false while the seal is not whole.
     pub(crate) fn contradicts_chunk(&self, seq: Seq, chunk: Prefix) -> bool {
         let sealed = self.sealed.as_ref();
         sealed.is_some_and(|sealed| sealed.entry(sealed.order.of_chunk(seq)) != Some(chunk))
     }
 
-    /// Whether this page is not the one that the seal says; false while that is unknown.
+    /// Whether this page is another one than the seal says; false while the seal is not whole.
     pub(crate) fn contradicts_page(&self, name: &str, page: u32, digest: &Digest) -> bool {
         let sealed = self.sealed.as_ref();
         sealed.is_some_and(|sealed| {
@@ -151,7 +152,7 @@ impl KnownSeal {
         })
     }
 
-    /// How many pages of the seal came, and how many there are; for a manifest whose seal is not whole.
+    /// How many pages of the seal arrived, and how many it has; for a manifest whose seal is not whole.
     pub(crate) fn pages_came(&self, manifest: &Manifest) -> (u64, u64) {
         let order = Order::of(&manifest.chunks, &manifest.annexes);
         let pages = manifest
@@ -162,7 +163,7 @@ impl KnownSeal {
         (came as u64, seal::pages_of(order.entries()))
     }
 
-    /// The pages, to be kept on disk; of a whole seal that the manifest does not say itself, all of them.
+    /// The pages to store on disk; all of them, of a whole seal that is not in the manifest itself.
     pub(crate) fn stored(&self, manifest: Option<&Manifest>) -> Vec<StoredPage> {
         let stored = |seal: Digest, page: u32, prefixes: &[Prefix]| StoredPage {
             seal,
@@ -191,10 +192,10 @@ impl KnownSeal {
         }
     }
 
-    /// The seal as it was.
+    /// Restores a stored seal.
     ///
     /// # Errors
-    /// One sentence, where a page or the whole cannot be right.
+    /// One sentence, where a page or the whole is invalid.
     pub(crate) fn restore(
         pages: Vec<StoredPage>,
         manifest: Option<&Manifest>,

@@ -6,9 +6,9 @@
 //! have been empty for half of `abandon_after`, whose default is an hour.
 //!
 //! ```text
-//! last news                                            given up
+//! last news                                            abandoned
 //!     |<------------------ abandon_after ------------------>|
-//!        looks at the queues: .   .   .   .   .   .   .   .
+//!       checks of the queues: .   .   .   .   .   .   .   .
 //!                                     ^^^^^^^^^^^^^^^^^^^^^ only if all of these found nothing, and none took long
 //! ```
 

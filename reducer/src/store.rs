@@ -1,16 +1,16 @@
-//! The state folder: what a durable reducer knows, so that it can be killed at any moment.
+//! The state folder: everything a durable reducer knows, so that it can be killed at any moment.
 //!
 //! ```text
 //! <state>/lock                      held by the one reducer that may write here
-//! <state>/jobs/<job>/journal.<n>    entries, in the order of n; each life of a reducer begins another one
+//! <state>/jobs/<job>/journal.<n>    entries, in the order of n; each start of a reducer begins another one
 //! <state>/jobs/<job>/snapshot       the job as it was when journal n was begun; absent at first, with n = 0
 //! <state>/jobs/<job>/pages/<name>.<page>
-//! <state>/jobs/<job>/again          the tombstone is of an earlier life of the job: it may have been asked for again
+//! <state>/jobs/<job>/again          the tombstone is of an earlier run of the job, which may have been requested again
 //! <state>/done/<job>.json           a tombstone (see `tombstone`)
 //! ```
 //!
-//! Nothing of a job is trusted to be on disk because it can be read: what a reducer wrote that was killed before its
-//! flush is flushed before anything that depends on it is acknowledged ([`Store::touch`]).
+//! Data that can be read is not trusted to be on disk: a reducer may have been killed between write and flush. Such data
+//! is flushed before anything that depends on it is acknowledged ([`Store::touch`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
@@ -32,7 +32,7 @@ use crate::together::{FLUSHING, together};
 use crate::tombstone::{self, DONE};
 use crate::trouble::{Doing, Trouble};
 
-/// Bytes of journals after which a snapshot replaces them.
+/// Bytes of journals after which a snapshot replaces them: that much is replayed in a fraction of a second.
 const SNAPSHOT_AFTER: u64 = 16 << 20;
 /// The file that says that a job beside its tombstone may have been asked for again.
 const AGAIN: &str = "again";
@@ -44,9 +44,9 @@ pub(crate) struct Store {
     _lock: Lock,
     logs: BTreeMap<JobId, Log>,
     dirty: BTreeSet<JobId>,
-    /// Ended jobs of which something came that may belong to another life of theirs.
+    /// Ended jobs with new results, which may belong to another run of them.
     begun_again: BTreeSet<JobId>,
-    /// Jobs whose tombstones are to go.
+    /// Jobs whose tombstones the next commit removes.
     reopened: BTreeSet<JobId>,
     pages: Vec<(JobId, PathBuf, Bytes)>,
     snapshot_after: u64,
@@ -55,26 +55,26 @@ pub(crate) struct Store {
     faults: Faults,
 }
 
-/// What is written of a job.
+/// The files of a job.
 #[derive(Debug)]
 struct Log {
     /// The number of the first journal since the snapshot.
     first: u64,
-    /// The number of the journal that is written.
+    /// The number of the current journal.
     number: u64,
     journal: Journal,
     /// Bytes of the journals before it.
     older: u64,
     /// Bytes of all of them at which a snapshot is due.
     due: u64,
-    /// Whether the job's folder is on disk, name and all.
+    /// Whether the job's folder is on disk, and its name flushed.
     made: bool,
-    /// Whether what an earlier life of the reducer wrote is on disk.
+    /// Whether what an earlier reducer wrote is flushed.
     settled: bool,
 }
 
 impl Log {
-    /// Makes what is known of the job durable. The name of its folder is, already.
+    /// Makes everything known of the job durable; the name of its folder already is.
     fn flush(&mut self, disk: &dyn Disk, folder: &Path, faults: &Faults) -> Result<(), Trouble> {
         self.made = true;
         if !self.settled {
@@ -91,14 +91,14 @@ impl Log {
     }
 }
 
-/// What was found in a state folder.
+/// The content of a state folder.
 #[derive(Default)]
 pub(crate) struct Found {
     pub(crate) jobs: Vec<(JobId, Job)>,
-    /// Jobs that ended, and were perhaps asked for again.
+    /// Jobs that ended, and were perhaps requested again.
     pub(crate) again: Vec<(JobId, Job)>,
     pub(crate) ended: Vec<JobId>,
-    /// Jobs that ended just before the reducer did: perhaps nobody was told.
+    /// Jobs that ended just before the reducer did: their ends may not have been announced.
     pub(crate) unannounced: Vec<JobId>,
 }
 
@@ -166,7 +166,7 @@ impl Store {
         Ok(found)
     }
 
-    /// Makes a job again from its snapshot and journals; absent where nothing of it is known.
+    /// Restores a job from its snapshot and journals; `None` where there is neither.
     fn replay(&mut self, id: JobId, registry: &Registry) -> io::Result<Option<(JobId, Job)>> {
         let folder = self.job_folder(&id);
         let Some(replayed) = replay::replay(&*self.disk, &id, &folder, registry)? else {
@@ -203,7 +203,7 @@ impl Store {
         })
     }
 
-    /// Gathers an entry of a job; [`Store::commit`] makes it durable.
+    /// Buffers an entry of a job; [`Store::commit`] makes it durable.
     ///
     /// # Errors
     /// One sentence, where the entry cannot be written as JSON.
@@ -216,25 +216,25 @@ impl Store {
         Ok(())
     }
 
-    /// Has what is known of a job made durable by the next commit: something is to be acknowledged because of it.
+    /// Has the next commit make everything known of a job durable, because an acknowledgement depends on it.
     pub(crate) fn touch(&mut self, job: &JobId) {
         if self.logs.get(job).is_some_and(|log| !log.settled) {
             self.dirty.insert(job.clone());
         }
     }
 
-    /// Gathers a page of a side file; [`Store::commit`] makes it durable.
+    /// Buffers a page of a side file; [`Store::commit`] makes it durable.
     pub(crate) fn keep_page(&mut self, job: &JobId, name: &str, page: u32, body: &Bytes) {
         let path = page_path(&self.job_folder(job), name, page);
         self.pages.push((job.clone(), path, body.clone()));
     }
 
-    /// Keeps what comes of a job that ended beside its tombstone: it may have been asked for again.
+    /// Keeps new results of an ended job beside its tombstone: the job may have been requested again.
     pub(crate) fn begin_again(&mut self, job: &JobId) {
         self.begun_again.insert(job.clone());
     }
 
-    /// Lets a job that ended begin anew; [`Store::commit`] removes its tombstone.
+    /// Reopens an ended job; [`Store::commit`] removes its tombstone.
     pub(crate) fn reopen(&mut self, job: &JobId) {
         self.reopened.insert(job.clone());
     }
@@ -247,10 +247,10 @@ impl Store {
             || !self.begun_again.is_empty()
     }
 
-    /// Makes everything gathered durable: pages first, then the journal entries that name them. Blocks.
+    /// Makes everything buffered durable: pages first, then the journal entries that name them. Blocks.
     ///
     /// # Errors
-    /// [`Trouble`]; committing can then be tried again.
+    /// [`Trouble`]; the commit can then be retried.
     pub(crate) fn commit(&mut self) -> Result<(), Trouble> {
         self.make_again()?;
         self.write_pages()?;
@@ -259,7 +259,8 @@ impl Store {
         Ok(self.faults.at(Point::JournalFlushed)?)
     }
 
-    /// Makes the folders of jobs that begin again beside their tombstones; what is left of their last life goes first.
+    /// Makes the folders of jobs that begin again beside their tombstones, and first removes what is left of their last
+    /// run.
     fn make_again(&mut self) -> Result<(), Trouble> {
         while let Some(job) = self.begun_again.first().cloned() {
             let folder = self.job_folder(&job);
@@ -286,7 +287,7 @@ impl Store {
         for (_, path, body) in &self.pages {
             let written = self.disk.write_whole(path, body);
             written.doing(|| format!("write {}", path.display()))?;
-            // a new folder's own name, and that of the one above, must last as well
+            // the names of a new folder and of its parent must be flushed as well
             folders.extend(path.ancestors().skip(1).take(3));
         }
         for folder in &folders {
@@ -296,14 +297,14 @@ impl Store {
         if self.pages.is_empty() {
             return Ok(());
         }
-        // only now: a page whose name does not last is written once more
+        // only now: a page whose name was not flushed is written again
         for (job, ..) in std::mem::take(&mut self.pages) {
             self.log(&job).made = true;
         }
         Ok(self.faults.at(Point::PageWritten)?)
     }
 
-    /// Makes what is known of the dirty jobs durable: of all of them, side by side.
+    /// Makes everything known of the dirty jobs durable, several at a time.
     fn flush(&mut self) -> Result<(), Trouble> {
         let dirty = std::mem::take(&mut self.dirty).into_iter();
         let mut logs: Vec<(JobId, Log)> = dirty
@@ -314,7 +315,7 @@ impl Store {
             match &flushed {
                 Ok(()) if log.is_long() => self.long.push(job.clone()),
                 Ok(()) => {}
-                // what is flushed already costs nothing once more
+                // flushing again what is flushed costs nothing
                 Err(_) => drop(self.dirty.insert(job.clone())),
             }
             self.logs.insert(job, log);
@@ -363,15 +364,15 @@ impl Store {
         Ok(())
     }
 
-    /// Jobs whose journals have become long since this was asked last.
+    /// Jobs whose journals have become long since the last call.
     pub(crate) fn long_journals(&mut self) -> Vec<JobId> {
         std::mem::take(&mut self.long)
     }
 
-    /// Puts a snapshot in the place of a job's journals, of which everything must be committed. Blocks.
+    /// Replaces a job's journals, which must be committed, by a snapshot. Blocks.
     ///
     /// # Errors
-    /// [`Trouble`]; it is tried again once the journals have grown by as much once more.
+    /// [`Trouble`]; it is retried once the journals have grown by the same size again.
     pub(crate) fn replace_journal(
         &mut self,
         job: &JobId,
@@ -381,7 +382,7 @@ impl Store {
         let Some(log) = self.logs.get_mut(job) else {
             return Ok(());
         };
-        // the next journal is begun first: whether the snapshot that names it lasts or not, nothing of it is passed over
+        // the next journal is begun first: it is read whether or not the snapshot that names it reaches the disk
         log.number += 1;
         log.older += log.journal.len();
         log.due = log.older + self.snapshot_after;
@@ -406,7 +407,7 @@ impl Store {
         log.older = 0;
         log.due = self.snapshot_after;
         for number in std::mem::replace(&mut log.first, log.number)..log.number {
-            // an old journal that stays is passed over when the state is read
+            // an old journal that stays is skipped when the state is read
             let _passed_over = self.disk.remove(&journal_path(&folder, number));
         }
         Ok(())
@@ -425,7 +426,7 @@ impl Store {
     }
 }
 
-/// Makes durable what can be read of a job: its journals, and every name in its folders.
+/// Flushes what can be read of a job: its journals, and every name in its folders.
 fn settle(disk: &dyn Disk, folder: &Path) -> io::Result<()> {
     for (_, path) in journals(disk, folder)? {
         disk.append(&path)?.sync()?;

@@ -1,4 +1,4 @@
-//! Flushing to disk is waiting, not work: it is done to several files at the same time.
+//! Flushes several files at the same time: flushing is waiting, not work.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,10 +6,10 @@ use autoconnect_common::machine;
 
 use crate::trouble::Trouble;
 
-/// Files that are flushed at the same time.
+/// Files that are flushed at the same time: enough to overlap the waiting, and few descriptors.
 pub(crate) const FLUSHING: usize = 8;
 
-/// Does `flush` to every item, up to `at_once` of them at the same time, and blocks until that is done.
+/// Calls `flush` on every item, up to `at_once` at the same time, and blocks until all are done.
 ///
 /// # Errors
 /// The first [`Trouble`]; nothing is begun after it.
@@ -59,7 +59,7 @@ mod tests {
     fn so_many_at_the_same_time_and_each_of_them_once() {
         let (all, done) = (Barrier::new(4), Mutex::new(BTreeSet::new()));
         let flush = |item| {
-            // passes only where four wait here
+            // passes only once four threads wait here
             all.wait();
             assert!(done.lock().expect("not poisoned").insert(item));
             Ok(())

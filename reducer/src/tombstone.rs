@@ -1,8 +1,8 @@
-//! What is left of jobs that ended: a small file each, read when somebody asks.
+//! Tombstones: one small file for each job that ended, read on demand.
 //!
-//! A tombstone is kept for as long as its job's folder of results is there, and longer: what still comes of the job is
-//! dropped because of it. Its name alone says that the job ended, so that starting beside 100,000 of them costs one
-//! listing of their folder.
+//! A tombstone is kept at least as long as its job's folder of results exists: because of it, late results of the job are
+//! dropped. Its name alone says that the job ended, so that starting beside 100,000 of them costs one listing of their
+//! folder.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,7 +20,7 @@ use crate::trouble::{Doing, Trouble};
 /// The folder of tombstones, in the state folder.
 pub(crate) const DONE: &str = "done";
 
-/// What is left of a job that ended.
+/// How a job ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tombstone {
     pub(crate) job: JobId,
@@ -29,7 +29,7 @@ pub(crate) struct Tombstone {
     /// The name of its kind, where it is known. Older reducers wrote none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) kind: Option<String>,
-    /// Seconds since 1970; 0 where that is not known any more.
+    /// Seconds since 1970; 0 where unknown.
     pub(crate) ended_at: u64,
 }
 
@@ -38,12 +38,12 @@ pub(crate) struct Tombstone {
 struct Written<T> {
     #[serde(flatten)]
     tombstone: T,
-    /// Of the tombstone as JSON: a flipped bit must not become another reason or another time. Older reducers wrote none.
+    /// The digest of the tombstone as JSON: detects a flipped bit in its reason or time. Older reducers wrote none.
     digest: Option<Digest>,
 }
 
 impl Written<Tombstone> {
-    /// The tombstone, if it is the one that was written.
+    /// The tombstone, if its digest matches.
     fn verified(self) -> io::Result<Tombstone> {
         let digest = Digest::of_json(&self.tombstone)?;
         match self.digest {
@@ -68,7 +68,7 @@ impl Tombstone {
     /// How a job ended, as its `execution.json` says.
     ///
     /// # Errors
-    /// What the system said, or that it does not say so.
+    /// The error of the file system, or that the file does not say so.
     pub(crate) fn published(results: &Results, job: &JobId) -> io::Result<Self> {
         let said = results.execution(job)?;
         Ok(Self {
@@ -77,7 +77,7 @@ impl Tombstone {
         })
     }
 
-    /// Writes the tombstone into the state folder, for good.
+    /// Writes the tombstone into the state folder, and flushes it.
     pub(crate) fn write(&self, disk: &dyn Disk, state: &Path) -> Result<(), Trouble> {
         let path = path(state, &self.job);
         let doing = || format!("write the tombstone {}", path.display());
@@ -105,7 +105,7 @@ pub(crate) fn names(disk: &dyn Disk, state: &Path) -> io::Result<Vec<JobId>> {
         .collect())
 }
 
-/// Where tombstones are read from.
+/// The place from which tombstones are read.
 #[derive(Debug, Clone)]
 pub(crate) struct Graves {
     pub(crate) disk: Arc<dyn Disk>,
@@ -114,7 +114,7 @@ pub(crate) struct Graves {
 }
 
 impl Graves {
-    /// Reads a tombstone. One that is damaged is made again from the job's own results.
+    /// Reads a tombstone. A damaged one is restored from the job's own results.
     pub(crate) fn read(&self, job: &JobId) -> Tombstone {
         let path = path(&self.state, job);
         let read = self.disk.read(&path);
@@ -142,7 +142,7 @@ impl Graves {
     }
 }
 
-/// The jobs that ended, and how, as far as anybody asked.
+/// The jobs that ended, and of those that were asked about, how.
 #[derive(Debug, Default)]
 pub(crate) struct Tombstones {
     /// Absent where nothing outlives the process.
@@ -186,7 +186,7 @@ impl Tombstones {
         known.as_ref().map(|known| known.tombstone(job))
     }
 
-    /// Notes how a job ended.
+    /// Records how a job ended.
     pub(crate) fn insert(&mut self, tombstone: Tombstone) {
         let job = tombstone.job.clone();
         if let Some(None) = self.known.insert(job, Some(tombstone.into())) {
@@ -201,7 +201,7 @@ impl Tombstones {
         }
     }
 
-    /// Reads those that were not read yet, if there are any; takes long where there are many. What it gives back goes to
+    /// Returns a closure that reads the unread tombstones, if there are any; slow where there are many. Pass its result to
     /// [`Tombstones::learn`].
     pub(crate) fn reading(&self) -> Option<impl FnOnce() -> Vec<Tombstone> + Send + 'static> {
         let graves = self.graves.clone().filter(|_| self.unread > 0)?;
@@ -210,7 +210,7 @@ impl Tombstones {
         Some(move || unread.iter().map(|job| graves.read(job)).collect())
     }
 
-    /// Takes in what was read.
+    /// Caches tombstones that were read.
     pub(crate) fn learn(&mut self, tombstones: Vec<Tombstone>) {
         for tombstone in tombstones {
             if let Some(known @ None) = self.known.get_mut(&tombstone.job) {
@@ -303,7 +303,7 @@ mod tests {
             let shown = String::from_utf8_lossy(&flipped);
             assert_eq!(graves.read(&job), ended, "{shown}");
         }
-        // one of an older reducer has no digest
+        // a tombstone of an older reducer has no digest
         let older = serde_json::to_vec(&ended).expect("JSON");
         std::fs::write(&file, older).expect("written");
         assert_eq!(graves.read(&job), ended);

@@ -1,13 +1,13 @@
-//! What the disk does to us ([`Trouble`]), with what was being done.
+//! Failures of the disk ([`Trouble`]), with what was being done.
 
 use std::io;
 
 use crate::faults::Killed;
 
-/// Something with a file did not work.
+/// An operation on a file failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Trouble {
-    /// The system said no; it may say yes later.
+    /// The file system failed; a retry may succeed.
     #[error("cannot {what}")]
     Disk {
         /// What was being done, and to which file.
@@ -16,18 +16,18 @@ pub(crate) enum Trouble {
         #[source]
         source: io::Error,
     },
-    /// The kind cannot render its report: it never will.
+    /// The kind cannot render its report; a retry fails as well.
     #[error("{0}")]
     Rendering(String),
-    /// A page of a side file is not on disk as it came: it never will be.
+    /// A page of a side file is missing or damaged on disk, for good.
     #[error("page {page} of {file} is damaged")]
     Damaged {
         /// The side file.
         file: String,
-        /// Which page of it.
+        /// The number of the page.
         page: usize,
     },
-    /// A test killed us.
+    /// A test killed the reducer.
     #[error(transparent)]
     Killed(#[from] Killed),
 }

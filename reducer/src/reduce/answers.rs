@@ -1,4 +1,4 @@
-//! What the reducer answers: how its jobs go, and whether a report that a person chose is the newest now.
+//! Answers questions about jobs, and makes a chosen report the newest.
 
 use autoconnect_common::message::{Event, JobStage, Newest, Question, Stage};
 use autoconnect_common::{Broker, JobId, machine};
@@ -8,11 +8,11 @@ use super::phase::Phase;
 use crate::ending::Whereabouts;
 use crate::tombstone::Tombstone;
 
-/// The most jobs in one answer; of each the first characters of its reason.
+/// The most jobs in one answer, and the most characters of each reason: together far below the size limit of an event.
 const ANSWERED: (usize, usize) = (1000, 500);
 
 impl<B: Broker> Reducer<'_, B> {
-    /// Makes a report the newest because a person says so.
+    /// Makes a report the newest because a person chose it.
     pub(super) fn choose(&mut self, wish: Newest) {
         let order = self.next_order();
         let results = self.place.results.clone();
@@ -29,7 +29,7 @@ impl<B: Broker> Reducer<'_, B> {
         });
     }
 
-    /// Answers a question, once every tombstone that it is about was read.
+    /// Answers a question; every tombstone that it is about must have been read.
     pub(super) fn ask(&mut self, question: Question) {
         let reading = match (&question.job, &self.reading) {
             (None, None) => self.ended.reading(),
@@ -53,13 +53,13 @@ impl<B: Broker> Reducer<'_, B> {
         }
     }
 
-    /// Says how one job goes; how it ended is announced again as well.
+    /// Publishes the stage of one job; announces its end again, if it ended.
     fn answer_about(&mut self, token: &JobId, job: &JobId) {
         let open = match self.jobs.get(job) {
             Some(phase) if !matches!(phase, Phase::Again(_)) => Some(phase.of(job)),
             _ => None,
         };
-        // one whose results somebody removed can be made again
+        // a job whose results were removed can be requested again
         let ended = open.is_none()
             && self.ended.contains(job)
             && self.place.results_of(job) != Whereabouts::Removed;
@@ -75,7 +75,7 @@ impl<B: Broker> Reducer<'_, B> {
         }
     }
 
-    /// Says how all jobs go: open ones first, then those that ended, the newest first.
+    /// Publishes the stage of all jobs: open ones first, then ended ones, the newest first.
     fn answer(&self, token: JobId) {
         let (most, _) = ANSWERED;
         let open = self
@@ -98,7 +98,7 @@ impl<B: Broker> Reducer<'_, B> {
     }
 }
 
-/// An ended job in an answer.
+/// The stage of an ended job.
 fn stage_of(tombstone: Tombstone) -> JobStage {
     let (_, characters) = ANSWERED;
     let reason = tombstone.reason;

@@ -1,4 +1,4 @@
-//! The bodies of jobs in the blob store: removed when their job ends, and, of jobs that left some behind, in time.
+//! Removes the bodies of jobs from the blob store: when a job ends, and what is left behind by a sweep.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -12,18 +12,17 @@ use tokio::time::Instant;
 
 use super::Reducer;
 
-/// How often the store is looked through for what jobs left behind.
+/// How often the store is swept: it lists every job, and what it removes is at least a day old.
 const SWEEP: Duration = Duration::from_secs(3600);
-/// How long nothing was put for a job that is not open before its bodies are taken for left behind. A producer that cuts
-/// a job says so within seconds, and the job is open from then on; a day is longer than any reducer that is away while
-/// one cuts.
+/// How long nothing was put for a job that is not open before its bodies count as left behind. A producer that cuts a job
+/// sends `begun` within seconds, which opens the job; a day is longer than a reducer is down while one cuts.
 const LEFT_BEHIND: Duration = Duration::from_secs(24 * 3600);
-/// How long the mark of a job that ended stays: longer than any of its chunks waits in a queue that is worked.
+/// How long the mark of an ended job stays: longer than any of its chunks waits in a queue that has workers.
 const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How long a reducer that is stopping still removes bodies; what is left, the next sweep removes.
+/// How long a stopping reducer still removes bodies, so that it stops soon; the next sweep removes the rest.
 const LAST_REMOVALS: Duration = Duration::from_secs(2);
 
-/// What is removed of a job.
+/// What to remove of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Removal {
     /// Its bodies; the mark that it ended stays.
@@ -32,34 +31,34 @@ enum Removal {
     All,
 }
 
-/// What is to be removed by now of a job that is not open.
+/// What to remove of a job that is not open.
 fn due(left: Left, now: SystemTime) -> Option<Removal> {
     let age = now.duration_since(left.put).unwrap_or_default();
     match (left.has_bodies, left.is_ended) {
-        // a producer put one while its job ended
+        // a producer put a body while its job ended
         (true, true) => (age > LEFT_BEHIND).then_some(Removal::Bodies),
-        // it is not known to have ended: what still waits must be a dead chunk
+        // without a mark: a chunk that still waits must be a dead one
         (_, false) => (age > LEFT_BEHIND).then_some(Removal::All),
         (false, true) => (age > REMEMBERED).then_some(Removal::All),
     }
 }
 
-/// The blob store of a reducer, and what is being done there.
+/// The blob store of a reducer, and the removals in progress.
 pub(super) struct Removals<'r> {
     blobs: Option<Blobs>,
-    /// When the store is looked through next; never where the store goes with the process.
+    /// When the next sweep begins; never where the store ends with the process.
     sweep_at: Option<Instant>,
     sweeping: Option<BoxFuture<'r, Result<BTreeMap<JobId, Left>, BlobError>>>,
     removing: FuturesUnordered<BoxFuture<'r, ()>>,
-    /// The jobs that ended, where their chunks go with the process, and their marks with them.
+    /// The jobs that ended, where chunks end with the process: their marks are then removed as well.
     ended: Option<Vec<JobId>>,
 }
 
 impl<'r> Removals<'r> {
-    /// What is done in `blobs`; `sweeps` says whether it outlives this process.
+    /// Removals in `blobs`; `sweeps` says whether the store outlives this process.
     pub(super) fn new(blobs: Option<Blobs>, sweeps: bool) -> Self {
         Self {
-            // by then it knows of every job that waited for it
+            // by then the reducer knows every job whose results waited in its queues
             sweep_at: (sweeps && blobs.is_some()).then(|| Instant::now() + SWEEP),
             blobs,
             sweeping: None,
@@ -78,7 +77,8 @@ impl<'r> Removals<'r> {
         self.begin(job, Removal::Bodies);
     }
 
-    /// Tried once: a job may be asked for again later, and would lose its new bodies. The sweep finds what is left.
+    /// Tries once: a later retry could remove the new bodies of a job that was requested again. The sweep finds what is
+    /// left.
     fn begin(&mut self, job: &JobId, removal: Removal) {
         let Some(blobs) = self.blobs.clone() else {
             return;
@@ -95,7 +95,7 @@ impl<'r> Removals<'r> {
         }));
     }
 
-    /// Does what is to be done; the jobs that have bodies, once the store was looked through.
+    /// Drives removals and sweeps; returns the jobs that a sweep found.
     pub(super) async fn next(&mut self) -> BTreeMap<JobId, Left> {
         loop {
             if self.sweeping.is_none()
@@ -119,7 +119,7 @@ impl<'r> Removals<'r> {
         }
     }
 
-    /// Finishes what was begun, within moments.
+    /// Finishes the removals in progress, within [`LAST_REMOVALS`].
     pub(super) async fn finish(mut self) {
         let all = async {
             while self.removing.next().await.is_some() {}
@@ -144,7 +144,7 @@ async fn look<T>(sweeping: &mut Option<BoxFuture<'_, T>>) -> T {
 }
 
 impl<B: Broker> Reducer<'_, B> {
-    /// Removes what jobs left behind that are not open.
+    /// Removes what is left behind of jobs that are not open.
     pub(super) fn sweep(&mut self, found: BTreeMap<JobId, Left>) {
         let now = machine::now();
         for (job, left) in found {
@@ -164,7 +164,7 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// What is removed of a job that left that much so long ago.
+    /// What is removed of a job with that content and age.
     fn removed(has_bodies: bool, is_ended: bool, age: Duration) -> Option<Removal> {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         let left = Left {

@@ -1,4 +1,4 @@
-//! Jobs whose cut has begun: their producers are answered once that is durable, and asked for again once they fall silent.
+//! Jobs whose cut has begun: answers their producers once that is durable, and requests a job again once they fall silent.
 
 use autoconnect_common::message::{Event, JobRequest};
 use autoconnect_common::{Broker, JobId};
@@ -10,7 +10,7 @@ use crate::asked::Orphan;
 use crate::entry::Entry;
 
 impl<B: Broker> Reducer<'_, B> {
-    /// Answers the producers that began to cut a job, once that is durable.
+    /// Answers the producers whose `begun` was made durable.
     pub(super) fn answer_begun(&mut self) {
         for (job, cut) in std::mem::take(&mut self.begun) {
             if let Some(Phase::Open(open)) = self.jobs.get(&job) {
@@ -25,9 +25,9 @@ impl<B: Broker> Reducer<'_, B> {
         }
     }
 
-    /// Asks again for the jobs that no producer cuts any more, and gives up those that were asked for too often.
+    /// Requests the jobs again that no producer cuts any more, and gives up those that were requested too often.
     pub(super) fn look_after_orphans(&mut self) {
-        // what cannot be made durable is not done either
+        // does nothing that could not be made durable
         if self.failed_commits > 0 {
             return;
         }
@@ -52,7 +52,7 @@ impl<B: Broker> Reducer<'_, B> {
         }
     }
 
-    /// Has a job absorb an entry that no message brought.
+    /// Applies and journals an entry that comes from no message.
     pub(super) fn note(&mut self, id: &JobId, entry: &Entry<'_>) {
         let Some(Phase::Open(job)) = self.jobs.get_mut(id) else {
             return;
@@ -69,7 +69,7 @@ impl<B: Broker> Reducer<'_, B> {
         self.commit_at.get_or_insert_with(Instant::now);
     }
 
-    /// Sends the request of a job once more. Should it be lost with us, the job falls silent again.
+    /// Publishes the request of a job again. If this reducer dies before the confirm, the job falls silent again.
     fn ask_again(&mut self, id: JobId, request: &JobRequest) {
         let broker = self.broker;
         let message = match request.to_message() {

@@ -1,4 +1,4 @@
-//! Jobs of which nothing comes any more: given up once the broker has nothing of them either.
+//! Gives up idle jobs, once the broker holds nothing of them either.
 
 use std::time::Duration;
 
@@ -8,14 +8,13 @@ use tokio::time::Instant;
 use super::Reducer;
 use super::phase::Phase;
 
-/// How long a job waits for a requeued chunk while no queue holds a chunk. The chunk is published right after the notice of
-/// its requeue; of a worker that dies with it, the broker requeues it within the 30 seconds after which it misses the
-/// heartbeat.
+/// How long a job waits for a requeued chunk while no queue holds a chunk. A requeue publishes the chunk right after its
+/// notice; the broker requeues the chunk of a dead worker within the 30 seconds of a missed heartbeat.
 pub(super) const REQUEUED: Duration = Duration::from_secs(120);
 
 impl<B: Broker> Reducer<'_, B> {
-    /// Ends the jobs that are silent for too long; has the broker looked at while one is silent. Time in which nothing
-    /// was taken does not count.
+    /// Ends the jobs that are idle for too long; has the queues checked while one is idle. Time in which the reducer
+    /// consumed nothing does not count.
     pub(super) fn give_up_silent(&mut self) {
         let (mut abandoned, mut requeued) = (Vec::new(), Vec::new());
         let (mut silent, mut awaiting) = (Duration::ZERO, Duration::ZERO);
