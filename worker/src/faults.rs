@@ -1,13 +1,13 @@
-//! Named points at which a test kills a worker, to see what becomes of the chunk in its hand.
+//! Named points at which a test kills a worker, to see what becomes of its unacked chunk.
 
 use autoconnect_common::faults;
 
 /// A place in the life of a chunk where the power may fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Point {
-    /// The chunk was worked; nothing of it was published.
+    /// The chunk was worked; its partial is not published.
     Worked,
-    /// Its partial is the broker's; the chunk is not acknowledged.
+    /// Its partial is confirmed; the chunk is not acknowledged.
     Confirmed,
     /// The chunk is acknowledged.
     Acknowledged,
@@ -16,5 +16,5 @@ pub enum Point {
 /// The worker was killed at a [`Point`], by a test.
 pub type Killed = faults::Killed<Point>;
 
-/// Decides at each [`Point`] whether the worker lives on.
+/// Decides at each [`Point`] whether the worker is killed.
 pub type Faults = faults::Faults<Point>;

@@ -1,16 +1,22 @@
-//! Plays the second act: takes chunks, makes partials, publishes each, and only then acknowledges the chunk.
+//! The worker: consumes chunks, makes a partial of each, publishes it, and acknowledges the chunk once that is confirmed.
 //!
 //! ```text
-//! taken --> body fetched, if it is elsewhere --> computing --> partial published --> confirmed --> acknowledged
-//!                          '-------------------------'-------> buried with its reason --^
+//! delivered --> body fetched, if claimed --> computing --> partial published --> confirmed --> acknowledged
+//!                         '---------------------'-------> dead-lettered with its reason --^
 //! ```
 //!
-//! Promises: no chunk is acknowledged before what came of it is the broker's; one chunk computes at a time, off the async
-//! threads, while earlier ones await their confirms; a chunk in quarantine is held alone (`quarantine`); a panic of a kind
-//! buries the chunk and nothing else; a body that is missing or damaged in the blob store buries its chunk, but one that was
-//! removed because its job ended does not: such a chunk is acknowledged; a store that is away is waited for with the chunk in
-//! hand, which costs the chunk none of its deliveries; told to stop, it gives back what waits, finishes the chunk in hand and
-//! returns, also where the broker is away. It does not know what a chunk holds.
+//! Promises:
+//!
+//! * No chunk is acknowledged before its partial or its dead letter is confirmed.
+//! * One chunk computes at a time, off the async threads, while earlier ones await their confirms. A chunk of a
+//!   quarantine is held alone (`quarantine`).
+//! * A panic of a kind dead-letters its chunk and does no other harm.
+//! * A body that is missing or damaged in the blob store dead-letters its chunk. A body that was removed because its job
+//!   ended does not: that chunk is acknowledged. While the store is down the worker keeps the chunk unacked and waits, so
+//!   that its delivery count does not grow.
+//! * On shutdown it gives waiting deliveries back, finishes the current chunk and returns, also while the broker is down.
+//!
+//! It does not know what a chunk holds.
 
 pub mod faults;
 mod pulse;
@@ -39,10 +45,10 @@ use faults::{Faults, Killed, Point};
 use pulse::Pulse;
 use quarantine::Quarantine;
 
-/// Why a worker gave up.
+/// Why a worker ended with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// The broker does not take our messages.
+    /// The broker refuses our messages for good.
     #[error(transparent)]
     Broker(#[from] BrokerError),
     /// The thread that computes could not be joined; never for a panic of a kind, which is caught.
@@ -58,18 +64,19 @@ pub enum WorkerError {
 pub struct Config {
     /// Its name in `execution.json`, logs and the dashboard.
     pub name: String,
-    /// How many chunks it holds without a verdict: one computes, the others wait for it or for their confirms.
+    /// How many unacked chunks it holds: one computes, the others wait for it or for their confirms.
     pub prefetch: u16,
-    /// How long it finishes what is in hand once it was told to stop; what is left then is somebody else's.
+    /// How long it may finish its unacked chunks after shutdown; the broker requeues the rest.
     pub grace: Duration,
-    /// Where bodies are that were too large for a message; without it, their chunks are dead.
+    /// The blob store with the bodies that were too large for a message; without it, their chunks are dead.
     pub blobs: Option<Blobs>,
-    /// For tests: where to be killed.
+    /// For tests: the points at which the worker is killed.
     pub faults: Faults,
 }
 
 impl Config {
-    /// A worker of that name with the usual prefetch of 2, and a grace that leaves time to say goodbye within 30 seconds.
+    /// A worker of that name. Its prefetch of 2 lets one chunk arrive while another computes; its grace of 20 seconds
+    /// leaves time to close the connection within the usual 30 seconds before a kill.
     pub fn named(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -88,15 +95,15 @@ pub struct Summary {
     pub chunks: u64,
     /// Their rows.
     pub rows: u64,
-    /// Chunks buried.
+    /// Chunks that were dead-lettered.
     pub buried: u64,
     /// Chunks whose body was removed because their job had ended.
     pub over: u64,
-    /// How long it computed.
+    /// The time spent computing.
     pub busy: Duration,
 }
 
-/// Plays the role as a program of a cluster: as the settings say, on RabbitMQ, until told to stop.
+/// Runs the role as a program of a cluster: as the settings say, on RabbitMQ, until shutdown.
 ///
 /// # Errors
 /// [`Failure`].
@@ -122,10 +129,10 @@ pub async fn play(
     Ok(())
 }
 
-/// Takes chunks and publishes partials until told to stop.
+/// Consumes chunks and publishes partials until shutdown.
 ///
 /// # Errors
-/// [`WorkerError`]; chunks without a verdict are then delivered to somebody else.
+/// [`WorkerError`]; the broker then requeues its unacked chunks.
 pub async fn run<B: Broker>(
     broker: &B,
     registry: &Arc<Registry>,
@@ -200,10 +207,10 @@ async fn run_with<B: Broker>(
     Ok(worker.summary)
 }
 
-/// The queues of chunks a worker takes from, of each format that it knows.
+/// The queues of chunks of every format that the worker knows, with the prefetch of each.
 ///
-/// What it holds of one queue nobody else works, so it holds as little as it can: `prefetch` chunks of the newest version
-/// of each kind, which is what is sent now, and one of each version before.
+/// No other worker can work what it holds unacked, so it holds little: `prefetch` chunks of the newest version of each
+/// kind, which producers publish now, and one of each older version.
 fn sources(registry: &Registry, prefetch: u16) -> Vec<(Queue, u16)> {
     let formats = registry.formats().into_iter();
     let queues = formats.map(|format| {
@@ -218,7 +225,7 @@ fn sources(registry: &Registry, prefetch: u16) -> Vec<(Queue, u16)> {
     queues.collect()
 }
 
-/// One message of a queue, if there is a queue to look into.
+/// Takes one message of the queue; pending where there is none to take from.
 async fn take<B: Broker>(
     broker: &B,
     queue: &Option<Queue>,
@@ -233,7 +240,7 @@ async fn next(sources: &mut Option<Subscription>) -> Option<Delivery> {
     sources.as_mut()?.next().await
 }
 
-/// A chunk in hand, from its delivery to what came of it.
+/// The work on one delivery.
 type Computing<'b> = BoxFuture<'b, Result<Worked, JoinError>>;
 
 async fn join(computing: &mut Option<Computing<'_>>) -> Result<Worked, JoinError> {
@@ -243,7 +250,7 @@ async fn join(computing: &mut Option<Computing<'_>>) -> Result<Worked, JoinError
     }
 }
 
-/// What came of one delivery.
+/// A worked delivery.
 struct Worked {
     delivery: Delivery,
     outcome: Outcome,
@@ -251,15 +258,15 @@ struct Worked {
 }
 
 enum Outcome {
-    /// The partial, and how many rows it is of.
+    /// The partial, and how many rows its chunk has.
     Partial(Message, u32),
     /// Why the chunk can never be worked.
     Buried(String),
-    /// Its job has ended, and its body is removed: there is nothing to say of it.
+    /// Its job has ended and its body is removed: nothing to publish.
     Over,
 }
 
-/// What became of it once confirmed.
+/// A settled delivery.
 enum Confirmed {
     Chunk { rows: u32, took: Duration },
     Buried { took: Duration },
@@ -312,7 +319,7 @@ impl<B: Broker> Worker<'_, B> {
                     }),
                 }
             }),
-            // what is no claim is refused where every message is read
+            // `work` reads the message again, and refuses it where it is malformed
             Ok(None) | Err(_) => Box::pin(worked(delivery, None)),
         });
     }
@@ -340,8 +347,8 @@ impl<B: Broker> Worker<'_, B> {
     }
 }
 
-/// The body that a claim leads to, nothing where its job has ended, or the sentence that says why there is none. Waits for
-/// a store that is away.
+/// Fetches the body of a claim: `None` where its job has ended, a sentence where it can never be fetched. Waits while the
+/// store is down.
 async fn fetch<B: Broker>(
     broker: &B,
     blobs: Option<&Blobs>,
@@ -360,7 +367,7 @@ async fn fetch<B: Broker>(
     }
 }
 
-/// Publishes what came of a chunk, awaits its confirm, and only then acknowledges the chunk.
+/// Publishes the outcome of a chunk, awaits the confirm, and only then acknowledges the chunk.
 async fn settle<B: Broker>(
     broker: &B,
     faults: &Faults,
@@ -396,16 +403,16 @@ async fn settle<B: Broker>(
     Ok(Confirmed::Buried { took })
 }
 
-/// The message that declares a chunk dead. Whatever type it came with, it is buried as a chunk: what only a worker
-/// vouches for never becomes a partial.
+/// The dead letter of a delivery. It gets the type `chunk` whatever type it arrived with, so that a message from a queue
+/// of chunks is never taken for a partial.
 fn burial(delivery: &Delivery, reason: &str) -> Message {
     let mut message = delivery.message.clone();
     message.kind = "chunk".to_owned();
     message::bury(message, reason)
 }
 
-/// Makes the partial of a delivery, or the sentence that says why there can be none. `body` is what came of its claim, if
-/// it has one.
+/// Makes the partial of a delivery, or a sentence that says why it cannot. `body` is the fetched body, if the message is a
+/// claim.
 fn work(
     registry: &Registry,
     worker: &str,
@@ -447,14 +454,14 @@ fn work(
 
 fn compute(registry: &Registry, chunk: &Chunk) -> Result<Box<serde_json::value::RawValue>, String> {
     let kind = registry.known(&chunk.kind, chunk.schema)?;
-    // nothing that could be left half changed is shared with the kind: `work` is pure
+    // unwind safe: `work` is pure and shares no mutable state
     match catch_unwind(AssertUnwindSafe(|| kind.work(chunk))) {
         Ok(partial) => partial.map_err(|error| error.to_string()),
         Err(panic) => Err(format!("the worker panicked: {}", said(panic.as_ref()))),
     }
 }
 
-/// What a panic said.
+/// The message of a panic.
 fn said(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()

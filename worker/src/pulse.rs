@@ -1,4 +1,4 @@
-//! The heartbeat of a worker: once a second it tells whoever listens how it is.
+//! The heartbeat of a worker: publishes once a second what it does and needs.
 
 use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,10 +10,10 @@ use autoconnect_common::{Broker, JobId, Seq, machine, settings};
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 use tokio::time::Instant;
 
-/// How often.
+/// The time between heartbeats: what a person watching the dashboard takes for live.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// What a worker did and does, shared with whoever tells it.
+/// What a worker did and does, shared with the task that publishes it.
 #[derive(Default)]
 pub(crate) struct Pulse(Mutex<Beats>);
 
@@ -31,7 +31,7 @@ impl Pulse {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A chunk is computed from now on.
+    /// A chunk begins to compute.
     pub(crate) fn begin(&self, delivery: &Delivery) {
         let header = |name: &str| delivery.message.headers.get(name);
         let job = header("job").and_then(|job| job.parse().ok());
@@ -52,24 +52,25 @@ impl Pulse {
         beats.busy += took;
     }
 
-    /// A chunk was buried.
+    /// A chunk was dead-lettered.
     pub(crate) fn buried(&self, took: Duration) {
         let mut beats = self.beats();
         beats.buried += 1;
         beats.busy += took;
     }
 
-    /// Tells how the worker `name` is, for as long as it is asked. While the broker is away nothing is published.
+    /// Publishes heartbeats of the worker `name` until dropped. While the broker is down the current one waits, and none
+    /// queue up.
     pub(crate) async fn tell<B: Broker>(&self, broker: &B, name: &str) -> Infallible {
         let host = settings::host();
         let mut system = System::new();
-        // one that lives for less is not worth a word
+        // skip the first tick: a worker that exits within a second never reports
         let mut tick = tokio::time::interval_at(Instant::now() + EVERY, EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         for stamp in 0.. {
             tick.tick().await;
             let event = Event::Worker(self.heartbeat(name, &host, &mut system, stamp == 0));
-            // what is wrong with the broker is said by whoever publishes the partials
+            // the publishing of partials reports what is wrong with the broker
             if let Ok(message) = event.to_message(stamp) {
                 let _lost = broker.publish(message).await;
             }
@@ -81,7 +82,7 @@ impl Pulse {
         let pid = std::process::id();
         let own = Pid::from_u32(pid);
         let what = ProcessRefreshKind::nothing().with_cpu().with_memory();
-        // in a simulation the process is the simulator's
+        // in a simulation the process is the simulator
         if !machine::is_simulated() {
             system.refresh_processes_specifics(ProcessesToUpdate::Some(&[own]), false, what);
         }
@@ -91,7 +92,7 @@ impl Pulse {
             worker: name.to_owned(),
             host: host.to_owned(),
             pid,
-            // it is measured from one look to the next
+            // CPU usage is measured between two refreshes
             cpu_percent: process
                 .filter(|_| !first)
                 .map(|process| process.cpu_usage()),

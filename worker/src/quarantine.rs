@@ -1,16 +1,16 @@
-//! When a worker looks into the quarantines.
+//! Decides when a worker takes from the quarantine queues.
 //!
-//! A chunk that came back 20 times is in quarantine: it may be one that kills whoever works it, or one that was only held
-//! beside such a chunk. There it comes back once, and the next time it is dead. The broker counts what a dead worker
-//! held, not what it computed, so that a chunk of a quarantine must be all that a worker can die of: the worker asks for
-//! one while it computes nothing and awaits no confirm, and computes nothing else until the broker has its verdict. What
-//! is prefetched from the other queues may wait meanwhile: a return is one of 20 there.
+//! A chunk that was returned 20 times is in quarantine: it may kill its workers, or it was only held unacked beside such a
+//! chunk. In quarantine it may be returned once; after the second return it is dead. The broker counts what a dead worker
+//! held, not what it computed, so a quarantined chunk must be the only one that a worker can die of: the worker takes
+//! one while it computes nothing and awaits no confirm, and computes nothing else until that chunk is settled. Chunks
+//! prefetched from the other queues may wait meanwhile: a return costs them one of 20.
 //!
 //! ```text
-//! resting --(1 s)--> a quarantine: takes one, works it, takes the next, ... none --> the next quarantine --> ... --> resting
+//! resting --(1 s)--> a quarantine: take one, work it, take the next, ... none left --> the next quarantine --> ... --> resting
 //! ```
 //!
-//! So chunks in quarantine come first. Each of them came back 20 times, so that they are few.
+//! So chunks in quarantine come first. They are few, because each was returned 20 times.
 
 use std::time::Duration;
 
@@ -18,22 +18,22 @@ use autoconnect_common::Registry;
 use autoconnect_common::broker::Queue;
 use tokio::time::Instant;
 
-/// How long a worker rests: a chunk waits in quarantine for no longer than that and the chunk in hand, and a look, which
-/// the pipeline of chunks and confirms stops for, takes a few milliseconds of it.
+/// How long a worker rests between two looks: short, so that a quarantined chunk waits little longer than for the current
+/// chunk; and long beside the few milliseconds of a look, for which the pipeline of chunks and confirms stops.
 const REST: Duration = Duration::from_secs(1);
 
-/// Which quarantine a worker looks into.
+/// The quarantine queues of a worker, and which one it takes from.
 #[derive(Debug)]
 pub(crate) struct Quarantine {
     queues: Vec<Queue>,
-    /// The one that it looks into now, unless it rests.
+    /// The queue that it takes from now, unless it rests.
     looking: Option<usize>,
-    /// Until when it rests.
+    /// When its rest ends.
     until: Instant,
 }
 
 impl Quarantine {
-    /// Those of every format that the worker knows, to be looked into at once.
+    /// The quarantines of every format that the worker knows; the first look is due at once.
     pub(crate) fn of(registry: &Registry) -> Self {
         let formats = registry.formats().into_iter();
         Self {
@@ -43,22 +43,22 @@ impl Quarantine {
         }
     }
 
-    /// The queue that is to be looked into, again and again until it is empty; `None` while the worker rests.
+    /// The queue to take from until it is empty; `None` while the worker rests.
     pub(crate) fn queue(&self) -> Option<Queue> {
         self.queues.get(self.looking?).cloned()
     }
 
-    /// Rests. Dropping the future loses nothing.
+    /// Waits until the rest ends. Cancel-safe.
     pub(crate) async fn rest(&self) {
         tokio::time::sleep_until(self.until).await;
     }
 
-    /// The worker has rested: it looks into the first one.
+    /// Ends the rest: turns to the first queue.
     pub(crate) fn look(&mut self) {
         self.turn_to(0);
     }
 
-    /// The one that it looked into is empty: it looks into the next one, or rests.
+    /// The current queue is empty: turns to the next one, or rests.
     pub(crate) fn found_none(&mut self) {
         self.turn_to(self.looking.map_or(0, |queue| queue + 1));
     }
