@@ -1,18 +1,19 @@
-//! How far a job runs ahead of its reducer: a big job leaves room in the queue of chunks for the small ones of others.
+//! Limits how far a job runs ahead of its reducer: a large job leaves room in the queue of chunks for small ones of
+//! others.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
-/// Bytes of chunks of one job that wait or are worked, at most: a quarter of what the queue of chunks holds, and more than
-/// a cluster works between two words of its reducer.
+/// The most bytes of one job's chunks that are not merged: a quarter of what the queue of chunks holds, and more than a
+/// cluster works between two progress events of its reducer.
 const AHEAD: u64 = 64 << 20;
-/// How long nothing of the job may be merged before it goes on all the same, and the queue alone sets the limit: chunks may
-/// have been lost with their queue, and the manifest must come for the job to end.
+/// How long a waiting job may see no chunk merged before the cut continues without this limit: chunks may have been lost
+/// with their queue, and the job needs its manifest to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What is known of a job's progress.
+/// A job's progress, as the reducer reports it.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead {
     /// Chunks merged or dead.
@@ -21,14 +22,14 @@ pub(crate) struct Ahead {
 }
 
 impl Ahead {
-    /// Takes note that so many chunks are merged or dead.
+    /// Records how many chunks are merged or dead.
     pub(crate) fn done(&self, chunks: u64) {
         if self.done.fetch_max(chunks, Ordering::Relaxed) < chunks {
             self.moved.notify_one();
         }
     }
 
-    /// Waits until a job that sent that much may send more; `false` once waiting has become pointless.
+    /// Waits until a job that sent that much may send more; `false` where nothing was merged for [`PATIENCE`].
     pub(crate) async fn room(&self, chunks: u64, bytes: u64) -> bool {
         while self.waiting(chunks, bytes) > AHEAD {
             let moved = tokio::time::timeout(PATIENCE, self.moved.notified());
@@ -39,7 +40,7 @@ impl Ahead {
         true
     }
 
-    /// Bytes that wait or are worked, as if all chunks sent were of one size.
+    /// Bytes that are not merged, as if all chunks sent had one size.
     fn waiting(&self, chunks: u64, bytes: u64) -> u64 {
         let waiting = chunks.saturating_sub(self.done.load(Ordering::Relaxed));
         let share = u128::from(bytes) * u128::from(waiting) / u128::from(chunks.max(1));
@@ -63,7 +64,7 @@ mod tests {
             }
         });
         assert!(room);
-        // word of earlier progress changes nothing
+        // late progress changes nothing
         ahead.done(3);
         assert!(ahead.room(128, 2 * AHEAD).await);
     }

@@ -1,4 +1,5 @@
-//! Keeps the inputs of a request inside one folder: whoever may send requests may not read every file of the machine.
+//! Confines the inputs of a request to one folder: the right to send requests is not a right to read every file of the
+//! machine.
 
 use std::fs;
 use std::io;
@@ -6,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use autoconnect_common::CutError;
 
-/// Refuses a request unless each of its inputs is a file or folder in `data`, wherever links lead; and so is everything
-/// right in such a folder. What is refused sounds the same whether there is such a file or not.
+/// Refuses a request unless each of its inputs, with links resolved, is a file or folder in `data`, and so is every entry
+/// of such a folder. The refusal is the same whether such a file exists or not.
 ///
 /// # Errors
 /// [`CutError::Refused`].
@@ -39,7 +40,7 @@ fn is_inside(input: &Path, root: &Path) -> bool {
         }
         Ok(true)
     };
-    // `-` is standard input to whoever cuts, also where a file has that name
+    // a cut reads `-` as standard input, also where a file has that name
     input.as_os_str() != "-"
         && real.starts_with(root)
         && (!real.is_dir() || all_inside(&real).unwrap_or(false))

@@ -1,4 +1,4 @@
-//! One job: its chunks, annexes, seal and manifest, published in that order.
+//! Cuts one job and publishes its chunks, annexes, seal and manifest, in that order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,23 +24,24 @@ use crate::input::{SINCE_ASKED, fingerprint, known, refuse_change};
 use crate::publish::send;
 use crate::serve::Config;
 
-/// The most messages on their way to the broker.
+/// The most unconfirmed messages: enough to cut on while confirms are awaited.
 pub const WINDOW_MESSAGES: usize = 16;
-/// The most bytes of bodies on their way to the broker (but for one message alone).
+/// The most bytes of unconfirmed bodies, unless one message alone is larger: bounds the producer's memory.
 pub const WINDOW_BYTES: usize = 4 << 20;
-/// How many items wait between `cut` and the window.
+/// How many items wait between `cut` and the window: enough for the cut to go on during one publish, and each takes
+/// memory.
 const OUTLET_ITEMS: usize = 4;
-/// How often whoever listens is told how far a cut is.
+/// The time between two events of progress: smooth to a person watching, and a negligible part of the traffic.
 const TELL_EVERY: Duration = Duration::from_millis(500);
 
-/// Cuts one job and publishes all of it; returns the manifest once the broker has it.
+/// Cuts one job and publishes all of it; returns the manifest once that is confirmed.
 ///
-/// Of `config`, the number of threads and the blob store matter; the chunks depend on neither. A manifest with a
-/// [`refusal`](Manifest::refusal) ends the job without a report; it is sent as well where the cut failed after something
-/// was published, and the error is returned.
+/// Of `config`, it reads the number of threads and the blob store; the chunks depend on neither. A manifest with a
+/// [`refusal`](Manifest::refusal) ends the job without a report; it is also sent where the cut failed for good after
+/// something was published, and the error is returned.
 ///
 /// # Errors
-/// [`ProducerError`]. Told to stop, it sends no manifest and returns [`CutError::Cancelled`].
+/// [`ProducerError`]. On shutdown it sends no manifest and returns [`CutError::Cancelled`].
 pub async fn run_job<B: Broker>(
     broker: &B,
     registry: &Arc<Registry>,
@@ -68,21 +69,21 @@ pub(crate) async fn run_to_end<B: Broker>(
     }
 }
 
-/// One job on its way through this producer.
+/// A job that is being cut.
 pub(crate) struct Job<'r> {
     request: &'r JobRequest,
     kind: &'static str,
     schema: u32,
     start: Instant,
-    /// What was put, for the seal of the cut.
+    /// The chunks and pages put so far, for the seal of the cut.
     put: Gathered,
     /// Bytes of chunks that were put.
     bytes: u64,
-    /// Where bodies go that are too large for a message; without it, no chunk may have one.
+    /// The blob store for bodies that are too large for a message; without it, no chunk may have one.
     blobs: Option<Blobs>,
     /// Whether the job has put a body.
     has_put: bool,
-    /// How far the job may run ahead of the reducer; as far as the queue lets it where nobody listens to that.
+    /// Limits how far the job runs ahead of the reducer; `None` where only the queue's length limits it.
     ahead: Option<Arc<Ahead>>,
 }
 
@@ -106,7 +107,7 @@ impl<'r> Job<'r> {
         })
     }
 
-    /// The same job, which waits where it is too far ahead of its reducer.
+    /// Makes the job wait where it is too far ahead of its reducer.
     pub(crate) fn behind(self, ahead: Arc<Ahead>) -> Self {
         Self {
             ahead: Some(ahead),
@@ -136,7 +137,7 @@ impl<'r> Job<'r> {
         }
     }
 
-    /// Cuts the input, if it is and stays what it was when the job was named.
+    /// Cuts the input; refuses it where it changed since the job was named, or changes during the cut.
     async fn cut_unchanged<B: Broker>(
         &mut self,
         broker: &B,
@@ -168,7 +169,7 @@ impl<'r> Job<'r> {
         progress: Arc<Progress>,
         shutdown: &Shutdown,
     ) -> Result<Cut<Box<RawValue>>, ProducerError> {
-        // dropped with this future, it stops the cut as well
+        // stops the cut when this future is dropped
         let stop_cut = shutdown.child_token();
         let _guard = stop_cut.clone().drop_guard();
         let request = self.request;
@@ -202,7 +203,7 @@ impl<'r> Job<'r> {
     ) -> Result<(), ProducerError> {
         let mut window = Window::new(broker, WINDOW_MESSAGES, WINDOW_BYTES);
         loop {
-            // what is on its way only moves while it is polled
+            // pending publishes proceed only while the window is polled
             let item = tokio::select! {
                 biased;
                 settled = window.settle_one(), if !window.is_empty() => {
@@ -246,7 +247,7 @@ impl<'r> Job<'r> {
         Ok(())
     }
 
-    /// Puts a body into the blob store. A store that is away is waited for, as a broker is.
+    /// Puts a body into the blob store. Waits while the store is down, as for a broker.
     async fn put<B: Broker>(
         &mut self,
         broker: &B,
@@ -277,8 +278,8 @@ impl<'r> Job<'r> {
         Ok(())
     }
 
-    /// Gives an item its job; a body that is too large for a message is beside its chunk's message. The digest of a chunk
-    /// of the usual size takes about a tenth of a millisecond: less than handing it to another thread would be worth.
+    /// Makes the message of an item; returns beside it a body that is too large for a message. The digest of a chunk of
+    /// the usual size takes about a tenth of a millisecond: too little to move to another thread.
     fn message(&mut self, item: Item) -> Result<(Message, Option<Body>), ProducerError> {
         let (found, most) = match &item {
             Item::Chunk { body, .. } => (body.len() as u64, self.largest()),
@@ -361,7 +362,7 @@ impl<'r> Job<'r> {
         Ok(manifest)
     }
 
-    /// Seals the cut; the pages of the seal, if it has any, are the broker's then.
+    /// Seals the cut; the pages of the seal, if it has any, are confirmed on return.
     async fn seal<B: Broker>(
         &self,
         broker: &B,
@@ -386,7 +387,8 @@ impl<'r> Job<'r> {
         Ok(seal)
     }
 
-    /// A manifest that promises what was never put would leave the reducer waiting forever.
+    /// Compares the counts of the cut with what was put: a manifest that promises more would leave the reducer waiting
+    /// forever.
     fn check_counts(&self, cut: &Cut<Box<RawValue>>) -> Result<(), ProducerError> {
         let sum = |counts: &mut dyn Iterator<Item = u32>| counts.map(u64::from).sum::<u64>();
         let chunks = sum(&mut cut.chunks.iter().copied());
@@ -429,7 +431,7 @@ impl<'r> Job<'r> {
     }
 }
 
-/// Tells whoever listens how far the cut of `job` is, now and then.
+/// Publishes the progress of the cut of `job` every [`TELL_EVERY`].
 async fn tell_progress<B: Broker>(
     broker: &B,
     job: &JobId,
@@ -442,7 +444,7 @@ async fn tell_progress<B: Broker>(
             read: progress.read(),
             size: progress.total(),
         };
-        // what is wrong with the broker is said by whoever publishes the chunks
+        // the publishing of chunks reports what is wrong with the broker
         if let Ok(message) = event.to_message(stamp) {
             let _lost = broker.publish(message).await;
         }

@@ -9,10 +9,10 @@ pub enum ProducerError {
     /// The cut did not reach its end.
     #[error(transparent)]
     Cut(#[from] CutError),
-    /// No program here knows that kind of job, or not that version of it. One sentence.
+    /// This program does not know that kind of job, or not that version of it. One sentence.
     #[error("{0}")]
     UnknownKind(String),
-    /// The kind broke its own contract; a bug in it.
+    /// The kind broke its contract: a bug in it.
     #[error("cut of kind {kind}: {what}")]
     Broken {
         /// The kind.
@@ -20,13 +20,13 @@ pub enum ProducerError {
         /// What it did, and what was expected.
         what: String,
     },
-    /// The broker does not take our messages.
+    /// The broker refuses our messages for good.
     #[error(transparent)]
     Broker(#[from] BrokerError),
 }
 
 impl ProducerError {
-    /// Whether the same request may work later, or never will.
+    /// Whether the same request may work later, or never.
     pub fn fate(&self) -> Fate {
         match self {
             Self::Broker(BrokerError::Closed | BrokerError::Refused(_))

@@ -1,8 +1,9 @@
-//! A request while its job is cut: who keeps it, and what the reducer says of the job meanwhile.
+//! A request while its job is cut: who holds it, and what producer and reducer say of the job meanwhile.
 //!
-//! A broker takes a consumer for dead that holds a delivery for long, and a cut may take for ever: it waits while the queue
-//! of chunks is full. So the request is acknowledged as soon as the reducer has it in its journal, and the reducer asks for
-//! the job again should we fall silent. `docs/protocol.md` has the whole story ("Whose a request is").
+//! A broker closes the channel of a consumer that holds a delivery beyond the consumer timeout, and a cut has no time
+//! limit: it waits while the queue of chunks is full. So the request is acknowledged once the reducer has it in its
+//! journal, and the reducer requests the job again if this producer falls silent. See "Whose a request is" in
+//! `docs/protocol.md`.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,20 +18,20 @@ use tokio::sync::{Notify, watch};
 use crate::ahead::Ahead;
 use crate::publish::written;
 
-/// Events of the job in hand that wait to be read.
+/// The prefetch of the job's events: each is read at once, so that a few suffice.
 const EVENTS: u16 = 16;
-/// How long a request is held before it is left to the reducer: most cuts are over by then, and every consumer timeout is
-/// longer.
+/// How long a request stays unacked before it is left to the reducer: most cuts are over by then, and every consumer
+/// timeout is longer.
 const HOLD: Duration = Duration::from_secs(5);
-/// How often we say that we cut the job: twelve times in the reducer's lease.
+/// How often `begun` is repeated: twelve times in the reducer's lease.
 const SAY_EVERY: Duration = Duration::from_secs(5);
-/// How long a cut takes before anybody listens to its job: a queue of one's own costs the broker more than all else of a
-/// small job together, and a cut that is over by then has nothing to gain from an answer.
+/// How long a cut runs before it subscribes to its job's events: declaring that queue costs the broker more than the rest
+/// of a small job together, and a cut that is over by then needs no answer.
 const LISTEN_AFTER: Duration = Duration::from_millis(200);
-/// How soon we say so again at the earliest: about as soon as somebody sees that a cut stopped.
+/// The least time between two `begun`: about the time in which a person notices that a cut stopped.
 const SAY_AT_MOST: Duration = Duration::from_millis(200);
 
-/// A request in our hands, and the queue it came from.
+/// An unacked request, and the subscription that delivered it.
 pub(crate) struct Held<'s> {
     delivery: Option<Delivery>,
     requests: &'s mut Option<Subscription>,
@@ -45,26 +46,26 @@ impl<'s> Held<'s> {
         }
     }
 
-    /// Leaves the request to the reducer. The queue is left first: another request would otherwise be ours until this job is
-    /// cut, while other producers may be idle.
+    /// Leaves the request to the reducer. Ends the subscription first: the broker would otherwise deliver another request
+    /// here, where it would wait for this job while other producers may be idle.
     fn leave(&mut self) {
         *self.requests = None;
         self.done();
     }
 
-    /// Says that the request is done with.
+    /// Acknowledges the request, unless that was done.
     pub(crate) fn done(&mut self) {
         if let Some(delivery) = self.delivery.take() {
             delivery.ack();
         }
     }
 
-    /// Gives the request to somebody else: the delivery itself, or the request once more if it was left to the reducer.
+    /// Returns the request to its queue: requeues the delivery or, if it was left to the reducer, publishes it again.
     pub(crate) async fn give_back<B: Broker>(self, broker: &B, request: Option<Message>) {
         match (self.delivery, request) {
             (Some(delivery), _) => delivery.give_back(),
             (None, Some(request)) => {
-                // should the broker be away, the reducer asks for the job again
+                // if the broker is down, the reducer requests the job again
                 let _late = tokio::time::timeout(ANSWER, broker.publish(request)).await;
             }
             (None, None) => {}
@@ -81,14 +82,14 @@ pub(crate) enum Stop {
     Whole,
 }
 
-/// What is said with the reducer about a job that is being cut.
+/// The exchange of messages with the reducer about a job that is being cut.
 pub(crate) struct Talk<'b, B> {
     broker: &'b B,
     begun: Begun,
     /// Whether the request had been delivered before, to a producer that may have cut it.
     was_taken_before: bool,
-    /// We begin to listen for the answer; or heard of an end that may be old news, which the reducer is to say of this
-    /// attempt.
+    /// Sends `begun` now: the subscription has opened, or an end of the job arrived that may be an old one, which the
+    /// reducer is to confirm for this attempt.
     say_now: Notify,
     is_heard: watch::Sender<bool>,
     /// How far the job runs ahead of the reducer.
@@ -96,7 +97,7 @@ pub(crate) struct Talk<'b, B> {
 }
 
 impl<'b, B: Broker> Talk<'b, B> {
-    /// The talk about an attempt to cut `request` that begins now.
+    /// The exchange about a new attempt to cut `request`.
     ///
     /// # Errors
     /// [`BrokerError::Unsendable`] where the attempt has no name.
@@ -120,12 +121,12 @@ impl<'b, B: Broker> Talk<'b, B> {
         })
     }
 
-    /// What is being cut.
+    /// The request that is being cut.
     pub(crate) fn request(&self) -> &JobRequest {
         &self.begun.request
     }
 
-    /// Says again and again that the job is being cut, and soon when we begin to listen for the answer or need one.
+    /// Publishes `begun` every [`SAY_EVERY`], and soon when its answer is needed.
     pub(crate) async fn say(&self) -> Result<Infallible, BrokerError> {
         if self.was_taken_before {
             self.say_now.notified().await;
@@ -138,14 +139,14 @@ impl<'b, B: Broker> Talk<'b, B> {
         }
     }
 
-    /// Listens until the job need not be cut any further: from the beginning where it may have been cut before, and after
-    /// a while where it is new.
+    /// Consumes the job's events until one says to stop the cut: from the beginning where the job may have been cut
+    /// before, after [`LISTEN_AFTER`] where it is new.
     ///
-    /// Of its end only the answer to our own word counts: any other may be late word of an earlier life of the job, whose
-    /// results were removed before it was asked for again.
+    /// An end counts only as the answer to this attempt's `begun`: any other may be a late event of an earlier run of the
+    /// job, whose results were removed before it was requested again.
     ///
-    /// That the job was cut to its end before stops only a request that was taken before: its producer died between the
-    /// manifest and the acknowledgement. A request that is new is of somebody who asks again, because chunks were lost.
+    /// An answer that the job was cut before stops only a redelivered request, whose producer died between manifest and
+    /// acknowledgement. A new request of such a job means that chunks were lost and must be cut again.
     pub(crate) async fn listen(&self) -> Result<Stop, BrokerError> {
         if !self.was_taken_before {
             tokio::time::sleep(LISTEN_AFTER).await;
@@ -179,15 +180,15 @@ impl<'b, B: Broker> Talk<'b, B> {
         }
     }
 
-    /// Waits until the reducer durably knows that the job is being cut.
+    /// Waits until the reducer has this attempt in its journal.
     async fn heard(&self) {
         let mut heard = self.is_heard.subscribe();
-        // the sender is ours
+        // `self` owns the sender
         let _never_closed = heard.wait_for(|heard| *heard).await;
     }
 
-    /// Asks the reducer, before anything is cut that may have been cut before, whether it need be; where it is silent,
-    /// it is.
+    /// Waits, before a redelivered request is cut, for the reducer's answer whether it need be; without an answer it is
+    /// cut.
     pub(crate) async fn ask_first(&self) {
         if !self.was_taken_before {
             return;
@@ -195,7 +196,7 @@ impl<'b, B: Broker> Talk<'b, B> {
         let _silent = tokio::time::timeout(ANSWER, self.heard()).await;
     }
 
-    /// Leaves the request to the reducer once that has it and the cut takes long.
+    /// Leaves the request to the reducer once the reducer has it and the cut has taken [`HOLD`].
     pub(crate) async fn leave(&self, held: &mut Held<'_>) -> Infallible {
         tokio::join!(self.heard(), tokio::time::sleep(HOLD));
         held.leave();

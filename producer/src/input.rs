@@ -1,4 +1,4 @@
-//! The input of a request: whether it still is what it was when the job was named.
+//! The input of a request: detects that it changed since the job was named.
 
 use std::sync::Arc;
 
@@ -9,16 +9,16 @@ use serde_json::value::RawValue;
 
 use crate::error::ProducerError;
 
-/// When an input changed that is not the one its job was named from.
+/// When the input changed, in the refusal of a request whose job was named from another one.
 pub(crate) const SINCE_ASKED: &str = "since the job was asked for";
 
-/// Whether every input of a request is there for a second attempt; standard input is not.
+/// Whether every input of a request can be read again; standard input cannot.
 pub(crate) fn can_be_read_twice(kind: &dyn Kind, request: &RawValue) -> Result<bool, CutError> {
     let inputs = kind.inputs(request)?;
     Ok(!inputs.iter().any(|input| input.as_os_str() == "-"))
 }
 
-/// The fingerprint of a request's input as it is now; none where it cannot be read twice.
+/// The current fingerprint of a request's input; `None` where it cannot be read twice.
 pub(crate) async fn fingerprint(
     registry: &Arc<Registry>,
     request: &JobRequest,
@@ -35,7 +35,7 @@ pub(crate) async fn fingerprint(
     look.await.unwrap_or(Err(CutError::Cancelled.into()))
 }
 
-/// Refuses the input of `request` where it is not the one it was before.
+/// Refuses the input of `request` where it changed.
 pub(crate) fn refuse_change(
     registry: &Registry,
     request: &JobRequest,

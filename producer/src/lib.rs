@@ -1,19 +1,19 @@
-//! Plays the first act: cuts a job into chunks and publishes them, manifest last.
+//! The producer: cuts a job into chunks and publishes them, manifest last.
 //!
 //! [`run_job`] cuts one job; [`run`] serves the queue of requests, one job at a time; [`play`] does so as a program;
 //! [`name_job`] makes a request that can be sent, [`job_id`] its job's name; [`name_unseen`] one whose input is
 //! elsewhere. [`confine`] keeps requests inside one folder.
 //!
-//! Promises: at most [`WINDOW_MESSAGES`] messages or [`WINDOW_BYTES`] bytes are on their way to the broker; the manifest
-//! is sent only after every chunk, annex and page of its seal is the broker's; the body of a chunk that is too large for a
-//! message lasts in the blob store before its chunk is sent; the same request makes the same messages, so a job that was
-//! cut short is simply cut again. It does not know what a chunk holds.
+//! Promises: at most [`WINDOW_MESSAGES`] messages or [`WINDOW_BYTES`] bytes are unconfirmed; the manifest is published
+//! only after every chunk, annex and page of its seal is confirmed; the body of a chunk that is too large for a message
+//! is durable in the blob store before its chunk is published; the same request makes the same messages, so an
+//! interrupted job is simply cut again. It does not know what a chunk holds.
 //!
 //! # Layout
 //!
 //! * `name`: the name of a job, and a request that bears it. `input`: whether its input is still what it was.
 //! * `cut`: one job, published. `ahead`: how far it runs ahead of the reducer.
-//! * `serve`: the queues of requests. `held`: who keeps a request while its job is cut.
+//! * `serve`: the queues of requests. `held`: who holds a request while its job is cut.
 
 mod ahead;
 pub mod confine;

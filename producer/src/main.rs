@@ -1,4 +1,4 @@
-//! `producer`: cuts the jobs that are asked for until shutdown. See `producer --help`.
+//! `producer`: cuts the requested jobs until shutdown. See `producer --help`.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// The job that the settings ask for, if they do. Asked for again on the same day, it is the same job.
+/// The job that the settings request, if any. Requested again on the same day, it is the same job.
 fn first(settings: &Settings, registry: &Registry) -> Result<Option<JobRequest>, Failure> {
     let Producer { input, kind, .. } = settings.load()?;
     let Some(input) = input else {

@@ -1,4 +1,4 @@
-//! The name of a job, and a request that bears it.
+//! Names jobs, and makes requests under those names.
 
 use autoconnect_common::kind::{Kind, to_json};
 use autoconnect_common::message::JobRequest;
@@ -9,11 +9,11 @@ use serde_json::value::RawValue;
 use crate::error::ProducerError;
 use crate::input::{can_be_read_twice, known};
 
-/// The name of a job: `<kind>-<32 hexadecimal digits>` of everything that can change a byte of its chunks, and of `run`
-/// where a job is asked for anew.
+/// The name of a job: `<kind>-<32 hexadecimal digits>` of everything that can change a byte of its chunks, and of `run`,
+/// where the same job is requested anew.
 ///
 /// # Errors
-/// [`CutError::Refused`] for a request that is not this kind's or an input that cannot be read.
+/// [`CutError::Refused`] for a request of another kind or an input that cannot be read.
 pub fn job_id(kind: &dyn Kind, request: &RawValue, run: Option<&str>) -> Result<JobId, CutError> {
     named(kind, request, &kind.fingerprint(request)?, run)
 }
@@ -31,7 +31,7 @@ pub fn name_job<K: JobKind>(
     Ok(name_erased(kind, to_json::<K>(request)?, run)?)
 }
 
-/// As [`name_job`], of a kind that is known by its name only.
+/// As [`name_job`], for a kind given by its name.
 ///
 /// # Errors
 /// [`CutError::Refused`] as [`job_id`].
@@ -46,8 +46,8 @@ pub fn name_erased(
     Ok(asked(kind.format(), job, request, fingerprint))
 }
 
-/// As [`name_job`], for an input that only the cluster's producer sees: the name is made of `run` alone, which no other
-/// request has.
+/// As [`name_job`], for an input that only the cluster's producer can read: the name is made of `run` alone, which must be
+/// unique.
 ///
 /// # Errors
 /// [`CutError::Refused`] for a request that cannot be sent.
@@ -61,10 +61,10 @@ pub fn name_unseen<K: JobKind>(request: &K::Request, run: &str) -> Result<JobReq
     ))
 }
 
-/// As [`name_unseen`], of a kind that is known by its name only.
+/// As [`name_unseen`], for a kind given by its name.
 ///
 /// # Errors
-/// [`CutError::Refused`] for a kind whose name no job can bear.
+/// [`CutError::Refused`] for a kind whose name cannot be part of a job's name.
 pub fn name_unseen_erased(
     kind: &dyn Kind,
     request: Box<RawValue>,

@@ -1,4 +1,4 @@
-//! What a producer says to the others, as messages.
+//! Publishes a producer's outcomes as messages.
 
 use autoconnect_common::Broker;
 use autoconnect_common::broker::BrokerError;

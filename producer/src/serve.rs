@@ -1,4 +1,4 @@
-//! Serves the queues of requests: one job at a time, until told to stop.
+//! Serves the queues of requests: one job at a time, until shutdown.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,9 +22,9 @@ use crate::publish::{send, written};
 pub struct Config {
     /// How many threads a cut may use.
     pub threads: usize,
-    /// The folder that every input must be in; anywhere where absent.
+    /// The folder that must contain every input; `None` allows any.
     pub data: Option<PathBuf>,
-    /// Where bodies go that are too large for a message; without it, no chunk may have one.
+    /// The blob store for bodies that are too large for a message; without it, no chunk may have one.
     pub blobs: Option<Blobs>,
 }
 
@@ -39,8 +39,8 @@ pub struct Summary {
     pub stopped: u64,
 }
 
-/// Plays the role as a program of a cluster: as the settings say, on RabbitMQ, until told to stop. `first` is asked for
-/// before anything else; it waits in the queue of requests like any other job.
+/// Runs the role as a program of a cluster: as the settings say, on RabbitMQ, until shutdown. It publishes the request
+/// `first`, if any, before it serves; that request waits in its queue like any other.
 ///
 /// # Errors
 /// [`Failure`].
@@ -62,7 +62,7 @@ pub async fn play(
     let served = async {
         if let Some(request) = first {
             let first = broker.publish(written(request.to_message())?);
-            // the broker may be away
+            // the broker may be down
             tokio::select! {
                 biased;
                 sent = first => sent?,
@@ -78,13 +78,15 @@ pub async fn play(
     Ok(())
 }
 
-/// Serves requests for jobs, one at a time, until told to stop: a request is acknowledged once its manifest is the
-/// broker's, or once the reducer has it in its journal where the cut takes long. A request that can never work is refused
-/// with its reason, told to whoever listens, and done with; one whose job has ended, or ends while it is cut, is done with
-/// as well. One that cannot be read goes to the dead queue of requests.
+/// Serves requests for jobs, one at a time, until shutdown. It acknowledges a request
+///
+/// * once its manifest is confirmed, or, where the cut takes long, once the reducer has it in its journal;
+/// * once it is refused, if it can never work: the refusal and its reason are published;
+/// * once its job has ended, before or during the cut;
+/// * once it is dead-lettered, if it cannot be read.
 ///
 /// # Errors
-/// [`ProducerError::Broker`] where the broker does not take our messages.
+/// [`ProducerError::Broker`] where the broker refuses our messages for good.
 pub async fn run<B: Broker>(
     broker: &B,
     registry: &Arc<Registry>,
@@ -134,7 +136,7 @@ pub async fn run<B: Broker>(
     }
 }
 
-/// The next request; the queues are entered anew where they were left.
+/// The next request; subscribes first where there is no subscription.
 async fn next<B: Broker>(
     broker: &B,
     registry: &Registry,
@@ -147,8 +149,9 @@ async fn next<B: Broker>(
     requests.next().await.ok_or(BrokerError::Closed)
 }
 
-/// The queues of requests for these formats, another one first each time. The first request of each is
-/// handed to us at once; where one kills us the others are returned with it, and must be served before that happens too often.
+/// The queues of requests for these formats, in an order that starts at random. The broker delivers the first request of
+/// each at once. Where one kills this producer, the others are returned with it, so each must come first before it
+/// reaches its delivery limit.
 fn queues(mut formats: Vec<Format>) -> impl Iterator<Item = (Queue, u16)> {
     let first = machine::random() % formats.len().max(1) as u64;
     formats.rotate_left(usize::try_from(first).unwrap_or(0));
@@ -159,11 +162,11 @@ fn queues(mut formats: Vec<Format>) -> impl Iterator<Item = (Queue, u16)> {
 enum Served {
     /// Its job was cut to its end.
     Cut,
-    /// Its job need not be cut any further.
+    /// Its job ended or was cut before.
     Stopped,
 }
 
-/// A request that was not served, and what to send for somebody else to do so.
+/// A request that was not served, and the message that lets another producer serve it.
 struct Unserved {
     error: ProducerError,
     request: Option<Message>,
@@ -213,7 +216,7 @@ impl<B: Broker> Server<'_, B> {
         }
     }
 
-    /// Looks at the input, which must be where it must be and what it was when the job was named.
+    /// Checks that the input is inside the allowed folder and unchanged since the job was named; returns its fingerprint.
     async fn prepare(&self, request: &JobRequest) -> Result<Option<Digest>, ProducerError> {
         if let Some(data) = self.config.data.clone() {
             let inputs =
@@ -233,7 +236,7 @@ impl<B: Broker> Server<'_, B> {
         Ok(now)
     }
 
-    /// Cuts a job, unless and until the reducer says that it need not be.
+    /// Cuts a job, until the reducer says that the job ended or was cut before.
     async fn cut(&self, talk: &Talk<'_, B>, held: &mut Held<'_>) -> Result<Served, ProducerError> {
         let request = talk.request();
         let job = Job::new(self.registry, request, self.config.blobs.clone())?
@@ -272,7 +275,7 @@ impl<B: Broker> Server<'_, B> {
         }
     }
 
-    /// Ends a job that can never be cut; the reason is given back.
+    /// Publishes the end of a job that can never be cut; returns the reason.
     async fn refuse(
         &self,
         request: &JobRequest,
@@ -286,7 +289,7 @@ impl<B: Broker> Server<'_, B> {
     }
 }
 
-/// Ends a job that was refused: by a manifest, or, of a kind nobody knows, by the event alone.
+/// Publishes the end of a refused job: as a manifest or, where the kind is unknown, as an event only.
 async fn tell<B: Broker>(
     broker: &B,
     registry: &Registry,
