@@ -1,4 +1,4 @@
-//! Questions to the reducer, through the broker: how its jobs go. Only it knows.
+//! Asks the reducer, through the broker, about its jobs: it alone knows.
 
 use std::time::Duration;
 
@@ -6,25 +6,25 @@ use crate::broker::{Broker, BrokerError, Queue};
 use crate::message::{Event, JobStage, Message, Newest, Question};
 use crate::{Digest, JobId, machine};
 
-/// How long the reducer may take to answer.
+/// How long the reducer may take to answer: milliseconds when it is well, longer while it flushes to a slow disk.
 pub const ANSWER: Duration = Duration::from_secs(5);
-/// How often the reducer is asked how a job ended that somebody waits for.
+/// How often the reducer is asked whether an awaited job has ended: bounds the delay where the first event was lost.
 const REMIND: Duration = Duration::from_secs(5);
-/// Answers that wait to be read.
+/// The prefetch of the answers: one is expected, and it is read at once.
 const ANSWERS: u16 = 4;
 
 /// Why there is no answer. Each message is one sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// The broker does not serve us.
+    /// The broker refused the question.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// The reducer is away, or busy.
+    /// The reducer is down, or busy.
     #[error("the reducer did not answer within {} seconds", ANSWER.as_secs())]
     Silence,
 }
 
-/// What the reducer says of its jobs.
+/// The reducer's answer about its jobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The jobs asked about that it knows: open ones first, then those that ended, the newest first.
@@ -59,8 +59,8 @@ pub async fn ask<B: Broker>(broker: &B, job: Option<&JobId>) -> Result<Answer, A
         .unwrap_or(Err(AskError::Silence))
 }
 
-/// Asks now and then how `job` ended, so that a listener hears of its end even if the first word of it was
-/// lost with a connection. It only ends where the broker does.
+/// Asks every [`REMIND`] whether `job` ended, so that a listener receives its end even if the first event was lost with a
+/// connection. Returns only where the broker fails for good.
 pub async fn remind<B: Broker>(broker: &B, job: &JobId) -> BrokerError {
     loop {
         tokio::time::sleep(REMIND).await;
@@ -74,8 +74,7 @@ pub async fn remind<B: Broker>(broker: &B, job: &JobId) -> BrokerError {
     }
 }
 
-/// Has the reducer make the report of `job`, which ended, the newest one. The inner error says why it is not, in one
-/// sentence.
+/// Has the reducer make the report of the ended `job` the newest. The inner error says why it refused, in one sentence.
 ///
 /// # Errors
 /// [`AskError`].
@@ -119,7 +118,7 @@ fn question(token: &JobId, job: Option<&JobId>) -> Result<Message, BrokerError> 
     message.map_err(|error| BrokerError::Unsendable(error.to_string()))
 }
 
-/// Text that no other call returns, here or elsewhere: 128 random bits and the time.
+/// Unique text: 128 random bits and the time.
 pub fn unheard() -> String {
     let [high, low] = [(); 2].map(|()| machine::random());
     format!("{high:016x}{low:016x}-{:?}", machine::now())

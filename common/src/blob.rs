@@ -1,4 +1,4 @@
-//! The blob store: where the body of a chunk lies that is too large for a message (a *claim check*).
+//! The blob store: holds the bodies of chunks that are too large for a message (a *claim check*).
 //!
 //! ```text
 //!  producer:  body above MAX_BODY --put--> <store>/jobs/<job>/<sha256> --then--> the chunk's message: a Claim
@@ -8,17 +8,18 @@
 //!
 //! Promises:
 //!
-//! * A claim is published only after its blob lasts ([`Blobs::put`]), so a worker that finds none knows that the blob is gone.
+//! * A claim is published only after its blob is durable ([`Blobs::put`]), so a worker that finds none knows that it is
+//!   lost.
 //! * An address is made of a job's name and a digest, both checked; nothing from a message or from data becomes a path.
 //! * A body that does not have the size and the digest of its claim is never worked: [`BlobError::Damaged`].
-//! * What is missing or damaged never comes back: the chunk is dead, with that reason. A store that is away may be back in
-//!   a moment: [`BlobError::Away`], tried again as a broker is ([`patiently`]).
+//! * A missing or damaged body is lost for good: its chunk is dead, with that reason. A store that is down
+//!   ([`BlobError::Away`]) is retried, as a broker is ([`patiently`]).
 //! * A body that is missing because its job ended differs from a lost one by the object `ended` of the job, which is put before
 //!   the first body is removed and removed before a cut puts its first one ([`Blobs::end`], [`Blobs::begin`]).
-//! * A missing body differs from a store that is away by the object `autoconnect-blobs`, which the first put writes: an empty folder
-//!   where a volume is not mounted has none.
+//! * A missing body differs from a store that is down by the object `autoconnect-blobs`, which the first put writes: an
+//!   empty folder where a volume is not mounted has none.
 //!
-//! One store is one cluster's: what belongs to no open job is removed from it in time.
+//! A store belongs to one cluster: objects of jobs that are not open are removed from it after a while.
 
 mod jobs;
 mod place;
@@ -45,20 +46,20 @@ pub use place::{InvalidPlace, Place};
 /// The largest body that is put into a store unless the settings say otherwise: a worker holds one or two of them, in a
 /// container of 512 MiB.
 pub const MAX_BLOB: u64 = 256 << 20;
-/// The object that says that a store is there.
+/// The object that marks a store as mounted.
 const MARKER: &str = "autoconnect-blobs";
 /// The folder of the jobs' own folders.
 const JOBS: &str = "jobs";
-/// The object of a job that says that it ended; no digest has that name.
+/// The object that marks a job as ended; no digest has that name.
 const ENDED: &str = "ended";
-/// The first pause after a store was away; it doubles up to [`LONGEST_PAUSE`].
+/// The first pause after a failed attempt; it doubles up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_millis(500);
-/// The longest pause between two attempts, as with a disk or a broker that is away.
+/// The longest pause between two attempts: the same as for a disk that refuses writes.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// The name of the trouble that the store is away.
+/// The name of the trouble of a store that is down.
 const TROUBLE: &str = "blobs";
 
-/// Why a body is not put, or not there. Each message is one sentence.
+/// Why a body was not put or not got. Each message is one sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
     /// The job has ended, and its bodies are removed.
@@ -67,7 +68,7 @@ pub enum BlobError {
         /// Where it was.
         address: String,
     },
-    /// The store is there, the body is not, and nothing says that its job ended.
+    /// The store is up, the body is missing, and its job is not marked as ended.
     #[error("the body of {bytes} bytes is not in the blob store: expected {address}")]
     Missing {
         /// Where it should be.
@@ -75,16 +76,16 @@ pub enum BlobError {
         /// How large it should be.
         bytes: u64,
     },
-    /// What is there is another body.
+    /// The stored body is another one.
     #[error(
         "the body at {address} in the blob store is damaged: found {found}, expected {expected}"
     )]
     Damaged {
         /// Where it is.
         address: String,
-        /// The size or the digest of what is there.
+        /// The size or the digest of the stored body.
         found: String,
-        /// The size or the digest that its claim says.
+        /// The size or the digest in its claim.
         expected: String,
     },
     /// It is larger than this program accepts.
@@ -100,13 +101,13 @@ pub enum BlobError {
     Away {
         /// Which store.
         store: String,
-        /// What it said.
+        /// The store's error.
         why: String,
     },
 }
 
 impl BlobError {
-    /// Whether trying again can help.
+    /// Whether a retry can help.
     pub fn fate(&self) -> Fate {
         match self {
             Self::Away { .. } => Fate::Again,
@@ -129,7 +130,7 @@ pub struct Blobs {
 }
 
 impl Blobs {
-    /// The store at `place`, for bodies of at most `max` bytes. Nothing is made or reached yet.
+    /// The store at `place`, for bodies of at most `max` bytes. Does no I/O yet.
     ///
     /// # Errors
     /// [`InvalidPlace`] for a place that this program cannot use.
@@ -154,7 +155,7 @@ impl Blobs {
         self.max
     }
 
-    /// Puts a body of a job where its claim leads; done again it changes nothing. It lasts once this returns.
+    /// Puts a body of a job at the address of its claim. Idempotent; durable on return.
     ///
     /// # Errors
     /// [`BlobError::TooLarge`], [`BlobError::Away`].
@@ -168,8 +169,8 @@ impl Blobs {
         put.await.map(drop).map_err(|error| self.away(&error))
     }
 
-    /// The bytes that a claim leads to, as many as it says. Their digest is not looked at: that takes long, and
-    /// [`Chunk::from_claim`](crate::Chunk::from_claim) does it where it may.
+    /// Gets the body of a claim and checks its size. [`Chunk::from_claim`](crate::Chunk::from_claim) verifies the digest,
+    /// on a thread that may block.
     ///
     /// # Errors
     /// [`BlobError`].
@@ -199,8 +200,8 @@ impl Blobs {
         Ok(bytes.into())
     }
 
-    /// Whether what lies where the body should be is no file in the job's own folder: nothing but this store is ever read,
-    /// and a pipe never ends.
+    /// Whether the address leads to anything but a file in the job's own folder: only this store may be read, and reading
+    /// a pipe never ends.
     async fn leads_elsewhere(&self, claim: &Claim) -> Result<bool, BlobError> {
         let own = self.folder_of(&claim.job);
         let file = own.join(claim.digest.to_string());
@@ -209,7 +210,7 @@ impl Blobs {
             io::Result::Ok(!is_folder || !tokio::fs::symlink_metadata(&file).await?.is_file())
         };
         match look.await {
-            // why it is not there is said where it is fetched
+            // the fetch reports why it is missing
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             found => found.map_err(|error| self.away(&error)),
         }
@@ -222,7 +223,7 @@ impl Blobs {
         }
     }
 
-    /// Says in the store that it is there, once.
+    /// Writes the store's marker, once.
     async fn mark(&self) -> Result<(), BlobError> {
         if !self.is_marked.load(Ordering::Relaxed) {
             let marker = self.marker();
@@ -270,7 +271,8 @@ impl Blobs {
         self.own(job).join(PathPart::from(ENDED))
     }
 
-    /// The folder of a job, for what a store does not do: links, and what a killed producer left half written.
+    /// The folder of a job, for what the store's interface lacks: links, and removing what a killed producer left half
+    /// written.
     fn folder_of(&self, job: &JobId) -> PathBuf {
         self.place.as_folder().join(JOBS).join(job.as_str())
     }
@@ -292,7 +294,7 @@ impl Blobs {
     }
 }
 
-/// Tries again for as long as the store is away, with a pause that doubles; `health` says so meanwhile. Dropped, it stops.
+/// Retries while the store is down, with a pause that doubles, and raises a trouble in `health` meanwhile. Cancel-safe.
 ///
 /// # Errors
 /// Any other [`BlobError`].

@@ -1,4 +1,4 @@
-//! The bytes of a message, which know their digest once somebody here worked it out.
+//! The bytes of a message, with their digest cached once computed.
 
 use std::ops::Deref;
 use std::sync::OnceLock;
@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use crate::Digest;
 
-/// Shared bytes that remember their digest: inside one process a chunk is digested once, not by everyone who has it in
-/// hand. A body that came from a broker remembers nothing.
+/// Shared bytes with a cached digest: inside one process a chunk is digested once, not by every role that handles it. A
+/// body received from RabbitMQ has none cached.
 #[derive(Debug, Clone, Default)]
 pub struct Body {
     bytes: Bytes,
@@ -16,7 +16,7 @@ pub struct Body {
 }
 
 impl Body {
-    /// The digest of the bytes; worked out at the first call, for this body and those cloned from it later.
+    /// The digest of the bytes; computed at the first call, for this body and later clones of it.
     pub fn digest(&self) -> Digest {
         *self.digest.get_or_init(|| Digest::of(&self.bytes))
     }

@@ -1,4 +1,4 @@
-//! What a worker receives ([`Chunk`]) and the [`Digest`] that proves it arrived as it was sent.
+//! What a worker receives ([`Chunk`]), and the [`Digest`] that proves that it arrived unchanged.
 
 use std::fmt;
 use std::io;
@@ -23,7 +23,7 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The digest of `value` as we write it in JSON, without keeping that.
+    /// The digest of `value` as JSON, without keeping the JSON.
     ///
     /// # Errors
     /// [`serde_json::Error`] where it cannot be written as JSON.
@@ -31,7 +31,7 @@ impl Digest {
         Self::of_written(|out| serde_json::to_writer(out, value))
     }
 
-    /// The digest of what `write` writes, without keeping that.
+    /// The digest of what `write` writes, without keeping it.
     ///
     /// # Errors
     /// What `write` said.
@@ -48,13 +48,13 @@ impl Digest {
         &self.0
     }
 
-    /// The first `digits` hexadecimal digits: enough to name a thing, not to prove it.
+    /// The first `digits` hexadecimal digits: enough for a name, not for a proof.
     pub fn short(&self, digits: usize) -> String {
         self.to_string().chars().take(digits).collect()
     }
 }
 
-/// A file that only keeps its digest.
+/// A writer that keeps only the digest.
 struct Hashing(Sha256);
 
 impl io::Write for Hashing {
@@ -131,7 +131,7 @@ pub struct Chunk {
     pub schema: u32,
     /// Its number within the job.
     pub seq: Seq,
-    /// What it is about, as the last word of its routing key (`sales`: the city).
+    /// The last word of its routing key: what its rows have in common (`sales`: the city).
     pub key: String,
     /// How many rows it carries.
     pub rows: u32,

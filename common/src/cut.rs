@@ -1,4 +1,4 @@
-//! How `cut` hands out what it makes: an [`Outlet`] for chunks, annexes and progress, and the ways it can end.
+//! The output of `cut`: an [`Outlet`] for chunks, annexes and progress, and the errors of a cut.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,10 +10,10 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::chunk::MAX_BODY;
 use crate::{JobId, Seq, Shutdown, machine};
 
-/// One thing `cut` made.
+/// One item that `cut` made.
 #[derive(Debug)]
 pub enum Item {
-    /// A chunk, not yet given its job's name.
+    /// A chunk, without its job.
     Chunk {
         /// Its number; numbers of a part are 0, 1, 2, … without gaps, in any order of arrival.
         seq: Seq,
@@ -21,8 +21,8 @@ pub enum Item {
         key: String,
         /// How many rows it carries.
         rows: u32,
-        /// At most [`crate::chunk::MAX_BODY`] bytes travel in a message; a larger body goes through the blob store, which
-        /// says how large it may be ([`crate::blob`]).
+        /// At most [`crate::chunk::MAX_BODY`] bytes travel in a message; a larger body goes through the blob store, up to
+        /// that store's limit ([`crate::blob`]).
         body: Bytes,
     },
     /// A page of a side file that belongs to the report (`rejets.csv`): pages are joined in order of their number.
@@ -44,7 +44,7 @@ impl Item {
     }
 }
 
-/// How far a cut has come, in bytes of input; shared with whoever shows it.
+/// The progress of a cut, in bytes of input; shared with the code that shows it.
 #[derive(Debug, Default)]
 pub struct Progress {
     read: AtomicU64,
@@ -68,19 +68,19 @@ impl Progress {
         self.rows.load(Ordering::Relaxed)
     }
 
-    /// Says how many bytes of input there are.
+    /// Sets how many bytes of input there are.
     pub fn set_total(&self, bytes: u64) {
         self.total.store(bytes, Ordering::Relaxed);
     }
 
-    /// Says that `bytes` more and `rows` more were read.
+    /// Adds `bytes` and `rows` to what was read.
     pub fn advance(&self, bytes: u64, rows: u64) {
         self.read.fetch_add(bytes, Ordering::Relaxed);
         self.rows.fetch_add(rows, Ordering::Relaxed);
     }
 }
 
-/// Where `cut` puts its chunks and annexes. Putting waits while the queue is full; that is the only brake there is.
+/// Where `cut` puts its chunks and annexes. Putting waits while the queue is full: the only backpressure on a cut.
 ///
 /// Any thread of `cut` may put, in any order.
 #[derive(Clone, Debug)]
@@ -90,15 +90,15 @@ pub struct Outlet {
     progress: Arc<Progress>,
     shutdown: Shutdown,
     threads: usize,
-    /// Whether the cut shares its thread with whoever takes the items.
+    /// Whether the cut shares its thread with the receiver, in a simulation: the queue is then unbounded.
     one_thread: bool,
-    /// Where the items are taken, to wait there; absent outside a runtime.
+    /// The runtime of the task that takes the items, to wait on; absent outside a runtime.
     runtime: Option<Handle>,
 }
 
 impl Outlet {
     /// An outlet for the items of `job` that holds at most `capacity` of them, for a `cut` that may use `threads`
-    /// threads, and where they come out.
+    /// threads; and its receiver.
     pub fn new(
         job: JobId,
         capacity: usize,
@@ -132,11 +132,11 @@ impl Outlet {
     /// one such is in it, one with the task that takes them, and one here.
     ///
     /// # Errors
-    /// [`CutError::Cancelled`] once nobody takes items any more or the process is told to stop.
+    /// [`CutError::Cancelled`] once the receiver is dropped, or on shutdown.
     pub fn put(&self, item: Item) -> Result<(), CutError> {
         self.check()?;
         let put = if self.one_thread {
-            // nobody could make room meanwhile, so there is always room
+            // unbounded, as the receiver cannot run meanwhile
             self.items.try_send(item).is_ok()
         } else {
             match &self.runtime {
@@ -147,14 +147,14 @@ impl Outlet {
         put.then_some(()).ok_or(CutError::Cancelled)
     }
 
-    /// Hands out an item once the queue is empty; returns whether items are still taken.
+    /// Puts an item once the queue is empty; returns whether the receiver still exists.
     async fn put_alone(&self, item: Item) -> bool {
         let all = self.items.reserve_many(self.items.max_capacity()).await;
         let first = all.ok().and_then(|mut free| free.next());
         first.map(|free| free.send(item)).is_some()
     }
 
-    /// Returns an error once the process is told to stop; a long loop without items asks now and then.
+    /// Returns an error on shutdown; a long loop without items calls it now and then.
     ///
     /// # Errors
     /// [`CutError::Cancelled`].
@@ -171,7 +171,7 @@ impl Outlet {
         &self.job
     }
 
-    /// Where to tell how far the cut has come.
+    /// The progress of the cut, to be advanced by `cut`.
     pub fn progress(&self) -> &Progress {
         &self.progress
     }
@@ -185,10 +185,10 @@ impl Outlet {
 /// Why a cut did not reach its end. Each message is one sentence that names the file and what was expected.
 #[derive(Debug, thiserror::Error)]
 pub enum CutError {
-    /// The request or its input cannot be used; the user can mend it (exit code 2).
+    /// The request or its input cannot be used; the user can correct it (exit code 2).
     #[error("{0}")]
     Refused(String),
-    /// The machine failed us: a disk, a temporary file (exit code 1).
+    /// The machine failed: a disk, a temporary file (exit code 1).
     #[error("{what}")]
     Failed {
         /// What was being done, and to which file.
@@ -197,7 +197,7 @@ pub enum CutError {
         #[source]
         source: std::io::Error,
     },
-    /// Told to stop.
+    /// Shutdown.
     #[error("cancelled")]
     Cancelled,
 }

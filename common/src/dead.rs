@@ -1,8 +1,8 @@
-//! Dead messages: how a program dead-letters, what lies in the dead queues, and how it is sent once more.
+//! Dead letters: dead-letters a message, lists the dead queues, and requeues from them.
 //!
-//! Whoever looks takes every message without a verdict, keeps its headers only, and gives all of them back at the end. A
-//! message that is sent once more leaves its dead queue only after the broker has it where it belongs, and the reducer is
-//! told of a chunk before that, so that its job waits for it.
+//! A look consumes the messages, keeps only their headers, and requeues all of them at the end. A requeue acknowledges
+//! the dead letter only after the message is confirmed in its queue; before that it notifies the reducer of a chunk, so
+//! that the job waits for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,20 +16,21 @@ use crate::{Body, Broker, JobId};
 
 /// The dead queues.
 const DEAD: [Queue; 3] = [Queue::DeadChunks, Queue::DeadResults, Queue::DeadJobs];
-/// How long the broker may take to hand over a message that waits.
+/// How long the broker may take to deliver a ready message: milliseconds when it is well; after that another consumer has
+/// it.
 const NEXT: Duration = Duration::from_secs(10);
 
-/// How often a dead queue that was full is looked at again.
+/// How often a full dead queue is checked: soon enough for an operator who has just emptied it.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// The name of the trouble that a dead queue is full.
 const FULL: &str = "dead letters";
 
-/// Hands `dead`, what a delivery is as a dead message, to its dead queue in one attempt; the delivery's verdict, to be
-/// given once what else came of it is safe. Where the dead queue is full, that is an alarm, and the broker dead-letters
-/// the delivery by itself once there is room: nothing else waits for it meanwhile.
+/// Publishes `dead`, the dead letter of a delivery, in one attempt. Returns the verdict for the delivery, to be settled
+/// once its other outcomes are safe. Where the dead queue is full this raises an alarm, and the verdict has the broker
+/// dead-letter the delivery once there is room: nothing else waits for that.
 ///
 /// # Errors
-/// [`BrokerError`], where the broker is closed or will not have us.
+/// [`BrokerError`], where the broker is closed or refuses this program for good.
 pub async fn dead_letter<B: Broker>(broker: &B, dead: Message) -> Result<Verdict, BrokerError> {
     let (id, key) = (dead.id.clone(), dead.key.clone());
     let why = match broker.offer(dead).await {
@@ -43,7 +44,7 @@ pub async fn dead_letter<B: Broker>(broker: &B, dead: Message) -> Result<Verdict
             broker.health().alarm(FULL, alarm);
             why
         }
-        // The broker can move what it could deliver.
+        // the broker can dead-letter what it could deliver
         Err(BrokerError::Unsendable(why)) => why,
         Err(error) => return Err(error),
     };
@@ -56,7 +57,7 @@ pub async fn dead_letter<B: Broker>(broker: &B, dead: Message) -> Result<Verdict
     Ok(Verdict::Reject)
 }
 
-/// Ends the alarm that a dead queue is full once something moves there; never returns.
+/// Clears the alarm of a full dead queue once its length changes; never returns.
 pub(crate) async fn watch<B: Broker>(broker: &B) {
     loop {
         tokio::time::sleep(LOOK_AGAIN).await;
@@ -77,7 +78,7 @@ pub(crate) async fn watch<B: Broker>(broker: &B) {
     }
 }
 
-/// How many messages lie in each dead queue.
+/// How many messages each dead queue holds.
 async fn lying<B: Broker>(broker: &B) -> Result<Vec<u64>, BrokerError> {
     let mut counts = Vec::new();
     for queue in DEAD {
@@ -130,13 +131,13 @@ impl Line {
     }
 }
 
-/// A look at every dead message, one after another. What is [held](Look::hold) is given back once all of its queue were
-/// seen, or when the look is dropped.
+/// An iteration over the dead messages. [Held](Look::hold) messages are requeued once all of their queue were seen, or
+/// when the look is dropped.
 pub struct Look<'b, B> {
     broker: &'b B,
     most: u16,
     queues: std::array::IntoIter<Queue, 3>,
-    // given back before its subscription leaves
+    // requeued before the subscription is dropped
     held: Vec<Delivery>,
     current: Option<Current>,
     further: u64,
@@ -161,7 +162,7 @@ impl<'b, B: Broker> Look<'b, B> {
         }
     }
 
-    /// The next one, and the queue it lies in; `None` once all were seen.
+    /// The next message and its queue; `None` once all were seen.
     ///
     /// # Errors
     /// [`BrokerError`].
@@ -171,7 +172,7 @@ impl<'b, B: Broker> Look<'b, B> {
                 && current.left > 0
             {
                 current.left -= 1;
-                // somebody else may have taken it meanwhile
+                // another consumer may have taken it meanwhile
                 if let Ok(next) = tokio::time::timeout(NEXT, current.dead.next()).await {
                     let delivery = next.ok_or(BrokerError::Closed)?;
                     return Ok(Some((current.queue.clone(), delivery)));
@@ -192,7 +193,7 @@ impl<'b, B: Broker> Look<'b, B> {
         }
     }
 
-    /// Keeps a message, without its body, until it is given back.
+    /// Keeps a message, without its body, until it is requeued.
     pub fn hold(&mut self, mut seen: Delivery) {
         seen.message.body = Body::default();
         self.held.push(seen);
@@ -218,32 +219,32 @@ pub async fn list<B: Broker>(broker: &B, most: u16) -> Result<(Vec<Line>, u64), 
     Ok((lines, look.further()))
 }
 
-/// What became of the dead messages that were to be sent once more.
+/// The outcome of a requeue.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Requeued {
     /// How many are no longer dead.
     pub done: u64,
     /// The ids that were found, whatever became of them.
     pub found: BTreeSet<String>,
-    /// Those that are dead still, with why.
+    /// The ids that are still dead, each with the reason.
     pub left: BTreeSet<(String, Left)>,
     /// How many were not looked at.
     pub further: u64,
 }
 
-/// Why a message is dead still.
+/// Why a message was not requeued.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Left {
-    /// This job of it has ended: its report does not change.
+    /// Its job, named here, has ended: the report would not change.
     Ended(String),
-    /// The reducer does not know this job of it: it ended long ago, or never was.
+    /// The reducer does not know its job, named here: it ended long ago, or never existed.
     Unknown(String),
-    /// It does not say where it belongs; one sentence.
+    /// It does not name its destination; one sentence.
     Odd(String),
 }
 
-/// Sends what `takes` selects once more to where it belongs, and acknowledges it after that; of each queue up to `most`
-/// messages are looked at. What belongs to a job that has ended stays dead, unless `even_if_ended`.
+/// Requeues the messages that `takes` selects, of the first `most` of each dead queue: publishes each, then acknowledges
+/// the dead letter. Messages of ended jobs stay dead, unless `even_if_ended`.
 ///
 /// # Errors
 /// [`AskError`].
@@ -263,16 +264,16 @@ pub async fn requeue<B: Broker>(
             continue;
         }
         done.found.insert(message.id.clone());
-        // A message that does not say where it belongs has no job that could have ended.
+        // a message without a destination has no job that could have ended
         let left = match alive(message) {
             Ok((word, alive)) => {
-                // A request that no producer could cut has no job yet.
+                // a request that no producer could cut has no job yet
                 let left = match even_if_ended || message.kind == "job" {
                     true => None,
                     false => stages.forbid(broker, &alive).await?,
                 };
                 if left.is_none() {
-                    // in this order: a job does not end while the reducer waits for a chunk.
+                    // the notice first: a job does not end while the reducer waits for a chunk
                     if let Some(word) = word {
                         broker.publish(word.to_message()).await?;
                     }
@@ -294,12 +295,12 @@ pub async fn requeue<B: Broker>(
     Ok(done)
 }
 
-/// How the jobs of dead messages are, each asked about once.
+/// Whether jobs of dead messages accept a requeue; each job is asked about once.
 #[derive(Default)]
 struct Stages(BTreeMap<JobId, Option<Left>>);
 
 impl Stages {
-    /// Why a message is not to be sent once more, if its job takes nothing.
+    /// Why a message must not be requeued, if its job accepts none.
     async fn forbid<B: Broker>(
         &mut self,
         broker: &B,
@@ -323,7 +324,7 @@ impl Stages {
     }
 }
 
-/// What becomes of a dead message: word of it to the reducer, if it needs any, and the message as it was.
+/// The notice to the reducer, if one is needed, and the message without its dead-letter marks.
 fn alive(dead: &Message) -> Result<(Option<Revived>, Message), MessageError> {
     Ok((Revived::of(dead)?, revive(dead.clone())?))
 }

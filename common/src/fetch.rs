@@ -9,18 +9,18 @@ use crate::broker::{Broker, BrokerError, Queue, Subscription};
 use crate::message::parts::{Fetch, Part};
 use crate::{Digest, JobId};
 
-/// How often a part is asked for, each time for as long as an answer may take: a minute bridges a restart of the reducer.
+/// How often a part is requested, each time for [`ask::ANSWER`]: a minute in all covers a restart of the reducer.
 const TRIES: u32 = 12;
-/// Answers that wait to be read: one is expected, and one may come twice.
+/// The prefetch of the answers: one is expected, and may arrive twice.
 const ANSWERS: u16 = 2;
 
 /// Why a report was not fetched. Each message is one sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// The broker does not serve us.
+    /// The broker refused the request.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// The reducer is away, or knows nothing of fetching.
+    /// The reducer is down, or too old to answer.
     #[error(
         "the reducer did not send part {part} of the report of job {job}, asked {TRIES} times: it is in the reducer's own results folder"
     )]
@@ -47,10 +47,10 @@ pub enum FetchError {
     },
 }
 
-/// Writes the report of a job that ended to `path`, which is whole and verified once this returns.
+/// Writes the report of an ended job to `path`; on return it is whole and verified.
 ///
 /// # Errors
-/// [`FetchError`]; what is at `path` is of no use then.
+/// [`FetchError`]; the file at `path` is then invalid.
 pub async fn report<B: Broker>(broker: &B, job: &JobId, path: &Path) -> Result<(), FetchError> {
     let failed = |source| FetchError::Write {
         path: path.to_owned(),
@@ -111,7 +111,7 @@ async fn part<B: Broker>(
                 }
             }
         };
-        // whoever listens hears nothing while the reducer or its broker is away
+        // no answer arrives while the reducer or the broker is down
         if let Ok(answer) = tokio::time::timeout(ask::ANSWER, answered).await {
             return answer;
         }

@@ -1,12 +1,12 @@
-//! Whether a program makes progress: what keeps it from doing so, and the file in which it says so.
+//! Health: what keeps a program from making progress, and the file in which it reports that.
 //!
-//! Health asks "did anything move that could?", not "is it connected?". Whoever waits for something outside the program
-//! [raises](Health::raise) a trouble under a name and [clears](Health::clear) it once the wait is over; the broker
-//! clients also count the deliveries in hand, and note every delivery, verdict and confirm as a movement. The troubles
-//! that last are what `--health` and `/readyz` show; each is logged once when it is raised and once when it ends.
+//! Health asks "did anything move that could?", not "is it connected?". Code that waits for something outside the program
+//! [raises](Health::raise) a trouble under a name and [clears](Health::clear) it once the wait is over. The broker clients
+//! also count unacked deliveries, and record every delivery, verdict and confirm as a movement. `--health` and `/readyz`
+//! show the troubles that last; each is logged once when it shows and once when it ends.
 //!
-//! A program writes its [`Health`] into a file every few seconds. The file's age says that the program lives, threads
-//! and all; its text says what is wrong. It needs no port.
+//! A program writes its [`Health`] into a file every few seconds. The file's age shows that the program and its threads
+//! run; its text says what is wrong. It needs no port.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,23 +20,22 @@ use crate::broker::Broker;
 use crate::message::Event;
 use crate::settings;
 
-/// How often a program writes its health.
+/// How often a program writes its health: a small file, and soon enough for a check every few seconds.
 const EVERY: Duration = Duration::from_secs(2);
-/// After how long without a word a program is taken for dead: five times [`EVERY`], so that a busy machine does not
-/// look like a dead program.
+/// The age of the file at which the program counts as dead: five times [`EVERY`], so that a busy machine does not look
+/// like a dead program.
 const STALE: Duration = Duration::from_secs(10);
-/// How long a trouble lasts before it shows: a broker that restarts, or a queue that is full for a moment, is none.
+/// How long a trouble lasts before it shows: a restart of the broker, or a queue that is full for a moment, must not.
 const LASTS: Duration = Duration::from_secs(10);
-/// How long deliveries may be in hand without any movement: half the broker's consumer timeout of 30 minutes, after
-/// which it takes them away.
+/// How long deliveries may be unacked without any movement: half the broker's consumer timeout of 30 minutes.
 const STUCK: Duration = Duration::from_secs(15 * 60);
-/// The most troubles that are shown: they are read in one line.
+/// The most troubles that are shown, because they are read in one line.
 const MOST: usize = 20;
 /// How often troubles are published; the API forgets them after [`TOLD`].
 const TELL: Duration = Duration::from_secs(5);
-/// How long troubles that a program told of last without another word from it: three of the intervals at which it tells.
+/// How long the API keeps a program's troubles without another event of it: three of its intervals.
 pub const TOLD: Duration = Duration::from_secs(15);
-/// What the file says of a program without a trouble.
+/// The text of the file of a program without a trouble.
 const WELL: &str = "well";
 
 /// What keeps one program from making progress. Clones share it.
@@ -46,9 +45,9 @@ pub struct Health(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     troubles: BTreeMap<String, Trouble>,
-    /// Deliveries without a verdict.
+    /// Unacked deliveries.
     in_hand: usize,
-    /// When a delivery, a verdict or a confirm last came.
+    /// When the last delivery, verdict or confirm happened.
     moved: Instant,
 }
 
@@ -58,7 +57,7 @@ struct Trouble {
     since: Instant,
     /// How long it lasts before it shows.
     after: Duration,
-    /// Whether the log knows of it.
+    /// Whether it was logged.
     logged: bool,
 }
 
@@ -77,18 +76,18 @@ impl Health {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something keeps us from going on; it shows once it has lasted a while. `name` tells it from other troubles, `why`
-    /// is one sentence. Raised again, it keeps its beginning; another `why` is logged.
+    /// Raises a trouble; it shows once it has lasted [`LASTS`]. `name` identifies it, `why` is one sentence. Raised
+    /// again, it keeps its start; another `why` is logged.
     pub fn raise(&self, name: &str, why: impl Into<String>) {
         self.raise_after(LASTS, name, why.into());
     }
 
-    /// As [`Health::raise`], for what shows at once.
+    /// As [`Health::raise`], for a trouble that shows at once.
     pub fn alarm(&self, name: &str, why: impl Into<String>) {
         self.raise_after(Duration::ZERO, name, why.into());
     }
 
-    /// As [`Health::alarm`], for what is in order for now, so that the log does not speak of it.
+    /// As [`Health::alarm`], for a trouble that is expected for now and not logged.
     pub fn expect(&self, name: &str, why: impl Into<String>) {
         let trouble = Trouble {
             why: why.into(),
@@ -117,12 +116,12 @@ impl Health {
         tracing::warn!(trouble = name, why, "no progress");
     }
 
-    /// Whether there is a trouble of this name, however young.
+    /// Whether there is a trouble of this name, shown or not.
     pub fn is_raised(&self, name: &str) -> bool {
         self.state().troubles.contains_key(name)
     }
 
-    /// The wait is over.
+    /// Clears the trouble.
     pub fn clear(&self, name: &str) {
         let ended = self.state().troubles.remove(name);
         if let Some(trouble) = ended.filter(|trouble| trouble.logged) {
@@ -131,26 +130,26 @@ impl Health {
         }
     }
 
-    /// Something moved.
+    /// Records a movement.
     pub fn moved(&self) {
         self.state().moved = Instant::now();
     }
 
-    /// A delivery came.
+    /// Records a delivery.
     pub fn took(&self) {
         let mut state = self.state();
         state.in_hand += 1;
         state.moved = Instant::now();
     }
 
-    /// A delivery has its verdict.
+    /// Records that a delivery was settled.
     pub fn settled(&self) {
         let mut state = self.state();
         state.in_hand = state.in_hand.saturating_sub(1);
         state.moved = Instant::now();
     }
 
-    /// What lasts, one sentence each; none for a program that makes progress, or has nothing to do.
+    /// The troubles that last, one sentence each; none for a program that makes progress or has nothing to do.
     pub fn troubles(&self) -> Vec<String> {
         let state = self.state();
         let lasting = state.troubles.values();
@@ -171,8 +170,8 @@ impl Health {
         troubles
     }
 
-    /// Publishes what lasts, for as long as it lasts, and once that it is over; never returns.
-    /// While the broker is away nothing is published: the API sees that by itself.
+    /// Publishes the troubles while they last, and once that they are over; never returns. While the broker is down
+    /// nothing is published: the API notices that itself.
     pub(crate) async fn tell<B: Broker>(&self, broker: &B, program: &str) {
         let program = format!(
             "{program} ({}, process {})",
@@ -215,7 +214,7 @@ fn written(troubles: &[String]) -> String {
     format!("{lines}\n")
 }
 
-/// Looks at the file of a program that runs.
+/// Reads the file of a running program.
 ///
 /// # Errors
 /// One sentence, where the program is dead or does not make progress.
@@ -223,7 +222,7 @@ pub(crate) fn look(file: &Path) -> Result<(), String> {
     let name = file.display();
     let touched = fs::metadata(file).and_then(|file| file.modified());
     let touched = touched.map_err(|error| format!("not well yet: {name}: {error}"))?;
-    // A clock that was set back makes it young.
+    // a clock that was set back makes the file look new
     let age = SystemTime::now()
         .duration_since(touched)
         .unwrap_or_default();
@@ -346,7 +345,7 @@ mod tests {
         tokio::time::advance(STUCK).await;
         let said = health.troubles().join("");
         assert!(said.starts_with("2 messages are in hand"), "{said}");
-        // A confirm of something else shows that the program works.
+        // a confirm of another message shows that the program works
         health.moved();
         assert!(health.troubles().is_empty());
         tokio::time::advance(STUCK).await;

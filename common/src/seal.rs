@@ -1,4 +1,4 @@
-//! The seal of a cut: what proves that everything merged into one report was cut from one version of the input.
+//! The seal of a cut: proves that everything merged into one report was cut from one version of the input.
 //!
 //! A producer that is killed cuts its job again, and the input may have changed in between: chunks of both cuts are then
 //! in flight, under the same numbers. So the manifest seals its own cut: it lists the first eight bytes of the digest
@@ -188,7 +188,7 @@ pub struct Gathered {
 }
 
 impl Gathered {
-    /// Notes a chunk.
+    /// Records a chunk.
     ///
     /// # Errors
     /// One sentence: the chunk was put before, or there are too many.
@@ -204,7 +204,7 @@ impl Gathered {
         Ok(())
     }
 
-    /// Notes a page of a side file.
+    /// Records a page of a side file.
     ///
     /// # Errors
     /// As [`Gathered::chunk`].

@@ -9,8 +9,8 @@ pub fn is_special(character: char) -> bool {
             '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Text without the blanks around it, of any kind: what is seen as nothing there ([special](is_special) characters and the soft
-/// hyphen included) tells no text from another.
+/// Text without surrounding blanks of any kind, [special](is_special) characters and the soft hyphen included: text that
+/// looks the same must compare as the same.
 pub fn trimmed(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || is_special(c) || c == '\u{ad}')
 }
@@ -44,10 +44,9 @@ pub fn printable(bytes: &[u8], max: usize) -> String {
     shown
 }
 
-/// `text` as a cell that no spreadsheet takes for a formula: an apostrophe goes before `=`, `+`, `-`, `@` (full-width
-/// ones too, as Japanese spreadsheets take them), tab, CR or LF at its beginning, and after each `;`, where a spreadsheet
-/// set to French begins another cell, even within the quotes of a file with commas. For text only; a number stays as it
-/// is, whatever its sign.
+/// `text` as a cell that no spreadsheet evaluates as a formula: an apostrophe goes before `=`, `+`, `-`, `@` (full-width
+/// ones too, for Japanese spreadsheets), tab, CR or LF at its beginning, and after each `;`, where a spreadsheet set to
+/// French begins another cell, even within the quotes of a file with commas. For text only; numbers need none.
 ///
 /// Source: OWASP, "CSV injection".
 pub fn harmless(text: &str) -> Cow<'_, str> {

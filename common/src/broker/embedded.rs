@@ -1,7 +1,7 @@
-//! The broker for one machine: bounded queues inside this process, with the promises of the real one.
+//! The broker for one machine: bounded queues inside this process, with the guarantees of RabbitMQ.
 //!
-//! Whoever waits, waits at one queue for one thing, a message or room, and is woken alone: a message wakes one
-//! consumer, room one publisher, and whoever leaves more behind wakes the next.
+//! A task waits at one queue for one thing, a message or room. A message wakes one consumer, room wakes one publisher; a
+//! woken task that leaves messages or room behind wakes the next.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -23,18 +23,18 @@ pub struct Embedded {
 }
 
 struct Queues {
-    /// Those of a format are there as soon as somebody names it.
+    /// The queues of a format are made when it is first named.
     durable: RwLock<BTreeMap<Queue, Arc<Waiting>>>,
-    /// The queues of those who listen to events, gone with them.
+    /// The queues of event listeners, removed with their listeners.
     listeners: Mutex<Vec<Arc<Waiting>>>,
     closed: Shutdown,
     health: Health,
 }
 
-/// What waits in one queue, and who is told about it.
+/// One queue: its ready messages, and the tasks to wake.
 struct Waiting {
     queue: Queue,
-    /// A plain mutex is right: it is held for a push or a pop, never across an await.
+    /// A blocking mutex suffices: it is held for a push or a pop, never across an await.
     messages: Mutex<Messages>,
     arrived: Notify,
     room: Notify,
@@ -42,7 +42,7 @@ struct Waiting {
 
 #[derive(Default)]
 struct Messages {
-    /// With how often each was delivered before.
+    /// Each with how often it was delivered before.
     waiting: VecDeque<(Message, u32)>,
     bytes: usize,
 }
@@ -61,7 +61,7 @@ impl Waiting {
         })
     }
 
-    /// Takes `message` in unless the queue is full; gives it back then.
+    /// Enqueues `message`; returns it where the queue is full.
     fn offer(&self, message: Message) -> Option<Message> {
         let mut messages = lock(&self.messages);
         if messages.bytes > 0 && messages.bytes + message.body.len() > QUEUE_BYTES {
@@ -78,8 +78,8 @@ impl Waiting {
         None
     }
 
-    /// Takes `message` in, however full the queue is, unless it is one of the dead ones, which nobody empties but an
-    /// operator: those hold what they hold on the real broker. Whether it was taken.
+    /// Enqueues `message`, however full the queue is; returns whether it did. Only the dead queues, which an operator
+    /// empties, are bounded here, at their size on RabbitMQ.
     fn force(&self, message: Message) -> bool {
         let mut messages = lock(&self.messages);
         let bytes = messages.bytes + message.body.len();
@@ -98,7 +98,7 @@ impl Waiting {
         dead.contains(&self.queue)
     }
 
-    /// Takes a message back, to the head of the queue.
+    /// Requeues a message at the head of the queue.
     fn put_back(&self, message: Message, redeliveries: u32) {
         let mut messages = lock(&self.messages);
         messages.bytes += message.body.len();
@@ -147,7 +147,7 @@ impl Embedded {
 }
 
 impl Queues {
-    /// A durable queue, made where it is not there yet; `None` for one of a listener's own.
+    /// A durable queue, made on first use; `None` for a listener's own queue.
     fn durable(&self, queue: &Queue) -> Option<Arc<Waiting>> {
         if queue.listens_to().is_some() {
             return None;
@@ -164,7 +164,7 @@ impl Queues {
         ))
     }
 
-    /// Every durable queue that takes a message.
+    /// Every durable queue that a message is routed to.
     fn takers(&self, message: &Message) -> Vec<Arc<Waiting>> {
         let theirs = message
             .format()
@@ -175,10 +175,10 @@ impl Queues {
         takers.filter_map(|queue| self.durable(&queue)).collect()
     }
 
-    /// Puts a message into every queue that takes it, however full those are: nobody may be there to make room. What a
-    /// full dead queue does not take is dropped from it, where the real broker would have its sender wait for an
-    /// operator: of a single process there may be none, and its dead messages go with it anyway. The reducer hears
-    /// of it all the same, so the job ends and says why.
+    /// Enqueues a message in every queue that it is routed to, however full those are: there may be no consumer to make
+    /// room. A full dead queue drops it, where RabbitMQ would have its publisher wait for an operator: a single process
+    /// may have no operator, and its dead messages end with it anyway. The reducer receives it all the same, so the job
+    /// ends with the reason.
     fn force(&self, message: &Message) {
         for waiting in self.takers(message) {
             if !waiting.force(message.clone()) {
@@ -197,7 +197,7 @@ impl Queues {
         }
     }
 
-    /// A message came back: to the head of its queue, or to the dead ones once it did so too often.
+    /// Requeues a message at the head of its queue, or dead-letters it once it reached the delivery limit.
     fn give_back(&self, from: &Waiting, message: Message, redeliveries: u32) {
         match from.queue.delivery_limit() {
             Some((limit, _)) if redeliveries >= limit => self.dead_letter(from, message),
@@ -205,7 +205,7 @@ impl Queues {
         }
     }
 
-    /// Moves a message of `from` to the dead ones; one of a queue without a delivery limit is dropped, as by RabbitMQ.
+    /// Dead-letters a message of `from`; drops one of a queue without a delivery limit, as RabbitMQ does.
     fn dead_letter(&self, from: &Waiting, mut message: Message) {
         if let Some((_, key)) = from.queue.delivery_limit() {
             message.exchange = Exchange::Dead;
@@ -214,8 +214,8 @@ impl Queues {
         }
     }
 
-    /// The queue whose room a publisher of `message` waits for. Dead chunks and events are few and always taken; anything
-    /// else has one queue, which may be full.
+    /// The queue for whose room a publisher of `message` waits. Dead chunks and events are few and always enqueued; any
+    /// other message has one queue, which may be full.
     fn bounded(&self, message: &Message) -> Option<Arc<Waiting>> {
         match message.exchange {
             Exchange::Dead | Exchange::Events => None,
@@ -223,7 +223,7 @@ impl Queues {
         }
     }
 
-    /// Refuses what cannot be sent, or not any more.
+    /// Refuses an unsendable message, and any message after closing.
     fn check(&self, message: &Message) -> Result<(), BrokerError> {
         check_sendable(message)?;
         match self.closed.is_cancelled() {
@@ -232,7 +232,7 @@ impl Queues {
         }
     }
 
-    /// Hands a message of `from` out; `settled` is called after its verdict.
+    /// Makes a delivery of a message of `from`; calls `settled` once it is settled.
     fn delivery(
         self: &Arc<Self>,
         from: &Arc<Waiting>,
@@ -274,14 +274,14 @@ impl Queues {
                     }
                     break taken;
                 }
-                // A wake-up that this one does not use, because it leaves, goes to the next.
+                // where this task leaves without using its wake-up, tokio passes it to the next one
                 tokio::select! {
                     () = from.arrived.notified() => {}
                     () = self.closed.cancelled() => return,
                     () = deliveries.closed() => return,
                 }
             };
-            // whoever left before the message came has not seen it
+            // a consumer that left before the message arrived has not seen it
             if deliveries.is_closed() {
                 from.put_back(message, redeliveries);
                 return;
@@ -394,7 +394,7 @@ mod tests {
     async fn a_full_dead_queue_says_so_and_the_reducer_hears_of_every_dead_chunk() {
         let broker = Embedded::new();
         let format = crate::Format::new("sales", 1);
-        // bodies share their bytes: these weigh more than the queue may hold, and take 15 MiB
+        // the clones share one body: they exceed the queue's limit, and take 15 MiB of memory
         let body = crate::Body::from(vec![0; crate::broker::MAX_BODY]);
         let dead = |number: usize| Message {
             exchange: Exchange::Dead,

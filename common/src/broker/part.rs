@@ -1,5 +1,5 @@
-//! The exchanges and queues that a cluster may have, told by their names: those of [`topology`](super::topology), and
-//! those of the topology before it.
+//! Recognizes the exchanges and queues of a cluster by their names: those of [`topology`](super::topology), and those of
+//! the topology before it.
 
 use super::Queue;
 use super::topology::UNROUTED;
@@ -7,7 +7,7 @@ use crate::Format;
 use crate::message::Exchange;
 use crate::settings::is_prefix;
 
-/// The queues of the first topology that no program reads or fills any more.
+/// The queues of the first topology that no program uses any more.
 const OLDER_QUEUES: [&str; 5] = [
     "q.jobs",
     "q.chunks",
@@ -15,7 +15,7 @@ const OLDER_QUEUES: [&str; 5] = [
     "q.chunks.quarantine",
     "q.results",
 ];
-/// Its exchanges of which the same is true.
+/// The exchanges of the first topology that no program uses any more.
 const OLDER_EXCHANGES: [&str; 5] = ["x.jobs", "x.chunks", "x.unrouted", "x.results", "x.dead"];
 
 /// What a part of a cluster is.
@@ -30,7 +30,7 @@ pub enum What {
 /// An exchange or a durable queue of some cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Part {
-    /// What stands before the names of its cluster.
+    /// The prefix of the names of its cluster.
     pub prefix: String,
     /// What it is.
     pub what: What,
@@ -49,15 +49,15 @@ impl Part {
         under(prefix, queues.chain(exchanges))
     }
 
-    /// What the topology before declared under `prefix`, and this one does not.
+    /// Everything that the topology before declared under `prefix` and this one does not.
     pub fn older(prefix: &str) -> Vec<Self> {
         let queues = OLDER_QUEUES.map(|name| (What::Queue, name.to_owned()));
         let exchanges = OLDER_EXCHANGES.map(|name| (What::Exchange, name.to_owned()));
         under(prefix, queues.into_iter().chain(exchanges))
     }
 
-    /// The part of a cluster that has this name on the broker, whatever its prefix and formats; `None` for a name that no
-    /// cluster of ours gives. No name has two readings.
+    /// The part of a cluster that has this name on the broker, with any prefix and format; `None` for a name that no
+    /// cluster of ours uses. Unambiguous.
     pub fn of_name(what: What, name: &str) -> Option<Self> {
         let letter = match what {
             What::Queue => "q.",
@@ -86,7 +86,7 @@ impl Part {
         Format::of_key(after)
     }
 
-    /// Whether it is of a topology before this one.
+    /// Whether only the topology before declares it.
     pub fn is_older(&self) -> bool {
         let names = match self.what {
             What::Queue => OLDER_QUEUES,

@@ -1,7 +1,7 @@
-//! Exchanges and queues: what is bound to what, said once for both brokers.
+//! Exchanges, queues and bindings, defined once for both brokers.
 //!
-//! `<f>` is a [`Format`], a kind of job and the version of its formats, as in `sales.v1`. A program takes from the queues
-//! of the formats that it knows; what is in the others waits for a program that knows them.
+//! `<f>` is a [`Format`], a kind of job and the version of its formats, as in `sales.v1`. A program consumes the queues of
+//! the formats that it knows; messages of other formats wait for a program that knows them.
 //!
 //! ```text
 //! x.jobs.2     topic --<f>.#-->          q.jobs.<f>               --(20 returns)-----> x.dead.2 "jobs"
@@ -14,35 +14,35 @@
 //!                    --jobs-->           q.control, q.jobs.dead
 //! x.results.2  topic --<f>.#-->          q.results.<f>            --(20 returns)-----> x.dead.2 "results"
 //! x.control    topic --#-->              q.control                --(20 returns)-----> x.dead.2 "results"
-//! x.events     topic --job.<id>-->       a queue of the listener's own, gone with it
-//!                    --#-->              the same, of one who listens to everything
+//! x.events     topic --job.<id>-->       a listener's own queue, removed with it
+//!                    --#-->              the same, of a listener to every event
 //! ```
 //!
-//! A message may return that often; the next return dead-letters it. The reducer receives a dead chunk by the same message
-//! that reaches the dead queue, so no job waits for a chunk that cannot be worked, nor for a request that no producer
-//! survives. A chunk that no binding of `x.chunks.2` takes any more (a site that gave cities queues of their own may have
-//! removed it) takes the second way to the same queue. A message of a format that has no queue yet is returned to its
-//! publisher, which waits: a program that may declare, declares the queues of the formats it knows.
+//! A message may return that often; the next return dead-letters it. The message that reaches the dead queue also reaches
+//! the reducer, so no job waits for a chunk that cannot be worked, nor for a request that no producer survives. A chunk
+//! without a binding in `x.chunks.2` (a site with queues of its own for some cities may have removed it) reaches the same
+//! queue through the alternate exchange. A message of a format without a queue is returned to its publisher, which waits:
+//! a program that may declare, declares the queues of the formats it knows.
 //!
-//! A queue is never deleted and declared again: where arguments change, so does the name. The `2` counts the versions of
-//! this page; the first had no number, and no formats.
+//! A queue is never deleted and redeclared: where arguments change, so does the name. The `2` is the version of this
+//! topology; the first had no number, and no formats.
 
 use crate::message::{Exchange, Message};
 use crate::{Format, JobId};
 
-/// A queue to take from.
+/// A queue to consume.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Queue {
     /// Requests for jobs of a format.
     Jobs(Format),
     /// Chunks to work.
     Chunks(Format),
-    /// Chunks that came back too often; each is tried once more, alone.
+    /// Chunks that reached the delivery limit; each is tried once more, alone.
     Quarantine(Format),
     /// Partials, manifests, annexes and dead chunks; one active reducer.
     Results(Format),
-    /// What the reducer is asked and told besides: questions, cancellations, word of cuts that begin, of requeued chunks
-    /// and of dead requests; one active reducer.
+    /// Other messages to the reducer: questions, cancellations, notices of cuts that begin, of requeued chunks and of dead
+    /// requests; one active reducer.
     Control,
     /// Requests that no producer could read or survive, for the operator.
     DeadJobs,
@@ -56,12 +56,13 @@ pub enum Queue {
     AllEvents,
 }
 
-/// The exchange that takes what no binding of `x.chunks.2` takes; the queues of chunks are bound to it as well.
+/// The alternate exchange of `x.chunks.2`, for chunks that no binding there matches; the queues of chunks are bound to it.
 pub const UNROUTED: &str = "x.unrouted.2";
 
-/// How long a consumer may hold a delivery, in milliseconds, before the broker takes it for dead (RabbitMQ 3.12 and
-/// later; before, the node decides for all its queues). RabbitMQ's own half hour, said aloud: what holds a delivery
-/// longer is not slow but stuck, since a chunk is worked in seconds and a result is kept in milliseconds.
+/// The consumer timeout, in milliseconds: a delivery that is unacked for longer is requeued and its channel closed
+/// (RabbitMQ 3.12 and later; before, the node decides for all its queues). RabbitMQ's default of half an hour, declared:
+/// a consumer that takes longer is stuck, not slow, since a chunk is worked in seconds and a result is journaled in
+/// milliseconds.
 pub const CONSUMER_TIMEOUT_MS: u32 = 30 * 60 * 1000;
 
 impl Exchange {
@@ -155,7 +156,7 @@ impl Queue {
         }
     }
 
-    /// The key by which it is bound to [`UNROUTED`], if it is.
+    /// Its binding key in [`UNROUTED`], if it is bound there.
     pub fn takes_unrouted(&self) -> Option<String> {
         match self {
             Self::Chunks(format) => Some(format.key("#")),
@@ -172,12 +173,12 @@ impl Queue {
         }
     }
 
-    /// Whether only one consumer is served at a time, the next one once it is gone.
+    /// Whether the broker delivers to one consumer at a time, and to the next one once that is gone.
     pub fn single_active_consumer(&self) -> bool {
         matches!(self, Self::Results(_) | Self::Control)
     }
 
-    /// How often a message may come back before it is dead-lettered, and under which key of the dead exchange.
+    /// How often a message may return before it is dead-lettered, and the dead-letter routing key.
     pub fn delivery_limit(&self) -> Option<(u32, String)> {
         match self {
             Self::Jobs(_) => Some((20, "jobs".to_owned())),
@@ -192,7 +193,7 @@ impl Queue {
         }
     }
 
-    /// The most bytes of messages it holds; publishers wait (or are refused and try again) beyond it.
+    /// The most bytes of messages it holds; beyond, publishes are rejected, and publishers retry.
     pub fn max_bytes(&self) -> u64 {
         match self {
             Self::Chunks(_) | Self::Results(_) => 256 << 20,
@@ -203,8 +204,8 @@ impl Queue {
         }
     }
 
-    /// How long a consumer may hold one of its messages, in milliseconds, where we say so. The dead queues are as they
-    /// were before they could say it.
+    /// The consumer timeout that it is declared with, in milliseconds; the dead queues are declared without, as they
+    /// always were.
     pub fn consumer_timeout(&self) -> Option<u32> {
         match self {
             Self::DeadJobs | Self::DeadChunks | Self::DeadResults => None,
@@ -212,7 +213,7 @@ impl Queue {
         }
     }
 
-    /// Whether a message belongs in this queue, by its exchange and routing key: the bindings, as a function.
+    /// Whether a message is routed to this queue: the bindings, as a function.
     pub fn takes(&self, message: &Message) -> bool {
         let bound = self.bindings();
         let listens = self.listens_to().map(|key| (Exchange::Events, key));
@@ -221,7 +222,7 @@ impl Queue {
     }
 }
 
-/// Whether a topic exchange takes `key` by a binding of ours: whole words, and perhaps `#` for any more at its end.
+/// Whether a topic binding of ours matches `key`: whole words, with an optional `#` at the end for any further words.
 fn matches(binding: &str, key: &str) -> bool {
     match binding.strip_suffix('#') {
         None => binding == key,
@@ -256,7 +257,7 @@ mod tests {
         ]
     }
 
-    /// The names of the queues that take a message.
+    /// The names of the queues that a message is routed to.
     fn takers(exchange: Exchange, key: &str) -> Vec<String> {
         let message = message(exchange, key);
         let queues = Queue::durable(&formats()).into_iter();

@@ -1,4 +1,4 @@
-//! A chunk as a message: with its body, or, where that is too large for one, with a [`Claim`] on it.
+//! A chunk as a message: with its body or, where that is too large, with a [`Claim`] on it.
 
 use super::{Exchange, Message, MessageError, headers};
 use crate::chunk::{Chunk, Digest};
@@ -7,7 +7,7 @@ use crate::{Body, JobId};
 /// The header of a message whose body is in the blob store: the address there, `<job>/<sha256>`.
 const BLOB: &str = "blob";
 
-/// What the message of a chunk says whose body is in the blob store ([`crate::blob`]).
+/// The message of a chunk whose body is in the blob store ([`crate::blob`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// The job that the body belongs to.
@@ -19,10 +19,10 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// The claim of a message; absent where the message carries its body itself.
+    /// The claim in a message; `None` where the message carries its body.
     ///
     /// # Errors
-    /// [`MessageError`] for a claim that does not lead to a body of the message's own job, or that comes with a body.
+    /// [`MessageError`] for a claim on a body of another job, or with a body.
     pub fn of(message: &Message) -> Result<Option<Self>, MessageError> {
         let Some(address) = message.headers.get(BLOB) else {
             return Ok(None);
@@ -91,7 +91,7 @@ impl Chunk {
     /// The chunk in a message, its digest verified.
     ///
     /// # Errors
-    /// [`MessageError`] for a message that is no chunk, too large, not what its digest says, or whose body is elsewhere.
+    /// [`MessageError`] for a message that is no chunk, is too large, does not have its digest, or is a claim.
     pub fn from_message(message: &Message) -> Result<Self, MessageError> {
         if let Some(claim) = Claim::of(message)? {
             let bytes = claim.bytes;
@@ -100,10 +100,10 @@ impl Chunk {
         Self::with_body(message, message.body_as_said()?)
     }
 
-    /// The chunk of a claim whose body was found, its digest verified.
+    /// The chunk of a claim and its fetched body, the digest verified.
     ///
     /// # Errors
-    /// [`MessageError`] for a message that is no chunk, or a body that is not what its digest says.
+    /// [`MessageError`] for a message that is no chunk, or a body that does not have the digest.
     pub fn from_claim(message: &Message, body: Body) -> Result<Self, MessageError> {
         let said: Digest = message.header("sha256")?;
         let found = body.digest();

@@ -1,4 +1,4 @@
-//! Words to the reducer that are not results: that a job is cut, cancelled or sent once more, and questions.
+//! Messages to the reducer that are not results: notices of cuts, cancellations and requeued chunks, and questions.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,15 @@ use super::{Exchange, JobRequest, Message, MessageError, Outcome, headers};
 use crate::chunk::Digest;
 use crate::{Body, JobId, Seq};
 
-/// Word of a producer that it cuts a job, at the beginning and again and again until the manifest. It brings the request, so
-/// that the reducer can ask for the job again should the producer die; the reducer answers with [`Event::Begun`](super::Event::Begun).
+/// A producer cuts a job: sent at the beginning, and repeated until the manifest. It carries the request, so that the
+/// reducer can request the job again if the producer dies. The reducer answers with
+/// [`Event::Begun`](super::Event::Begun).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Begun {
-    /// What is being cut, with the fingerprint of the input as it is now.
+    /// The request that is being cut, with the current fingerprint of the input.
     pub request: JobRequest,
-    /// Tells this attempt to cut the job from any other.
+    /// Identifies this attempt to cut the job.
     pub cut: JobId,
 }
 
@@ -39,13 +40,13 @@ impl Begun {
     }
 }
 
-/// Somebody's wish that a job should end without a report.
+/// Cancels a job: it ends without a report.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cancel {
     /// The job.
     pub job: JobId,
-    /// Why, in a few words; of a longer text the beginning counts.
+    /// Why, in a few words; longer text is truncated.
     pub reason: String,
 }
 
@@ -73,24 +74,24 @@ impl Cancel {
     }
 }
 
-/// Word that a dead chunk is on its way to the workers once more: it is to be waited for again.
+/// A dead chunk is being requeued: the reducer waits for it again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revived {
     /// Its job.
     pub job: JobId,
     /// Its number.
     pub seq: Seq,
-    /// For which time, from 1: so that word of an earlier death, come again, is known as such.
+    /// How many times it has been requeued, from 1: lets the reducer ignore redelivered notices of earlier deaths.
     pub time: u32,
-    /// The chunk's digest, where its message said one.
+    /// The chunk's digest, where its message has one.
     pub chunk: Option<Digest>,
 }
 
 impl Revived {
-    /// What a dead message that is to be sent once more has the reducer know, if anything; before it is sent.
+    /// The notice that the reducer needs before `dead` is requeued; `None` where it needs none.
     ///
     /// # Errors
-    /// [`MessageError`] for a chunk that does not say which one it is.
+    /// [`MessageError`] for a chunk without a valid job or number.
     pub fn of(dead: &Message) -> Result<Option<Self>, MessageError> {
         if dead.kind != "chunk" {
             return Ok(None);
@@ -140,13 +141,13 @@ impl Revived {
     }
 }
 
-/// What somebody asks the reducer: how its jobs go. It answers with [`Event::Jobs`](super::Event::Jobs).
+/// Asks the reducer for the stage of its jobs. It answers with [`Event::Jobs`](super::Event::Jobs).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Question {
     /// Whoever listens to the events of a job of this name hears the answer.
     pub token: JobId,
-    /// The one job that is asked about; all of them where absent.
+    /// The one job to report on; all of them where absent.
     pub job: Option<JobId>,
 }
 
@@ -168,8 +169,7 @@ impl Question {
     }
 }
 
-/// Somebody's wish that the report of a job that ended should be the newest one. The reducer answers with
-/// [`Event::Newest`](super::Event::Newest).
+/// Makes the report of an ended job the newest one. The reducer answers with [`Event::Newest`](super::Event::Newest).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Newest {
@@ -197,24 +197,24 @@ impl Newest {
     }
 }
 
-/// Everything that comes to the reducer: news of a job, or a question, which changes nothing.
+/// Everything that the reducer receives.
 #[derive(Debug, Clone)]
 pub enum Told {
-    /// News of a job.
+    /// Changes a job.
     Outcome(Outcome),
-    /// A question.
+    /// Asks about jobs.
     Question(Question),
-    /// A wish.
+    /// Chooses the newest report.
     Newest(Newest),
-    /// Somebody wants a part of a report.
+    /// Asks for a part of a report.
     Fetch(parts::Fetch),
 }
 
 impl Told {
-    /// What `message` tells or asks the reducer, verified.
+    /// Reads and verifies `message`.
     ///
     /// # Errors
-    /// [`MessageError`] for anything that is not what it says it is.
+    /// [`MessageError`] for an invalid message.
     pub fn from_message(message: &Message) -> Result<Self, MessageError> {
         match message.kind.as_str() {
             "question" => message.json().map(Self::Question),

@@ -1,18 +1,18 @@
-//! Dead messages: how one is marked with its reason, and how a dead chunk is sent once more.
+//! Dead letters: marks a message with its reason, and turns it back into one that can be requeued.
 
 use super::{Exchange, Message, MessageError};
 use crate::Format;
 
-/// The header that says how often a chunk was dead and sent once more.
+/// The header that counts how often a chunk was requeued from the dead queue.
 pub(super) const REVIVED: &str = "revived";
 
-/// Turns a chunk's message into the message that declares it dead, for the reducer and the dead queue.
+/// Turns a chunk's message into its dead letter, for the reducer and the dead queue.
 ///
-/// It works for a message that cannot be read as well: then only the dead queue learns what it was.
+/// An unreadable message works as well, for the dead queue: the reducer cannot read it either.
 #[must_use]
 pub fn bury(mut message: Message, reason: &str) -> Message {
     message.exchange = Exchange::Dead;
-    // of another format than its queue it would not reach the reducer that waits for it
+    // under another format than its queue's it would not reach the reducer that waits for it
     let format = message.format().or_else(|| format_said(&message).ok());
     message.key = match format {
         Some(format) if format.is_plain() => format!("dead.{format}"),
@@ -24,8 +24,8 @@ pub fn bury(mut message: Message, reason: &str) -> Message {
     message
 }
 
-/// Turns the message of a request into the one that declares it dead, for the reducer and the dead queue. As with
-/// [`bury`], only the dead queue learns of one that does not say its job.
+/// Turns the message of a request into its dead letter, for the reducer and the dead queue. As with [`bury`], only the
+/// dead queue receives one that does not name its job.
 #[must_use]
 pub fn bury_request(mut message: Message, reason: &str) -> Message {
     message.exchange = Exchange::Dead;
@@ -36,7 +36,7 @@ pub fn bury_request(mut message: Message, reason: &str) -> Message {
     message
 }
 
-/// The format that a message's headers say it is of.
+/// The format in a message's headers.
 pub(super) fn format_said(message: &Message) -> Result<Format, MessageError> {
     Ok(Format {
         kind: message.header("kind")?,
@@ -44,7 +44,7 @@ pub(super) fn format_said(message: &Message) -> Result<Format, MessageError> {
     })
 }
 
-/// What is said of a dead chunk that brings no reason with it: the broker gave it up.
+/// The reason of a dead chunk without one: the broker dead-lettered it at its delivery limit.
 pub const NO_REASON: &str = "every worker that took it died";
 /// The same of a dead request.
 pub const NO_PRODUCER: &str = "every producer that took the request died";
@@ -59,7 +59,7 @@ pub fn reason(message: &Message) -> &str {
     said.map_or(unsaid, String::as_str)
 }
 
-/// How often a chunk was dead and sent once more.
+/// How often a chunk was requeued from the dead queue.
 pub(super) fn times_revived(message: &Message) -> Result<u32, MessageError> {
     match message.headers.contains_key(REVIVED) {
         true => message.header(REVIVED),
@@ -67,11 +67,11 @@ pub(super) fn times_revived(message: &Message) -> Result<u32, MessageError> {
     }
 }
 
-/// Turns a dead message into what it was before, to be sent once more: the opposite of [`bury`]. A chunk says from then
-/// on how often that was done.
+/// Turns a dead letter back into its message, to be requeued: the opposite of [`bury`]. A chunk's message then counts how
+/// often that was done.
 ///
 /// # Errors
-/// [`MessageError`] for one whose headers do not say where it belongs.
+/// [`MessageError`] for one whose headers do not name its destination.
 pub fn revive(mut message: Message) -> Result<Message, MessageError> {
     let format = format_said(&message)?;
     let last = match message.kind.as_str() {

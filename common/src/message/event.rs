@@ -1,4 +1,4 @@
-//! What happens, for whoever listens, and what the reducer answers.
+//! Events for listeners, and the reducer's answers.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub enum Status {
     Incomplete,
     /// There is no report.
     Failed,
-    /// There is no report, because somebody wanted none.
+    /// There is no report, because the job was cancelled.
     Cancelled,
 }
 
@@ -50,7 +50,7 @@ pub enum Stage {
         total: Option<u64>,
         /// Rows merged so far.
         rows: u64,
-        /// How long ago the last news came, in milliseconds.
+        /// The time since its last result, in milliseconds.
         idle_ms: u64,
     },
     /// Its report is being made or written.
@@ -66,7 +66,7 @@ pub enum Stage {
     },
 }
 
-/// A job, and where it is in its life.
+/// A job and its stage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobStage {
     /// The job.
@@ -79,11 +79,11 @@ pub struct JobStage {
     pub stage: Stage,
 }
 
-/// What happens to jobs and workers, told to whoever listens.
+/// An event of a job, a worker or a program, for every listener.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// A producer came a step further with its cut.
+    /// Progress of a producer's cut.
     Cut {
         /// The job.
         job: JobId,
@@ -94,16 +94,16 @@ pub enum Event {
         /// Bytes of input there are; 0 while unknown.
         size: u64,
     },
-    /// A worker lives.
+    /// The heartbeat of a worker.
     Worker(Heartbeat),
-    /// What keeps a program from making progress.
+    /// The troubles that keep a program from making progress.
     Troubles {
         /// Which: its role or name, machine and process.
         program: String,
         /// One sentence each; none once it is over.
         troubles: Vec<String>,
     },
-    /// A job came a step further.
+    /// Progress of a job.
     Progress {
         /// The job.
         job: JobId,
@@ -114,7 +114,7 @@ pub enum Event {
         /// Rows merged so far.
         rows: u64,
     },
-    /// The reducer durably knows of a request whose cut has begun: the answer to [`Begun`](super::Begun).
+    /// The reducer has the request of a cut in its journal: the answer to [`Begun`](super::Begun).
     Begun {
         /// The job.
         job: JobId,
@@ -137,7 +137,8 @@ pub enum Event {
         report: Option<String>,
         /// `execution.json`.
         execution: Option<String>,
-        /// The attempt to cut it whose word ([`Begun`](super::Begun)) this answers; absent where it is news. Older reducers do not say it.
+        /// The attempt whose [`Begun`](super::Begun) this answers; absent where the job has just ended. Older reducers
+        /// never set it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cut: Option<JobId>,
     },
@@ -161,7 +162,7 @@ pub enum Event {
     },
 }
 
-/// How a worker is, once a second.
+/// What a worker does and needs, once a second.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Heartbeat {
@@ -179,7 +180,7 @@ pub struct Heartbeat {
     pub chunks: u64,
     /// Their rows.
     pub rows: u64,
-    /// Chunks buried, since it started.
+    /// Chunks dead-lettered, since it started.
     pub buried: u64,
     /// How long it computed, since it started, in milliseconds.
     pub busy_ms: u64,
@@ -187,7 +188,7 @@ pub struct Heartbeat {
     pub current: Option<Current>,
 }
 
-/// The chunk in a worker's hands.
+/// The chunk that a worker computes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Current {
@@ -200,7 +201,7 @@ pub struct Current {
 }
 
 impl Event {
-    /// The event as a message. `stamp` tells it from the other events of the same job or worker.
+    /// The event as a message. `stamp` distinguishes it from other events of the same job or worker.
     ///
     /// # Errors
     /// [`serde_json::Error`] where it cannot be written as JSON.

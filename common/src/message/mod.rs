@@ -1,4 +1,4 @@
-//! What the roles say to each other, and how a message that is not what it says is refused.
+//! The messages between the roles, and the checks that refuse an invalid one.
 //!
 //! `<f>` is a [`Format`], as in `sales.v1`; the exchanges and queues behind these names are those of
 //! [`topology`](crate::broker::topology).
@@ -17,12 +17,12 @@
 //! | `question` | anyone -> reducer | control, `question.<token>` | JSON of [`Question`] |
 //! | `newest` | anyone -> reducer | control, `newest.<token>` | JSON of [`Newest`] |
 //! | `fetch` | anyone -> reducer | control, `fetch.<token>` | JSON of [`parts::Fetch`] |
-//! | `part` | reducer -> whoever asked | events, `job.<token>` | a part of a report, see [`parts::Part`] |
+//! | `part` | reducer -> the one that asked | events, `job.<token>` | a part of a report, see [`parts::Part`] |
 //! | `chunk`, dead | worker or broker -> reducer and dead queue | dead, `dead.<f>` | as the chunk, with a `reason` |
 //! | `job`, dead | broker or producer -> reducer and dead queue | dead, `jobs` | as the request, perhaps with a `reason` |
-//! | `event` | any role -> whoever listens | events, `job.<id>`, `worker.<name>` or `program.<name>` | JSON of [`Event`] |
+//! | `event` | any role -> all listeners | events, `job.<id>`, `worker.<name>` or `program.<name>` | JSON of [`Event`] |
 //!
-//! Every message is persistent (events are not) and carries a deterministic id, so anything may be published twice.
+//! Every message but an event is persistent; every message has a deterministic id, so that it may be published twice.
 
 mod chunk;
 mod control;
@@ -51,7 +51,7 @@ pub const MAX_JSON: usize = 8 << 20;
 /// The longest message id and routing key, in bytes: AMQP's short strings.
 pub const MAX_NAME: usize = 255;
 
-/// Where a message is sent.
+/// The exchange that a message is published to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Exchange {
     /// Requests for jobs.
@@ -60,32 +60,32 @@ pub enum Exchange {
     Chunks,
     /// Partials, manifests and annexes.
     Results,
-    /// Questions to the reducer, cancellations, word of requeued chunks.
+    /// Questions to the reducer, cancellations, notices of begun cuts and of requeued chunks.
     Control,
-    /// Chunks that nobody could work, and whatever else nobody could use.
+    /// Dead letters: chunks that could not be worked, and messages that could not be read.
     Dead,
-    /// What happens, for whoever listens; lost when nobody does.
+    /// Events, for every listener; dropped where there is none.
     Events,
 }
 
-/// A message on its way.
+/// A message, independent of its transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// Where it is sent.
     pub exchange: Exchange,
     /// Its routing key; at most [`MAX_NAME`] bytes.
     pub key: String,
-    /// Tells it from every other; the same for every copy; at most [`MAX_NAME`] bytes.
+    /// Unique, and the same for every copy; at most [`MAX_NAME`] bytes.
     pub id: String,
     /// `chunk`, `partial`, `manifest`, `annex`, `seal`, `begun`, `cancel`, `revived`, `question`, `job` or `event`.
     pub kind: String,
-    /// What is said about the body.
+    /// The headers, which describe the body.
     pub headers: BTreeMap<String, String>,
     /// The body.
     pub body: Body,
 }
 
-/// A message that is not what it says it is; it is buried, never tried again.
+/// An invalid message; it is dead-lettered, never retried.
 #[derive(Debug, thiserror::Error)]
 #[error("message {id:?}: {what}")]
 pub struct MessageError {
@@ -101,16 +101,16 @@ impl Message {
         }
     }
 
-    /// The format that its routing key names: first, or after the word that says what became of it.
+    /// The format in its routing key: at its beginning, or after `dead` or `quarantine`.
     pub fn format(&self) -> Option<Format> {
         let after = self.key.split_once('.').map(|(_, rest)| rest);
         Format::of_key(&self.key).or_else(|| Format::of_key(after?))
     }
 
-    /// The job that its header names.
+    /// The job in its header.
     ///
     /// # Errors
-    /// [`MessageError`] where there is none, or something else.
+    /// [`MessageError`] where there is none, or an invalid one.
     pub fn job(&self) -> Result<JobId, MessageError> {
         self.header("job")
     }
@@ -138,7 +138,7 @@ impl Message {
         serde_json::from_slice(&self.body).map_err(|error| self.refuse(format!("body: {error}")))
     }
 
-    /// The body, if it has the digest its header says.
+    /// The body, if it has the digest in its header.
     fn body_as_said(&self) -> Result<Body, MessageError> {
         if self.body.len() > MAX_BODY {
             return Err(self.refuse(format!(

@@ -1,4 +1,4 @@
-//! What comes of a job's chunks and of its cut, on its way to the reducer.
+//! Results of a job's chunks and of its cut, for the reducer.
 
 use std::collections::BTreeMap;
 
@@ -27,11 +27,11 @@ pub struct Partial {
     pub chunk: Digest,
     /// How many rows the chunk had.
     pub rows: u32,
-    /// The digest of `json`: two workers that made something else of one chunk show here.
+    /// The digest of `json`: it differs where two workers made different partials of one chunk.
     pub digest: Digest,
     /// The kind's partial.
     pub json: Box<RawValue>,
-    /// Who made it and how long it took; told, never merged.
+    /// Who made it and how long it took; reported, never merged.
     pub made: Made,
 }
 
@@ -112,7 +112,7 @@ impl Partial {
     }
 }
 
-/// The last word of the producer on a job: what it was asked, and everything it sent.
+/// Ends the cut of a job: counts everything that the producer sent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -133,7 +133,7 @@ pub struct Manifest {
     pub facts: Option<Box<RawValue>>,
     /// Why there is to be no report, in one sentence; absent where there is to be one.
     pub refusal: Option<String>,
-    /// How long cutting and publishing took, in milliseconds; told, never merged.
+    /// How long cutting and publishing took, in milliseconds; reported, never merged.
     pub cut_ms: u64,
     /// As [`JobRequest::accept`](super::JobRequest::accept).
     #[serde(default, skip_serializing_if = "Accept::is_usual")]
@@ -272,18 +272,18 @@ impl SealPage {
         })
     }
 
-    /// The entries in it; none where the body is not made of entries.
+    /// Its entries; `None` where the body has an invalid length.
     pub fn prefixes(&self) -> Option<Vec<Prefix>> {
         seal::from_bytes(&self.body)
     }
 }
 
-/// Everything the reducer can be told.
+/// Everything that changes a job.
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// A chunk was worked.
     Partial(Partial),
-    /// The producer said its last word on a job.
+    /// The producer finished the cut.
     Manifest(Manifest),
     /// A page of a side file.
     Annex(Annex),
@@ -298,7 +298,7 @@ pub enum Outcome {
         /// Why, in one sentence.
         reason: String,
     },
-    /// There is to be no report.
+    /// The job is cancelled.
     Cancel(Cancel),
     /// A chunk that could not be worked.
     Dead {
@@ -308,20 +308,20 @@ pub enum Outcome {
         seq: Seq,
         /// Why, in one sentence.
         reason: String,
-        /// How often it had been sent once more before.
+        /// How often it had been requeued before.
         revived: u32,
-        /// Its digest, where its message says one.
+        /// Its digest, where its message has one.
         chunk: Option<Digest>,
     },
-    /// A dead chunk that is on its way once more.
+    /// A dead chunk that is being requeued.
     Revived(Revived),
 }
 
 impl Outcome {
-    /// What `message` tells the reducer, verified.
+    /// Reads and verifies `message`.
     ///
     /// # Errors
-    /// [`MessageError`] for anything that is not what it says it is.
+    /// [`MessageError`] for an invalid message.
     pub fn from_message(message: &Message) -> Result<Self, MessageError> {
         match message.kind.as_str() {
             "partial" => Partial::from_message(message).map(Self::Partial),

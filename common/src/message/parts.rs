@@ -1,4 +1,4 @@
-//! A report in parts, for whoever follows a job whose report is too large for an event.
+//! A report in parts, for a program that follows a job whose report is too large for an event.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,10 +6,10 @@ use super::{Exchange, Message, MessageError, headers};
 use crate::chunk::{Digest, MAX_BODY};
 use crate::{Body, JobId};
 
-/// Bytes of a part: as large as bodies are anywhere, so that neither side holds more than one.
+/// Bytes of a part: the largest body of a chunk, so that a part is no burden to the queues.
 pub const PART: usize = MAX_BODY;
 
-/// What somebody asks the reducer for: a part of the report of a job that ended. It answers with a [`Part`].
+/// Asks the reducer for a part of the report of an ended job. It answers with a [`Part`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fetch {
@@ -53,7 +53,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// The part as a message to whoever asked. `stamp` tells it from other answers to the same one.
+    /// The part as a message to its requester. `stamp` distinguishes it from other answers to the same request.
     pub fn to_message(&self, stamp: u64) -> Message {
         let Fetch { token, job, part } = &self.of;
         Message {

@@ -1,4 +1,4 @@
-//! Asking for a job.
+//! A request for a job.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -11,19 +11,19 @@ use crate::{Digest, Format, JobId};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobRequest {
-    /// The name the job is to have: the same request sent twice is one job.
+    /// The name of the job: the same request sent twice is one job.
     pub job: JobId,
     /// The kind of job.
     pub kind: String,
-    /// The version of the kind's formats that it is to be cut in: the same in every attempt.
+    /// The version of the kind's formats to cut it in: the same in every attempt.
     pub schema: u32,
-    /// What that kind is asked.
+    /// The kind's own request.
     pub request: Box<RawValue>,
-    /// The fingerprint that the input had when the job was named or first cut: an input that has another one is not cut
-    /// under this name. Absent where whoever asks does not see the input, or where it cannot be read twice.
+    /// The fingerprint of the input when the job was named or first cut: an input with another one is refused. Absent
+    /// where the requester cannot read the input, or where it cannot be read twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Digest>,
-    /// Which report is to become the newest although it would not by itself.
+    /// Which reports may become the newest although they would not by default.
     #[serde(default, skip_serializing_if = "Accept::is_usual")]
     pub accept: Accept,
 }

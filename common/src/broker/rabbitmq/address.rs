@@ -1,7 +1,7 @@
 //! Reads the broker's addresses, and writes them without their passwords.
 //!
-//! No message made here, and nothing derived from [`Address`] by `Debug` or `Display`, holds a password. Of an address
-//! that cannot be read nothing is written but that: any part of it may be one.
+//! No message made here, and nothing derived from [`Address`] by `Debug` or `Display`, holds a password. No part of an
+//! unreadable address is written: any part may be the password.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,18 +11,18 @@ use lapin::uri::{AMQPScheme, AMQPUri};
 
 use crate::message::MAX_NAME;
 
-/// Seconds between heartbeats. lapin looks twice in that time and gives up after two of them, so a broker that froze
-/// is noticed after 16 to 20 seconds.
+/// Seconds between heartbeats. lapin checks twice in that time and gives up after two missed ones, so a frozen broker is
+/// noticed after 16 to 20 seconds.
 const HEARTBEAT: u16 = 8;
 
-/// Where the systems we know keep the certificates they trust.
+/// The files in which common systems keep their trusted certificates.
 const SYSTEM_CERTIFICATES: [&str; 3] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/cert.pem",
 ];
 
-/// Where a broker is, and who we are there.
+/// The address of a broker, and the account there.
 #[derive(Clone)]
 pub(super) struct Address {
     pub(super) uri: AMQPUri,

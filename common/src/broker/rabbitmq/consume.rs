@@ -1,9 +1,9 @@
-//! Takes from one queue, across sessions, and hands over the verdicts: a [`Consumer`] whatever comes, a [`Taker`] one
-//! message each time somebody asks.
+//! Consumes one queue across sessions, and settles its deliveries: a [`Consumer`] receives every message, a [`Taker`] gets
+//! one message per call.
 //!
-//! A verdict belongs to the session that its delivery came from: it goes to that session's channel, and is lost with
-//! it, because the broker then delivers the message again anyway. An acknowledgement that lapin calls sent proves
-//! nothing, so nothing is concluded from one.
+//! A delivery is settled on the channel that delivered it. If that session ended, the verdict is dropped, because the
+//! broker redelivers the message anyway. lapin reports an acknowledgement as sent, not as received, so nothing depends on
+//! it.
 
 use std::sync::Arc;
 
@@ -35,8 +35,8 @@ pub(super) struct Consumer {
 }
 
 impl Consumer {
-    /// Takes from the queue until the listener is gone or the broker is closed; tells `established` once the first delivery
-    /// may come, or why none ever will.
+    /// Consumes until the subscription is dropped or the broker is closed. Signals `established` once the broker
+    /// confirmed the consumer, or why it never will.
     pub(super) async fn run(self, established: Established) {
         let mut established = Some(established);
         loop {
@@ -73,7 +73,7 @@ impl Consumer {
         &self.link.common
     }
 
-    /// Takes over one session; ends well only when nothing more is to be taken.
+    /// Consumes over one session; returns `Ok` only when the subscription is over.
     async fn take(
         &self,
         session: &Session,
@@ -122,9 +122,9 @@ impl Consumer {
         self.leave(&channel, stream, verdicts).await
     }
 
-    /// Asks for deliveries; `None` after a pause where there is no such queue yet, and it is not ours to declare. That
-    /// costs the channel only, not the session that carries the other queues; and whoever subscribed need not wait, as
-    /// it may have others.
+    /// Starts the consumer; `None` after a pause where the queue does not exist yet and this program may not declare it.
+    /// That costs the channel only, not the session that carries the other queues; and the subscriber does not wait for
+    /// it, as it may consume other queues.
     async fn begin(
         &self,
         session: &Session,
@@ -168,8 +168,8 @@ impl Consumer {
         }
     }
 
-    /// Stops taking, requeues what was not handed out, and hands over verdicts: all of them where only the listener left,
-    /// those given so far where the broker is closed.
+    /// Cancels the consumer, requeues what was not handed out, and settles deliveries: all of them where only the
+    /// subscription was dropped, those settled so far where the broker is closed.
     async fn leave(
         &self,
         channel: &Channel,
@@ -196,18 +196,18 @@ impl Consumer {
     }
 }
 
-/// Somebody waits for one message, if there is one.
+/// A caller that waits for one message, or for the answer that there is none.
 pub(super) type Asked = oneshot::Sender<Option<Delivery>>;
 
-/// Takes single messages from one queue, all over one channel while it lasts: the broker reads a channel in order, so an
-/// answer proves that it has the verdicts that were handed over before.
+/// Gets single messages from one queue over one channel: the broker reads a channel in order, so its answer proves that it
+/// has the verdicts sent before.
 pub(super) struct Taker {
     pub(super) link: Arc<Link>,
     pub(super) queue: Queue,
 }
 
 impl Taker {
-    /// Answers until no caller is left, the broker is closed, or it will never take us.
+    /// Answers until no caller is left, the broker is closed, or it refuses this program for good.
     pub(super) async fn run(self, mut asked: mpsc::Receiver<Asked>) {
         let mut answer = None;
         while let Ok(session) = self.link.session().await {
@@ -260,7 +260,7 @@ impl Taker {
         Ok(channel.close(200, "leaving".into()).await?)
     }
 
-    /// Asks for one message; there is none where the queue is not there yet, and is not ours to declare.
+    /// Gets one message; none where the queue does not exist yet and this program may not declare it.
     async fn get(
         &self,
         session: &Session,
@@ -285,13 +285,13 @@ impl Taker {
     }
 }
 
-/// A queue is not there; it is not ours to declare.
+/// Logs that a queue does not exist which this program may not declare.
 fn tell_missing(common: &Common, queue: &ShortString, error: &lapin::Error) {
     let why = format!("{error}; `setup topology` declares it");
     common.health.raise(queue.as_str(), why);
 }
 
-/// What arrived from a queue, with its verdict going to `settle`.
+/// A delivery of a queue, whose verdict goes to `settle`.
 fn delivered(
     common: &Common,
     queue: &Queue,
@@ -304,7 +304,7 @@ fn delivered(
     health.took();
     Delivery::new(message, redeliveries, move |verdict| {
         health.settled();
-        // A session that is gone takes no verdicts, and needs none.
+        // a session that ended needs no verdicts
         let _gone = settle.send((acker, verdict));
     })
 }

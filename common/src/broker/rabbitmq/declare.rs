@@ -1,7 +1,7 @@
 //! Declares the topology: [`crate::broker::topology`], in AMQP.
 //!
-//! Everything is durable and declared in full each time, so it is there again after somebody deleted it. Nothing is
-//! ever deleted. The arguments are those that RabbitMQ 3.10 and 4 both take; 3.10 pays no heed to `x-consumer-timeout`.
+//! Everything is durable and declared in full each time, so that deleted parts are restored. Nothing is ever deleted. The
+//! arguments are valid for RabbitMQ 3.10 and 4; 3.10 ignores `x-consumer-timeout`.
 
 use futures_util::stream::{StreamExt, TryStreamExt, iter};
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
@@ -16,15 +16,14 @@ use crate::broker::Queue;
 use crate::broker::topology::UNROUTED;
 use crate::message::Exchange;
 
-/// How long what is passing stays unused before it goes, in milliseconds: longer than any outage of the broker that a run
-/// survives.
+/// The expiry of a run's own unused queues, in milliseconds: longer than any outage of the broker that a run survives.
 const UNUSED_MS: i64 = 60 * 60 * 1000;
 
-/// What stands for "no limit" of deliveries: RabbitMQ 4 would put its own limit of 20 where there is none, and drop
-/// what passes it.
+/// A delivery limit that stands for none: RabbitMQ 4 would apply its default of 20 to a queue without one, and drop
+/// messages beyond it.
 const NO_LIMIT: u32 = 1_000_000;
 
-/// The key by which a cluster that passes binds a queue of its own to its exchange of events; no event has it.
+/// The key by which a run's own cluster binds one of its queues to its exchange of events; no event has it.
 pub(super) const HELD: &str = "-";
 
 fn name(common: &Common, name: &str) -> Result<ShortString, Failure> {
@@ -48,8 +47,7 @@ fn table<const N: usize>(pairs: [(&str, AMQPValue); N]) -> Result<FieldTable, Fa
 /// channel serves one request after the other, and eight queues are what a cluster of one kind has.
 pub(super) const SIDE_BY_SIDE: usize = 8;
 
-/// Declares every exchange, queue and binding: the exchanges first, because queues are bound to them; `at_a_time` queues
-/// over as many channels.
+/// Declares every exchange, then every queue with its bindings, `at_a_time` queues over as many channels.
 pub(super) async fn topology(
     connection: &Connection,
     common: &Common,
@@ -68,14 +66,14 @@ pub(super) async fn topology(
     close(&channel).await?;
     let mut queues = Queue::durable(&common.formats);
     if common.passing {
-        // no operator looks at a cluster that goes with its run; its reducer gets the same messages
+        // no operator empties the dead queues of a run's own cluster; its reducer gets the same messages
         queues.retain(|queue| !matches!(queue, Queue::DeadJobs | Queue::DeadChunks));
     }
     let declared = iter(queues).map(async |each| {
         let channel = connection.create_channel().await?;
         queue(&channel, common, &each).await?;
         if common.passing && each == Queue::Control {
-            // listeners alone are bound to it, and it must not go with them
+            // otherwise only listeners are bound to it, and it would be auto-deleted with the last of them
             let control = name(common, &each.name())?;
             bind(&channel, common, &control, Exchange::Events.name(), HELD).await?;
         }
@@ -176,7 +174,8 @@ fn arguments(common: &Common, queue: &Queue) -> Result<FieldTable, Failure> {
     Ok(arguments)
 }
 
-/// Declares a queue of our own for the events with this binding key: the broker names it, and it goes when we do.
+/// Declares an exclusive queue for the events with this binding key: the broker names it, and deletes it with the
+/// connection.
 pub(super) async fn listener(
     channel: &Channel,
     common: &Common,
@@ -198,7 +197,7 @@ pub(super) async fn listener(
     Ok(queue.name().clone())
 }
 
-/// Why a queue stopped delivering: it is gone, or the broker cancelled the consumer.
+/// Why a consumer ended: its queue was deleted, or the broker cancelled it.
 pub(super) async fn why_stopped(session: &Session, name: &ShortString) -> String {
     let asked = async {
         let channel = session.channel().await?;
@@ -217,8 +216,8 @@ pub(super) async fn why_stopped(session: &Session, name: &ShortString) -> String
     }
 }
 
-/// How many messages wait in a queue. Asking needs no right to declare it; in a queue that is not there, and is not ours
-/// to declare, there are none.
+/// How many messages are ready in a queue, by a passive declaration, which needs no right to configure. A queue that does
+/// not exist and that this program may not declare has none.
 pub(super) async fn waiting(
     session: &Session,
     common: &Common,

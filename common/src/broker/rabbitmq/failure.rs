@@ -1,20 +1,20 @@
-//! What keeps a session from working, and whether waiting can help: told apart by the code and the text of the broker.
+//! Classifies what ends a session, by the code and the text of the broker: whether waiting can help.
 
 use lapin::ErrorKind;
 
 use super::address::Address;
 
-/// The broker's code for a queue or an exchange that is not there.
+/// AMQP's code for a queue or an exchange that does not exist.
 const NOT_FOUND: u16 = 404;
-/// Its code for an exchange that is to be removed only if nothing is bound to it, and something is.
+/// AMQP's code for the removal, with `if-unused`, of an exchange that has bindings.
 const PRECONDITION_FAILED: u16 = 406;
 
-/// Whether an error says that something is not there; the session goes on, only the channel is lost.
+/// Whether an error says that something does not exist; it closes the channel only, not the session.
 pub(super) fn is_missing(error: &lapin::Error) -> bool {
     is_answer(error, NOT_FOUND)
 }
 
-/// Whether an error says that something is used by somebody; as for [`is_missing`], only the channel is lost.
+/// Whether an error says that something is in use; as for [`is_missing`], it closes the channel only.
 pub(super) fn is_in_use(error: &lapin::Error) -> bool {
     is_answer(error, PRECONDITION_FAILED)
 }
@@ -23,24 +23,23 @@ fn is_answer(error: &lapin::Error, code: u16) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(reason) if reason.get_id() == code)
 }
 
-/// Why a session could not begin, or ended. Each sentence holds the broker's own, where it said one.
+/// Why a session could not begin, or ended. Each sentence quotes the broker's own, if there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// Waiting may mend it.
+    /// Waiting may help.
     Away(String),
-    /// Only somebody who changes something at the broker mends it: final once it lasts.
+    /// Only a change at the broker helps: final once it lasts.
     Refused(String),
-    /// User and password are not those of the broker, or cannot be read: final once it lasts, but new ones may be on their
-    /// way.
+    /// User and password are refused, or cannot be read: final once it lasts, since new ones may be on their way.
     Login(String),
-    /// Waiting does not mend it.
+    /// Waiting cannot help.
     Never(String),
-    /// The broker closed the channel because of a message that we published.
+    /// The broker closed the channel because of a published message.
     Message(String),
 }
 
 impl Failure {
-    /// What an error of lapin's means.
+    /// Classifies an error of lapin.
     pub(super) fn of(error: &lapin::Error) -> Self {
         match error.kind() {
             ErrorKind::ProtocolError(reason) => {
@@ -65,10 +64,10 @@ impl Failure {
         }
     }
 
-    /// What an error means while we declare `what`.
+    /// Classifies an error of declaring `what`.
     pub(super) fn declaring(what: &str, error: &lapin::Error) -> Self {
         match error.kind() {
-            // Only the sentence tells a queue that is not ours from a limit of the broker: both are 406.
+            // only the text distinguishes other arguments from a limit of the broker: both are 406
             ErrorKind::ProtocolError(reason) if reason.get_id() == 406 => {
                 let said = reason.get_message();
                 if said.as_str().contains("inequivalent arg") {
@@ -83,7 +82,7 @@ impl Failure {
         }
     }
 
-    /// What an error means while we publish.
+    /// Classifies an error of publishing.
     pub(super) fn publishing(error: &lapin::Error) -> Self {
         match error.kind() {
             // precondition failed (a message too large), frame error, syntax error, unexpected frame
@@ -96,7 +95,7 @@ impl Failure {
         }
     }
 
-    /// What an error means while we log in.
+    /// Classifies an error of logging in.
     pub(super) fn greeting(error: &lapin::Error) -> Self {
         let ErrorKind::ProtocolError(reason) = error.kind() else {
             return Self::of(error);
@@ -104,7 +103,7 @@ impl Failure {
         let said = reason.get_message().as_str();
         match reason.get_id() {
             403 => Self::Login(format!("wrong user or password: {said}")),
-            // 530 is said of a virtual host that is missing, is not this user's, or has a limit.
+            // 530: the virtual host does not exist, denies this user, or has reached a limit
             530 if said.contains("limit") => {
                 Self::Refused(format!("a limit of the broker is reached: {said}"))
             }

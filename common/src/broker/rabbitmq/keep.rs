@@ -1,4 +1,4 @@
-//! Declares the topology again while a cluster runs, so that what somebody removed comes back without a new start.
+//! Redeclares the topology while a cluster runs, so that removed parts are restored without a restart.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,14 +7,15 @@ use super::declare::topology;
 use super::failure::Failure;
 use super::link::Link;
 
-/// How often everything is declared again over a living session, so that a binding or queue that somebody removed comes
-/// back without a new start: rare enough to cost nothing, and shorter than the minute after which a person asks why.
+/// How often everything is redeclared over an open session: rare enough to cost nothing, and shorter than the minute after
+/// which a person asks why a removed queue is missing.
 const AGAIN: Duration = Duration::from_secs(30);
-/// The shortest time between two of these, where publishers find something missing.
+/// The shortest time between two declarations, where publishers find something missing: bounds the load that a publisher
+/// of an unknown format causes.
 const SOONEST: Duration = Duration::from_secs(1);
 
-/// Declares everything again, now and then and where publishers find something missing. What is there with other
-/// arguments, or may not be declared any more, ends the session, which says so.
+/// Redeclares everything every [`AGAIN`], and when publishers find something missing. A part that exists with other
+/// arguments, or may not be declared any more, ends the session with that reason.
 pub(super) async fn keep_declared(link: Arc<Link>) {
     let common = Arc::clone(&link.common);
     loop {
@@ -38,7 +39,7 @@ pub(super) async fn keep_declared(link: Arc<Link>) {
             () = common.closed.cancelled() => return,
             declared = tokio::time::timeout(AGAIN, declared) => declared,
         };
-        // One that is slow to answer, or away, is for those to notice who wait for messages.
+        // publishers and consumers notice a broker that is slow or down
         if let Ok(Err(failure @ (Failure::Refused(_) | Failure::Never(_)))) = declared {
             session.fail(failure);
         }

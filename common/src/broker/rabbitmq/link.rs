@@ -1,10 +1,9 @@
-//! At most one living session, and the way to the next one.
+//! Holds at most one open session, and opens the next one.
 //!
-//! A [`Link`] builds the next session when asked: after a failure it waits a random time, longer each time up to two
-//! seconds, without limit. Only where waiting alone cannot help (credentials, virtual host, certificate, permissions,
-//! limits) it gives up: after 45 seconds of refusals, for a login that worked before after the time that the settings
-//! allow, and for a queue that exists with other arguments at once. Where the address comes from a file, that file is read
-//! again each time.
+//! A [`Link`] opens the next session on demand. After a failure it retries without limit, after a random wait that grows
+//! up to two seconds. It gives up only where waiting cannot help (credentials, virtual host, certificate, permissions,
+//! limits): after 45 seconds of refusals; for a login that worked before, after the time in the settings; and at once for
+//! a queue that exists with other arguments. An address file is read again for each attempt.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -24,21 +23,22 @@ use crate::broker::BrokerError;
 
 /// How long the broker may take to answer everything we declare.
 const DECLARE: Duration = Duration::from_secs(30);
-/// How long what one connection declared is not declared again by the other: both begin together. A broker that lost its
-/// data and starts again takes longer than that.
+/// How long after one connection declared everything the other one need not: both connect together. A broker that loses
+/// its data and restarts takes longer than that.
 const DECLARED: Duration = Duration::from_secs(1);
-/// The shortest and the longest wait between two tries.
+/// The shortest and the longest wait between two attempts: a restart of the broker is noticed within two seconds, and a
+/// broker that comes up is not flooded.
 const WAIT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
-/// How long the broker refuses us, each time, before the answer is taken for final: what an operator mends in a minute is
-/// survived, and a program that cannot work says so and ends within 60 seconds.
+/// How long the broker must refuse every attempt before the refusal is final: an operator's brief mistake is survived,
+/// and a program that cannot work ends with the reason within 60 seconds.
 const REFUSED: Duration = Duration::from_secs(45);
-/// The same for a login that worked before, where the settings say nothing: time to write a new password into the file of
-/// `broker.uri_file` by hand.
+/// The same for a login that worked before, by default: time to write a new password into the file of `broker.uri_file` by
+/// hand.
 const LOGIN_REFUSED: Duration = Duration::from_secs(600);
-/// How often a broker that is waited for is spoken of in the log, once it is known there.
+/// How often the log repeats that the program waits for the broker.
 const REMIND: Duration = Duration::from_secs(60);
 
-/// At most one session, and the way to the next one.
+/// At most one open session, and how to open the next one.
 pub(super) struct Link {
     purpose: &'static str,
     pub(super) common: Arc<Common>,
@@ -48,16 +48,16 @@ pub(super) struct Link {
 #[derive(Default)]
 struct State {
     current: Option<Arc<Session>>,
-    /// How many tries in a row came to nothing.
+    /// The number of failed attempts in a row.
     failures: u32,
-    /// Since when each of them was refused, and whether for the login.
+    /// Since when every attempt was refused, and whether for the login.
     refused: Option<(bool, Instant)>,
-    /// What the log last said, and when.
+    /// The failure that was logged last, and when.
     said: Option<(String, Instant)>,
 }
 
 impl State {
-    /// Takes note of a failure; the reason, where it is final.
+    /// Records a failure; returns the reason where it is final.
     fn note(&mut self, failure: &Failure, common: &Common) -> Option<String> {
         self.failures = self.failures.saturating_add(1);
         *common.failed() = Some(failure.clone());
@@ -84,12 +84,12 @@ impl State {
         (since.elapsed() >= patience).then(|| failure.why().to_owned())
     }
 
-    /// Takes note of the session that ended, if one did.
+    /// Records the session that ended, if one did.
     fn take_ended(&mut self, common: &Common) -> Option<String> {
         let session = self.current.take()?;
         if session.is_healthy() {
             self.failures = 0;
-            // One that is refused something soon after its beginning, each time, comes to nothing.
+            // a session that is refused something soon after it opened counts as a failed attempt
             if session.has_settled() {
                 self.refused = None;
             }
@@ -104,7 +104,7 @@ impl State {
         self.note(&failure, common)
     }
 
-    /// Whether the log is to speak of this failure: of each once, and then now and then.
+    /// Whether to log this failure: once when it is new, then every [`REMIND`].
     fn tells(&mut self, failure: &Failure) -> bool {
         let known = self.said.as_ref();
         let told = known.is_some_and(|(why, at)| why == failure.why() && at.elapsed() < REMIND);
@@ -124,7 +124,7 @@ impl Link {
         }
     }
 
-    /// The living session, or the next one, however long that takes. Dropping the future loses nothing.
+    /// The open session, or the next one, however long that takes. Cancel-safe.
     pub(super) async fn session(&self) -> Result<Arc<Session>, BrokerError> {
         tokio::select! {
             biased;
@@ -150,7 +150,7 @@ impl Link {
             if state.failures > 0 {
                 tokio::time::sleep(jittered(state.failures)).await;
             }
-            // what was refused may be a channel too many: a user may be allowed few
+            // a user may be limited to few channels: after a failure, declare one queue at a time
             let at_a_time = if state.failures > 0 {
                 1
             } else {
@@ -229,19 +229,19 @@ impl Link {
         Ok(Session::new(connection, killer, self.purpose, health))
     }
 
-    /// The session that lives now, if one does; none is begun.
+    /// The open session, if there is one; opens none.
     pub(super) fn current(&self) -> Option<Arc<Session>> {
-        // The task that holds the lock begins one.
+        // the task that holds the lock is opening one
         let state = self.state.try_lock().ok()?;
         state.current.clone().filter(|session| session.alive())
     }
 
-    /// Whether a session lives now.
+    /// Whether a session is open.
     pub(super) fn is_up(&self) -> bool {
         self.current().is_some()
     }
 
-    /// Leaves politely.
+    /// Closes the session.
     pub(super) async fn close(&self) {
         let session = self.state.lock().await.current.take();
         if let Some(session) = session {
@@ -250,7 +250,7 @@ impl Link {
     }
 }
 
-/// The trouble of a link without a session that works.
+/// The name of the trouble of a link without a working session.
 fn no_connection(purpose: &str, why: &str) -> String {
     format!("the connection to {purpose} over does not work: {why}")
 }
@@ -270,14 +270,14 @@ async fn declare_once(
     Ok(())
 }
 
-/// A random wait before try number `failures` + 1: at least the shortest, at most twice as long each time.
+/// A random wait after that many failures: at least the shortest, with an upper bound that doubles each time.
 pub(super) fn jittered(failures: u32) -> Duration {
     let (shortest, longest) = WAIT;
     let most = shortest.saturating_mul(1 << failures.min(10)).min(longest);
     shortest + (most - shortest).mul_f64(random())
 }
 
-/// A random number from 0 to 1: hashers are seeded at random, which is random enough to spread waits.
+/// A random number from 0 to 1, from a hasher's random seed: random enough to spread waits.
 pub(super) fn random() -> f64 {
     let bits = RandomState::new().hash_one(0u8) >> 11;
     bits as f64 / (1u64 << 53) as f64

@@ -5,23 +5,23 @@
 //! subscribe() <-- deliveries <-- consumer --(Link "consume")--> session <-- RabbitMQ
 //! ```
 //!
-//! A `session` is one connection, and it is never repaired: at the first error of any kind it is dropped, the
-//! link builds another one, and whatever had no confirmation is published again. Publishing and consuming have a
-//! connection each, because a broker under an alarm stops reading from publishers, and acknowledgements must not wait
-//! behind them.
+//! A `session` is one connection, and it is never repaired: at its first error of any kind it is dropped, the link opens
+//! another one, and every unconfirmed message is published again. Publishing and consuming use separate connections,
+//! because a broker under a resource alarm stops reading from publishing connections, and acknowledgements must not wait
+//! for that.
 //!
 //! | file | what it knows |
 //! |---|---|
 //! | `address` | URIs: read, masked, refused |
 //! | `connect` | one connection: TCP, TLS, greeting |
-//! | `session` | noticing death |
-//! | `link` | the next session: waiting, giving up |
-//! | `failure` | what keeps a session from working, and whether waiting helps |
-//! | `declare`, `keep` | the topology, on the broker; and again, where something is missing |
-//! | `remove` | what of it is there, and how it is removed |
+//! | `session` | one connection in use: detects that it died |
+//! | `link` | the next session: retries, and gives up |
+//! | `failure` | why a session failed, and whether waiting helps |
+//! | `declare`, `keep` | declares the topology; restores what is missing |
+//! | `remove` | finds and removes parts of the topology |
 //! | `wire` | [`Message`] to AMQP and back |
 //! | `publish` | confirms, returns, rejects, the window |
-//! | `consume` | deliveries and verdicts |
+//! | `consume` | deliveries and their settling |
 
 mod address;
 mod connect;
@@ -59,38 +59,39 @@ use crate::message::Message;
 use crate::settings::{self, Secret};
 use crate::{Format, Shutdown};
 
-/// The connection that consumes, and the name of the trouble that it cannot be had.
+/// The purpose of the consuming connection, and the name of its trouble.
 pub(crate) const CONSUME: &str = "consume";
-/// How long leaving may take before the connections are cut.
+/// How long closing may take before the connections are cut: enough for pending acknowledgements, well within the grace
+/// period of a container.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-/// How to reach RabbitMQ, and as whom.
+/// The address, credentials and options of a connection to RabbitMQ.
 #[derive(Clone, Default)]
 pub struct Options {
     /// `amqp://user:password@host:port/vhost`, or `amqps://`; several are tried in turn.
     pub uris: Vec<String>,
-    /// The file that `uris` came from, with commas between them: it is read again at each connection, so that a new
-    /// password needs no new start.
+    /// The file that `uris` were read from, separated by commas: it is read again for each connection, so that a new
+    /// password needs no restart.
     pub uri_file: Option<PathBuf>,
-    /// How long a refused login is tried again; where absent, 45 seconds, and 10 minutes once a login worked.
+    /// How long a refused login is retried; by default 45 seconds, and 10 minutes once a login worked.
     pub refused_login_for: Option<Duration>,
-    /// The certificates (PEM) that alone are trusted for `amqps://`; the system's where there are none.
+    /// The only trusted certificates (PEM) for `amqps://`; by default the system's.
     pub ca: Option<PathBuf>,
     /// The role's name, shown as the connection's name.
     pub name: String,
-    /// Whether exchanges and queues are declared at every connection; a role that may not, waits for them.
+    /// Whether every connection declares exchanges and queues; a role without that right waits for them.
     pub declare: bool,
     /// The formats whose queues are declared.
     pub formats: Vec<Format>,
-    /// Whether what is declared goes by itself an hour after nobody uses it any more: a run's own, should it be killed.
+    /// Whether declared queues expire after an hour without use: for a run's own cluster, which may be killed.
     pub passing: bool,
-    /// Stands before the name of every exchange and queue, so that several clusters, or tests, share a virtual host.
+    /// The prefix of the name of every exchange and queue, so that several clusters, or tests, can share a virtual host.
     pub prefix: String,
 }
 
 impl Options {
-    /// What the settings say, for the role `name` of a cluster of these formats; without an address in them, there is
-    /// nothing to connect to.
+    /// The options in the settings, for the role `name` of a cluster of these formats. Settings without an address give
+    /// no URIs.
     pub fn of(settings: &settings::Broker, name: impl Into<String>, formats: Vec<Format>) -> Self {
         let uris = settings.uri.as_ref().map_or("", Secret::expose);
         Self {
@@ -122,7 +123,7 @@ impl std::fmt::Debug for Options {
     }
 }
 
-/// Somebody at the broker.
+/// A user of the broker.
 #[derive(Clone, Debug)]
 pub struct Account {
     /// The user's name.
@@ -133,30 +134,30 @@ pub struct Account {
     pub vhost: String,
 }
 
-/// What every part of one broker shares.
+/// State shared by all parts of one [`RabbitMq`].
 struct Common {
     name: String,
     declare: bool,
     formats: Vec<Format>,
     passing: bool,
     prefix: String,
-    /// Where the broker was at the last look.
+    /// The addresses that were read last.
     addresses: Mutex<Vec<Address>>,
     uris: Vec<String>,
     uri_file: Option<PathBuf>,
     ca: Option<PathBuf>,
     refused_login_for: Option<Duration>,
-    /// Whether the broker ever took us in.
+    /// Whether a login ever worked.
     was_up: AtomicBool,
     health: Health,
-    /// Why a connection last could not be had, or ended.
+    /// Why the last connection could not be opened, or ended.
     failed: Mutex<Option<Failure>>,
-    /// When everything was last declared at the begin of a connection.
+    /// When a new connection last declared everything.
     declared: tokio::sync::Mutex<Option<tokio::time::Instant>>,
-    /// Somebody found something missing that we declare.
+    /// Signalled when something is missing that this program declares.
     missing: Notify,
     closed: Shutdown,
-    /// Why the broker will never take us, once that is known.
+    /// Why the broker refuses this program for good, once that is known.
     refused: OnceLock<String>,
 }
 
@@ -166,7 +167,7 @@ impl Common {
         format!("{}{name}", self.prefix)
     }
 
-    /// Where the broker is now, and the PEM certificates that are trusted where an address asks for TLS.
+    /// The current addresses, and the trusted PEM certificates where an address asks for TLS.
     fn read_addresses(&self) -> Result<(Vec<Address>, Option<String>), String> {
         let read = match &self.uri_file {
             None => address::read_all(&self.uris, self.ca.as_deref()),
@@ -186,7 +187,7 @@ impl Common {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why a request that nobody answers will not be answered.
+    /// The error of a request that can no longer be answered.
     fn end(&self) -> BrokerError {
         match self.refused.get() {
             Some(why) => BrokerError::Refused(why.clone()),
@@ -202,18 +203,18 @@ pub struct RabbitMq {
     inbox: mpsc::Sender<Outgoing>,
     consuming: Arc<Link>,
     publishing: Arc<Link>,
-    /// Who takes single messages, of each queue that was asked for some.
+    /// The [`Taker`](consume::Taker) of each queue from which single messages were taken.
     takers: Arc<Mutex<BTreeMap<String, mpsc::Sender<consume::Asked>>>>,
-    /// The publisher, the consumers and the takers, so that leaving can wait for them.
+    /// The tasks of the publisher, consumers and takers, so that closing can wait for them.
     tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
 impl RabbitMq {
-    /// A broker that connects as soon as something is asked of it. Call it inside a Tokio runtime.
+    /// A broker that connects on first use. Call it inside a Tokio runtime.
     ///
     /// # Errors
-    /// [`BrokerError::Refused`] for an address that is none, a certificate file that cannot be used, and for the
-    /// user `guest` at an address off this machine. No password is in any of them.
+    /// [`BrokerError::Refused`] for an invalid address, an unusable certificate file, and the user `guest` at an address
+    /// off this machine. None of them holds a password.
     pub fn connect(options: Options) -> Result<Self, BrokerError> {
         let common = Arc::new(Common {
             name: options.name,
@@ -253,14 +254,14 @@ impl RabbitMq {
         })
     }
 
-    /// Where it is, without passwords.
+    /// The addresses, without passwords.
     pub fn addresses(&self) -> String {
         let addresses = self.common.addresses();
         let addresses: Vec<String> = addresses.iter().map(Address::to_string).collect();
         addresses.join(", ")
     }
 
-    /// For one who does not wait as long as we do: why the broker does not take us in, where it refuses it.
+    /// Why the broker refused the last connection, if it did: for callers that do not want to wait for the final refusal.
     pub fn refusal(&self) -> Option<String> {
         let failed = self.common.failed();
         let failed = failed
@@ -269,12 +270,13 @@ impl RabbitMq {
         failed.map(|failed| failed.why().to_owned())
     }
 
-    /// Whether the broker serves us now, as far as we know.
+    /// Whether a connection is open now, as far as is known.
     pub fn is_up(&self) -> bool {
         self.consuming.is_up()
     }
 
-    /// Waits until the broker took us in and, where we declare, has every exchange and queue; however long that takes.
+    /// Waits until a connection is open and, where this program declares, every exchange and queue exists; however long
+    /// that takes.
     ///
     /// # Errors
     /// [`BrokerError`] where waiting cannot help.
@@ -282,10 +284,10 @@ impl RabbitMq {
         self.consuming.session().await.map(drop)
     }
 
-    /// Removes every exchange and queue of these options, with what is in them.
+    /// Removes every exchange and queue of these options, with their messages.
     ///
     /// # Errors
-    /// [`BrokerError`] where the broker refuses it, or does not serve us within `patience`.
+    /// [`BrokerError`] where the broker refuses it, or no connection is open within `patience`.
     pub async fn remove_all(options: Options, patience: Duration) -> Result<(), BrokerError> {
         let parts = Part::current(&options.prefix, &options.formats);
         let broker = Self::connect(Options {
@@ -300,7 +302,7 @@ impl RabbitMq {
         };
         let removing = async {
             match remove(declare::SIDE_BY_SIDE).await {
-                // it may be a channel too many
+                // the user may be limited to few channels
                 Err(BrokerError::Refused(_)) => remove(1).await,
                 removed => removed,
             }
@@ -313,17 +315,17 @@ impl RabbitMq {
         })
     }
 
-    /// Which of these parts are there, and what they hold. Needs no right but to connect, and changes nothing.
+    /// Which of these parts exist, and what they hold. Needs no right but to connect, and changes nothing.
     ///
     /// # Errors
-    /// [`BrokerError`] where the broker does not tell.
+    /// [`BrokerError`] where the broker refuses to answer.
     pub async fn look(&self, parts: &[Part]) -> Result<Vec<Found>, BrokerError> {
         self.asked(async |session| remove::look(session, parts).await)
             .await
     }
 
-    /// Removes a part: a queue with whatever it holds, an exchange to which something is bound only where `even_in_use`.
-    /// One that is not there is removed already.
+    /// Removes a part: a queue with its messages, an exchange with bindings only where `even_in_use`. A missing part
+    /// counts as removed.
     ///
     /// # Errors
     /// [`BrokerError`] where the broker refuses it.
@@ -332,7 +334,7 @@ impl RabbitMq {
             .await
     }
 
-    /// Asks the broker something that may be asked again where the connection breaks.
+    /// Makes an idempotent request, again where the connection breaks.
     async fn asked<T>(
         &self,
         ask: impl AsyncFn(&Session) -> Result<T, Failure>,
@@ -350,7 +352,7 @@ impl RabbitMq {
         }
     }
 
-    /// As whom it connects, and to which virtual host; of several addresses, the first.
+    /// User, password and virtual host; of several addresses, the first one's.
     pub fn account(&self) -> Option<Account> {
         let addresses = self.common.addresses();
         let uri = &addresses.first()?.uri;
@@ -362,7 +364,7 @@ impl RabbitMq {
         })
     }
 
-    /// Publishes; `once` makes a refusal an answer, too.
+    /// Publishes; with `once`, a refusal is returned instead of retried.
     async fn send(&self, message: Message, once: bool) -> Result<Offered, BrokerError> {
         check_sendable(&message)?;
         if self.common.closed.is_cancelled() || self.common.refused.get().is_some() {
@@ -376,7 +378,7 @@ impl RabbitMq {
         confirmed.await.unwrap_or_else(|_| Err(self.common.end()))
     }
 
-    /// Starts a task that leaving waits for.
+    /// Starts a task that closing waits for.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Result<(), BrokerError> {
         let mut tasks = self.tasks();
         if self.common.closed.is_cancelled() {
@@ -387,7 +389,7 @@ impl RabbitMq {
         Ok(())
     }
 
-    /// The one who takes single messages from a queue.
+    /// The taker of a queue.
     fn taker(&self, queue: Queue) -> Result<mpsc::Sender<consume::Asked>, BrokerError> {
         let mut takers = self.takers.lock().unwrap_or_else(PoisonError::into_inner);
         let name = queue.name();

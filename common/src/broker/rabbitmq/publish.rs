@@ -1,22 +1,22 @@
-//! Publishes, one task for all callers, and keeps each message until the broker has taken it.
+//! Publishes, in one task for all callers, and keeps each message until it is confirmed.
 //!
 //! ```text
 //! inbox -> held -> on the wire -> confirmed, and so is all before it -> not returned -> Ok to the caller
-//!            ^          |-- rejected (the queue is full) or returned (none takes it): a pause of its own, then again
+//!            ^          |-- nacked (the queue is full) or returned (unroutable): a pause of its own, then again
 //!            '----------'-- the session ended: all of them again, on the next one
 //! ```
 //!
-//! One task, because lapin numbers a publish before it queues its frames: two tasks could swap the numbers, and with
-//! them the confirms.
+//! One task, because lapin numbers a publish before it queues its frames: two tasks could swap the numbers, and with them
+//! the confirms.
 //!
 //! # When a confirm counts
 //!
 //! The broker sends the return of an unroutable message before its ack. lapin puts returns into one queue, and hands the
 //! first of them out with whatever ack comes next: it may be another message's, and the message's own ack may come
 //! without one. So an ack proves nothing until every publish numbered before it has its ack, too. Then no return of the
-//! message is left: each return waits only for acks of returned messages; the return of message *n* has at most as many
+//! message is pending: each return waits only for acks of returned messages; the return of message *n* has at most as many
 //! ahead of it as there are returned messages before *n* that still lack their ack; and each ack takes one out. A return
-//! is told by its message id, which marks every message with that id that is on the wire.
+//! names its message by id only, so it marks every message on the wire with that id.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,30 +37,31 @@ use super::wire::Ready;
 use crate::broker::{BrokerError, Offered};
 use crate::message::Message;
 
-/// The most messages, and (but for one alone) bytes, on the wire. 64 messages keep a broker busy that takes 20,000 of
-/// them a second and answers within 3 ms; 8 MiB bound the memory of large ones.
+/// The most unconfirmed messages, and (unless one alone is larger) bytes. 64 messages keep a broker busy that takes
+/// 20,000 a second and confirms within 3 ms; 8 MiB bound the memory of large ones.
 const WINDOW: (usize, usize) = (64, 8 << 20);
-/// The shortest and the longest pause before a message is offered again.
+/// The shortest and the longest pause before a refused message is published again: short beside the time in which a
+/// consumer makes room, and rare enough to cost a full broker nothing.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-/// How long the broker may owe us the confirm that we have waited for longest: longer than the 16 to 20 seconds after which
-/// heartbeats notice a frozen one. Confirms of later messages do not count: a quorum queue can lose what was sent to its
-/// leader while that was cut off, never confirm it (rabbitmq-server #14589), and take it only over another channel.
+/// How long the oldest confirm may be due before the session ends: longer than the 16 to 20 seconds after which heartbeats
+/// notice a frozen broker. Confirms of later messages do not count: a quorum queue can lose what was sent to its leader
+/// while that was partitioned, never confirm it (rabbitmq-server #14589), and accept it only over another channel.
 const SILENCE: Duration = Duration::from_secs(30);
-/// How often that is looked at.
+/// How often overdue confirms and alarms are checked: often beside [`SILENCE`], and free.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long messages of one format may be refused, all of them, before that is a trouble: a queue with a living consumer
-/// has room again within that time.
+/// How long all messages of one format may be refused before that counts as a trouble: a queue with a live consumer has
+/// room again within that time.
 const REFUSED: Duration = Duration::from_secs(20);
 
-/// A message on its way, and who waits for it.
+/// A message to publish, and its waiting caller.
 pub(super) struct Outgoing {
     ready: Arc<Ready>,
     done: oneshot::Sender<Result<Offered, BrokerError>>,
-    /// Whether a refusal is an answer, too.
+    /// Whether a refusal is returned instead of retried.
     once: bool,
-    /// The pause it was last held back for.
+    /// Its last pause.
     paused: Duration,
-    /// Whether the broker closed the channel when this was on the wire: it is published alone then.
+    /// Whether the broker closed the channel while this was on the wire: it is then published alone.
     suspect: bool,
 }
 
@@ -81,12 +82,12 @@ impl Outgoing {
     }
 
     fn settle(self, result: Result<Offered, BrokerError>) {
-        // A caller that no longer waits does not need the answer.
+        // a caller that no longer waits needs no answer
         let _gone = self.done.send(result);
     }
 }
 
-/// Everything not yet confirmed, by a number that grows.
+/// Every unconfirmed message, by an increasing number.
 #[derive(Default)]
 struct Held {
     by_number: BTreeMap<u64, Outgoing>,
@@ -117,7 +118,7 @@ impl Held {
     }
 }
 
-/// Publishes whatever comes out of `inbox` until it, or the broker, is closed.
+/// Publishes messages from `inbox` until it, or the broker, is closed.
 pub(super) async fn run(link: Arc<Link>, mut inbox: mpsc::Receiver<Outgoing>) {
     let mut held = Held::default();
     loop {
@@ -153,8 +154,7 @@ pub(super) async fn run(link: Arc<Link>, mut inbox: mpsc::Receiver<Outgoing>) {
     }
 }
 
-/// Publishes what is held and what comes in over one session; ends well only when the inbox is closed and nothing is
-/// held.
+/// Publishes held and new messages over one session; returns `Ok` only when the inbox is closed and nothing is held.
 async fn publish_over(
     session: &Session,
     common: &Common,
@@ -184,7 +184,7 @@ async fn publish_over(
 
 type Sent = (u64, lapin::Result<Confirmation>);
 
-/// A publish without its outcome, or whose outcome does not count yet.
+/// A publish without an outcome, or whose outcome does not count yet.
 struct Flight {
     /// Its number among what is held.
     number: u64,
@@ -200,7 +200,7 @@ struct OnTheWire {
     flights: BTreeMap<u64, Flight>,
     bytes: usize,
     last: u64,
-    /// Since when the broker owes us the outcome of the first flight, at the earliest.
+    /// Since when, at the earliest, the outcome of the first flight is due.
     owed: Instant,
 }
 
@@ -225,7 +225,7 @@ impl OnTheWire {
         let mut publish = publish(channel.clone(), Arc::clone(message))
             .map(move |sent| (tag, sent))
             .boxed();
-        // lapin numbers a publish at its first poll, which is therefore now.
+        // poll now: lapin numbers a publish at its first poll
         let confirm = match (&mut publish).now_or_never() {
             Some(sent) => ready(sent).boxed(),
             None => publish,
@@ -248,7 +248,7 @@ impl OnTheWire {
         self.flights.insert(tag, flight);
     }
 
-    /// Takes note of a confirm, and of the return that came with it.
+    /// Records a confirm, and the return that came with it.
     fn note(&mut self, tag: u64, confirmation: Confirmation) {
         let (acked, returned) = match confirmation {
             Confirmation::Ack(returned) => (true, returned),
@@ -268,7 +268,7 @@ impl OnTheWire {
         }
     }
 
-    /// The next publish whose outcome counts: all before it have theirs.
+    /// The next publish whose outcome counts, because all before it have theirs.
     fn landed(&mut self) -> Option<(u64, Landed)> {
         let first = self.flights.first_entry()?;
         let acked = first.get().acked?;
@@ -283,41 +283,41 @@ impl OnTheWire {
         Some((flight.number, landed))
     }
 
-    /// Whether the broker owes us an outcome for so long that it will never come.
+    /// Whether an outcome is overdue.
     fn is_overdue(&self) -> bool {
         !self.flights.is_empty() && self.owed.elapsed() > SILENCE
     }
 }
 
-/// What came of a publish.
+/// The outcome of a publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Landed {
     Taken,
-    /// No queue takes it.
+    /// Unroutable.
     Returned,
     /// A queue is full.
     Rejected,
 }
 
-/// The broker takes no message of a format.
+/// The broker refuses the messages of a format.
 struct Refusal {
     since: Instant,
-    /// How long a message is held back now.
+    /// The current pause.
     pause: Duration,
 }
 
-/// Publishing over one session.
+/// The state of publishing over one session.
 struct Flow<'a> {
     session: &'a Session,
     common: &'a Common,
     channel: Channel,
-    /// Messages to be published one at a time, the first one last.
+    /// Messages to publish one at a time, in reverse order.
     suspects: Vec<u64>,
     held: &'a mut Held,
     on_the_wire: OnTheWire,
-    /// The numbers of messages that were held back, once their pause is over.
+    /// Yields the number of a refused message once its pause is over.
     paused: FuturesUnordered<BoxFuture<'static, u64>>,
-    /// What the broker refuses, by format.
+    /// Refusals, by format.
     refused: BTreeMap<String, Refusal>,
 }
 
@@ -364,7 +364,7 @@ impl Flow<'_> {
         self.send(number);
     }
 
-    /// Puts message `number` on the wire, unless its caller no longer waits.
+    /// Publishes message `number`, unless its caller no longer waits.
     fn send(&mut self, number: u64) {
         let Some(outgoing) = self.held.by_number.get(&number) else {
             return;
@@ -381,14 +381,14 @@ impl Flow<'_> {
             .send(&self.channel, number, &outgoing.ready);
     }
 
-    /// Takes note of a confirm, and of all others that are there, and settles the messages whose outcome counts.
+    /// Records a confirm and all others that have arrived, and settles the messages whose outcome counts.
     fn settle(&mut self, first: Sent) -> Result<(), Failure> {
         let mut error: Option<lapin::Error> = None;
         let mut next = Some(first);
         while let Some((tag, sent)) = next {
             match sent {
                 Ok(confirmation) => self.on_the_wire.note(tag, confirmation),
-                // The broker's own sentence comes with one of the errors.
+                // one of the errors quotes the broker
                 Err(more) if error.is_none() || more.is_amqp_error() => error = Some(more),
                 Err(_) => {}
             }
@@ -416,8 +416,8 @@ impl Flow<'_> {
         self.held.settle(number, Ok(Offered::Taken));
     }
 
-    /// Offers a message again after a pause, twice as long once a message of its format was held back for the present one
-    /// in vain; or says so, where one attempt was asked for.
+    /// Schedules a refused message again after a pause, which doubles when a message of its format was refused after the
+    /// current one; returns the refusal instead where the caller wants one attempt.
     fn refused(&mut self, number: u64, refused: Landed) {
         let Some(outgoing) = self.held.by_number.get_mut(&number) else {
             return;
@@ -458,8 +458,8 @@ impl Flow<'_> {
         }
     }
 
-    /// The broker closed the channel because of what is on the wire. A message that was alone there is the one; where
-    /// there are several, the next session publishes them one at a time.
+    /// Handles a channel that the broker closed because of a message on the wire. A single message is the cause; of
+    /// several, the next session publishes one at a time.
     fn blame(&mut self, why: &str) {
         let flights = std::mem::take(&mut self.on_the_wire.flights);
         let open: Vec<u64> = flights.into_values().map(|flight| flight.number).collect();
@@ -481,7 +481,7 @@ impl Flow<'_> {
         }
     }
 
-    /// Notices a session that no longer moves, and an alarm, under which it may stand still.
+    /// Fails a session with an overdue confirm, except under an alarm of the broker.
     fn look(&mut self) -> Result<(), Failure> {
         let blocked = self.session.blocked();
         match &blocked {
@@ -503,7 +503,7 @@ impl Flow<'_> {
 }
 
 impl Drop for Flow<'_> {
-    /// What is refused here says nothing about the next session.
+    /// Clears the troubles: refusals of this session say nothing about the next.
     fn drop(&mut self) {
         for format in self.refused.keys() {
             self.common.health.clear(&trouble(format));
@@ -512,12 +512,12 @@ impl Drop for Flow<'_> {
     }
 }
 
-/// The name of the trouble that messages of a format are refused.
+/// The name of the trouble of refused messages of a format.
 fn trouble(format: &str) -> String {
     format!("publish {format}")
 }
 
-/// Publishes once and waits for the confirm. Its frames are queued at the first poll.
+/// Publishes once and awaits the confirm. The first poll queues its frames.
 async fn publish(channel: Channel, ready: Arc<Ready>) -> lapin::Result<Confirmation> {
     let options = BasicPublishOptions {
         mandatory: ready.mandatory,
@@ -561,7 +561,7 @@ mod tests {
         for tag in 1..=3 {
             on_the_wire.take_off(tag, tag, &message);
         }
-        // Messages that land one after the other are never overdue, however long all of them take.
+        // messages that are confirmed one after the other are never overdue, however long all take together
         for tag in 1..=2 {
             tokio::time::advance(SILENCE).await;
             on_the_wire.note(tag, Confirmation::Ack(None));

@@ -1,6 +1,6 @@
-//! Looks at the parts of a cluster by their names, and removes them. The only file that ever deletes anything.
+//! Finds the parts of a cluster by their names, and removes them. The only file that ever deletes anything.
 //!
-//! Looking declares passively, which needs no right and changes nothing. Removing needs the right to configure.
+//! Finding declares passively, which needs no right and changes nothing. Removing needs the right to configure.
 
 use lapin::ExchangeKind;
 use lapin::options::{
@@ -16,27 +16,27 @@ use crate::broker::Queue;
 use crate::broker::part::{Part, What};
 use crate::message::Exchange;
 
-/// A part that is there.
+/// An existing part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// Which.
     pub part: Part,
-    /// How many messages wait in it, those in the hands of consumers not counted; none in an exchange.
+    /// Its ready messages, unacked ones not counted; 0 for an exchange.
     pub messages: u32,
-    /// How many consumers it has; none an exchange.
+    /// Its consumers; 0 for an exchange.
     pub consumers: u32,
 }
 
 /// What became of a part that was to be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removed {
-    /// It is gone, with so many messages.
+    /// It was removed, with so many messages.
     Gone(u32),
-    /// It is an exchange to which something is bound.
+    /// It is an exchange that has bindings, and was left.
     InUse,
 }
 
-/// Which of these parts are there, and what they hold.
+/// Which of these parts exist, and what they hold.
 pub(super) async fn look(session: &Session, parts: &[Part]) -> Result<Vec<Found>, Failure> {
     let mut found = Vec::new();
     let mut channel = session.channel().await?;
@@ -69,7 +69,7 @@ pub(super) async fn look(session: &Session, parts: &[Part]) -> Result<Vec<Found>
                 messages,
                 consumers,
             }),
-            // the broker closes the channel over it
+            // the broker closed the channel
             Err(error) if is_missing(&error) => channel = session.channel().await?,
             Err(error) => return Err(error.into()),
         }
@@ -78,7 +78,7 @@ pub(super) async fn look(session: &Session, parts: &[Part]) -> Result<Vec<Found>
     Ok(found)
 }
 
-/// Removes a part, whatever a queue holds; an exchange to which something is bound only where `even_in_use`.
+/// Removes a part: a queue with its messages, an exchange with bindings only where `even_in_use`.
 pub(super) async fn remove(
     session: &Session,
     part: &Part,
@@ -87,7 +87,7 @@ pub(super) async fn remove(
     let channel = session.channel().await?;
     let name = short(part.full_name()).map_err(|error| Failure::Never(error.to_string()))?;
     let removed = match part.what {
-        // quorum queues do not know the options `if-unused` and `if-empty`
+        // quorum queues do not support `if-unused` and `if-empty`
         What::Queue => channel
             .queue_delete(name, QueueDeleteOptions::default())
             .await
@@ -114,7 +114,7 @@ pub(super) async fn remove(
     }
 }
 
-/// Takes away the binding by which a cluster that passes keeps its exchange of events, so that only listeners count.
+/// Removes the binding by which a run's own cluster keeps its exchange of events, so that only listeners' bindings count.
 async fn unhold(session: &Session, events: &Part) -> Result<(), Failure> {
     let channel = session.channel().await?;
     let named = |name: String| short(name).map_err(|error| Failure::Never(error.to_string()));

@@ -1,7 +1,7 @@
-//! One connection, and how it is noticed that the broker is gone.
+//! One connection, and the detection that it died.
 //!
-//! lapin's own recovery is not used: it hangs on a broker that froze, gives up on one that is away for long, and waits
-//! for one that refuses us.
+//! lapin's own recovery is not used: it hangs on a frozen broker, gives up on one that is down for long, and keeps
+//! retrying one that refuses the login.
 
 use std::future::Future;
 use std::pin::pin;
@@ -20,10 +20,11 @@ use super::failure::Failure;
 use super::wire::Ready;
 use crate::health::Health;
 
-/// How often a session is looked at that does not say by itself that it is dead.
+/// How often an open connection is polled for its death, which it does not always signal: far below the seconds in which a
+/// heartbeat fails, and free.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long a session lives before it counts as one that works: what its first requests are refused, a queue that is
-/// missing for example, comes within that time.
+/// How long a session must last to count as working: refusals of its first requests, of a missing queue for example,
+/// arrive within that time.
 const SETTLED: Duration = Duration::from_secs(5);
 
 /// One connection, from its beginning to its first error.
@@ -37,17 +38,17 @@ pub(super) struct Session {
     said: std::sync::Mutex<Said>,
 }
 
-/// What is known of a session's state.
+/// The state of a session.
 struct Said {
     events: BoxStream<'static, Event>,
-    /// Why it ended, if it did: of several reasons the one that says most.
+    /// Why it ended, if it did: of several reasons the most specific.
     ended: Option<Failure>,
-    /// Why the broker last took no messages.
+    /// The broker's last reason for blocking the connection.
     alarm: String,
 }
 
 impl Said {
-    /// Takes note of what lapin tells of the connection itself.
+    /// Records lapin's events of the connection.
     fn hear(&mut self) {
         while let Some(Some(event)) = self.events.next().now_or_never() {
             match event {
@@ -58,7 +59,8 @@ impl Said {
         }
     }
 
-    /// What every request learns when a connection breaks says less than what the broker said.
+    /// Records why it ended; the broker's own reason replaces the general one that every request gets when a connection
+    /// breaks.
     fn end(&mut self, failure: Failure) {
         match (&self.ended, &failure) {
             (None | Some(Failure::Away(_)), Failure::Refused(_) | Failure::Never(_))
@@ -69,7 +71,7 @@ impl Said {
 }
 
 impl Session {
-    /// A session over a connection that is made.
+    /// A session over an open connection.
     pub(super) fn new(
         connection: Connection,
         killer: Arc<SocketKiller>,
@@ -92,7 +94,7 @@ impl Session {
         }
     }
 
-    /// The connection, for what needs several channels.
+    /// The connection, for callers that need several channels.
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
     }
@@ -106,7 +108,7 @@ impl Session {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why the broker does not read what we publish, while there is an alarm.
+    /// Why the broker blocks publishing, while it does.
     pub(super) fn blocked(&self) -> Option<String> {
         let mut said = self.said();
         said.hear();
@@ -114,7 +116,7 @@ impl Session {
         blocked.then(|| said.alarm.clone())
     }
 
-    /// Why a message cannot travel over this connection, if it cannot: its headers must fit into one frame.
+    /// Why a message cannot be sent over this connection, if it cannot: its headers must fit into one frame.
     pub(super) fn refuses(&self, message: &Ready) -> Option<String> {
         let (bytes, most) = (
             message.header_bytes,
@@ -133,8 +135,8 @@ impl Session {
         self.said().ended.is_none() && self.connection.status().connected()
     }
 
-    /// Does `work` over the session, for as long as it lives. What is asked of lapin in the moment in which a connection
-    /// breaks may never be answered, so the work is not trusted to learn of it.
+    /// Runs `work` until it ends or the session does. A request made at the moment in which a connection breaks may never
+    /// be answered by lapin, so `work` cannot be relied on to notice.
     pub(super) async fn run_while_alive<T>(
         &self,
         work: impl Future<Output = Result<T, Failure>>,
@@ -161,18 +163,18 @@ impl Session {
         }
     }
 
-    /// Says that the session was of use, so that the next one is not waited for as if this one had failed.
+    /// Marks the session as useful, so that the next one is opened without the wait after a failure.
     pub(super) fn mark_healthy(&self) {
         self.healthy.store(true, Ordering::Relaxed);
     }
 
-    /// Ends the session: nothing that it still carries counts.
+    /// Ends the session; later outcomes on it do not count.
     pub(super) fn fail(&self, failure: Failure) {
         self.said().end(failure);
         self.killer.kill();
     }
 
-    /// Why the session ended; whatever it is, its socket is cut.
+    /// Why the session ended; closes its socket.
     pub(super) fn end(&self) -> Failure {
         let failure = {
             let mut said = self.said();
@@ -189,17 +191,17 @@ impl Session {
         self.purpose
     }
 
-    /// Whether it was of use.
+    /// Whether it was useful.
     pub(super) fn is_healthy(&self) -> bool {
         self.healthy.load(Ordering::Relaxed)
     }
 
-    /// Whether it lived long enough to count as one that works.
+    /// Whether it lasted long enough to count as working.
     pub(super) fn has_settled(&self) -> bool {
         self.begun.elapsed() >= SETTLED
     }
 
-    /// Closes the connection politely, or cuts it where that takes too long.
+    /// Closes the connection, or cuts it where that takes too long.
     pub(super) async fn close(&self) {
         let goodbye = self.connection.close(200, "leaving".into());
         if !matches!(timeout(GOODBYE, goodbye).await, Ok(Ok(()))) {

@@ -13,8 +13,8 @@ use crate::message::{Exchange, Message};
 const TRANSIENT: u8 = 1;
 const PERSISTENT: u8 = 2;
 const APP: &str = "autoconnect";
-/// Bytes of a header frame besides what is in its strings: 7 of the frame, 14 of the content header, 1 of each of four
-/// short strings, 1 of the delivery mode, 4 of the table, 1 of the frame's end.
+/// Bytes of a header frame besides its strings: 7 for the frame, 14 for the content header, 1 for each of four short
+/// strings, 1 for the delivery mode, 4 for the table, 1 for the frame's end.
 const FRAME: usize = 31;
 /// Bytes of a header besides its name and value: the length of the name, the type, the length of the value.
 const FIELD: usize = 6;
@@ -24,13 +24,12 @@ pub(super) struct Ready {
     pub(super) exchange: ShortString,
     pub(super) key: ShortString,
     pub(super) properties: BasicProperties,
-    /// Whether the broker must say so when no queue takes it. Events without a listener are lost.
+    /// Whether the broker must return it if unroutable. Events without a listener are dropped.
     pub(super) mandatory: bool,
     pub(super) id: String,
-    /// What it has in common with the messages that wait for the same queue: exchange and routing key, without the last
-    /// word of a topic.
+    /// What it shares with messages for the same queue: exchange and routing key, without the last word of the key.
     pub(super) format: String,
-    /// The bytes of its properties and headers, which travel in one frame.
+    /// The bytes of its properties and headers, which must fit into one frame.
     pub(super) header_bytes: usize,
     pub(super) body: Body,
 }
@@ -86,7 +85,7 @@ impl Ready {
     }
 }
 
-/// The message in a delivery from `queue`, and how often it had been delivered before.
+/// Decodes a delivery from `queue`: the message, and how often it had been delivered before.
 pub(super) fn received(
     delivery: lapin::message::Delivery,
     queue: &Queue,
@@ -128,7 +127,7 @@ pub(super) fn received(
     (message, redeliveries)
 }
 
-/// Why and from where the broker dead-lettered a message the last time.
+/// Why and from which queue the broker last dead-lettered a message.
 struct Death {
     reason: String,
     queue: String,
@@ -153,7 +152,7 @@ impl Death {
         })
     }
 
-    /// What that means for a message of this type; none where what is said of a message without a reason is right.
+    /// The reason in words, for a message of this type; `None` where the default reason of a dead message applies.
     fn sentence(&self, kind: &str) -> Option<String> {
         let Self { reason, queue } = self;
         Some(match reason.as_str() {
@@ -173,7 +172,7 @@ impl Death {
     }
 }
 
-/// The number in `x-delivery-count`, in whatever width the broker wrote it.
+/// The number in `x-delivery-count`, of any integer width.
 fn count(value: &AMQPValue) -> u32 {
     let number = match *value {
         AMQPValue::ShortShortInt(number) => i64::from(number),
@@ -195,7 +194,7 @@ fn exchange(name: &str, prefix: &str) -> Option<Exchange> {
         .find(|exchange| exchange.name() == name)
 }
 
-/// Where a message of `queue` comes from when it was put there by hand.
+/// The exchange of a message that was published to `queue` directly, by hand.
 fn home(queue: &Queue) -> Exchange {
     match queue {
         Queue::Jobs(_) => Exchange::Jobs,
@@ -238,7 +237,7 @@ mod tests {
             assert!(why.contains("queue q.a") && !why.contains("q.b"), "{why}");
         }
         assert!(said("expired", "partial").is_some_and(|why| why.contains("expired")));
-        // Of a chunk the usual sentence is right: every worker that took it died.
+        // for a chunk the default reason applies: every worker that took it died
         assert_eq!(said("delivery_limit", "chunk"), None);
         assert!(said("delivery_limit", "partial").is_some_and(|why| why.contains("too often")));
     }
