@@ -18,7 +18,8 @@ use crate::problem::Problem;
 pub(crate) const SMALL: usize = 64 << 10;
 /// How long the next part of a body may take to come.
 const STALL: Duration = Duration::from_secs(30);
-/// How long the rest of a body that nobody wants is listened to, so that whoever sends it hears why.
+/// How long the rest of an unwanted body is read, so that its sender receives the response: a client that is still
+/// sending would see a reset instead.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// The sender made no progress for a while.
@@ -31,7 +32,7 @@ pub(crate) struct Stalled;
 #[error("more than is read")]
 pub(crate) struct TooLong;
 
-/// What is left of a body, for whoever answers before it was read.
+/// The unread rest of a body, for a handler that responds before the end.
 pub(crate) struct Rest(Option<Arc<Mutex<Option<BodyDataStream>>>>);
 
 /// The same body, failing with [`Stalled`] where its sender makes no progress, and what is left of it.
@@ -58,7 +59,7 @@ pub(crate) fn patient(headers: &HeaderMap, body: Body) -> (Body, Rest) {
         drop(frames);
         Some((part, reading))
     });
-    // whoever waits for our consent has sent nothing yet
+    // a client that awaits `100 Continue` has sent nothing yet
     let rest = (!headers.contains_key(EXPECT)).then_some(frames);
     (Body::from_stream(parts), Rest(rest))
 }

@@ -1,4 +1,4 @@
-//! Connections: a bounded number of them, and none that only holds its place.
+//! Accepts connections: bounds their number, and closes idle and stalled ones.
 //!
 //! `axum::serve` sets no time limits, so the loop that accepts is ours; hyper limits the head of a request, tokio-io-timeout the
 //! reading of an answer, hyper-util ends the connections.
@@ -29,7 +29,8 @@ const BUFFER: usize = 64 << 10;
 const STALL: Duration = Duration::from_secs(30);
 /// How long requests in flight may take after the shutdown.
 const GOODBYE: Duration = Duration::from_secs(5);
-/// How long to wait where the system has no connection left to give.
+/// How long to wait where the system has no file descriptor left: a client closes one soon, and a tight loop would only
+/// burn CPU.
 const BREATH: Duration = Duration::from_millis(100);
 
 /// Serves `routes` until `shutdown`; requests in flight then have [`GOODBYE`] to end.

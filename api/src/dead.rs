@@ -37,7 +37,7 @@ pub(crate) fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(requeue))
 }
 
-/// The dead messages, as they were when somebody looked last: looking takes all of them for a moment.
+/// The dead messages at the last look, which consumes and requeues all of them.
 #[derive(Default)]
 pub(crate) struct Seen(Mutex<Option<(Instant, Listed)>>);
 
@@ -64,7 +64,7 @@ async fn list(State(app): State<Shared>, _: Params<Nothing>) -> Result<Json<List
     if count == 0 {
         return Ok(Json(Listed::default()));
     }
-    // whoever comes meanwhile is told the same
+    // concurrent requests wait here and share one look
     let mut seen = app.dead.0.lock().await;
     if let Some((when, listed)) = &*seen {
         let is_same = listed.dead.len() as u64 + listed.beyond == count;

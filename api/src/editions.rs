@@ -94,7 +94,7 @@ pub struct Editions {
     changed: watch::Sender<()>,
 }
 
-/// What tells one file from the next without reading it.
+/// Identifies the version of a file without reading it.
 pub(crate) type Seen = (u64, SystemTime, u64);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -304,7 +304,7 @@ impl Editions {
 /// A kind, and a report as it keeps it.
 type Opened = (&'static str, Box<dyn Any + Send + Sync>);
 
-/// What of `execution.json` tells a report's kind.
+/// The part of `execution.json` that names a report's kind.
 #[derive(Deserialize)]
 struct Execution {
     kind: Option<String>,

@@ -236,7 +236,7 @@ async fn job_events(
     id: Named,
     _: Params<Nothing>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    // whatever changes from here on is heard
+    // subscribe before reading the state, so that no change is missed
     let changes = app.activity.changes();
     let job = known(&app, id)?;
     let place = app.streams.place()?;
@@ -252,7 +252,7 @@ async fn job_events(
                     match changes.recv().await {
                         Ok(view) if view.job_id == id => break view,
                         Ok(_) => {}
-                        // too much happened to hear all of it: how it is now says as much
+                        // changes were missed: the current state replaces them
                         Err(RecvError::Lagged(_)) => break app.activity.job(&id)?,
                         Err(RecvError::Closed) => return None,
                     }

@@ -72,7 +72,7 @@ pub async fn play(settings: &Settings, shutdown: &Shutdown) -> Result<(), Failur
 /// Takes the port of the settings.
 ///
 /// # Errors
-/// [`Failure`], where somebody else has it.
+/// [`Failure`], where another program has it.
 pub async fn bind(config: &Config) -> Result<TcpListener, Failure> {
     let bind = config.api.bind;
     let listener = TcpListener::bind(bind).await;

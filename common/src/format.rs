@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// A kind of job and the version of its formats, written `sales.v1`.
 ///
-/// Each format has queues of its own, so that a program takes what it can read and the rest waits for another.
+/// Each format has queues of its own: a program consumes the formats that it can read, and others wait for another
+/// program.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Format {
@@ -32,7 +33,7 @@ impl Format {
         let (kind, version) = (words.next()?, words.next()?);
         let schema = version.strip_prefix('v')?.parse().ok()?;
         let format = Self::new(kind, schema);
-        // `v01` and `v+1` are other words for the broker than `v1`
+        // `v01` and `v+1` parse as 1, but are other words than `v1` to the broker
         (format.is_plain() && version == format!("v{schema}")).then_some(format)
     }
 
@@ -43,7 +44,7 @@ impl Format {
         (1..=MAX_KIND).contains(&self.kind.len()) && self.kind.bytes().all(allowed)
     }
 
-    /// The routing key of something of this format that `last` tells from the rest.
+    /// The routing key of a message of this format that ends in `last`.
     pub fn key(&self, last: impl fmt::Display) -> String {
         format!("{self}.{last}")
     }

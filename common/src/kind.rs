@@ -42,9 +42,9 @@ pub trait JobKind: Send + Sync + 'static {
     type Request: Serialize + DeserializeOwned + Send;
     /// What `cut` learnt that no chunk carries; travels in the manifest.
     type Facts: Serialize + DeserializeOwned + Send;
-    /// What `work` makes of one chunk.
+    /// The result of `work` on one chunk.
     type Partial: Merge + Default + Serialize + DeserializeOwned + Send;
-    /// What `conclude` makes of the job; as JSON it is `report.json`.
+    /// The result of `conclude`; as JSON it is `report.json`.
     type Report: Serialize + DeserializeOwned + Send + Sync + 'static;
 
     /// The keys of its settings, each of which begins with the kind's name and a dot; none where it has no settings.
@@ -70,7 +70,7 @@ pub trait JobKind: Send + Sync + 'static {
     /// folders, and nothing else. `-` is standard input.
     fn inputs(request: &Self::Request) -> Vec<PathBuf>;
 
-    /// Tells this request's input from any other, without reading all of it: the job's id is made of it.
+    /// Identifies this request's input without reading all of it; part of the job's id.
     ///
     /// # Errors
     /// [`CutError::Refused`] for an input that cannot be read.
@@ -98,7 +98,7 @@ pub trait JobKind: Send + Sync + 'static {
         Ok(text.split_inclusive('\n').take(rows).collect())
     }
 
-    /// Makes the report of the whole job. `missing` names the chunks whose partial never came (normally none). Names each
+    /// Makes the report of the whole job. `missing` names the chunks without a partial (normally none). Names each
     /// calculation to `steps` as it begins, so that the caller can time it.
     ///
     /// # Errors
@@ -126,7 +126,7 @@ pub trait Merge: Sized {
     /// Adds `other` to `self`.
     ///
     /// # Errors
-    /// [`Overflow`] where a sum leaves its type: partials come from outside, and outside is hostile.
+    /// [`Overflow`] where a sum leaves its type: partials come from outside, and may be hostile.
     fn merge(&mut self, other: Self) -> Result<(), Overflow>;
 }
 
@@ -156,7 +156,7 @@ macro_rules! merge_by_checked_addition {
 }
 merge_by_checked_addition!(u32, u64, i64);
 
-/// What a finished cut leaves beside its chunks.
+/// The result of a finished cut, beside its chunks.
 #[derive(Debug)]
 pub struct Cut<Facts> {
     /// How many chunks each part has.
@@ -165,7 +165,7 @@ pub struct Cut<Facts> {
     pub annexes: BTreeMap<String, u32>,
     /// What no chunk carries.
     pub facts: Facts,
-    /// Why there is to be no report although the input was read to its end (too many rejects), in one sentence.
+    /// Why there will be no report although the input was read to its end (too many rejects), in one sentence.
     pub refusal: Option<String>,
 }
 
@@ -254,11 +254,11 @@ pub struct TooHeavy {
 #[error("{0}")]
 pub struct ConcludeError(pub String);
 
-/// What to do about an error: try again later, or bury what caused it with its reason.
+/// What to do about an error: retry later, or dead-letter its cause with the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// The world may change: try again.
+    /// A retry may succeed.
     Again,
-    /// It will never work: report it and go on.
+    /// A retry fails as well: report it and go on.
     Bury,
 }

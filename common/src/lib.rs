@@ -11,15 +11,15 @@
 //! * [`job`]: [`JobId`] and [`Seq`], the names of a job and of a chunk.
 //! * [`cut`]: [`Outlet`], through which `cut` hands out chunks and annexes.
 //! * [`chunk`]: [`Chunk`], what a worker receives, and [`Digest`]. [`body`]: bytes that remember theirs.
-//! * [`blob`]: where bodies lie that are too large for a message.
+//! * [`blob`]: the store for bodies that are too large for a message.
 //! * [`seal`]: what proves that a report is of one cut.
-//! * [`message`]: what the roles say to each other, and how hostile input is refused.
+//! * [`message`]: the messages between the roles, and the checks that refuse hostile ones.
 //! * [`broker`]: [`Broker`], the transport: embedded in this process, or RabbitMQ.
-//! * [`ask`]: questions to the reducer. [`dead`]: messages that nobody could use.
+//! * [`ask`]: questions to the reducer. [`dead`]: dead letters.
 //! * [`faults`]: points at which a test kills a role.
-//! * [`disk`]: [`Disk`](disk::Disk), what a role does on files, and which of it survives a power cut.
+//! * [`disk`]: [`Disk`](disk::Disk), the file operations of a role, and what of them survives a power cut.
 //! * [`health`]: whether a program makes progress, and what keeps it from doing so.
-//! * [`machine`]: the time of day, threads that block, randomness; a simulation plays it.
+//! * [`machine`]: the time of day, threads that block, randomness; a simulation replaces it.
 //! * [`program`]: signals, the last error, exit codes.
 //! * [`results`]: the folder of results, and which report is the newest of its kind. [`execution`]: how a job went.
 //! * [`settings`]: defaults, files, environment and flags, in that order.
@@ -58,5 +58,5 @@ pub use format::Format;
 pub use job::{JobId, Seq};
 pub use kind::{Fate, JobKind, Merge, Registry};
 
-/// Told once to every role: stop taking work, finish what is in hand, return.
+/// Tells a role to stop: it takes no more work, finishes what it has, and returns.
 pub type Shutdown = tokio_util::sync::CancellationToken;

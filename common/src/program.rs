@@ -1,4 +1,4 @@
-//! What every program does the same way: stop on a signal, say its error once, end with a code that means something.
+//! What every program does the same way: stops on a signal, prints its error once, ends with a meaningful exit code.
 //!
 //! [`role`] is the whole `main` of a program that plays one role of a cluster, but for the role itself.
 
@@ -17,9 +17,9 @@ use crate::{Format, Registry, Shutdown, dead, health, telemetry};
 /// How a program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// It did what it was asked.
+    /// It succeeded.
     Done,
-    /// It could not, and the user is not to blame.
+    /// It failed, and the user is not to blame.
     Failed,
     /// Its arguments, settings or input cannot be used.
     Usage,
@@ -48,7 +48,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// What went wrong, in one sentence, and the exit code that says whose turn it is.
+/// What went wrong, in one sentence, and the exit code.
 #[derive(Debug)]
 pub struct Failure {
     /// How the program ends.
@@ -63,17 +63,17 @@ impl Failure {
         Self::new(Exit::Usage, error)
     }
 
-    /// It could not be done, and the user is not to blame.
+    /// A failure for which the user is not to blame.
     pub fn failed(error: impl std::fmt::Display) -> Self {
         Self::new(Exit::Failed, error)
     }
 
-    /// As [`Failure::failed`], with everything that caused it.
+    /// As [`Failure::failed`], with the whole chain of causes.
     pub fn of(error: &(dyn Error + 'static)) -> Self {
         Self::failed(sentence(error))
     }
 
-    /// Ends so, and says why.
+    /// A failure with this exit code and sentence.
     pub fn new(exit: Exit, error: impl std::fmt::Display) -> Self {
         let sentence = error.to_string();
         Self { exit, sentence }
@@ -99,7 +99,7 @@ pub fn end(done: Result<(), Failure>) -> ExitCode {
     }
 }
 
-/// Runs `act` to its end on threads of its own, and tells it when to stop: see [`stop_on_signals`].
+/// Runs `act` in a new Tokio runtime, with a shutdown by signals: see [`stop_on_signals`].
 ///
 /// # Errors
 /// Those of `act`.
@@ -112,7 +112,7 @@ where
         .build()
         .map_err(|error| Failure::failed(format!("cannot start threads: {error}")))?;
     let done = runtime.block_on(async { act(stop_on_signals()).await });
-    // a thread that waits for standard input must not keep us
+    // a thread that waits for standard input must not delay the exit
     runtime.shutdown_background();
     done
 }
@@ -128,8 +128,8 @@ pub struct Role {
     pub registry: fn() -> Registry,
 }
 
-/// The whole `main` of a role: reads arguments and settings, starts the logs, plays the role until it ends or a signal
-/// comes.
+/// The whole `main` of a role: reads arguments and settings, starts logging, runs the role until it ends or a signal
+/// arrives.
 pub fn role<F>(role: &Role, play: impl FnOnce(Settings, Shutdown) -> F) -> ExitCode
 where
     F: Future<Output = Result<(), Failure>>,
@@ -153,7 +153,7 @@ where
         }))
 }
 
-/// Whether the program that runs with the same settings is well.
+/// Checks the health of the running program with the same settings.
 fn look(settings: &Settings) -> Result<(), Failure> {
     let settings::Health { file } = settings.load()?;
     let file = file.ok_or_else(|| {
@@ -200,7 +200,7 @@ impl Role {
     }
 }
 
-/// The manual of the environment: a line for every setting, and for the two variables that say where to read.
+/// The manual of the environment: a line for every setting, and for the two variables that name the settings files.
 pub fn environment(catalogue: &[&[Key]]) -> String {
     let line = |variable: &str, about: &str| format!("  {variable:36} {about}");
     let keys = catalogue.iter().flat_map(|keys| keys.iter());
@@ -216,8 +216,9 @@ pub fn environment(catalogue: &[&[Key]]) -> String {
     lines.join("\n")
 }
 
-/// The broker a role needs, under the name that it shows there; `broker.uri` must be set. Call it inside a Tokio
-/// runtime. It connects as soon as something is asked of it; where it declares, it declares the queues of `formats`. Where `health.file` is set it shows there that it is up.
+/// The broker of the settings, for a connection called `name`; `broker.uri` must be set. Call it inside a Tokio runtime.
+/// It connects on first use; where it declares, it declares the queues of `formats`. Where `health.file` is set, the
+/// program's health is written there.
 ///
 /// # Errors
 /// [`Failure`], in one sentence without any password.
@@ -242,7 +243,7 @@ pub fn connect(settings: &Settings, name: &str, formats: Vec<Format>) -> Result<
     Ok(rabbit)
 }
 
-/// As [`connect`], for a program that may publish events: it publishes what keeps it from making progress.
+/// As [`connect`], for a program that may publish events: it publishes its troubles.
 ///
 /// # Errors
 /// As [`connect`].
@@ -257,7 +258,7 @@ pub fn connect_role(
     Ok(rabbit)
 }
 
-/// Prints the help that was asked for, or says in one sentence what is wrong with the arguments of `program`.
+/// Prints the requested help, or in one sentence what is wrong with the arguments of `program`.
 pub fn refuse(error: &clap::Error, program: &str) -> ExitCode {
     if !error.use_stderr() {
         let _ = error.print();
@@ -316,7 +317,7 @@ async fn signalled() {
     let _ = tokio::signal::ctrl_c().await;
 }
 
-/// An error and everything that caused it, in one line; a cause that only repeats what was said is left out.
+/// An error and its chain of causes, in one line; a cause that only repeats the text before is left out.
 pub fn sentence(error: &(dyn Error + 'static)) -> String {
     let mut said = error.to_string();
     let mut cause = error.source();

@@ -7,12 +7,12 @@
 //!                           ([`JobKind::AT_ROOT`](crate::JobKind::AT_ROOT)): made once, what the newest job has
 //! ```
 //!
-//! These paths are spelled here and nowhere else. Whoever needs several files of one report asks where the newest one is
-//! ([`Results::newest_folder`]) once, and reads there. Whoever needs one file may read it at the root.
+//! These paths are spelled here and nowhere else. A reader of several files of one report resolves the newest one
+//! ([`Results::newest_folder`]) once, and reads there. A reader of one file may read it at the root.
 //!
-//! One job is not shown in the place of a better one of its kind ([`Rank`]), nor in the place of one whose end was decided
-//! later ([`Claim::order`]), however often its publication had to be tried again. A job without a row to show does not
-//! stand in the way of any other, whenever its end was decided.
+//! A job does not replace a better one of its kind ([`Rank`]), nor one whose end was decided later ([`Claim::order`]),
+//! however often its publication was retried. Any other job replaces one without a row to show, whenever its end was
+//! decided.
 //!
 //! Two earlier layouts are read, and turned into this one by the first publication (`earlier`): `results/newest` was a
 //! link to the newest report of any kind; before that, its files were at the root themselves.
@@ -37,7 +37,7 @@ pub const EXECUTION: &str = "execution.json";
 /// The folder of all jobs' own folders.
 const JOBS: &str = "jobs";
 
-/// Whether a kind may be called so: `a-z` and `-` only, and not as the folder of jobs.
+/// Whether a kind may have this name: `a-z` and `-` only, and not the name of the folder of jobs.
 pub const fn is_kind_name(name: &str) -> bool {
     let (name, jobs) = (name.as_bytes(), JOBS.as_bytes());
     let (mut at, mut is_jobs) = (0, name.len() == jobs.len());
@@ -51,7 +51,7 @@ pub const fn is_kind_name(name: &str) -> bool {
     at > 0 && !is_jobs
 }
 
-/// How good a job's end is, to be shown as the newest.
+/// How good a job's end is, as a candidate for the newest report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
     /// There is no report.
@@ -64,7 +64,7 @@ pub enum Rank {
     Complete,
 }
 
-/// What somebody who asks for a job takes as the newest report in any case.
+/// Which reports the requester of a job accepts as the newest although they are not whole.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Accept {
@@ -75,14 +75,14 @@ pub struct Accept {
 }
 
 impl Accept {
-    /// Whether nothing out of the ordinary is accepted.
+    /// Whether only whole reports are accepted.
     pub fn is_usual(&self) -> bool {
         *self == Self::default()
     }
 }
 
 impl Rank {
-    /// The rank of a job that ended so, with so many rows in its report, where `accept` is taken for whole.
+    /// The rank of a job with that status and that many rows in its report; what `accept` allows counts as whole.
     pub fn of(status: Status, rows: u64, accept: Accept) -> Self {
         match status {
             Status::Failed | Status::Cancelled => Self::Without,
@@ -93,7 +93,7 @@ impl Rank {
     }
 }
 
-/// With what a job claims to be the newest.
+/// The order and rank with which a job claims to be the newest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
     /// Larger than that of every job whose end was decided before.
@@ -102,7 +102,7 @@ pub struct Claim {
     pub rank: Rank,
 }
 
-/// A folder of results, and the one who publishes there.
+/// A folder of results, for its one publisher.
 #[derive(Debug, Clone)]
 pub struct Results {
     disk: Arc<dyn Disk>,
@@ -112,8 +112,8 @@ pub struct Results {
 }
 
 impl Results {
-    /// A folder of results; `at_root` is the kind whose newest report's files also stand at its root
-    /// ([`Registry::at_root`](crate::Registry::at_root)). One process publishes there, through clones of this.
+    /// Opens a folder of results; `at_root` is the kind whose newest report's files also stand at its root
+    /// ([`Registry::at_root`](crate::Registry::at_root)). Only one process may publish there, through clones of this.
     pub fn new(disk: Arc<dyn Disk>, folder: impl Into<PathBuf>, at_root: Option<&str>) -> Self {
         Self {
             disk,
@@ -155,8 +155,8 @@ impl Results {
         Ok(unfinished)
     }
 
-    /// Makes the files that were written the job's own, all at once and for good; in the place of those of an earlier life
-    /// of the job. The files and the folders that they are in must be flushed.
+    /// Renames the written files into the job's own folder, all at once and durably; replaces those of an earlier run of
+    /// the job. The files and their folders must be flushed.
     ///
     /// # Errors
     /// What the system said; the job's own folder is then the old one.
@@ -190,9 +190,8 @@ impl Results {
         }
     }
 
-    /// The folder of the files of a kind's newest report: its job's own. Where none was published yet it is a folder that
-    /// is not there; of the kind that stands at the root, it is then the folder of results, where the files themselves may
-    /// be.
+    /// The folder of a kind's newest report: its job's own. Where none was published yet it is a missing folder or, for
+    /// the kind that stands at the root, the folder of results, where an earlier layout has the files.
     ///
     /// # Errors
     /// What the system said.
@@ -204,7 +203,7 @@ impl Results {
         })
     }
 
-    /// The largest order of the newest reports; 0 where there is none, or they do not say.
+    /// The largest order of the newest reports; 0 where there is none, or none has one.
     ///
     /// # Errors
     /// What the system said.
@@ -242,14 +241,14 @@ impl Results {
         Ok(Execution::read(&bytes)?)
     }
 
-    /// With what a job that ended claims to be the newest, as its own files say, where `accept` is taken for whole.
+    /// The claim of an ended job, read from its files; what `accept` allows counts as whole.
     pub fn claim(&self, job: &JobId, accept: Accept) -> Claim {
         match self.execution(job) {
             Ok(execution) => Claim {
                 order: execution.order,
                 rank: Rank::of(execution.status, execution.rows, accept),
             },
-            // made by another program: what is there counts
+            // made by another program: the existing link counts
             Err(_) => Claim {
                 order: 0,
                 rank: match self.disk.metadata(&self.of(job).join(REPORT)) {
@@ -260,11 +259,11 @@ impl Results {
         }
     }
 
-    /// Makes the newest report of `kind` this job's, unless the one that is shown is better or its end was decided later;
-    /// then one sentence says why not.
+    /// Makes this job's report the newest of `kind`, unless the current one is better or its end was decided later; then
+    /// returns one sentence that says why not.
     ///
     /// # Errors
-    /// What the system said; the newest report is then the old one, or this one, whole. It can be tried again.
+    /// What the system said; the newest report is then the old one or this one, whole. The call can be retried.
     pub fn offer(&self, job: &JobId, kind: &str, claim: Claim) -> io::Result<Option<String>> {
         let _one_at_a_time = self.lock();
         self.take_over(kind, job)?;
@@ -290,11 +289,12 @@ impl Results {
         self.show(job, kind).map(|()| None)
     }
 
-    /// Makes the newest report of its kind this job's because a person says so. Jobs whose end was decided before `order`
-    /// do not take its place.
+    /// Makes this job's report the newest of its kind because a person chose it. Jobs whose end was decided before
+    /// `order` do not replace it.
     ///
     /// # Errors
-    /// As [`Results::offer`]; [`io::ErrorKind::NotFound`] for a job without a report, or of which no file says its kind.
+    /// As [`Results::offer`]; [`io::ErrorKind::NotFound`] for a job without a report, or without a file that names its
+    /// kind.
     pub fn choose(&self, job: &JobId, order: u64) -> io::Result<()> {
         let _one_at_a_time = self.lock();
         let own = self.of(job);
@@ -304,7 +304,7 @@ impl Results {
         }
         let execution = self.execution(job).ok();
         let said = execution.as_ref().and_then(|said| said.kind.clone());
-        // only reports of that kind were written before their files said it
+        // before files named their kind, only reports of that kind were written
         let kind = said
             .filter(|kind| is_kind_name(kind))
             .or_else(|| self.at_root.clone());
@@ -324,7 +324,7 @@ impl Results {
         locked.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the newest report of a kind this job's.
+    /// Makes this job's report the newest of a kind.
     fn show(&self, job: &JobId, kind: &str) -> io::Result<()> {
         let names = match self.is_at_root(kind) {
             true => self.own_names(job)?,
@@ -341,7 +341,7 @@ impl Results {
         self.remove_dangling(&names, kind)
     }
 
-    /// Has the link of a kind lead to a job's own folder, for good.
+    /// Points the link of a kind at a job's own folder, durably.
     fn point(&self, kind: &str, job: &JobId) -> io::Result<()> {
         let target = Path::new(JOBS).join(job.as_str());
         self.disk.point(&self.folder.join(kind), &target)?;
@@ -361,8 +361,8 @@ impl Results {
         Ok(names.filter_map(|name| name.into_string().ok()).collect())
     }
 
-    /// Makes a root name lead through the link of the kind; says whether it did not before. What is there and not among the
-    /// newest report's files is kept under another name.
+    /// Makes a root name lead through the link of the kind; returns whether that was a change. An existing file that is
+    /// not among the newest report's is kept under another name.
     fn lead_through(&self, name: &str, kind: &str) -> io::Result<bool> {
         let (path, target) = (self.folder.join(name), Path::new(kind).join(name));
         let found = self.disk.metadata(&path)?;
@@ -389,7 +389,7 @@ impl Results {
         Ok(true)
     }
 
-    /// Removes the root names of which the newest report of the kind has nothing.
+    /// Removes the root names that the newest report of the kind lacks.
     fn remove_dangling(&self, names: &BTreeSet<String>, kind: &str) -> io::Result<()> {
         for name in self.names(&self.folder)? {
             let path = self.folder.join(&name);

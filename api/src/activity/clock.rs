@@ -1,4 +1,4 @@
-//! Times as the API tells them: whole milliseconds.
+//! Times in the API's responses: whole milliseconds.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,4 @@
-//! A job, as far as it was heard of.
+//! A job, as known from its events.
 
 use std::collections::BTreeMap;
 

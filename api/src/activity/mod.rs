@@ -1,8 +1,8 @@
-//! What the cluster does: jobs, workers, queues and rates, as events tell it.
+//! What the cluster does: jobs, workers, queues and rates, from events.
 //!
-//! Nothing is decided here: only the reducer knows how jobs go, and this is what it was heard to say. What nobody told
-//! (a job that ended before we listened) is asked of the reducer. Memory is bounded: [`JOBS`] jobs, [`WORKERS`] workers,
-//! [`POINTS`] seconds.
+//! Nothing is decided here: only the reducer knows its jobs, and this keeps what its events said. What no event said (a
+//! job that ended before the API subscribed) is asked of the reducer. Memory is bounded: [`JOBS`] jobs, [`WORKERS`]
+//! workers, [`POINTS`] seconds.
 
 mod clock;
 mod job;
@@ -36,10 +36,10 @@ pub const JOBS: usize = 1000;
 pub const WORKERS: usize = 1024;
 /// Seconds of history.
 pub const POINTS: usize = 300;
-/// Changes of jobs that wait for a slow listener; beyond them it is told the newest state only.
+/// Changes of jobs that wait for a slow listener; beyond them it gets the newest state only.
 const CHANGES: usize = 256;
 
-/// What the cluster does. Clones of its views are handed out; nobody holds its lock for long.
+/// What the cluster does. Hands out clones of its views, so that its lock is never held for long.
 pub struct Activity {
     cluster: Mutex<Cluster>,
     snapshot: latest::Sender<Arc<Snapshot>>,

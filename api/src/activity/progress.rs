@@ -1,4 +1,4 @@
-//! How far a job is: a pure function of what was heard of it, and when.
+//! The progress of a job: a pure function of its events and their times.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use super::job::{Acts, JobState, JobView, Progress};
 
 /// A job, and what its estimates are made of.
 pub(super) struct Job {
-    /// Which one it is of those that were heard of, from 1.
+    /// Its number in order of first mention, from 1.
     pub(super) number: u64,
     /// What is handed out of it.
     pub(super) view: JobView,
@@ -21,7 +21,7 @@ pub(super) struct Job {
     /// Chunks in all, once known.
     total: Option<u64>,
     started: Option<Instant>,
-    /// When it was heard of last.
+    /// When its last event arrived.
     pub(super) changed: Instant,
 }
 
@@ -57,7 +57,7 @@ struct Merged {
 }
 
 impl Job {
-    /// A job that was just heard of.
+    /// A job at its first event.
     pub(super) fn new(number: u64, job_id: JobId) -> Self {
         Self {
             number,
@@ -97,7 +97,7 @@ impl Job {
     /// Takes note of what is merged, of the chunks in all and of the rows merged.
     pub(super) fn advance(&mut self, done: u64, total: Option<u64>, rows: u64) {
         self.begin();
-        // a reducer that was killed goes on from its journal: what was merged is not taken back
+        // a killed reducer continues from its journal: merged chunks stay merged
         self.view.progress.completed_tasks = self.view.progress.completed_tasks.max(done);
         self.view.rows = self.view.rows.max(rows);
         self.total = total.or(self.total);

@@ -136,7 +136,7 @@ fn an_end_that_nobody_heard_is_learnt_from_the_reducer() {
     cluster.executed(&job("b"), EXECUTION);
     let view = cluster.job(&job("b")).expect("known");
     assert_eq!((view.rows, view.progress.completed_tasks), (40, 4));
-    // the one that was heard of before we listened is the older one
+    // the job that ended before the API subscribed is the older one
     let names: Vec<JobId> = cluster.jobs().into_iter().map(|job| job.job_id).collect();
     assert_eq!(names, [job("a"), job("b")]);
 }

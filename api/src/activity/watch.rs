@@ -146,8 +146,8 @@ async fn queues(link: &Link) -> Result<Queues, BrokerError> {
     Ok(queues)
 }
 
-/// Asks the reducer at the start, and whenever a job that has not ended was silent: its end may have been told while the
-/// broker was away.
+/// Asks the reducer at the start, and whenever an open job was silent: its end may have been published while the broker
+/// was down.
 async fn inquire(app: &Shared) -> BrokerError {
     let (activity, link) = (&app.activity, &app.link);
     let mut asked_all = false;
@@ -177,7 +177,7 @@ async fn inquire(app: &Shared) -> BrokerError {
     }
 }
 
-/// Reads what a job that ended before we listened came to.
+/// Reads the `execution.json` of a job that ended before the API subscribed.
 async fn executed(activity: &Activity, job: &JobId) {
     let file = job_folder(&activity.results, job).join(EXECUTION);
     let small = tokio::fs::metadata(&file)

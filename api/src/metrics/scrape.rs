@@ -192,7 +192,7 @@ impl Families<'_> {
         sample.map_or(Ok(()), |sample| sample.encode(encoder))
     }
 
-    /// A family of samples that one label tells apart.
+    /// A family of samples with one label.
     fn each<'s, M: EncodeMetric>(
         &mut self,
         (name, kind): (&str, MetricType),

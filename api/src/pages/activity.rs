@@ -127,7 +127,7 @@ fn alarm(snapshot: &Snapshot, lang: Lang) -> String {
     lang.say(format!("Depuis {away}."), format!("For {away}."))
 }
 
-/// How many workers are alive; bad where none is, or one was not heard of lately.
+/// How many workers are alive; bad where none is, or one missed its heartbeats.
 fn workers_tile(snapshot: &Snapshot, lang: Lang) -> Tile {
     let count = |n: usize| number::count(n as u64, lang);
     let alive = snapshot.workers.iter().filter(|worker| worker.alive);

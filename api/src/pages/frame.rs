@@ -129,7 +129,7 @@ fn language(code: &str) -> Option<Lang> {
         .find(|lang| lang.code() == code)
 }
 
-/// A template as text. A string takes every write, so there is no error to tell.
+/// A template as text. Writing to a string cannot fail.
 pub(crate) fn rendered(template: &impl Template) -> String {
     let rendered = template.render();
     debug_assert!(rendered.is_ok(), "{rendered:?}");

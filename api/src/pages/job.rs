@@ -109,7 +109,7 @@ fn reason(job: &JobView) -> String {
     reason.to_owned()
 }
 
-/// How long it took, as its execution says; as it was heard, where that is all that is known. How long is left, before.
+/// How long it took, from its execution or else from its events; while it runs, how long is left.
 fn time(job: &JobView, lang: Lang) -> String {
     if let Some(acts) = &job.acts_ms {
         return measure::millis(acts.elapsed, lang);
@@ -223,7 +223,7 @@ pub(super) async fn stream(
     }))
 }
 
-/// A job that somebody looks at.
+/// A job whose page is open.
 struct Watched {
     app: Shared,
     t: Frame,

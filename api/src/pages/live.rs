@@ -7,7 +7,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt as _};
 
-/// How often something is said while nothing changes: the page tells a silent stream from a lost one.
+/// How often a keep-alive is sent while nothing changes, so that the page notices a lost stream within seconds.
 const ALIVE: Duration = Duration::from_secs(2);
 
 /// What is sent to a page.

@@ -96,8 +96,8 @@ fn unknown_field(name: &str, options: &[&str]) -> Problem {
     Problem::bad(shown, detail)
 }
 
-/// The same body, in pieces that come one at a time, failing where more of it comes than is `allowed`: whoever looks for
-/// the end of a part keeps all that comes until then.
+/// The same body in pieces, failing where it exceeds `allowed`: the multipart parser buffers a part until it finds its
+/// end.
 fn in_pieces(body: Body, allowed: Arc<AtomicU64>) -> Body {
     let start = (body.into_data_stream(), Bytes::new(), 0);
     Body::from_stream(stream::try_unfold(

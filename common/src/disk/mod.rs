@@ -1,5 +1,5 @@
-//! What a role does on files ([`Disk`]), so that a test can put a disk in between that fails, fills up, forgets what was
-//! not flushed, or flips a bit.
+//! The file operations of a role ([`Disk`]), so that a test can insert a disk that fails, fills up, loses what was not
+//! flushed, or flips a bit.
 //!
 //! Three rules say what survives a power cut; every caller relies on them, and a simulated disk may take everything else
 //! away:
@@ -8,8 +8,8 @@
 //!    be there, or none of it.
 //! 2. The *names* in a folder (made, renamed, linked, removed) last once [`Disk::sync_folder`] of that folder returned.
 //!    Before that, each change may be there or not, independent of the others.
-//! 3. [`Disk::rename`] and [`Disk::exchange`] are atomic: whoever looks, now or after a power cut, finds the old or the
-//!    new, never neither.
+//! 3. [`Disk::rename`] and [`Disk::exchange`] are atomic: a reader, now or after a power cut, finds the old or the new,
+//!    never neither.
 
 mod failing;
 mod real;
@@ -25,8 +25,8 @@ pub use real::RealDisk;
 
 /// The operations on files that a role needs. Every path is used as it is.
 ///
-/// An operation that fails changed nothing that a reader can see, except [`Write::write_all`](io::Write::write_all), of
-/// which any prefix may be in the file. After a failed flush nothing is known of what was to be flushed.
+/// A failed operation changes nothing visible, except [`Write::write_all`](io::Write::write_all), of which any prefix may
+/// be in the file. After a failed flush the state of the unflushed data is unknown.
 pub trait Disk: fmt::Debug + Send + Sync {
     /// All bytes of a file.
     ///
@@ -240,7 +240,7 @@ impl dyn Disk + '_ {
         self.remove(&unfinished)
     }
 
-    /// Removes whatever has this name, if anything has.
+    /// Removes the file, link or folder of this name, if there is one.
     ///
     /// # Errors
     /// What the system said.

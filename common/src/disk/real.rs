@@ -37,7 +37,7 @@ impl Disk for RealDisk {
     fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
         renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).map_err(|error| match error {
-            // what a file system answers that does not know the flag
+            // the error of a file system that does not support the flag
             rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP => {
                 io::Error::from(io::ErrorKind::Unsupported)
             }

@@ -1,4 +1,4 @@
-//! Kinds whose types are erased: the roles hold bytes of JSON, and the [`Registry`] knows what they are.
+//! Kinds with erased types: the roles hold bytes of JSON, and the [`Registry`] finds the kind that reads them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -75,8 +75,8 @@ pub trait Kind: Send + Sync {
 
 /// The merged partials of one job, their type erased.
 pub trait Tally: Send {
-    /// What a partial says, as a digest that is the same however it is written: blanks, the order of keys and what may
-    /// be left out do not count.
+    /// The digest of a partial's content, independent of its formatting: blanks, the order of keys and optional fields do
+    /// not count.
     ///
     /// # Errors
     /// [`AddError::Unreadable`].
@@ -88,7 +88,7 @@ pub trait Tally: Send {
     fn add(&mut self, partial: &RawValue) -> Result<Digest, AddError>;
     /// What was merged so far, as [`JobKind::weigh`] weighs it.
     fn weight(&self) -> u64;
-    /// All that was merged so far, as one partial: adding it to an empty tally gives this one back.
+    /// Everything merged so far, as one partial: adding it to an empty tally gives this tally.
     ///
     /// # Errors
     /// [`WorkError`] where it cannot be written as JSON.
@@ -105,12 +105,12 @@ pub trait Tally: Send {
     ) -> Result<Box<dyn Concluded>, ConcludeError>;
 }
 
-/// A report, its type erased. Its files are written one by one, each straight to where it goes: none is ever whole in
-/// memory.
+/// A report with its type erased. Its files are written one by one, each straight to its destination: none is ever whole
+/// in memory.
 pub trait Concluded: Send + Sync {
     /// The paths of the files rendered from the report: all but [`REPORT`]. Relative, plain, each of them once.
     fn rendered(&self) -> Vec<&str>;
-    /// Writes the file of that path, [`REPORT`] among them, as often as it is asked to.
+    /// Writes the file of that path, which may be [`REPORT`]. May be called any number of times.
     ///
     /// # Errors
     /// What `out` said; [`io::ErrorKind::NotFound`] for a path that is not one of the report's.

@@ -1,5 +1,4 @@
-//! Folders of results in an earlier layout, turned into today's: nothing is lost, and whoever looks meanwhile finds what
-//! was there.
+//! Converts folders of results in an earlier layout: no file is lost, and readers find the old files meanwhile.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -14,9 +13,9 @@ use crate::{Digest, JobId};
 pub(super) const NEWEST: &str = "newest";
 
 impl Results {
-    /// Turns a folder of an earlier layout into today's, before `job` is offered as the newest of `kind`: only reports of
-    /// the kind that stands at the root were published then. Each step may be the last one before a power cut, and is
-    /// done again or passed over by the next publication.
+    /// Converts a folder of an earlier layout, before `job` is offered as the newest of `kind`: only reports of the kind
+    /// that stands at the root were published then. A power cut may follow any step; the next publication repeats or
+    /// skips it.
     pub(super) fn take_over(&self, kind: &str, job: &JobId) -> io::Result<()> {
         if !self.is_at_root(kind) {
             return Ok(());
@@ -89,7 +88,7 @@ impl Results {
         Ok(None)
     }
 
-    /// Gives what is at the root a folder of its own, under the name of a job that its report tells from every other.
+    /// Moves the files at the root into a folder of their own, under a job name made of their report's digest.
     fn copy_root(&self, report: &Path, names: &BTreeSet<String>) -> io::Result<JobId> {
         let digest = Digest::of(&self.disk.read(report)?).short(16);
         let job: JobId = format!("earlier-{digest}")

@@ -1,14 +1,14 @@
 //! Settings: built-in defaults < `config/base.toml` < `config/<profile>.toml` < environment < flags.
 //!
-//! Read in two stages: [`Sources::read`] gathers what was written, whatever it is ([`Settings`]), and refuses keys that
-//! nobody knows; [`Settings::load`] checks a [`Section`] into a strict type before anything connects. Every message names
-//! the key, where it was written and what is accepted. Secrets do not print ([`Secret`]).
+//! Read in two stages: [`Sources::read`] collects the values as text ([`Settings`]) and refuses unknown keys;
+//! [`Settings::load`] checks a [`Section`] into a strict type before anything connects. Every message names the key, its
+//! source and the accepted values. Secrets do not print ([`Secret`]).
 //!
 //! # Environment
 //!
 //! Every key of the [catalogue](Key) is also a variable: `AUTOCONNECT_`, the section, two underscores, the key
-//! (`AUTOCONNECT_BROKER__URI`). Three more variables are not settings: [`CONFIG`] and [`PROFILE`] say where to read, and
-//! whatever begins with [`TEST_PREFIX`] belongs to the test suite. There are no others.
+//! (`AUTOCONNECT_BROKER__URI`). Other variables are not settings: [`CONFIG`] and [`PROFILE`] name the files to read, and
+//! those that begin with [`TEST_PREFIX`] belong to the test suite.
 
 mod blobs;
 mod secret;
@@ -93,7 +93,7 @@ pub trait Section: Sized {
 /// Why settings cannot be used: one sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// A key that nobody knows.
+    /// An unknown key.
     #[error("settings: unknown key {path} in {origin}, expected {expected}")]
     UnknownKey {
         /// The key.
@@ -353,7 +353,7 @@ impl Settings {
         let origin = origin(&path, value.origin());
         match value.kind {
             ValueKind::Table(table) if !self.keys.iter().any(|key| key.path == path) => {
-                // sorted, so that of several mistakes always the same one is told
+                // sorted, so that the same one of several mistakes is always reported
                 for (name, value) in table.into_iter().collect::<BTreeMap<_, _>>() {
                     let path = match path.as_str() {
                         "" => name,

@@ -14,7 +14,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself, for the one who must know it.
+    /// The text itself.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -153,13 +153,13 @@ pub struct Broker {
     pub uri: Option<Secret>,
     /// The file that `uri` was read from, if it was.
     pub uri_file: Option<PathBuf>,
-    /// How long a refused login is tried again; the client's own times where absent.
+    /// How long a refused login is retried; by default the client's own times.
     pub refused_login_for: Option<Duration>,
     /// The authority that signed the broker's certificate; the system's authorities where absent.
     pub ca: Option<PathBuf>,
     /// Whether exchanges and queues are declared; a role whose user may not, waits for them.
     pub declare: bool,
-    /// What stands before the name of every exchange and queue.
+    /// The prefix of the name of every exchange and queue.
     pub prefix: String,
 }
 
@@ -233,7 +233,7 @@ fn is_plain(byte: u8) -> bool {
 pub(crate) fn each(list: &str) -> impl Iterator<Item = &str> {
     list.split(',').map(str::trim)
 }
-/// Whether it looks like an address; the client has the last word.
+/// Whether it looks like an address; the client checks it in full.
 fn is_address(uri: &str) -> bool {
     uri.strip_prefix("amqp://")
         .or_else(|| uri.strip_prefix("amqps://"))
@@ -384,7 +384,7 @@ pub struct Api {
     pub bind: SocketAddr,
     /// The folder of files that may be reported on; uploads go into a folder inside it.
     pub data: PathBuf,
-    /// What every request that changes something must bear; must be set where others than this machine can reach us.
+    /// The token that every request that changes something must carry; required where other machines can reach the API.
     pub token: Option<Secret>,
     /// The most bytes of an upload.
     pub max_upload: u64,
@@ -434,7 +434,7 @@ fn is_token(token: &str) -> bool {
     (16..=256).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// How long nothing may come of a job: longer than any outage of the broker that is to be survived.
+/// How long a job may be idle: longer than any outage of the broker that is to be survived.
 const ABANDON_AFTER: Duration = Duration::from_secs(3600);
 
 /// A time as people write it: `90s`, `30m`, `1h`, or whole seconds.
@@ -466,7 +466,7 @@ pub struct Reducer {
     pub state: PathBuf,
     /// Where reports are written.
     pub results: PathBuf,
-    /// How long nothing may come of a job before it is ended without what is missing.
+    /// How long a job may be idle before it is ended without what is missing.
     pub abandon_after: Duration,
 }
 

@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 /// Something of each city.
 type ByCity<'r, T> = BTreeMap<&'r str, T>;
 
-/// The name in the report of the city that somebody calls `name`; that name, where no city is called so.
+/// The report's spelling of the city `name`; `name` itself where there is no such city.
 pub(super) fn named<'a>(report: &'a Report, name: &'a str) -> &'a str {
     report.ville(name).unwrap_or(name)
 }

@@ -62,7 +62,7 @@ impl Rejects {
         })
     }
 
-    /// Whether these are the rejects of that report, as far as counts tell.
+    /// Whether these are the rejects of that report, by their counts.
     pub(super) fn are_of(&self, report: &Report) -> bool {
         let counts = self.by_motif.iter();
         let counts = counts.map(|(motif, marks)| (motif.as_str(), marks.count));
