@@ -96,13 +96,13 @@ enum Command {
 /// The command line: the kinds that it knows, and the command of each.
 pub struct Cli {
     registry: Arc<Registry>,
-    /// What is meant where no command is typed, and by `submit` where it names no kind.
+    /// The default where no command is typed, and of `submit` where it names no kind.
     default: Box<dyn AnyCommand>,
     others: Vec<Box<dyn AnyCommand>>,
 }
 
 impl Cli {
-    /// A command line for the kinds of `registry`, with the command `C`: it is the one that is meant where none is typed.
+    /// A command line for the kinds of `registry`, with the command `C`, which is the default where none is typed.
     pub fn new<C: KindCommand>(registry: Registry) -> Self {
         Self {
             registry: Arc::new(registry),
@@ -111,14 +111,14 @@ impl Cli {
         }
     }
 
-    /// This command line and the command of one kind more.
+    /// Adds the command of another kind.
     #[must_use]
     pub fn with<C: KindCommand>(mut self) -> Self {
         self.others.push(erased::<C>());
         self
     }
 
-    /// The whole program: what the arguments say is done, and an error is printed once, on standard error.
+    /// The whole program: carries out the arguments, and prints an error once, on standard error.
     pub fn main(&self) -> ExitCode {
         match self.typed(std::env::args_os()) {
             Ok(typed) => program::end(self.carry_out(&typed)),
@@ -218,7 +218,7 @@ impl Cli {
             .args_conflicts_with_subcommands(true)
     }
 
-    /// Adds what stands below the arguments in the manual of a command.
+    /// Adds the part of a command's manual that follows its arguments.
     fn explained(&self, kind: &dyn AnyCommand, command: clap::Command) -> clap::Command {
         let short = if kind.name() == self.default.name() {
             format!("{EXAMPLES}\n\n{EXIT_CODES}")

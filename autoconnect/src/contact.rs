@@ -16,7 +16,7 @@ use crate::trouble::Trouble;
 /// How long the broker may take to answer for the first time.
 const FIRST_CONTACT: Duration = Duration::from_secs(10);
 
-/// Reaches the cluster under `name`, does what is asked there, and leaves.
+/// Connects to the cluster as `name`, runs `act` there, and disconnects.
 ///
 /// # Errors
 /// [`Failure`]: one sentence and the exit code.
@@ -37,7 +37,7 @@ pub(crate) fn at<T>(
     })
 }
 
-/// Reaches the cluster as its operator, does what is asked there, and leaves.
+/// Connects to the cluster as its operator, runs `act` there, and disconnects.
 ///
 /// # Errors
 /// [`Failure`]: one sentence and the exit code.
@@ -57,10 +57,10 @@ pub(crate) fn operator<T>(
     )
 }
 
-/// What the broker answers to the first thing it is asked, or that it does not answer.
+/// The answer to the first request to the broker, or the error that there is none.
 ///
 /// # Errors
-/// [`Trouble::Broker`] where the broker refuses us, [`Trouble::Failed`] where it is not there in time.
+/// [`Trouble::Broker`] where the broker refuses the connection, [`Trouble::Failed`] where it does not answer in time.
 pub(crate) async fn first<T>(
     rabbit: &RabbitMq,
     asked: impl Future<Output = Result<T, BrokerError>>,
@@ -68,7 +68,7 @@ pub(crate) async fn first<T>(
     if let Ok(answer) = tokio::time::timeout(FIRST_CONTACT, asked).await {
         return Ok(answer?);
     }
-    // A program that stays waits longer for a broker that refuses it than somebody at a terminal does.
+    // a person at a terminal waits less long for a broker that refuses the login than a service does
     if let Some(why) = rabbit.refusal() {
         return Err(BrokerError::Refused(why).into());
     }

@@ -1,4 +1,4 @@
-//! The end of a job: its summary on standard output, and the exit code that says whose turn it is.
+//! The end of a job: its summary on standard output, and the exit code.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -35,7 +35,7 @@ pub(crate) fn told(
         Err(failure) if print.json => (summary::json_of_failure(&failure), Err(failure)),
         Err(failure) => (String::new(), Err(failure)),
     };
-    // the reader of a pipe may have left: the files are written all the same
+    // a closed pipe is no error: the files are written
     let _ = std::io::stdout().lock().write_all(shown.as_bytes());
     ended
 }

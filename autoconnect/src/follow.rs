@@ -13,10 +13,10 @@ use crate::trouble::Trouble;
 /// Events of a job that wait to be read.
 pub(crate) const EVENTS: u16 = 64;
 
-/// Listens to a job until its end.
+/// Consumes the events of a job until its end.
 ///
 /// # Errors
-/// [`Trouble::Broker`] where no more events come.
+/// [`Trouble::Broker`] where the subscription ends.
 pub(crate) async fn listen(
     mut events: Subscription,
     job: &JobId,
@@ -34,7 +34,7 @@ pub(crate) async fn listen(
     }
 }
 
-/// Takes note of an event; gives the job's end back, if that is what it tells.
+/// Applies an event to the gauge; returns the job's end, if the event says so.
 fn heard(event: Event, ours: &JobId, gauge: &Gauge) -> Option<Finished> {
     match event {
         Event::Progress {

@@ -14,7 +14,7 @@ use crate::trouble::Trouble;
 /// How long the roles may take to stop once the job has ended or was given up.
 const GOODBYE: Duration = Duration::from_secs(10);
 
-/// The roles that were started for this job; each ends when it is told to, and only then.
+/// The roles that were started for this job; each runs until its shutdown.
 pub(crate) type Roles = JoinSet<Result<(), Trouble>>;
 
 /// Plays the reducer until `stop`.

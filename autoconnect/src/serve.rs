@@ -4,8 +4,8 @@
 //! browser --> api --> q.jobs --> producer --> q.chunks --> worker x N --> q.results --> reducer --> --results
 //! ```
 //!
-//! What jobs came to outlives the process, in the reducer's state; the queues do not. So a job that was not at its end
-//! when the process ended is cancelled when it starts again, and says so.
+//! How jobs ended outlives the process, in the reducer's state; the queues do not. So a job that was open when the process
+//! ended is cancelled at the next start, with that reason.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -176,7 +176,7 @@ fn start(
     Ok(roles)
 }
 
-/// Where the reducer keeps what jobs came to.
+/// The state folder of the reducer.
 fn state(results: &Path) -> PathBuf {
     results.join(".reducer")
 }

@@ -31,7 +31,7 @@ pub(crate) enum SpoolError {
         #[source]
         source: io::Error,
     },
-    /// What came in the event is no report of this kind.
+    /// The event's report is not of this kind.
     #[error(transparent)]
     Report(#[from] ConcludeError),
     /// The report is too large for an event, and was not fetched.

@@ -7,7 +7,7 @@ use autoconnect_common::Registry;
 use crate::cli::Cli;
 
 /// The command line for the kinds of `registry`, with the command of each kind of this system: one line a kind. The first
-/// is the one that is meant where no command is typed, and by `submit` where it names none.
+/// is the default where no command is typed, and of `submit` where it names none.
 pub fn cli(registry: Registry) -> Cli {
     Cli::new::<sales::Report>(registry)
 }

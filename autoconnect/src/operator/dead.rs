@@ -1,4 +1,4 @@
-//! `autoconnect dead`: what lies in the dead queues, and what is to become of it.
+//! `autoconnect dead`: lists, shows, requeues and drops the messages of the dead queues.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::options::Place;
 use crate::print::{self, printable};
 use crate::trouble::Trouble;
 
-/// The most messages of a queue that are looked at.
+/// The most messages of a queue that are looked at: the largest prefetch that AMQP has.
 const MOST: u16 = u16::MAX;
 /// Characters of a header or a line that are shown.
 const LINE: usize = 500;
@@ -268,7 +268,7 @@ impl Done {
     }
 }
 
-/// Acknowledges what is selected: it is gone.
+/// Acknowledges the selected messages, which removes them.
 async fn discard<B: Broker>(broker: &B, selection: &Selection) -> Result<Done, Trouble> {
     let mut done = Done::default();
     let mut look = Look::at(broker, MOST);
@@ -285,7 +285,7 @@ async fn discard<B: Broker>(broker: &B, selection: &Selection) -> Result<Done, T
     Ok(done)
 }
 
-/// Sends what is selected once more to where it belongs, and acknowledges it after that.
+/// Requeues the selected messages: publishes each, then acknowledges its dead letter.
 async fn requeue<B: Broker>(
     broker: &B,
     selection: &Selection,
@@ -395,7 +395,7 @@ mod tests {
         let revived = ("revived".to_owned(), "1".to_owned());
         expected.headers.extend([revived]);
         assert_eq!(alive.message, expected);
-        // what the reducer heard: of its death, and that it is to be waited for
+        // what the reducer received: the dead letter, and the notice of the requeue
         for (queue, kind) in [
             (Queue::Results(sales()), "chunk"),
             (Queue::Control, "revived"),
@@ -421,7 +421,7 @@ mod tests {
             all: true,
             ..selection(&[])
         };
-        // Nobody has to answer for these: none is asked about.
+        // these name no job, so the reducer is not asked
         let done = requeue(&broker, &everything, false).await.ok();
         let failure = done.expect("tried").verdict(&everything);
         let said = failure.expect_err("they are left").sentence;

@@ -129,7 +129,7 @@ fn status(place: &Place, registry: &Registry, job: &JobId, json: bool) -> Result
     print::out(&format!("{job}: {word}: {rest}\n"))
 }
 
-/// A stage in a word and the rest.
+/// A stage as one word, and its details.
 fn told(stage: &Stage) -> (&'static str, String) {
     match stage {
         Stage::Open {
@@ -165,7 +165,7 @@ fn told(stage: &Stage) -> (&'static str, String) {
     }
 }
 
-/// Cancels a job, known or not; what there is to say about it.
+/// Cancels a job, known or not; returns the sentence to print.
 async fn cancel<B: Broker>(broker: &B, job: JobId, reason: String) -> Result<String, Trouble> {
     let known = ask::ask(broker, Some(&job)).await?.jobs.pop();
     let status = match &known {
@@ -187,7 +187,7 @@ async fn cancel<B: Broker>(broker: &B, job: JobId, reason: String) -> Result<Str
     }
 }
 
-/// Sends the cancellation, and waits for the job's end.
+/// Publishes the cancellation, and waits for the job's end.
 async fn told_to_end<B: Broker>(
     broker: &B,
     job: &JobId,
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(word, "cancelled");
         assert!(rest.ends_with("  cancelled: no"), "{rest}");
 
-        // a listener that missed the end gets it again
+        // the reducer announces an end again when asked, so a listener that missed it gets it
         let listening = broker.subscribe(Queue::Events(job.clone()), EVENTS);
         let mut events = listening.await.expect("open");
         let status = tokio::select! {

@@ -1,4 +1,4 @@
-//! RabbitMQ's management API, of which one thing is asked that AMQP has no question for: which names there are.
+//! Lists exchanges and queues through RabbitMQ's management API, which AMQP cannot do.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 
 use crate::trouble::Trouble;
 
-/// How long it may take to answer; a broker with thousands of queues needs a second or two.
+/// How long an answer may take: a broker with thousands of queues needs a second or two.
 const ANSWER: Duration = Duration::from_secs(30);
 /// The longest answer that is read: a hundred thousand names.
 const MOST: usize = 16 << 20;
@@ -31,7 +31,7 @@ const PORT: u16 = 15672;
 pub(crate) struct Management {
     host: String,
     port: u16,
-    /// What stands before `/api`.
+    /// The path before `/api`.
     path: String,
 }
 

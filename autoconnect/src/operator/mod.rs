@@ -1,8 +1,8 @@
 //! An operator's first aid to a cluster: [`dead`] messages, [`jobs`], and [`queues`].
 //!
-//! Everything goes through the broker, as somebody who may listen to events, tell the reducer something, send chunks and
-//! take from the dead queues; nothing is declared but a listener's own queue. Only removing queues takes more: the rights
-//! of the one who declares them.
+//! Everything goes through the broker, with the rights to consume events and the dead queues and to publish chunks and
+//! messages to the reducer; nothing is declared but a listener's own queue. Only removing queues needs more: the right to
+//! configure them.
 
 pub(crate) mod dead;
 pub(crate) mod jobs;

@@ -15,7 +15,7 @@ use crate::options::Place;
 use crate::trouble::Trouble;
 use crate::{Failure, contact, print};
 
-/// How long the broker may take to tell of all names, or to remove them: a queue takes some ten milliseconds.
+/// How long the broker may take to look up all names, or to remove them: a queue takes some ten milliseconds.
 const ALL: Duration = Duration::from_secs(60);
 
 /// What `queues` was asked, as typed.
@@ -71,7 +71,7 @@ pub(crate) fn carry_out(asked: Queues, registry: &Registry) -> Result<(), Failur
     let formats = registry.formats();
     match asked.act {
         Act::List { json } => {
-            // whoever names no prefix, and can be told of all, is
+            // without a prefix, list every one that the management API knows
             let every = asked.prefix.is_none() && management.is_some();
             let prefix = (!every).then_some(prefix.as_str());
             let found = at(&settings, registry, async |rabbit| {
@@ -97,7 +97,7 @@ pub(crate) fn carry_out(asked: Queues, registry: &Registry) -> Result<(), Failur
 }
 
 impl Queues {
-    /// Whoever looks for names must not make them.
+    /// The settings, without the right to declare: looking for names must not make them.
     fn settings(&self, registry: &Registry) -> Result<Settings, Failure> {
         let sources = self.place.sources().flag("broker.declare", Some(false));
         let sources = sources.flag("broker.prefix", self.prefix.as_ref());
@@ -105,7 +105,7 @@ impl Queues {
     }
 }
 
-/// Reaches the broker, does what is asked there in bounded time, and leaves.
+/// Connects to the broker, runs `act` within [`ALL`], and disconnects.
 fn at<T>(
     settings: &Settings,
     registry: &Registry,
@@ -123,7 +123,7 @@ fn at<T>(
     })
 }
 
-/// What is there of a prefix, or of every one that the management API tells of.
+/// The existing parts of a prefix, or of every one that the management API lists.
 async fn look(
     rabbit: &RabbitMq,
     formats: &[Format],
@@ -203,7 +203,7 @@ fn nothing(prefix: Option<&str>, older: bool) -> String {
     format!("no exchange or queue{topology} {here}")
 }
 
-/// Refuses to remove what somebody uses, or what would be lost with it.
+/// Refuses to remove a queue that has consumers or messages, or an exchange in use.
 fn check(found: &[Found]) -> Result<(), Trouble> {
     let having = |word: &str, count: fn(&Found) -> u32| {
         let some = found.iter().filter(|each| count(each) > 0);
@@ -238,11 +238,11 @@ fn counted(count: u32, word: &str) -> String {
     format!("{count} {word}{s}")
 }
 
-/// Removes what was found; what there is to say about it.
+/// Removes the found parts; returns the sentence to print.
 async fn remove(rabbit: &RabbitMq, found: &[Found], force: bool) -> Result<String, Trouble> {
     let events = |part: &Part| part.name == Exchange::Events.name();
     let parts = || found.iter().map(|each| &each.part);
-    // whoever listens to events consumes from a queue that has none of our names: the broker tells of it here only
+    // a listener's queue is named by the broker, so only the bindings of the exchange of events show it
     for part in parts().filter(|part| events(part)) {
         if rabbit.remove(part, force).await? == Removed::InUse {
             return Err(Trouble::Failed(format!(

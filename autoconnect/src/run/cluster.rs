@@ -56,7 +56,7 @@ pub(super) async fn run(
                 prefix: &own.prefix,
             };
             let finished = on(plan, rabbit, Some(cluster), gauge, shutdown).await;
-            // also after an error and after Ctrl-C: nobody else knows these queues
+            // also after an error and after Ctrl-C: no other program removes these queues
             if let Err(error) = RabbitMq::remove_all(own.clone(), REMOVE).await {
                 let prefix = &own.prefix;
                 tracing::warn!(%error, prefix, "the queues of this run go an hour after they were used last");
@@ -149,7 +149,7 @@ async fn begin(plan: &Plan, rabbit: &RabbitMq, is_own: bool) -> Result<Subscript
     Ok(events)
 }
 
-/// Whoever uses a cluster that is there hears before it sends anything whether one is.
+/// Checks, before anything is sent, that an existing cluster has a reducer.
 async fn a_reducer_answers(plan: &Plan, rabbit: &RabbitMq) -> Result<(), Trouble> {
     match ask::ask(rabbit, Some(&plan.request.job)).await {
         Ok(_) => Ok(()),
@@ -229,7 +229,7 @@ fn start(plan: &Plan, name: &str, prefix: &str) -> Result<Command, Trouble> {
     Ok(command)
 }
 
-/// Keeps one worker process alive until told to stop; then its standard input ends, and it leaves by itself.
+/// Restarts one worker process until `stop`; then closes its standard input, at which it exits.
 async fn supervise(mut command: Command, stop: Shutdown) -> Result<(), Trouble> {
     for _ in 0..RESTARTS {
         let mut worker = command
@@ -256,7 +256,7 @@ async fn supervise(mut command: Command, stop: Shutdown) -> Result<(), Trouble> 
 }
 
 async fn ended(worker: &mut Child) -> Result<ExitStatus, Trouble> {
-    // `wait` would end the worker's standard input, which tells it to stop
+    // `wait` would close the worker's standard input, at which it stops
     let stdin = worker.stdin.take();
     let status = worker.wait().await;
     drop(stdin);

@@ -57,7 +57,7 @@ async fn produce<B: Broker>(
         )
         .await
         .map_err(Trouble::Producer)?;
-        // the job's end is not ours to tell
+        // the follower reports the job's end
         std::future::pending().await
     };
     tokio::select! {
