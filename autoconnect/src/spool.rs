@@ -113,7 +113,7 @@ impl<B> Spool<B> {
         Ok(fetch::report(&self.broker, &finished.job, &path).await?)
     }
 
-    /// Writes what `finished` tells into `out`, in the places where a reducer would have put it, and says why it is not
+    /// Writes the results in `finished` into `out`, in the layout of a reducer, and says why it is not
     /// the newest report there, if it is not.
     ///
     /// # Errors

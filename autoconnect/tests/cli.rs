@@ -336,7 +336,8 @@ fn ended(child: Child) -> Ran {
     }
 }
 
-/// The command as somebody whom permissions bind: root becomes nobody, with a copy of the program that it may run.
+/// The command as a user without root's rights: root becomes the user `nobody`, with a copy of the program that it may
+/// run.
 fn bound(folder: &Folder, arguments: &[&str]) -> Command {
     let mut command = folder.command(arguments);
     if folder.0.path().metadata().expect("a folder").uid() == 0 {

@@ -495,7 +495,7 @@ async fn a_cancelled_job_is_cut_no_further() -> Result<()> {
     let file = file.to_str().context("UTF-8")?;
     let job = site.says(&["submit", "--no-wait", "--chunk-rows", "20", file])?;
     let job = job.trim_end();
-    // cancelled while its request still waits: the producer hears of it once it began
+    // cancelled while its request still waits: the producer receives the end once it has begun
     let reducer = site.start("reducer")?;
     let worker = site.start("worker")?;
     refuses(

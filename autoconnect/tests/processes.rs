@@ -154,7 +154,7 @@ fn runs_at_once_have_queues_of_their_own_and_leave_none() -> Result<()> {
     }
     ensure!(left(&node, &ctl)?.is_empty(), "{:?}", left(&node, &ctl)?);
 
-    // one that is told to stop leaves nothing either
+    // a stopped one leaves nothing either
     let mut stopped = on(&node, run(folder, &first, "stopped"));
     stopped.args(["--workers", "1", "--chunk-rows", "1"]);
     let mut stopped = stopped.spawn()?;

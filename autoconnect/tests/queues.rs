@@ -142,7 +142,7 @@ async fn what_a_wrong_prefix_left_behind_is_removed_and_nothing_of_another() -> 
     let site = Site::at(node).await?;
     let wrong = site.node.named("wrong.");
     let wrong = ["--prefix", wrong.as_str()];
-    // whoever only looks declares nothing
+    // `list` declares nothing
     let nothing = format!("no exchange or queue has the prefix {:?}", wrong[1]);
     ensure!(site.says(&["list", wrong[0], wrong[1]])? == format!("{nothing}\n"));
     ensure!(site.counts(&wrong)? == [0, 0] && site.counts(&[])? == [0, 0]);
@@ -203,7 +203,7 @@ async fn what_somebody_uses_or_what_holds_messages_is_removed_by_force_only() ->
     drop(held);
     drop(chunks);
     broker.close().await;
-    // what was in hand comes back once the broker knows that nobody holds it
+    // unacked messages are requeued once the broker notices the closed channel
     let back = async {
         while site.line("q.chunks.sales.v1")?["messages"] != 2 {
             tokio::task::yield_now().await;
@@ -318,7 +318,7 @@ async fn prefixes_that_nobody_remembers_are_found_by_the_management_api() -> Res
         ..site.under("")
     })
     .await?;
-    // of a format that this program does not know, and of somebody else
+    // of a format that this program does not know, and of another program
     for name in [
         site.node.named("forgotten.q.chunks.explore.v1"),
         "celery".to_owned(),

@@ -24,7 +24,7 @@ pub const MAX_SEALED: u64 = 4 << 20;
 /// Bytes of an entry.
 const WIDTH: usize = 8;
 
-/// The first eight bytes of a digest: enough to tell the same chunk of two cuts apart.
+/// The first eight bytes of a digest: enough to distinguish the same chunk of two cuts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Prefix(NonZeroU64);

@@ -53,7 +53,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         slowed = slow(&cluster) => slowed,
         watched = watch(&cluster, Duration::from_secs(options.watch)) => watched,
     }?;
-    // whoever is told to stop must be able to hear it
+    // a stopped process (SIGSTOP) cannot handle the signal to end
     if let Some(pid) = cluster.program("worker-1")?.pid() {
         signal(pid, "CONT")?;
     }

@@ -133,7 +133,7 @@ impl Cluster {
         }
     }
 
-    /// Asks for a job of its own of `work`, told from others by `run`; returns once the broker has the request.
+    /// Requests a job of `work`, made unique by `run`; returns once the request is confirmed.
     pub(crate) async fn ask(&self, work: &Work, run: &str) -> Result<Asked> {
         let request = work.request(run)?;
         let at = Instant::now();
@@ -144,7 +144,7 @@ impl Cluster {
         })
     }
 
-    /// Waits for the end of a job: its report, which is written last, or word that there is none.
+    /// Waits for the end of a job: its report, which is written last, or a status without one.
     pub(crate) async fn end_of(&self, job: &JobId) -> Result<End> {
         let results = self.folder.join("results/jobs").join(job.as_str());
         let living = async {

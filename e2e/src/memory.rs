@@ -28,7 +28,7 @@ pub(crate) struct Growth {
     pub(crate) program: String,
     /// The most it held in each tenth of the time, in KiB; none where it was down.
     pub(crate) tenths: [Option<u64>; 10],
-    /// In percent; none where there are too few jobs to tell.
+    /// In percent; `None` where there are too few jobs.
     pub(crate) percent: Option<f64>,
 }
 

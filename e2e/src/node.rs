@@ -1,4 +1,4 @@
-//! A private RabbitMQ node by `scripts/rabbitmq-node`: killed, told to stop, started again with its data.
+//! A private RabbitMQ node by `scripts/rabbitmq-node`: killed, stopped, restarted with its data.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use tokio::process::Command;
 
 use crate::process::{is_alive, signal};
 
-/// How long a node that was told to stop may take.
+/// How long a node may take to stop.
 const STOP: Duration = Duration::from_secs(60);
 /// What it keeps of its queues, as Erlang terms: name, messages, bytes; counted by itself every five seconds.
 const QUEUES: &str = "[io:format(\"~s ~b ~b~n\", [N, proplists:get_value(messages, I, 0), \
@@ -116,7 +116,7 @@ fn said(arguments: &[&str], output: Output) -> Result<String> {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // where it does not work, whoever watches us for our end does it
+        // where this fails, the script that watches this process stops the node
         let _stopped = self.command(&["stop"]).into_std().status();
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// How long a program that was told to stop may take.
+/// How long a program may take to stop.
 const STOP: Duration = Duration::from_secs(40);
 /// How long a program may take to say that it started.
 const START: Duration = Duration::from_secs(30);
@@ -60,7 +60,7 @@ impl Process {
         self.wait_until_started()
     }
 
-    /// Tells it to stop, by SIGTERM, and waits until it has, with exit code 0.
+    /// Stops it by SIGTERM, and waits until it has exited, with exit code 0.
     pub(crate) fn stop(&mut self) -> Result<()> {
         self.lives()?;
         signal(self.child.id(), "TERM")?;

@@ -443,7 +443,7 @@ fn bomb_zstd() -> Vec<u8> {
     encoder.finish().expect("in memory")
 }
 
-/// What somebody does to a file, and how.
+/// A change to a file: its name, and the function that makes it.
 type Change<'a> = (&'a str, &'a dyn Fn(&Path));
 
 #[test]
@@ -548,7 +548,7 @@ fn a_fingerprint_changes_with_the_name_the_time_and_every_edit_also_where_the_ti
     retimed(&path);
     tick();
     assert_ne!(first, of(&path));
-    // the same bytes, size and time of modification: but somebody wrote, and the system knows when
+    // the same bytes, size and time of modification, but another time of change
     fs::write(&path, TABLE).expect("written");
     retimed(&path);
     tick();
@@ -593,7 +593,7 @@ fn the_ends_of_a_large_file_are_in_its_fingerprint() {
         let inputs = resolve(std::slice::from_ref(&path)).expect("a file");
         seen.insert(inputs.fingerprint().expect("a digest").to_string());
     }
-    // the middle one may lie between two samples: the time of change tells
+    // the middle one may lie between two samples: the time of change differs
     assert_eq!(seen.len(), 3, "{seen:?}");
 }
 

@@ -1,4 +1,4 @@
-//! Files in Windows-1252 that nobody announced: read so where all of their bytes say so, never where some do not.
+//! Files in Windows-1252 without a declared encoding: read so where all of their bytes say so, never where some do not.
 
 mod made;
 
@@ -166,7 +166,7 @@ fn what_is_asked_for_overrules_what_the_bytes_say() {
     assert_eq!(strict.lignes_windows_1252[0].nombre, 5);
     let (told, _) = facts(&text, Encoding::Windows1252);
     assert_eq!(told.rejetees, 0);
-    // whoever asked for it need not be told
+    // a requested encoding is not reported
     assert!(told.encodages.is_empty());
 }
 

@@ -188,7 +188,7 @@ fn ids_that_differ_in_blanks_around_them_are_one_id() {
             }
         }
     }
-    // blanks within an id, letters and leading zeros do tell ids apart
+    // blanks within an id, letters and leading zeros do distinguish ids
     let others = ["TX1", "TX 1", "TX01", "tx1", "TX1-"].map(row).concat();
     let Made::Cut { facts, .. } = made(&with_header(others.as_bytes()), REFERENCE) else {
         panic!("refused")

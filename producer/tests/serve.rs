@@ -75,7 +75,7 @@ impl Serving {
     }
 }
 
-/// What a reducer is told.
+/// The messages that a reducer receives.
 async fn told(broker: &impl Broker) -> Result<Subscription> {
     let control = broker.subscribe(Queue::Control, 8).await?;
     let results = broker.subscribe(Queue::Results(words()), 8).await?;
@@ -211,7 +211,7 @@ async fn a_request_that_can_never_work_ends_its_job_with_the_reason() -> Result<
     );
     serving.acked(&asked).await?;
 
-    // a kind that nobody knows has no manifest: the event alone tells
+    // an unknown kind has no manifest: the refusal is an event only
     let unknown = JobRequest {
         job: "job-1".parse()?,
         kind: "unknown".to_owned(),
@@ -536,7 +536,7 @@ async fn long_cut(folder: &Path) -> Result<(Serving, Message, Begun)> {
     let asked = serving.ask(&job).await?;
     let begun = listening(&mut results).await?;
     ensure!(begun.request.job == job.job && begun.request.fingerprint == job.fingerprint);
-    // the answer to somebody else's attempt is none to ours
+    // the answer to another producer's attempt does not count
     let other = Begun {
         cut: "cut-other".parse()?,
         ..begun.clone()
@@ -663,7 +663,7 @@ async fn a_job_that_has_ended_or_was_cut_to_its_end_is_not_cut_again() -> Result
         let broker = Recorded::over(Embedded::new());
         let asked = job.to_message()?;
         broker.publish(asked.clone()).await?;
-        // somebody took it before
+        // redelivered
         let mut requests = broker.subscribe(Queue::Jobs(words()), 1).await?;
         next(&mut requests).await?.give_back();
         drop(requests);

@@ -232,13 +232,13 @@ pub enum Error {
     /// A test killed the reducer.
     #[error(transparent)]
     Killed(#[from] Killed),
-    /// A bug of ours.
+    /// A bug.
     #[error("internal error: {0}")]
     Internal(String),
 }
 
 impl Error {
-    /// Whether starting the reducer again can help.
+    /// Whether a restart of the reducer can help.
     pub fn fate(&self) -> Fate {
         match self {
             Self::BrokerGone | Self::Locked { .. } | Self::Publish { .. } | Self::Killed(_) => {
@@ -249,7 +249,7 @@ impl Error {
     }
 }
 
-/// Plays the role as a program of a cluster: as the settings say, on RabbitMQ, until told to stop.
+/// Runs the role as a program of a cluster: as the settings say, on RabbitMQ, until shutdown.
 ///
 /// # Errors
 /// [`Failure`].
@@ -278,8 +278,8 @@ pub async fn play(
     Ok(())
 }
 
-/// Reduces every job whose results come from `broker`, until `shutdown` is cancelled: what is in hand is finished then,
-/// and the rest given back.
+/// Reduces every job whose results `broker` delivers, until `shutdown`: it then finishes what it has begun, and requeues
+/// the rest.
 ///
 /// # Errors
 /// [`Error`], where waiting does not help.
@@ -298,7 +298,7 @@ pub async fn run<B: Broker>(
     let summary = tokio::select! {
         biased;
         reduced = reducing => reduced?,
-        // it lives as long as the announcer, which the reducer holds
+        // pending while the reducer holds the announcer
         () = &mut announcing => return Err(Error::Internal("announcements ended".to_owned())),
     };
     let _nobody_may_listen = tokio::time::timeout(LAST_WORDS, announcing).await;

@@ -1,8 +1,8 @@
 //! The page: one file that needs nothing else, to look at and to print. Key figures and sections of charts and tables, in
 //! every language that it is given.
 //!
-//! No script runs; a link switches between the languages. Names from the data are escaped by the templates; whoever
-//! fills a page makes them harmless by [`clean`](crate::name::clean).
+//! No script runs; a link switches between the languages. The templates escape names from the data; the code that fills a
+//! page must pass them through [`clean`](crate::name::clean).
 
 use std::io;
 
@@ -99,7 +99,7 @@ impl Article {
 /// What a template makes of its data.
 pub(crate) fn rendered(template: &impl Template) -> String {
     let rendered = template.render();
-    // a string takes every write, so there is no error to tell
+    // writing to a string cannot fail
     debug_assert!(rendered.is_ok(), "{rendered:?}");
     rendered.unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! An authority that signs one certificate, the broker's, and is then forgotten: nobody can sign another with it.
+//! An authority that signs one certificate, the broker's; its key is then discarded, so that it cannot sign another.
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -40,7 +40,7 @@ pub(crate) fn make(hosts: &[String]) -> Result<Certified, rcgen::Error> {
     })
 }
 
-/// A name and a life that outlasts the cluster; whoever wants new ones removes the old.
+/// A name, and a validity that outlasts the cluster; to renew the certificates, remove the old ones.
 fn params(hosts: Vec<String>, name: &str) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(hosts)?;
     params.not_before = date_time_ymd(2025, 1, 1);

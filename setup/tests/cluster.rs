@@ -185,7 +185,7 @@ async fn every_role_does_its_part_and_nothing_else() -> Result<()> {
     topology.arg("topology");
     succeeds(topology)?;
 
-    // the operator asks for a job and hears of its end
+    // the operator requests a job and receives its end
     let operator = node.connect("operator")?;
     let job = request()?;
     let mut events = operator
@@ -200,8 +200,8 @@ async fn every_role_does_its_part_and_nothing_else() -> Result<()> {
     }
     operator.close().await;
 
-    // whoever is nobody here is refused, and so is a broker that is not the one we know; a program tries for a while, so all
-    // are tried side by side
+    // an unknown user is refused, and so is a broker with another certificate; a program retries for a while, so all run
+    // side by side
     let mut strangers = Vec::new();
     for (name, uri, ca, said) in [
         (
@@ -267,7 +267,7 @@ async fn every_role_does_its_part_and_nothing_else() -> Result<()> {
         ensure!(status.code() == Some(0), "told to stop: {status}");
     }
 
-    // anybody may look at the queues, and who declares them alone may remove them
+    // any user may list the queues, and only the one that declares them may remove them
     let queues = |user: &str, arguments: &[&str]| {
         let mut autoconnect = node.program("autoconnect", user);
         autoconnect.arg("queues").args(arguments);

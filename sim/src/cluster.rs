@@ -146,7 +146,7 @@ impl Cluster {
         state.now.as_ref().map(|(life, _)| Arc::clone(life))
     }
 
-    /// Stops a process as a supervisor does: told to, with time to finish.
+    /// Stops a process as a supervisor does: by its shutdown, with time to finish.
     pub fn stop(&self, place: usize) {
         if let Some((life, shutdown)) = &self.slots[place].state().now {
             tell!(self.world, "{} is told to stop", life.name);
@@ -238,7 +238,7 @@ async fn supervise(cluster: Arc<Cluster>, place: usize) {
                 .world
                 .violation(format_args!("{} panicked: {panic}", life.name)),
         }
-        // a machine that is gone says no goodbye
+        // a machine without power closes no connection
         let unnoticed = match slot.role {
             Role::Reducer => cluster.settings.unnoticed,
             Role::Producer | Role::Worker => 10,

@@ -1,4 +1,4 @@
-//! What can go wrong, in themes: each history has a few, so that faults meet that have to do with one another.
+//! Faults, in themes: each history has a few, so that related faults occur together.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub enum Fault {
     PowerCut,
     /// A process stands still.
     Freeze(Role, Duration),
-    /// A process is told to stop.
+    /// A process is stopped.
     Stop(Option<Role>),
     /// A process loses its connections.
     Cut(Option<Role>, Duration),
@@ -61,11 +61,11 @@ pub enum Fault {
     Cancel,
     /// A job is asked for again.
     AskAgain,
-    /// The dead messages are sent once more.
+    /// The dead messages are requeued.
     Requeue,
     /// What did harm to workers does none any more.
     Mend,
-    /// A copy of an old message comes late.
+    /// A copy of an old message arrives late.
     Late(Queue),
     /// The folder of results is moved away, or back.
     ResultsAway(bool),
@@ -84,7 +84,7 @@ pub enum Theme {
     Power,
     /// Processes stand still.
     Freezes,
-    /// Processes are told to stop.
+    /// Processes are stopped.
     Stops,
     /// Connections are cut.
     Cuts,
@@ -104,7 +104,7 @@ pub enum Theme {
     FullDisk,
     /// Bits flip.
     Flips,
-    /// Nobody works for a long time.
+    /// There are no workers for a long time.
     NobodyWorks,
     /// The programs are replaced.
     Upgrades,

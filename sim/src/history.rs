@@ -24,7 +24,7 @@ use crate::world::{self, World, lock, tell};
 /// How long a cluster without faults may take to end every job, beyond the time after which it gives one up.
 const PATIENCE: Duration = Duration::from_secs(1200);
 
-/// What came of a history.
+/// The outcome of a history.
 #[derive(Debug)]
 pub struct Outcome {
     /// The promises that were broken.
@@ -82,14 +82,14 @@ struct History {
     broker: Simulated,
     disk: Machine,
     cluster: Arc<Cluster>,
-    /// The connection of whoever asks for jobs, which is never cut.
+    /// The connection of the client that requests jobs, which is never cut.
     client: Connection,
     judge: Judge,
     themes: Vec<Theme>,
     horizon: Duration,
     patience: Duration,
     chunk_lines: usize,
-    /// The newest version of the kind that somebody asks for.
+    /// The newest version of the kind that is requested.
     newest: u32,
 }
 
@@ -139,7 +139,8 @@ impl History {
         };
         let (mut net, mut settings, mut horizon) = (net, settings, horizon);
         if themes.contains(&Theme::NobodyWorks) {
-            // longer than the reducer waits for a producer to go on, and than a chunk that kills takes to be dead
+            // longer than the reducer waits for a producer's next `begun`, and than a killing chunk takes to be
+            // dead-lettered
             settings.abandon_after = Duration::from_secs(180);
             horizon += Duration::from_secs(120);
         }
@@ -193,7 +194,7 @@ impl History {
             horizon,
             patience,
             chunk_lines,
-            // whoever is upgraded first asks for what nobody here can do yet
+            // an upgraded client may request a format that no program here knows yet
             newest: if upgraded { 2 } else { version },
         }
     }
@@ -208,7 +209,7 @@ impl History {
             faults.sort_by_key(|(at, _)| *at);
             faults
         });
-        // who is away from the beginning never sees the first jobs
+        // a role that is away from the beginning misses the first jobs
         let is_away = |fault: &Fault| matches!(fault, Fault::Want(_, false));
         for (_, fault) in faults.extract_if(.., |(at, fault)| at.is_zero() && is_away(fault)) {
             self.happens(fault).await;
@@ -267,7 +268,7 @@ impl History {
             chunk_lines: self.chunk_lines,
         };
         let newer = self.newest == 2 && self.world.roll(|dice| dice.chance(50));
-        // an input that only the producer sees, as one that is far from whoever asks
+        // an input that only the producer can read, as on another machine
         let often = if self.themes.contains(&Theme::Recuts) {
             70
         } else {
@@ -295,7 +296,7 @@ impl History {
         }
     }
 
-    /// Publishes in the background: whoever asks goes on.
+    /// Publishes in the background: the client does not wait.
     fn publish(&self, message: Message) {
         let client = self.client.clone();
         tokio::spawn(async move {
@@ -484,8 +485,8 @@ impl History {
         }
     }
 
-    /// Changes a line of an input that only producers see, and asks for a job on it under its old name: nobody sees that it
-    /// is another one.
+    /// Changes a line of an input that only producers can read, and requests its job again under the old name, as a
+    /// client that does not know of the change.
     async fn recut(&mut self) {
         let Some((request, file)) = self.judge.any_unseen() else {
             return;
@@ -529,7 +530,7 @@ impl History {
         }
     }
 
-    /// The faults stop. Whoever is away on purpose stays away.
+    /// The faults stop. Roles that are away on purpose stay away.
     fn heal(&mut self) {
         tell!(self.world, "-- from here on nothing breaks");
         self.broker.alarm(false);
@@ -554,14 +555,14 @@ impl History {
         }
     }
 
-    /// Waits until the jobs ended that were cancelled: nobody needs to work for that.
+    /// Waits until the cancelled jobs ended, which needs no workers.
     async fn wait_for_cancelled(&mut self) {
         if !self.ask_until(Judge::hears_of_cancelled).await {
             self.world.violation("a cancelled job goes on");
         }
     }
 
-    /// Asks the reducer how its jobs go until the judge is content; whether it is in time.
+    /// Asks the reducer about its jobs until `is_content`; returns whether that was in time.
     async fn ask_until(&mut self, is_content: fn(&mut Judge, Vec<JobStage>) -> bool) -> bool {
         let until = self.world.age() + self.patience;
         while self.world.age() <= until {
@@ -580,7 +581,7 @@ impl History {
     }
 }
 
-/// Notes the chunks that were sent once more and of which the reducer has word: their jobs wait for them if they are open now.
+/// Records the requeued chunks whose notices the reducer has: their jobs wait for them if they are open now.
 async fn await_requeued(
     client: &Connection,
     broker: &Simulated,
@@ -609,7 +610,7 @@ async fn await_requeued(
     }
 }
 
-/// A request for a job; `unseen`, if whoever asks does not see its input, and is the n-th to ask.
+/// A request for a job; `unseen`, if the client cannot read its input, is the number of the request.
 fn name<const V: u32>(request: &Request, unseen: Option<usize>) -> Result<JobRequest, String> {
     match unseen {
         Some(number) => producer::name_unseen::<Count<V>>(request, &format!("run {number}"))

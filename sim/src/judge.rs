@@ -1,12 +1,12 @@
-//! Judges a history: what was promised, and what came of it.
+//! Judges a history: compares its outcome with the promises.
 //!
 //! | promise | how it is judged |
 //! |---|---|
-//! | no report is wrong | a `done` report is the truth of one version of its input, side file included: of that which its job was named from, where whoever asked saw it |
+//! | no report is wrong | a `done` report is the truth of one version of its input, side file included: of the version that its job was named from, where the requester could read it |
 //! | what is missing is named | an `incomplete` report is the truth without exactly the chunks that it names; of a chunk that does harm its end says why it is missing |
-//! | what is sent once more counts | a chunk that was requeued while its job was open, and does no harm any more, is in the report |
-//! | nothing is lost, nobody innocent suffers | a job that nothing excuses is `done`; one whose chunk does harm lacks exactly that chunk; nothing else is dead |
-//! | every job ends | once the faults stop, within a bounded time; a cancelled one although nobody works |
+//! | requeued chunks count | a chunk that was requeued while its job was open, and does no harm any more, is in the report |
+//! | nothing is lost, nothing harmless is dead | a job without an excuse is `done`; one whose chunk does harm lacks exactly that chunk; nothing else is dead |
+//! | every job ends | once the faults stop, within a bounded time; a cancelled one even without workers |
 //! | the newest results are of one job | at any moment, and never an older job's again |
 //! | bounded | files that one process has open at a time |
 
@@ -33,7 +33,7 @@ const OPEN_FILES: u64 = 64;
 /// Why a job may end without a complete report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Excuse {
-    /// Somebody cancelled it.
+    /// It was cancelled.
     Cancelled,
     /// Its input was replaced: two cuts may have met.
     Changed,
@@ -45,7 +45,7 @@ pub enum Excuse {
     Removed,
     /// A chunk of it does harm.
     Harmful,
-    /// Whoever cuts it dies.
+    /// Its producers die.
     Deadly,
     /// Its input is refused.
     Refused,
@@ -99,14 +99,14 @@ pub struct Judge {
     away: bool,
     /// Whether what did harm does none any more.
     mended: bool,
-    /// Whether somebody sent dead messages once more.
+    /// Whether dead messages were requeued.
     requeued: bool,
     awaited: Awaited,
-    /// Whether a queue of results lost its bindings, so that the reducer hears of no death.
+    /// Whether a queue of results lost its bindings, so that the reducer receives no dead letters.
     deaf: bool,
 }
 
-/// The chunks that were sent once more, do no harm any more, and are waited for: their jobs, and their numbers.
+/// The requeued chunks that do no harm any more and whose jobs wait for them: job and number of each.
 pub type Awaited = Arc<Mutex<BTreeSet<(String, String)>>>;
 
 impl Judge {
@@ -141,7 +141,7 @@ impl Judge {
             .unwrap_or_default()
     }
 
-    /// Somebody asked for a job.
+    /// A job was requested.
     pub fn asked(&mut self, job: Job) {
         self.jobs.entry(job.request.job.to_string()).or_insert(job);
     }
@@ -218,8 +218,8 @@ impl Judge {
         self.mended = true;
     }
 
-    /// Somebody sends dead messages once more: where what is waited for is to be noted. Only of the first time: a copy
-    /// that is sent later may have died before another one did.
+    /// Dead messages are requeued: returns where to record the awaited chunks. Only for the first requeue: a copy that is
+    /// sent later may have died before another one did.
     pub fn requeues(&mut self) -> Option<Awaited> {
         let is_first = !std::mem::replace(&mut self.requeued, true);
         (is_first && self.mended).then(|| Arc::clone(&self.awaited))
@@ -276,7 +276,7 @@ impl Judge {
         }
     }
 
-    /// What the reducer says of its jobs; whether every job ended.
+    /// Takes the reducer's answer about its jobs; returns whether every job ended.
     pub fn hears(&mut self, stages: Vec<JobStage>) -> bool {
         let mut open = BTreeSet::new();
         for JobStage { job, stage, .. } in stages {
@@ -297,7 +297,7 @@ impl Judge {
         })
     }
 
-    /// What the reducer says of its jobs; whether those ended that were cancelled, and begun by nothing else again.
+    /// Takes the reducer's answer about its jobs; returns whether the cancelled ones that nothing reopened have ended.
     pub fn hears_of_cancelled(&mut self, stages: Vec<JobStage>) -> bool {
         stages.iter().all(|JobStage { job, stage, .. }| {
             let excuses = self.jobs.get(job.as_str()).map(|job| &job.excuses);
@@ -370,7 +370,7 @@ impl Judge {
                 let reason = ended.reason.as_deref().unwrap_or_default();
                 let only_harmful = job.excuses.iter().all(|excuse| *excuse == Excuse::Harmful);
                 if only_harmful && reason.contains("no partial came") {
-                    // who hears of no death finds the chunk in the dead queue all the same
+                    // where the reducer received no dead letter, the chunk is in the dead queue all the same
                     match (dead.contains(name), self.deaf) {
                         (false, _) => wrong("what did harm is nowhere"),
                         (true, false) => wrong("what did harm was forgotten"),

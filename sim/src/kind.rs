@@ -1,5 +1,5 @@
-//! The kind of job that is simulated: counts and sums by key, with a side file of what was rejected. Its truth is a
-//! function of the text alone ([`truth`]), so whoever judges needs no role.
+//! The simulated kind of job: counts and sums by key, with a side file of rejected lines. Its truth is a function of the
+//! text alone ([`truth`]), so that judging needs no role.
 //!
 //! Two versions of it exist, whose chunks, partials and reports differ: a cluster is upgraded from one to the other.
 
@@ -33,11 +33,11 @@ pub struct Line {
     pub key: u8,
     /// What is summed up.
     pub value: u64,
-    /// What it does to whoever reads it.
+    /// What it does to the process that reads it.
     pub does: Does,
 }
 
-/// What a line does to whoever reads it.
+/// What a line does to the process that reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Does {
     /// It counts.
@@ -59,7 +59,7 @@ pub fn put_input(file: &str, lines: Vec<Line>) {
     INPUTS.with(|inputs| inputs.borrow_mut().insert(file.to_owned(), lines));
 }
 
-/// Lets lines do harm to workers, or do none any more: as after somebody gave their machines more memory.
+/// Makes lines harm workers, or harm them no longer: as if their machines got more memory.
 pub fn mend(mended: bool) {
     MENDED.with(|known| known.set(mended));
 }

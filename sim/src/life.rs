@@ -1,4 +1,4 @@
-//! One life of a process: from its start to its death. What is dead has no effect on the world any more.
+//! One life of a process: from its start to its death. A dead process has no further effect on the world.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -18,7 +18,7 @@ pub struct Life {
     /// The process, and which life of it: `worker-1#3`.
     pub name: String,
     dead: AtomicBool,
-    /// Whether its machine went with it, so that nobody said goodbye to the broker.
+    /// Whether its machine died with it, so that its connections were not closed.
     vanished: AtomicBool,
     killed: Shutdown,
     frozen: Mutex<Option<Instant>>,

@@ -43,7 +43,7 @@ fn replay(seed: u64) -> ExitCode {
     let outcome = history::run(seed, true);
     let mut out = std::io::stdout().lock();
     for line in &outcome.lines {
-        // whoever reads only the beginning closes the pipe
+        // a reader of the beginning only closes the pipe
         if writeln!(out, "{line}").is_err() {
             return ExitCode::FAILURE;
         }

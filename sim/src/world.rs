@@ -32,7 +32,7 @@ struct Inner {
     violations: Vec<String>,
 }
 
-/// Locks; a panic elsewhere is reported by whoever panicked.
+/// Locks; a poisoned lock is used, as the panic is reported where it happened.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

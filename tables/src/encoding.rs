@@ -161,8 +161,7 @@ pub(super) fn beyond_ascii(bytes: &[u8]) -> Option<usize> {
     Some(steps * STEP + within)
 }
 
-/// What the run at the start of `text` tells alone: whether it is UTF-8. `text` goes on for [`LONGEST_RUN`] bytes and more,
-/// or is all there is.
+/// Whether the run at the start of `text` is UTF-8. `text` has at least [`LONGEST_RUN`] bytes, or is all there is.
 pub(super) fn begins_in_utf8(text: &[u8]) -> bool {
     let run = text
         .iter()

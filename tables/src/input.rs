@@ -45,7 +45,7 @@ pub struct Input {
     stamp: Option<Stamp>,
 }
 
-/// What tells that a file is still the same.
+/// Identifies the version of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Stamp {
     identity: Identity,
@@ -54,10 +54,10 @@ struct Stamp {
     changed: Changed,
 }
 
-/// What tells two names of one file from two files: device and inode.
+/// Identifies a file under any of its names: device and inode.
 #[cfg(unix)]
 type Identity = (u64, u64);
-/// What tells two names of one file from two files: where it really is.
+/// Identifies a file under any of its names: its resolved path.
 #[cfg(not(unix))]
 type Identity = PathBuf;
 

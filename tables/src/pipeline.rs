@@ -75,7 +75,7 @@ impl<Source, Absorber, Piece> OrderedPipeline<Source, Absorber, Piece> {
         if lock(&self.order).stopped {
             return Err(CutError::Cancelled);
         }
-        // told before the next thread gets at the source
+        // stop before the next thread takes the source
         take(&mut source).inspect_err(|_| self.stop())
     }
 

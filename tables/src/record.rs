@@ -53,7 +53,7 @@ pub enum Content {
     Blank,
     /// The fields, unescaped.
     Fields(ByteRecord),
-    /// No fields can be told apart.
+    /// Its fields cannot be separated.
     Broken(Structure),
 }
 

@@ -157,7 +157,7 @@ impl Lexicon {
         }
     }
 
-    /// Learns that the field `text` is the word of that number; forgets politely what is too long or too much.
+    /// Caches that the field `text` is the word of that number, unless it is too long or the cache is full.
     pub fn learn(&mut self, text: &[u8], number: u16) {
         let mut buffer = text.to_vec();
         buffer.resize(text.len() + PADDING, 0);

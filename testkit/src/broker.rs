@@ -147,7 +147,7 @@ pub async fn a_message_reaches_the_queues_it_is_routed_to<H: Home>(home: &H) -> 
     Ok(())
 }
 
-/// What was acknowledged is gone, also for a connection made later.
+/// An acknowledged message is never delivered again, also over a later connection.
 ///
 /// # Errors
 /// Where the promise is broken.
@@ -165,7 +165,7 @@ pub async fn an_acknowledged_message_never_comes_back<H: Home>(home: &H) -> Resu
     nothing(&mut broker.subscribe(Queue::Jobs(sales()), 1).await?).await
 }
 
-/// A delivery that was given back, or dropped, comes again, and knows how often it did.
+/// A delivery that was requeued, or dropped, is redelivered, with its delivery count.
 ///
 /// # Errors
 /// Where the promise is broken.
@@ -191,7 +191,7 @@ pub async fn a_delivery_without_an_acknowledgement_comes_again<H: Home>(home: &H
     nothing(&mut subscription).await
 }
 
-/// No more than `prefetch` deliveries are without a verdict; each verdict lets one more come.
+/// No more than `prefetch` deliveries are unacked; each verdict allows one more.
 ///
 /// # Errors
 /// Where the promise is broken.
@@ -217,7 +217,7 @@ pub async fn no_more_is_delivered_than_asked_for<H: Home>(home: &H) -> Result<()
     Ok(())
 }
 
-/// A queue says how many messages wait in it; those in somebody's hands do not wait.
+/// A queue says how many messages are ready in it; unacked ones are not.
 ///
 /// # Errors
 /// Where the promise is broken.
@@ -248,8 +248,8 @@ pub async fn a_queue_says_how_many_messages_wait<H: Home>(home: &H) -> Result<()
     waiting(3).await
 }
 
-/// Whoever asks for one message gets one that waits, or hears at once that there is none; his verdict counts as one on any
-/// other delivery, and has arrived before he is answered again.
+/// `take` returns a ready message, or at once that there is none; its delivery is settled like any other, and the verdict
+/// has arrived before the next `take` returns.
 ///
 /// # Errors
 /// Where the promise is broken.
@@ -282,7 +282,7 @@ pub async fn one_message_is_taken_where_one_waits<H: Home>(home: &H) -> Result<(
     Ok(())
 }
 
-/// What a program does not know waits, untouched, for one that does; the rest passes it.
+/// Messages of an unknown format wait for a program that knows it, and hold up no other.
 ///
 /// # Errors
 /// Where the promise is broken.
@@ -340,8 +340,8 @@ pub async fn consumers_share_a_queue<H: Home>(home: &H) -> Result<()> {
     nothing(&mut second).await
 }
 
-/// A chunk that always comes back is tried 21 times, twice more in quarantine, and is then dead, for the operator and
-/// for the reducer. A result that always comes back is kept for the operator.
+/// A chunk that is always returned is delivered 21 times, twice more in quarantine, and is then dead-lettered to the
+/// operator and the reducer. A result that is always returned is dead-lettered to the operator.
 ///
 /// # Errors
 /// Where the promise is broken.
@@ -384,7 +384,7 @@ pub async fn what_always_comes_back_ends_dead<H: Home>(home: &H) -> Result<()> {
     Ok(())
 }
 
-/// Gives the only message of `queue` back until it no longer comes.
+/// Requeues the only message of `queue` until it is no longer delivered.
 async fn exhaust(broker: &impl Broker, queue: Queue, deliveries: u32) -> Result<()> {
     let mut subscription = broker.subscribe(queue.clone(), 1).await?;
     for time in 0..deliveries {
@@ -398,7 +398,7 @@ async fn exhaust(broker: &impl Broker, queue: Queue, deliveries: u32) -> Result<
     nothing(&mut subscription).await
 }
 
-/// A full queue makes publishers wait, and lets them go on once somebody takes from it; nothing is lost meanwhile.
+/// A full queue makes publishers wait until messages are consumed; nothing is lost meanwhile.
 ///
 /// # Errors
 /// Where the promise is broken.
@@ -483,7 +483,7 @@ pub async fn a_closed_broker_says_so<H: Home>(home: &H) -> Result<()> {
     soon("closing twice", broker.close()).await
 }
 
-/// Verdicts given before closing are handed over; what had none is delivered again.
+/// Verdicts given before closing count; unacked deliveries are redelivered.
 ///
 /// # Errors
 /// Where the promise is broken.
@@ -525,7 +525,7 @@ pub async fn verdicts_given_before_closing_count<H: Home>(home: &H) -> Result<()
     nothing(&mut subscription).await
 }
 
-/// Dropping a subscription gives back what nobody took out of it; what was taken out can still be acknowledged.
+/// Dropping a subscription requeues what was not taken out of it; what was taken out can still be acknowledged.
 ///
 /// # Errors
 /// Where the promise is broken.
@@ -555,7 +555,7 @@ pub async fn a_dropped_subscription_gives_back_what_nobody_saw<H: Home>(home: &H
     nothing(&mut subscription).await
 }
 
-/// Events reach whoever listens to their job or to all, from the moment it listens, and are lost where nobody does.
+/// Events reach every listener to their job or to all, from its subscription on, and are dropped where there is none.
 ///
 /// # Errors
 /// Where the promise is broken.
@@ -678,7 +678,7 @@ pub async fn a_thousand_messages_arrive_once_each<H: Home>(home: &H) -> Result<(
 }
 
 /// Writes one test for each promise, given the name of a module and how a test gets its home: an expression of type
-/// `Option<impl Home>`, `None` where the broker cannot be had and its absence was told.
+/// `Option<impl Home>`, `None` where the broker is not available and that was reported.
 #[macro_export]
 macro_rules! broker_suite {
     ($module:ident, $home:expr) => {

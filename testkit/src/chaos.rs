@@ -7,8 +7,8 @@
 //! | acknowledgements become giving back | an acknowledgement lost on a connection that died |
 //! | deliveries come in another order, publishers wait | several workers, a busy network |
 //!
-//! Only chunks and results suffer: what is asked for once is cut once. The first three make the reducer see one result
-//! too many each but for a delivery that nobody saw, so what it must count as duplicate is known exactly:
+//! Only chunks and results suffer: each request is cut once. Each of the first three makes the reducer receive one extra
+//! result, except for a delivery that no role received, so the number of duplicates it must count is known exactly:
 //! [`Figures::repeats`].
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +24,7 @@ use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64Mcg;
 use tokio::sync::{Notify, mpsc};
 
-/// A delivery that came back so often is left alone: past its limit a broker buries it.
+/// A delivery that was returned so often is left alone: beyond its limit a broker dead-letters it.
 const PATIENCE: u32 = 5;
 /// Deliveries that are put in another order together, at most.
 const DECK: usize = 32;
@@ -99,7 +99,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether a message is one that we meddle with.
+/// Whether a message is subject to mischief.
 fn is_ours(message: &Message) -> bool {
     matches!(message.exchange, Exchange::Chunks | Exchange::Results)
 }
@@ -114,11 +114,11 @@ impl Shared {
         self.changed.notify_waiters();
     }
 
-    /// A delivery whose verdict passes by us.
+    /// A delivery whose verdict passes through here.
     fn wrap(self: &Arc<Self>, delivery: Delivery) -> Delivery {
         let shared = Arc::clone(self);
         let (message, redeliveries) = (delivery.message.clone(), delivery.redeliveries);
-        // a dead chunk in the queue of results never passed by us
+        // a dead chunk in the queue of results was not published through here
         let ours = u64::from(is_ours(&message));
         Delivery::new(message, redeliveries, move |verdict| match verdict {
             Verdict::GiveBack => delivery.give_back(),

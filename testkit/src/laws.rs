@@ -1,6 +1,6 @@
 //! The laws of [`Merge`], with `==`: identity, associativity, commutativity; and that encoding loses nothing.
 //!
-//! [`hold`] checks three partials that somebody made; [`hold_for`] draws them from a strategy.
+//! [`hold`] checks three given partials; [`hold_for`] draws them from a strategy.
 
 use std::fmt::Debug;
 

@@ -1,4 +1,4 @@
-//! What tests share, and no release holds.
+//! What tests share; not part of a release.
 //!
 //! * [`broker`]: the suite that every broker passes.
 //! * [`chaos`]: a broker that misbehaves within its promises.
@@ -6,11 +6,11 @@
 //! * [`jobs`]: jobs that tests ask for.
 //! * [`join`]: a kind that matches the rows of two inputs.
 //! * [`laws`]: the laws of `Merge`.
-//! * [`mine`]: a chunk that does harm to whoever works it.
+//! * [`mine`]: a chunk that harms its worker.
 //! * [`node`]: a RabbitMQ node, where there is one.
 //! * [`program`]: programs as a shell sees them.
-//! * [`proxy`]: a network that misbehaves when it is told to.
-//! * [`record`]: a broker that notes what became of every message.
+//! * [`proxy`]: a network that misbehaves on command.
+//! * [`record`]: a broker that records what became of every message.
 //! * [`wordcount`]: a second, tiny kind. [`wordcount2`]: the same in a second version.
 
 pub mod broker;

@@ -1,7 +1,7 @@
-//! A chunk that does harm to whoever works it: [`Mined`] is a kind like any other, but for the chunk that was named.
+//! A chunk that harms its worker: [`Mined`] is a kind like any other, except for one named chunk.
 //!
-//! Where the mine lies is said once for a process, by [`lay`]: a kind has no state of its own. The program
-//! `mined-worker` is told by its environment, [`MINE`].
+//! A process names that chunk once, by [`lay`], since a kind has no state of its own; the program `mined-worker` reads it
+//! from its environment, [`MINE`].
 
 use std::hint::black_box;
 use std::marker::PhantomData;

@@ -37,12 +37,12 @@ pub fn needed(variable: &str, test: &str) -> Option<String> {
     let why = format!("{test}: needs a broker: set {variable} (make test starts one)");
     let required = std::env::var("AUTOCONNECT_TEST_REQUIRE_BROKER").is_ok_and(|value| value == "1");
     assert!(!required, "{why}");
-    // Nobody is left to tell where standard error is gone.
+    // a closed standard error cannot be reported
     let _told = writeln!(std::io::stderr(), "NOT RUN  {why}");
     None
 }
 
-/// Exchanges and queues of one test's own on the node, told apart by a prefix.
+/// Exchanges and queues of one test on the node, under a prefix of its own.
 pub struct OnNode {
     /// How to connect to them.
     pub options: Options,
@@ -269,7 +269,7 @@ impl OwnNode {
         let process = PathBuf::from("/proc").join(self.told("server.pid")?);
         let runs = || {
             let stat = std::fs::read_to_string(process.join("stat")).unwrap_or_default();
-            // after the name, which stands in brackets; nobody may look after it once it ended
+            // after the name, which is in brackets; an ended process that was not waited for is a zombie
             let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
             state.is_some_and(|state| !state.starts_with('Z'))
         };

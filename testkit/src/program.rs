@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// How long a program that was told to end may take, on a slow and busy machine.
+/// How long a program may take to stop, on a slow and busy machine.
 const SOON: Duration = Duration::from_secs(30);
 
 /// `program`, in `folder`, with none of the settings that surround the tests.
@@ -190,8 +190,8 @@ pub fn refuses(mut command: Command, code: i32, said: &str) -> Result<()> {
     Ok(())
 }
 
-/// What every program that plays a role does: its manual, its refusals, and that it stops when it is told to although
-/// the broker is away. `name` is what it is called.
+/// What every program of a role does: prints its manual, refuses wrong settings, and stops on a signal although the
+/// broker is down. `name` is the program's name.
 ///
 /// # Errors
 /// Where it does not.
@@ -217,7 +217,7 @@ pub fn behaves_as_a_role(program: &str, name: &str) -> Result<()> {
     let mut wrong = command();
     wrong.env("AUTOCONNECT_BROKER__URI", "http://user:hush@host");
     refuses(wrong, 2, "AUTOCONNECT_BROKER__URI")?;
-    // nobody listens on the first port
+    // no program listens on port 1
     let mut away = command();
     away.env("AUTOCONNECT_BROKER__URI", "amqp://user:hush@127.0.0.1:1/v");
     let status = Running::start(away, &format!("{name} started"))?.stop()?;

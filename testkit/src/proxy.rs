@@ -1,9 +1,9 @@
-//! A network between a role and the broker that misbehaves when it is told to: [`Proxy`] stands before the broker.
+//! A network between a role and the broker that misbehaves on command: [`Proxy`] stands before the broker.
 //!
 //! | word | what it is in the world |
 //! |---|---|
 //! | [`cut`](Proxy::cut) | every connection is reset |
-//! | [`refuse`](Proxy::refuse) | the same, and nobody gets through any more |
+//! | [`refuse`](Proxy::refuse) | the same, and new ones are refused |
 //! | [`freeze`](Proxy::freeze) | a partition: connections stay, and nothing moves either way |
 //! | [`slow`](Proxy::slow) | everything comes late, and no more than so many bytes a second |
 //! | [`resume`](Proxy::resume) | a network as it should be; what was held back goes on |
@@ -137,7 +137,7 @@ impl Proxy {
                 tokio::spawn(async move {
                     tokio::select! {
                         () = now.cut.cancelled() => {}
-                        // it ends by itself when both sides hung up, or nobody is there
+                        // it ends by itself when both sides closed, or the broker is not there
                         _ = carry(client, &to, weather, there) => {}
                     }
                 });

@@ -73,7 +73,7 @@ fn noted(steps: &Arc<Mutex<Vec<Step>>>, delivery: Delivery) -> Delivery {
 impl<B: Broker> Broker for Recorded<B> {
     async fn publish(&self, message: Message) -> Result<(), BrokerError> {
         let id = message.id.clone();
-        // whoever does not await the confirm is ahead of it
+        // a publisher that does not await the confirm runs ahead of it
         tokio::task::yield_now().await;
         self.broker.publish(message).await?;
         note(&self.steps, Step::Published(id));

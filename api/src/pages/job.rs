@@ -44,7 +44,7 @@ pub(super) struct Row {
     /// Acts and how long they took.
     pub(super) acts: Vec<(&'static str, String)>,
     pub(super) duplicates: String,
-    /// Where its rejected rows are; empty where it has a report, which tells, or left none.
+    /// The link to its rejected rows; empty where it has a report, which links them, or has none.
     pub(super) rejects: String,
 }
 

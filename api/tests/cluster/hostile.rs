@@ -234,7 +234,7 @@ fn bytes_that_are_no_request_harm_nobody() -> Result<()> {
     };
     TestRunner::new(config)
         .run(&vec(any::<u8>(), 1..500), |mut bytes| {
-            // a head that ends, so that nobody waits for more of it
+            // a complete head, so that the server does not wait for more of it
             bytes.extend_from_slice(b"\r\n\r\n");
             if let Ok(answer) = runtime.block_on(site.say(&bytes)) {
                 prop_assert!(answer.status < 500, "{answer:?}");

@@ -1,4 +1,4 @@
-//! An API over a whole cluster in this process, and a client that says exactly what it is told to.
+//! An API over a whole cluster in this process, and a client that sends exactly the given bytes.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -55,7 +55,7 @@ impl Site {
         Ok(site)
     }
 
-    /// An API over `link`, and nobody behind it.
+    /// An API over `link`, without a cluster.
     pub(crate) async fn over(
         link: Link,
         broker: Embedded,
@@ -166,7 +166,7 @@ impl Site {
     /// What is answered to these bytes.
     pub(crate) async fn say(&self, request: &[u8]) -> Result<Answer> {
         let mut stream = TcpStream::connect(self.address).await?;
-        // whoever answers before all of it came may close
+        // the server may respond and close before it read all of it
         let _refused = stream.write_all(request).await;
         let mut bytes = Vec::new();
         soon("an answer", stream.read_to_end(&mut bytes)).await??;

@@ -142,7 +142,7 @@ async fn events_begin_with_how_it_is_and_end_with_the_end() -> Result<()> {
         .iter()
         .map(|(_, view)| view["progress"]["percentage"].as_f64());
     ensure!(percentages.is_sorted(), "{events:?}");
-    // whoever comes later hears of the end alone
+    // a later listener receives only the end
     let events = site.follow(&job).await?;
     ensure!(events.len() == 1 && events[0].0 == "finished", "{events:?}");
     site.stop().await
@@ -269,7 +269,7 @@ async fn no_file_outside_the_data_folder_is_ever_named() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_lies_in_a_folder_of_its_own_whatever_its_name() -> Result<()> {
-    // nobody cuts it, so it stays
+    // no producer cuts it, so it stays
     let site = Site::over_nobody().await?;
     for name in [
         "../../../../tmp/x.csv",
@@ -300,7 +300,7 @@ async fn an_upload_lies_in_a_folder_of_its_own_whatever_its_name() -> Result<()>
 }
 
 impl Site {
-    /// An API whose queues nobody takes from.
+    /// An API whose queues have no consumers.
     async fn over_nobody() -> Result<Self> {
         let broker = Embedded::new();
         Self::over(Link::Embedded(broker.clone()), broker, |_| ()).await

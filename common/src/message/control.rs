@@ -145,7 +145,7 @@ impl Revived {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Question {
-    /// Whoever listens to the events of a job of this name hears the answer.
+    /// The answer is published to the listeners of the job of this name.
     pub token: JobId,
     /// The one job to report on; all of them where absent.
     pub job: Option<JobId>,
@@ -173,7 +173,7 @@ impl Question {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Newest {
-    /// Whoever listens to the events of a job of this name hears the answer.
+    /// The answer is published to the listeners of the job of this name.
     pub token: JobId,
     /// The job.
     pub job: JobId,

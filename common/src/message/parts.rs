@@ -13,7 +13,7 @@ pub const PART: usize = MAX_BODY;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fetch {
-    /// Whoever listens to the events of a job of this name gets the part.
+    /// The part is published to the listeners of the job of this name.
     pub token: JobId,
     /// The job.
     pub job: JobId,

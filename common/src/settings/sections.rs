@@ -334,7 +334,7 @@ impl Section for Worker {
     }
 }
 
-/// The name of this machine, at most 48 letters, digits, `.`, `_` or `-`. It tells containers apart: the process in each
+/// The name of this machine, at most 48 letters, digits, `.`, `_` or `-`. It distinguishes containers: the process in each
 /// has the same id.
 pub fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();

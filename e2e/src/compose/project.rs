@@ -33,7 +33,7 @@ const JOB: Duration = Duration::from_secs(400);
 pub(super) struct Project {
     folder: PathBuf,
     name: String,
-    /// Its compose files, as Compose wants to be told.
+    /// Its compose files, as the value of `COMPOSE_FILE`.
     files: &'static str,
 }
 
@@ -124,7 +124,7 @@ impl Project {
         run(&mut self.command(program, arguments)).await
     }
 
-    /// Any word of Compose.
+    /// Runs a command of Compose.
     pub(super) async fn compose(&self, arguments: &[&str]) -> Result<String> {
         self.script("scripts/cluster", &[&["compose"], arguments].concat())
             .await

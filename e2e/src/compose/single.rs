@@ -94,7 +94,7 @@ async fn kill(project: &Project, jobs: &mut Jobs, service: &str) -> Result<Seen>
         .within("the job went on after", gap, 30))
 }
 
-/// The broker frozen for a minute: everybody notices, nobody hangs.
+/// The broker frozen for a minute: every program notices, none hangs.
 async fn pause_broker(project: &Project, jobs: &mut Jobs) -> Result<Seen> {
     let work = jobs.next(3_000, 500)?;
     let meddling = async {
@@ -192,7 +192,7 @@ async fn standby(project: &Project, jobs: &mut Jobs, away: Away) -> Result<Seen>
         let length = project.log_length(&second).await?;
         away.begin(project, &first).await?;
         let took = match away {
-            // the one that is cut off keeps the folder, so nobody else may write
+            // the one that is cut off keeps the folder's lock, so the standby may not write
             Away::CutOff => {
                 tokio::time::sleep(Duration::from_secs(30)).await;
                 let locked = project

@@ -175,7 +175,7 @@ impl Soak {
 }
 
 impl Tally {
-    /// Adds what `execution.json` tells.
+    /// Adds the figures of an `execution.json`.
     fn count(&mut self, execution: &Value) {
         let number = |value: &Value| value.as_u64().unwrap_or(0);
         let workers = execution["workers"].as_object().into_iter().flatten();
@@ -245,7 +245,7 @@ fn print(tally: &Tally, faults: &[Fault], growth: &[Growth]) {
     table(&rows.collect::<Vec<_>>());
 }
 
-/// What is wrong with a program whose memory grew too much, or cannot be told.
+/// What is wrong with a program whose memory grew too much, or is unknown.
 fn too_much(growth: &Growth) -> Option<String> {
     match growth.percent {
         Some(percent) if percent <= GROWTH => None,

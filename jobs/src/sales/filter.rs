@@ -23,10 +23,10 @@ impl Report {
     /// Of a city there is everything that the report says of it; `ca_total` and `ca_par_modele` are its own, its place
     /// among all cities (`rang`, `part`, `ecart_a_la_moyenne`) stays what it was, and nothing stands under
     /// [`GLOBAL`](super::report::GLOBAL). Of a month there are its CA (`ca_mensuel`), its change against the month before
-    /// (`variations`) and its place in `periode.mois`. All else cannot be told from a report and stays: of a city, what
+    /// (`variations`) and its place in `periode.mois`. All else cannot be derived from a report and stays: of a city, what
     /// was read and rejected; of a month, everything that is a sum or a mean over the period.
     ///
-    /// A city or month that the report does not know leaves nothing of what is told by city or month.
+    /// A city or month that is not in the report leaves nothing of the parts by city or month.
     #[must_use]
     pub fn filtered(&self, ville: Option<&str>, mois: Option<&str>) -> Self {
         let mut part = self.clone();

@@ -212,7 +212,7 @@ impl<'r> Field<'r> {
     }
 }
 
-/// Whether a name has nothing that another name could be told from: invisible characters or separators alone.
+/// Whether a name has nothing to distinguish it: invisible characters or separators alone.
 fn is_blank(name: &str) -> bool {
     !name.contains(char::is_alphanumeric) && fold(name).is_empty()
 }

@@ -1,5 +1,5 @@
-//! Jobs that ended and whose results are gone: what still comes of them is kept beside their tombstones until somebody asks for
-//! them again.
+//! Jobs that ended and whose results were removed: keeps their new results beside their tombstones until they are
+//! requested again.
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use crate::ending::Whereabouts;
 use crate::entry::Entry;
 use crate::job::Job;
 
-/// How long the folder of results may be away, as that of a whole file system, before a job that is asked for again
-/// meanwhile is taken for one whose results somebody removed.
+/// How long the folder of all results may be missing before the results of a job that is requested again count as removed:
+/// longer than a remount of its file system takes.
 const AWAY: Duration = Duration::from_secs(5);
 
 impl<B: Broker> Reducer<'_, B> {
-    /// Whether `outcome` may belong to another life of a job that ended: its results are gone. Where they are only away,
-    /// time tells.
+    /// Whether `outcome` may belong to another run of an ended job, because its results are missing. Whether they were
+    /// removed is decided later.
     pub(super) fn may_begin_again(&self, outcome: &Outcome) -> bool {
         let wish = matches!(outcome, Outcome::Cancel(_) | Outcome::Revived(_));
         let id = outcome.job();
@@ -28,8 +28,8 @@ impl<B: Broker> Reducer<'_, B> {
         !wish && (begun || self.place.results_of(id) != Whereabouts::There)
     }
 
-    /// Decides on the jobs that ended and of which something came after their results were gone: a producer that cuts them
-    /// or has cut them opens them again; results that are back, or nothing for long, show that they ended after all.
+    /// Decides on ended jobs with new results after their folders went missing: a producer that cuts or has cut a job
+    /// reopens it; it stays ended if its folder is back, or if nothing more arrives for long.
     pub(super) fn decide_again(&mut self) {
         let again = self.jobs.iter().filter_map(|(id, phase)| match phase {
             Phase::Again(job) => Some((id.clone(), job.is_asked_for(), job.idle())),

@@ -101,7 +101,7 @@ fn whatever_single_operation_fails_nothing_that_was_committed_is_lost() {
         let folder = tempfile::tempdir().expect("a folder");
         let failing = Failing::at(operation);
         story(Arc::new(failing.clone()), folder.path(), 6);
-        // another life on what that one left
+        // another reducer on the state of that one
         story(disk::real(), folder.path(), 2);
         assert_eq!(
             known(folder.path()),
@@ -402,7 +402,7 @@ fn a_job_that_begins_again_beside_its_tombstone_is_told_from_one_that_ended() {
     drop(store);
     assert_eq!(lives(), (vec![], vec![], 1, 1));
 
-    // what its last life left goes before the next begins
+    // what its last run left is removed before the next begins
     let (mut store, _) = open(disk::real(), state.path()).expect("opened");
     store.begin_again(&job);
     write(&mut store, 7);
@@ -430,7 +430,7 @@ fn many_jobs(state: &Path, jobs: u32) {
     }
 }
 
-/// What this process takes in memory, in bytes; absent where the system does not tell.
+/// The memory of this process, in bytes; `None` where the system does not say.
 fn memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status
@@ -545,7 +545,7 @@ fn a_job_of_which_a_page_is_damaged_is_asked_for_again_where_its_request_is_know
         if !is_known {
             continue;
         }
-        // it comes again, and is news
+        // redelivered, it counts as new
         let (_, mut model) = found.jobs.into_iter().next().expect("a job");
         let absorbed = model.absorb(&page, &Registry::default());
         assert_eq!(absorbed, crate::job::Absorbed::News);

@@ -48,10 +48,10 @@ pub(super) async fn keep(broker: Simulated) {
         match next {
             Some((at, _)) if at <= Instant::now() => {
                 for (deliveries, delivery) in broker.next_due() {
-                    // who left meanwhile gives it back
+                    // a consumer that left meanwhile returns it
                     let _left = deliveries.try_send(delivery);
                 }
-                // so that whoever hears of it may act before the next thing happens
+                // so that its receiver may act before the next event
                 tokio::task::yield_now().await;
             }
             Some((at, _)) => tokio::select! {
@@ -224,7 +224,7 @@ impl State {
             return;
         };
         if consumer.deliveries.is_closed() {
-            // nobody saw it, and it counts as returned all the same
+            // no role received it, and it counts as returned all the same
             return self.settle(broker.world(), number, tag, Verdict::GiveBack);
         }
         let connection = Connection {

@@ -263,7 +263,7 @@ impl Simulated {
             .collect()
     }
 
-    /// Stores a message that somebody else sends: a copy that is late, or a forgery.
+    /// Stores a message that no role sent: a late copy, or a forgery.
     pub fn inject(&self, message: Message) {
         let mut state = self.state();
         tell!(self.world(), "injected {}", message.id);
@@ -433,7 +433,7 @@ impl Broker for Connection {
         }
         let mut state = self.state();
         if !state.clients.get(&self.client).is_some_and(|c| c.up) {
-            // it is lost on its way; whoever asks, asks again
+            // it is lost in flight; the client asks again
             return Ok(None);
         }
         let taken = state.take(self.broker.world(), self.client, &key(&queue));

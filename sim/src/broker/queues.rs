@@ -304,7 +304,7 @@ impl State {
             && consumer.unsettled.len() < consumer.prefetch
     }
 
-    /// Hands out what waits in a queue to whoever takes more.
+    /// Delivers the ready messages of a queue to consumers below their prefetch.
     pub(super) fn hand_out(&mut self, world: &World, name: &str) {
         loop {
             let Some(held) = self.queues.get(name) else {

@@ -37,7 +37,7 @@ struct State {
 }
 
 impl Machine {
-    /// A disk with these empty folders, made before anybody runs.
+    /// A disk with these empty folders, made before any process runs.
     pub fn new(world: World, folders: &[PathBuf]) -> Self {
         let mut state = State::default();
         for folder in folders {
@@ -103,14 +103,14 @@ impl Machine {
         Some(path)
     }
 
-    /// The bytes of a file, links followed, for whoever judges.
+    /// The bytes of a file, links followed, for the judge.
     pub fn look(&self, path: &Path) -> Option<Vec<u8>> {
         let mut state = self.state();
         let id = state.files.find(path).ok()?;
         state.files.file(id).ok().map(|file| file.seen.clone())
     }
 
-    /// The names in a folder, links followed, for whoever judges.
+    /// The names in a folder, links followed, for the judge.
     pub fn look_in(&self, path: &Path) -> Vec<String> {
         let state = self.state();
         let found = state.files.find(path).and_then(|id| state.files.node(id));
@@ -125,7 +125,7 @@ impl Machine {
         }
     }
 
-    /// Where a link leads to, for whoever judges.
+    /// The target of a link, for the judge.
     pub fn look_at_link(&self, path: &Path) -> Option<PathBuf> {
         let state = self.state();
         match state.files.named(path).ok()?.map(|id| state.files.node(id)) {

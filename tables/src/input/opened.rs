@@ -17,7 +17,7 @@ use flate2::bufread::MultiGzDecoder;
 use super::{Input, Stamp, look_at, refused, regular, show};
 use crate::encoding::{Encoding, Mark, Survey, Transcoder, begins_in_utf8, beyond_ascii};
 
-/// How much is read ahead to tell compression and encoding.
+/// How much is read ahead to detect compression and encoding.
 const PROBE: usize = 64 * 1024;
 /// How much compressed data is read at once.
 const COMPRESSED_BUFFER: usize = 256 * 1024;
@@ -40,7 +40,7 @@ const LIMITS: Limits = Limits {
 };
 
 impl Input {
-    /// Opens the file and reads its first bytes, which tell its compression and whether it is in this encoding.
+    /// Opens the file and detects from its first bytes its compression and whether it is in this encoding.
     ///
     /// # Errors
     /// [`CutError::Refused`]: it cannot be opened, is empty, or is not in this encoding.

@@ -1,4 +1,4 @@
-//! Brokers that are killed, stopped, frozen, short of memory or disk, and whose queues somebody meddles with.
+//! Brokers that are killed, stopped, frozen, short of memory or disk, and whose queues are changed by hand.
 
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -119,7 +119,7 @@ async fn row_5_the_command_hears_of_an_end_that_it_missed() -> Result<()> {
     let _reducer = stage.start("reducer")?;
     let line = Line::of(5, "autoconnect run cut off while its job ends", None);
     let run = stage.run(&case, "out", proxy.uri())?.spawn()?;
-    // with nobody to work, the manifest is the last the job hears of
+    // without workers, the manifest is the job's last message
     let manifest = async || {
         let Ok(mut jobs) = stage.path("state/jobs").read_dir() else {
             return false;

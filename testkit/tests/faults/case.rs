@@ -161,7 +161,7 @@ impl Line {
     /// Prints it.
     pub(crate) fn print(self) {
         let seconds = self.since.elapsed().as_secs_f64();
-        // Nobody is left to tell where standard error is gone.
+        // a closed standard error cannot be reported
         let _told = writeln!(std::io::stderr(), "{} {seconds:.1} s", self.text);
     }
 }

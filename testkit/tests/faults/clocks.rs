@@ -1,4 +1,4 @@
-//! Clocks that jump: nobody measures by the time of day.
+//! Clocks that jump: no program measures durations by the time of day.
 
 use std::fs;
 use std::io::Write as _;

@@ -50,7 +50,7 @@ impl Disk {
         Ok(fs::remove_file(self.0.join("filling"))?)
     }
 
-    /// Lets nobody write any more, or lets them again.
+    /// Remounts the file system read-only, or writable again.
     fn remount(&self, how: &str) -> Result<()> {
         let options = format!("remount,{how}");
         let mut mount = Command::new("mount");
@@ -98,7 +98,7 @@ async fn results_that_cannot_be_written(
     mend(&disk)?;
     let execution = stage.done(&case).await?;
     line.ends(&execution);
-    // nobody may write there when it is unmounted
+    // no program may write there when it is unmounted
     reducer.stop()?;
     Ok(())
 }

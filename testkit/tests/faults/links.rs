@@ -25,7 +25,7 @@ async fn row_9_a_slow_and_lossy_link() -> Result<()> {
             let proxy = Proxy::before(stage.uri()).await?;
             proxy.slow(Duration::from_millis(100), Some(400_000));
             let mut command = stage.command_by(name, proxy.uri())?;
-            // the queues are there: nobody declares them again after each cut
+            // the queues exist: no program redeclares them after each cut
             command.env("AUTOCONNECT_BROKER__DECLARE", "false");
             roles.push(Running::start(command, &format!("{name} started"))?);
             proxies.push(proxy);

@@ -45,7 +45,7 @@ async fn without(case: &Case) -> Result<BTreeMap<String, Vec<u8>>> {
     Ok(files)
 }
 
-/// `autoconnect run` with workers that `harm` befalls, and that somebody starts again each time they died.
+/// `autoconnect run` with workers that `harm` kills, and that are restarted each time.
 async fn one_is_lost(test: &str, harm: &str) -> Result<()> {
     let case = Case::sales(1_000, 20).await?;
     let expected = without(&case).await?;

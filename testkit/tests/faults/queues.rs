@@ -1,5 +1,5 @@
-//! Queues that somebody purges, unbinds, redefines, or puts a policy on: no report is wrong, and a job that is asked for
-//! again completes.
+//! Queues that are purged, unbound, redefined, or given a policy: no report is wrong, and a job that is requested again
+//! completes.
 
 use std::time::Duration;
 

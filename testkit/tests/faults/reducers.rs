@@ -80,7 +80,7 @@ async fn row_8_a_reducer_cut_off_with_a_standby() -> Result<()> {
     stage.ask(&case.request).await?;
     progress.moves().await?;
     proxy.freeze();
-    // it may think that it is the one for as long as it likes: nobody else gets in
+    // however long the cut-off one holds the folder, no other reducer gets in
     let in_use = "is in use by another reducer";
     let since = Instant::now();
     let mut refused = 0;

@@ -13,7 +13,7 @@ use crate::stage::Stage;
 /// The queue of chunks.
 const CHUNKS: &str = "q.chunks.sales.v1";
 
-/// Lets the queue of chunks hold so little that a cut waits while nobody works.
+/// Limits the queue of chunks so that a cut waits while there are no workers.
 fn narrow(stage: &Stage, ctl: &Ctl) -> Result<String> {
     let queue = stage.named(CHUNKS);
     let (policy, pattern) = (

@@ -96,7 +96,7 @@ impl Stage {
         self.path("results")
     }
 
-    /// A program that was built beside the tests, told where the queues are.
+    /// A program that was built beside the tests, with the address of the queues in its environment.
     pub(crate) fn command(&self, name: &str) -> Result<Command> {
         self.command_by(name, self.uri())
     }
@@ -186,7 +186,7 @@ impl Stage {
         self.tombstone(&case.request).exists()
     }
 
-    /// Waits until the reducer says how a job ended: whoever listens may be cut off when it is told.
+    /// Waits until the reducer's tombstone says how a job ended: a listener may be cut off when the end is announced.
     pub(crate) async fn ended(&self, request: &JobRequest) -> Result<End> {
         let tombstone = self.tombstone(request);
         until("the job's end", LONG, async || tombstone.exists()).await?;
@@ -235,7 +235,7 @@ impl Stage {
     }
 }
 
-/// How many chunks are merged, as far as we were told.
+/// How many chunks are merged, by the events received.
 pub(crate) struct Progress(watch::Receiver<u64>);
 
 impl Progress {
@@ -289,7 +289,7 @@ pub(crate) fn at_most(figure: Duration) -> Duration {
     }
 }
 
-/// Checks that a program that was told to stop does so as it should.
+/// Stops a program, and checks that it exits as it should.
 pub(crate) fn stop(running: &mut Running) -> Result<()> {
     let status = running.stop()?;
     ensure!(status.code() == Some(0), "told to stop: {status}");

@@ -81,7 +81,7 @@ impl<B: Broker + Clone> Tasks<B> {
         })
     }
 
-    /// Starts a worker that stops when it is told to, and dies when it is aborted or where `faults` say so.
+    /// Starts a worker that can be stopped, and dies when it is aborted or where `faults` say so.
     pub(crate) fn worker(
         &self,
         faults: Faults,

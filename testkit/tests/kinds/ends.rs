@@ -1,5 +1,5 @@
-//! How jobs end when ending them is hard: a conclusion that kills the reducer or takes long, a disk that refuses, chunks
-//! that nobody works, a requeue of which half is lost.
+//! How jobs end in hard cases: a conclusion that kills the reducer or takes long, a disk that refuses, chunks without a
+//! worker, a requeue of which half is lost.
 
 use std::fs;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 
 use crate::reducer::{Case, Life, World, cancellation, check_files, in_order, kill_at, never};
 
-/// Runs a reducer while `during` looks at it, then tells it to stop.
+/// Runs a reducer during `during`, then stops it.
 fn beside<T>(world: &World, during: impl AsyncFnOnce() -> Result<T>) -> Result<(Summary, T)> {
     Runtime::new()?.block_on(async {
         let (registry, stop) = (jobs::registry(), Shutdown::new());
@@ -177,7 +177,7 @@ fn while_nothing_can_be_kept_nothing_is_held_and_nothing_good_is_dead() -> Resul
             world.broker.publish(message.clone()).await?;
         }
         until_waiting(&world, Queue::Results(words()), all).await?;
-        // tried again and again by now, and still nobody holds anything
+        // retried several times by now, and nothing is unacked
         for _ in 0..20 {
             tokio::time::sleep(Duration::from_millis(10)).await;
             let waiting = world.broker.waiting(Queue::Results(words())).await?;
@@ -255,7 +255,7 @@ fn a_job_that_nobody_cut_yet_is_not_abandoned_while_requests_wait_for_a_producer
     Ok(())
 }
 
-/// A job with a dead chunk, and the two messages of a requeue: word of it, and the chunk.
+/// A job with a dead chunk, and the two messages of a requeue: the notice, and the chunk.
 fn requeue(case: &Case) -> Result<(Vec<Message>, Message, Message)> {
     let (mut messages, chunk) = without_one(case)?;
     let dead = bury(chunk, "boom");

@@ -1,5 +1,5 @@
-//! The reducer, killed at every point and started again, and told things that cannot be: never a half report, never a
-//! result counted twice, never one lost.
+//! The reducer, killed at every point and restarted, and given contradictory messages: never half a report, never a result
+//! counted twice, never one lost.
 //!
 //! A life is one reducer on a runtime of its own: when it is killed, its threads are gone before the next one begins, as
 //! after a power cut. The broker and both folders outlive it.
@@ -103,14 +103,14 @@ pub(crate) struct World {
 /// How a reducer's life ended.
 #[derive(Debug)]
 pub(crate) enum Life {
-    /// Its jobs ended, so it was told to stop.
+    /// Its jobs ended, so it was stopped.
     Stopped(Summary, Vec<End>),
     /// It was killed.
     Killed(Point),
 }
 
 impl Life {
-    /// The summary and the ends of a life that nobody cut short.
+    /// The summary and the ends of a life that was not cut short.
     pub(crate) fn whole(self) -> Result<(Summary, Vec<End>)> {
         match self {
             Self::Stopped(summary, ends) => Ok((summary, ends)),
@@ -234,8 +234,8 @@ impl World {
         life
     }
 
-    /// Checks that whoever looks now finds whole reports: the newest is the old one or a new one, and beside a
-    /// `report.json` everything else is there.
+    /// Checks that a reader finds whole reports at this moment: the newest is the old one or a new one, and every other
+    /// file is there beside a `report.json`.
     fn check_nothing_is_half_done(&self, cases: &[&Case]) -> Result<()> {
         for case in cases {
             let newest = fs::read(self.newest(case).join("report.json"))?;
@@ -393,7 +393,7 @@ fn killed_again_and_again_with_two_jobs_it_comes_to_the_same_bytes() -> Result<(
         }
         let mut life = 0;
         loop {
-            // who was told of an end is not told again
+            // an end is announced once
             let open = both.map(|case| &case.job).into_iter();
             let jobs: Vec<&JobId> = open.filter(|job| world.is_open(job)).collect();
             let lived = if life < 20 {
@@ -524,7 +524,7 @@ fn the_same_partial_written_in_another_way_by_another_worker_counts_once() -> Re
         (&last, Some(Point::JournalFlushed)),
     ] {
         let world = World::new(in_order(1))?;
-        // one after the other, so that the one that is merged is the one that is meant to be
+        // one after the other, so that the intended one is merged
         for result in results {
             world.send(std::slice::from_ref(result))?;
         }
@@ -737,7 +737,7 @@ fn a_cancelled_job_ends_without_a_report_whenever_the_reducer_is_killed() -> Res
         let told: Value = serde_json::from_slice(&fs::read(own.join("execution.json"))?)?;
         ensure!(told["status"] == "cancelled", "{told}");
 
-        // the rest comes late: it is dropped, and whoever sent it is told
+        // the rest is late: it is dropped, and the end is announced again
         world.send(&case.messages[9..20])?;
         let (summary, ends) = world.live(&[&case.job], never)?.whole()?;
         ensure!(summary.late == 11 && summary.merged == 0, "{summary:?}");
@@ -793,7 +793,7 @@ fn a_job_whose_results_somebody_removed_runs_again_when_it_is_asked_for() -> Res
         world.live(&[&case.job], never)?.whole()?;
         world.check_done(&case)?;
         match kill {
-            // with all other results; their folder may only be away for a moment, and time tells
+            // with all other results: their folder may be missing for a moment only
             None => fs::remove_dir_all(world.results())?,
             Some(_) => fs::remove_dir_all(world.own(&case))?,
         }

@@ -17,7 +17,7 @@ use autoconnect_testkit::wordcount::{Request, WordCount, write_text};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-/// More than the queue of chunks and the windows hold, so that a producer waits half way while nobody works.
+/// More than the queue of chunks and the windows hold, so that a producer waits half way while there are no workers.
 const LINES: u32 = 300_000;
 
 /// A broker and a reducer; producers and workers come and go.
@@ -158,7 +158,7 @@ async fn an_input_that_was_replaced_between_two_attempts_ends_the_job_and_says_s
         }
         site.broker.publish(request.to_message()?).await?;
         let first = site.producer();
-        // the reducer has heard of the first attempt, and chunks of it wait
+        // the reducer has the first attempt's `begun`, and chunks of it wait
         let begun = async {
             let events = Queue::Events(request.job.clone());
             let mut events = site.broker.subscribe(events, 64).await?;
@@ -215,7 +215,7 @@ async fn a_request_that_kills_its_producers_ends_dead_with_the_reason_and_the_ne
         let delivery = soon("the request", requests.next()).await?;
         let delivery = delivery.context("the broker was closed")?;
         ensure!(delivery.redeliveries == taken && delivery.message.id == message.id);
-        // whoever took it dies
+        // its consumer dies
         drop(delivery);
     }
     drop(requests);

@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 /// How many chunks a job has.
 const CHUNKS: u32 = 300;
 
-/// A program that runs, and how it is told to stop.
+/// A running program, and its shutdown.
 struct Program<T> {
     stop: Shutdown,
     running: JoinHandle<Result<T>>,
@@ -211,7 +211,7 @@ async fn waits(home: impl Home<Broker: Clone>) -> Result<()> {
     soon("all new chunks to wait", all_wait).await??;
     let summary = worker.stopped().await?;
     ensure!(summary.buried == 0 && summary.chunks > 0, "{summary:?}");
-    // nobody had any of them in hand
+    // none of them was ever delivered
     let mut chunks = site.broker.subscribe(Queue::Chunks(format), 1).await?;
     let first = soon("a chunk", chunks.next()).await?.context("open")?;
     ensure!(first.redeliveries == 0, "{first:?}");

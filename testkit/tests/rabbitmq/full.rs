@@ -1,4 +1,4 @@
-//! A queue that is full stops nothing but what goes there, and is told.
+//! A full queue stops only the messages for it, and is reported.
 
 use anyhow::{Result, ensure};
 use autoconnect_common::broker::{Broker, Offered, Queue};
@@ -14,7 +14,7 @@ async fn with_full(test: &str, name: &str) -> Result<Option<(OwnNode, OnNode)>> 
     let Some(node) = OwnNode::of(test, None)? else {
         return Ok(None);
     };
-    // How long the broker waits before it tries a dead letter again that was not taken: 3 minutes unless it is told.
+    // the time after which the broker retries a refused dead letter: 3 minutes by default
     let impatient =
         "application:set_env(rabbit, dead_letter_worker_publisher_confirm_timeout, 1000).";
     node.ctl().run(&["eval", impatient])?;

@@ -39,7 +39,7 @@ async fn gives_up(options: Options, expected: &[&str]) -> Result<()> {
             // Each has a channel; they are kept.
             std::mem::forget(broker.subscribe(queue, 1).await?);
         }
-        // Refused after the subscription began, it is told to whoever asks next.
+        // a refusal after the subscription began is returned to the next request
         loop {
             broker.waiting(Queue::Jobs(sales())).await?;
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -1,4 +1,4 @@
-//! Queues that somebody deletes, redefines or locks under a client: it says so, and goes on once that is mended.
+//! Queues that are deleted, redefined or locked under a client: it says so, and continues once that is corrected.
 
 use std::time::{Duration, Instant};
 
@@ -62,8 +62,8 @@ async fn a_deleted_queue_is_named_by_one_that_does_not_declare() -> Result<()> {
     meddler.leave().await
 }
 
-/// A queue that somebody declares anew as a classic one: each client says so in the broker's words; one that runs goes on
-/// where the queue is removed in time, one that starts ends at once.
+/// A queue that was redeclared as a classic one: each client says so in the broker's words; a running one continues where
+/// the queue is removed in time, a starting one ends at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_redefined_as_classic_is_named_and_mended_by_removing_it() -> Result<()> {
     let test = "a_queue_redefined_as_classic_is_named_and_mended_by_removing_it";

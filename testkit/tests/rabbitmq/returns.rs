@@ -135,7 +135,7 @@ async fn a_binding_that_comes_and_goes_loses_nothing_that_was_called_taken() -> 
     meddler.leave().await
 }
 
-/// A program that declares puts a binding back that somebody removed, as soon as it misses it.
+/// A program that declares restores a removed binding as soon as a publish misses it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_binding_is_put_back_by_the_one_who_misses_it() -> Result<()> {
     let test = "a_removed_binding_is_put_back_by_the_one_who_misses_it";

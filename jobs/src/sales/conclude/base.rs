@@ -294,7 +294,7 @@ fn nombres(villes: &BTreeMap<String, Ville>) -> BTreeMap<i32, u64> {
     nombres
 }
 
-/// The runs of months of the facts; of facts that do not tell them (those of a producer of before), the days of the partial.
+/// The runs of months in the facts; for facts without them (of an older producer), those of the days in the partial.
 fn suites(
     facts: &Facts,
     jours: Option<(NaiveDate, NaiveDate)>,

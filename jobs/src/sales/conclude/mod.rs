@@ -38,7 +38,7 @@ use super::periode::label;
 use super::report::{Isole, Lieu, Periode, Qualite, Regroupements, Schema, Source, Trou};
 use super::{Facts, Partial, Report};
 
-/// The warning about a row whose month is isolated; it is the only one that no row tells by itself.
+/// The warning about a row whose month is isolated: the only one that cannot be decided from the row alone.
 pub const MOIS_ISOLE: &str = "mois_isole";
 
 /// See [`autoconnect_common::JobKind::conclude`].

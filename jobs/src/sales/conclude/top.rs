@@ -30,7 +30,7 @@ pub(super) fn top_modeles(base: &Base) -> BTreeMap<String, Top> {
     })
 }
 
-/// The best models by the number that `count` tells, with the CA it tells.
+/// The best models by the number that `count` returns, with the CA it returns.
 fn best(ville: &Ville, count: impl Fn(&ParType<Somme>) -> (u64, i128)) -> Vec<TopModele> {
     let mut modeles: Vec<(Reverse<u64>, &String, i128)> = ville
         .sommes

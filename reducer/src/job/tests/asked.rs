@@ -146,7 +146,7 @@ fn a_silent_job_with_a_torn_journal_is_asked_for_again_once_before_it_is_given_u
     let snapshot = serde_json::from_str(&json).expect("a snapshot");
     let mut torn = Job::restore(torn.id, snapshot, &registry()).expect("restored");
     assert!(!torn.redo_before_giving_up() && torn.orphan(LONG).is_none());
-    // nobody knows the request
+    // the request is unknown
     let mut unknown = job(&[refused()]);
     unknown.note_damage("its end is torn", false);
     assert!(!unknown.redo_before_giving_up());

@@ -222,7 +222,7 @@ fn is_done(job: &Job) -> bool {
     matches!(job.end(), Some(End::Report { missing, lacking: None }) if missing.is_empty())
 }
 
-/// The input before and after somebody corrected it: the first chunk is the same.
+/// The input before and after a correction: the first chunk is the same.
 fn two_cuts(inline: bool) -> (Cut, Cut) {
     (
         Cut::of(&["same", "old one", "old two"], inline),
@@ -519,7 +519,7 @@ fn restored(job: &Job) -> Job {
     Job::restore(job.id.clone(), snapshot, &registry()).expect("restored")
 }
 
-/// What tells one state of a job from another: everything but clocks and counts.
+/// The state of a job without clocks and counts, to compare.
 fn state(job: &Job) -> String {
     let mut snapshot = job.snapshot().expect("made");
     snapshot.figures = Figures::default();

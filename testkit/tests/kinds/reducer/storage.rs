@@ -123,7 +123,7 @@ fn a_chunk_that_was_lost_on_disk_counts_once_it_comes_again() -> Result<()> {
             start + place - 12 * usize::from(place == 0),
         )?;
         flip(&world.journal(&case), 3)?;
-        // somebody asks for the job again
+        // the job is requested again
         world.send(&case.messages)?;
         let (summary, ends) = world.live(&[&case.job], never)?.whole()?;
         ensure!(ends[0].status == Status::Done, "{ends:?}");

@@ -1,4 +1,4 @@
-//! A report in one language within a page of somebody else's.
+//! A report in one language, as a part of another page.
 
 use autoconnect_report::lang::Lang;
 use autoconnect_report::number::NONE;
@@ -22,7 +22,7 @@ pub struct Part<'a> {
 /// This part of the report in one language.
 ///
 /// With a month, the CA and the changes by month are those of that month; all else is about the whole period, as the
-/// report does not tell it by month.
+/// report does not have it by month.
 pub fn article(report: &Report, part: Part<'_>, lang: Lang, links: Links) -> Article {
     let of_city;
     let report = match part.ville {
