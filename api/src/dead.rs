@@ -1,4 +1,4 @@
-//! Messages that could not be processed: what they are, why, and how they are sent once more.
+//! Dead messages: lists and requeues them.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use crate::problem::Problem;
 
 /// The most messages of a queue that are looked at.
 const MOST: u16 = 200;
-/// The most messages that are sent once more at a time.
+/// The most messages that are requeued at a time.
 const MOST_IDS: usize = 2 * MOST as usize;
 /// The longest id, in bytes.
 const MAX_ID: usize = autoconnect_common::message::MAX_NAME;

@@ -5,7 +5,7 @@
 //! `report.json` itself at the root; it is shown without a job.
 //!
 //! A file that cannot be read, is half written or is no report of its kind never replaces a good one; it is named once
-//! in the log. The reports of other jobs are read when they are asked for: [`KEPT`] of them, and [`KEPT_BYTES`], stay.
+//! in the log. The reports of other jobs are read on request: [`KEPT`] of them, and [`KEPT_BYTES`], stay.
 
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
@@ -34,7 +34,7 @@ const LOOK: Duration = Duration::from_millis(250);
 const MAX_REPORT: u64 = 256 << 20;
 /// Reports of single jobs that stay in memory: a person compares a few.
 pub const KEPT: usize = 8;
-/// Their bytes as JSON; parsed they take a few times as much. The one that was asked for last always stays.
+/// Their bytes as JSON; parsed they take a few times as much. The one that was requested last always stays.
 pub const KEPT_BYTES: usize = 32 << 20;
 
 /// What `execution.json` is called in a job's folder.
@@ -491,7 +491,7 @@ mod tests {
         let first = editions.of(&job("job-1")).expect("a report");
         let again = editions.of(&job("job-1")).expect("a report");
         assert!(Arc::ptr_eq(&first, &again));
-        // asked for once more, it may come to something else
+        // requested again, it may have another report
         put(folder.path(), "job-1", &report("Brest"));
         assert_eq!(ville("job-1").as_deref(), Some("Brest"));
         assert_eq!(ville("unknown"), None);

@@ -89,7 +89,7 @@ impl Place {
             .flag("log.filter", self.log.as_ref())
     }
 
-    /// Gathers the settings of `sources`, and starts the log where one is asked for.
+    /// Reads the settings of `sources`, and starts logging where that is requested.
     ///
     /// # Errors
     /// [`Failure`] for a setting that is unknown or a log filter that is not one.

@@ -27,7 +27,7 @@ pub(crate) enum SpoolError {
     Write {
         /// Which.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },

@@ -193,7 +193,7 @@ pub enum CutError {
     Failed {
         /// What was being done, and to which file.
         what: String,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: std::io::Error,
     },

@@ -7,7 +7,7 @@
 //! | `chunks` | `total` (null without a manifest), `merged`, and `missing`: number -> why |
 //! | `rows` | rows merged; a report of none is empty |
 //! | `order` | when the job's end was decided: larger than that of every job that ended before. Where a person made the report the newest, when that was |
-//! | `duplicates_dropped` | results that came again before the job ended, and were counted once |
+//! | `duplicates_dropped` | results that arrived again before the job ended, and were counted once |
 //! | `acts_ms` | `cut` (and publish the chunks), `work` (summed over workers), `merge`, `conclude`, `publish` (the files, up to this one), `elapsed` (the begin of the cut, or the first result, to this file) |
 //! | `calculations` | each calculation that the conclusion named as it began: `name`, and `ms` until the next one or the end |
 //! | `workers` | name -> `chunks`, `rows`, `ms`, `redeliveries` |
@@ -51,7 +51,7 @@ pub struct Execution {
     /// When the end was decided, in milliseconds since 1970 or a few more: no two jobs of a folder have the same.
     #[serde(default)]
     pub order: u64,
-    /// Results that came again while the job was open.
+    /// Results that arrived again while the job was open.
     #[serde(default)]
     pub duplicates_dropped: u64,
     /// How long each act took.

@@ -17,7 +17,7 @@ pub struct Faults<P>(Option<Arc<Decide<P>>>);
 type Decide<P> = dyn Fn(P) -> bool + Send + Sync;
 
 impl<P: Copy + fmt::Debug> Faults<P> {
-    /// Kills the role wherever `kill` says so. It may also end the process itself.
+    /// Kills the role at each point for which `kill` returns true; `kill` may also end the process itself.
     pub fn new(kill: impl Fn(P) -> bool + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(kill)))
     }

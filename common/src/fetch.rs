@@ -41,7 +41,7 @@ pub enum FetchError {
     Write {
         /// Where.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },

@@ -147,7 +147,7 @@ impl Results {
     /// Empties the folder where a job's files are written.
     ///
     /// # Errors
-    /// What the system said.
+    /// The error of the system.
     pub fn begin(&self, job: &JobId) -> io::Result<PathBuf> {
         let unfinished = self.unfinished(job);
         self.disk.remove(&unfinished)?;
@@ -159,7 +159,7 @@ impl Results {
     /// the job. The files and their folders must be flushed.
     ///
     /// # Errors
-    /// What the system said; the job's own folder is then the old one.
+    /// The error of the system; the job's own folder is then the old one.
     pub fn put(&self, job: &JobId) -> io::Result<()> {
         let (unfinished, own) = (self.unfinished(job), self.of(job));
         if self.disk.metadata(&own)?.is_none() {
@@ -181,7 +181,7 @@ impl Results {
     /// The job whose report is the newest of a kind, if there is one.
     ///
     /// # Errors
-    /// What the system said.
+    /// The error of the system.
     pub fn newest(&self, kind: &str) -> io::Result<Option<JobId>> {
         match self.leads_to(kind)? {
             Some(job) => Ok(Some(job)),
@@ -194,7 +194,7 @@ impl Results {
     /// the kind that stands at the root, the folder of results, where an earlier layout has the files.
     ///
     /// # Errors
-    /// What the system said.
+    /// The error of the system.
     pub fn newest_folder(&self, kind: &str) -> io::Result<PathBuf> {
         Ok(match self.newest(kind)? {
             Some(job) => self.of(&job),
@@ -206,7 +206,7 @@ impl Results {
     /// The largest order of the newest reports; 0 where there is none, or none has one.
     ///
     /// # Errors
-    /// What the system said.
+    /// The error of the system.
     pub fn newest_order(&self) -> io::Result<u64> {
         let mut newest = 0;
         for name in self.names(&self.folder)? {
@@ -235,7 +235,7 @@ impl Results {
     /// The `execution.json` of a job that ended.
     ///
     /// # Errors
-    /// What the system said, or what is wrong with the file.
+    /// The error of the system, or what is wrong with the file.
     pub fn execution(&self, job: &JobId) -> io::Result<Execution> {
         let bytes = self.disk.read(&self.of(job).join(EXECUTION))?;
         Ok(Execution::read(&bytes)?)
@@ -263,7 +263,7 @@ impl Results {
     /// returns one sentence that says why not.
     ///
     /// # Errors
-    /// What the system said; the newest report is then the old one or this one, whole. The call can be retried.
+    /// The error of the system; the newest report is then the old one or this one, whole. The call can be retried.
     pub fn offer(&self, job: &JobId, kind: &str, claim: Claim) -> io::Result<Option<String>> {
         let _one_at_a_time = self.lock();
         self.take_over(kind, job)?;

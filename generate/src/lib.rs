@@ -65,7 +65,7 @@ pub struct Summary {
     pub rejected: u64,
     /// The size of the file.
     pub bytes: u64,
-    /// Where the truth is, if it was asked for.
+    /// The file of the truth, if it was requested.
     pub truth: Option<PathBuf>,
 }
 
@@ -89,13 +89,13 @@ pub enum Error {
     Write {
         /// Which of the two.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
 }
 
-/// Writes `file`, and `FILE.truth.json` if `options` ask for it.
+/// Writes `file`, and `FILE.truth.json` if `options` request it.
 ///
 /// # Errors
 /// [`Error::Cities`] and [`Error::Dirty`] before anything is written, [`Error::Write`] later; what was written by then

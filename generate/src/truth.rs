@@ -308,8 +308,8 @@ impl Truth {
     }
 }
 
-/// The spelling that a reader takes for the name: the most frequent; of equally frequent ones that which is not all
-/// capitals, then the smallest. Said here once more than in the reader, since a truth must not stand on what it judges.
+/// The spelling that a reader shows as the name: the most frequent; of equally frequent ones that which is not all
+/// capitals, then the smallest. Repeated here, since a truth must not depend on the code that it judges.
 fn naming<'a>(spellings: impl IntoIterator<Item = (&'a str, u64)>) -> Option<&'a str> {
     let capitals =
         |text: &str| text.contains(char::is_uppercase) && !text.contains(char::is_lowercase);

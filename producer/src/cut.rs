@@ -28,8 +28,7 @@ use crate::serve::Config;
 pub const WINDOW_MESSAGES: usize = 16;
 /// The most bytes of unconfirmed bodies, unless one message alone is larger: bounds the producer's memory.
 pub const WINDOW_BYTES: usize = 4 << 20;
-/// How many items wait between `cut` and the window: enough for the cut to go on during one publish, and each takes
-/// memory.
+/// How many items wait between `cut` and the window: enough for the cut to continue during a publish; each takes memory.
 const OUTLET_ITEMS: usize = 4;
 /// The time between two events of progress: smooth to a person watching, and a negligible part of the traffic.
 const TELL_EVERY: Duration = Duration::from_millis(500);

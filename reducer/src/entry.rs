@@ -61,9 +61,9 @@ pub(crate) enum Entry<'a> {
         /// Why, in one sentence.
         reason: Cow<'a, str>,
     },
-    /// The job has come to its end.
+    /// The job is ready to conclude.
     AtEnd {
-        /// Larger than that of every job that came to its end before.
+        /// Larger than that of every job that became ready before.
         order: u64,
     },
     /// The job failed: it will have no report.

@@ -216,7 +216,7 @@ pub enum Error {
     State {
         /// The folder.
         folder: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
@@ -225,7 +225,7 @@ pub enum Error {
     Publish {
         /// What was being done, and to which file.
         what: String,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },

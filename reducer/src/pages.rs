@@ -64,7 +64,7 @@ impl VolatilePages {
     /// Keeps a page; in a file below `folder`, the job's own, once there are many.
     ///
     /// # Errors
-    /// What the system said.
+    /// The error of the system.
     pub(crate) fn keep(
         &mut self,
         disk: &dyn Disk,

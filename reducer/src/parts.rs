@@ -41,7 +41,7 @@ impl Reading {
 /// report that was open last. Blocks.
 ///
 /// # Errors
-/// What the system said.
+/// The error of the system.
 pub(crate) fn read(
     disk: &dyn Disk,
     path: &Path,

@@ -34,7 +34,7 @@ use crate::trouble::{Doing, Trouble};
 
 /// Bytes of journals after which a snapshot replaces them: that much is replayed in a fraction of a second.
 const SNAPSHOT_AFTER: u64 = 16 << 20;
-/// The file that says that a job beside its tombstone may have been asked for again.
+/// The file that marks a job beside its tombstone as possibly requested again.
 const AGAIN: &str = "again";
 
 /// The state folder, locked.

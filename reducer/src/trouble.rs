@@ -12,7 +12,7 @@ pub(crate) enum Trouble {
     Disk {
         /// What was being done, and to which file.
         what: String,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },

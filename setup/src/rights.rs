@@ -46,7 +46,7 @@ const NOBODY: User = User {
     looks: false,
 };
 
-/// One who asks for jobs, follows and cancels them, and sends dead messages once more.
+/// A user that requests, follows and cancels jobs, and requeues dead messages.
 const FIRST_AID: User = User {
     writes: &[
         Exchange::Jobs,

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Passwords, the cookie, the token and the certificate are made where they are missing, and kept where they are not; the certificate is
-//! made anew for hosts that it does not hold. Everything else follows from them and is written each time. A folder is a
+//! renewed for hosts that it does not hold. Everything else follows from them and is written each time. A folder is a
 //! volume that is mounted in its owner's container only, so files are readable there by whatever user it runs as; the
 //! broker's key and cookie by their owner alone.
 
@@ -175,7 +175,7 @@ mod tests {
         let first = files(folder.path())?;
         write(folder.path(), &hosts, 5671)?;
         let mut second = files(folder.path())?;
-        // salted anew each time
+        // with a new salt each time
         second.insert(
             "broker/definitions.json".to_owned(),
             first["broker/definitions.json"].clone(),

@@ -128,7 +128,7 @@ pub enum Theme {
     Snapshots,
     /// The reducer comes back to a backlog, dies amid it, and the broker takes long to notice.
     Backlogs,
-    /// A request that kills whoever cuts it.
+    /// A request that kills its producers.
     DeadlyRequests,
     /// Inputs that cannot be cut to their end, or are refused there.
     BadInputs,
@@ -357,7 +357,7 @@ impl Theme {
                     (at, Fault::ResultsAway(true)),
                     (at + Duration::from_secs(1), Fault::ResultsAway(false)),
                 ],
-                // late word of a job's earlier life meets the next one
+                // late messages of a job's earlier run meet the next one
                 _ => {
                     let mut soon = || at + dice.within(Duration::from_millis(300));
                     let removed = (soon(), soon());

@@ -93,14 +93,14 @@ impl Runs {
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     runs: Runs,
-    /// The byte before the run that is open, or before what comes next.
+    /// The byte before the open run, or before the next byte.
     before: u8,
     /// The run that is open, at most one byte longer than [`LONGEST_RUN`].
     run: Vec<u8>,
 }
 
 impl Survey {
-    /// A survey of a text that goes on after this byte.
+    /// A survey of a text that continues after this byte.
     pub(super) fn after(before: u8) -> Self {
         Self {
             before,

@@ -47,7 +47,7 @@ pub struct Header {
     names: Vec<Vec<u8>>,
 }
 
-/// The byte of a delimiter that was asked for.
+/// The byte of a requested delimiter.
 ///
 /// # Errors
 /// [`CutError::Refused`]: it is none of [`DELIMITERS`].

@@ -3,7 +3,7 @@
 //! [`resolve`] turns what the user named into [`Input`]s; [`Input::open`] reads one of them, as `opened` says.
 //!
 //! Whatever is wrong with a file refuses the job in one sentence: missing, empty, unreadable, not a file, named twice,
-//! truncated, damaged, a bomb, UTF-16 that was not asked for, changed while it was read.
+//! truncated, damaged, a bomb, UTF-16 that was not requested, changed while it was read.
 
 mod opened;
 

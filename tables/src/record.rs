@@ -235,7 +235,7 @@ fn at_window_end(window: &[u8], whole: Whole) -> Scan {
 }
 
 /// The byte after the quote that closes the field whose text begins at `from`. A quote that is the window's last byte
-/// closes the field: if another followed beyond the window, the record would be too long in any case, or more is asked for.
+/// closes the field: if another followed beyond the window, the record would be too long in any case, or more is read.
 fn closing_quote(window: &[u8], mut from: usize) -> Option<usize> {
     loop {
         let quote = from + memchr(b'"', &window[from..])?;
@@ -274,7 +274,7 @@ pub(super) fn has_lone_cr(text: &[u8]) -> bool {
     false
 }
 
-/// Gives one record to the csv crate, which asks for bytes only while a record is not finished.
+/// Passes one record to the csv crate, which reads bytes only while a record is not finished.
 #[derive(Debug, Default)]
 struct Feed {
     bytes: Vec<u8>,
@@ -306,7 +306,7 @@ mod tests {
 
     use super::*;
 
-    /// Every record of `text`, given to the splitter in windows that grow by `step` bytes while more is asked for.
+    /// Every record of `text`, passed to the splitter in windows that grow by `step` bytes while it needs more.
     fn records(text: &[u8], step: usize) -> Vec<Record> {
         let mut splitter = Splitter::new(b',');
         let (mut at, mut found) = (0, Vec::new());

@@ -7,7 +7,7 @@
 //! that an id is looked for in few places however many there are.
 //!
 //! Hashes are keyed at random: no file can be made that is slow to read. The temporary files have no name, so nothing is left
-//! behind even after a crash; they lie where `TMPDIR` says.
+//! behind even after a crash; they are in the folder that `TMPDIR` names.
 
 use std::collections::hash_map::RandomState;
 use std::fs::File;
@@ -116,7 +116,7 @@ fn failed(doing: &str, source: io::Error) -> CutError {
     scratch::failed(doing, "transaction ids", &std::env::temp_dir(), source)
 }
 
-/// A hash table of ids that lie one after the other.
+/// A hash table of ids that are stored one after the other.
 #[derive(Debug, Default)]
 struct Table {
     /// Tags and ids.

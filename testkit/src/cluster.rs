@@ -226,7 +226,7 @@ fn is_newest(path: &Path) -> bool {
 /// folder of results.
 ///
 /// # Errors
-/// What the system said.
+/// The error of the system.
 pub fn files_of(results: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![results.to_owned()];

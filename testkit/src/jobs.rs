@@ -37,7 +37,7 @@ pub fn shipped() -> PathBuf {
 /// A file of `rows` rows, of which every twentieth is wrong or odd.
 ///
 /// # Errors
-/// What the system said.
+/// The error of the system.
 pub fn dirty(folder: &Path, rows: u64) -> Result<PathBuf> {
     let file = folder.join("dirty.csv");
     let options = Options {
@@ -70,7 +70,7 @@ pub fn sales(file: &Path, chunk_rows: u32) -> Result<JobRequest> {
 /// The words of a text.
 ///
 /// # Errors
-/// What the system said.
+/// The error of the system.
 pub fn words(folder: &Path, chunk_lines: u32) -> Result<JobRequest> {
     let file = folder.join("text.txt");
     if !file.exists() {

@@ -102,7 +102,7 @@ impl Running {
     /// Whether it still runs.
     ///
     /// # Errors
-    /// What the system said.
+    /// The error of the system.
     pub fn runs(&mut self) -> Result<bool> {
         Ok(self.child.try_wait()?.is_none())
     }

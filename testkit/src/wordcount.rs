@@ -166,7 +166,7 @@ fn refused(file: &Path, why: &dyn std::fmt::Display) -> CutError {
 /// Writes a text of `lines` lines to `path`, always the same for the same number, with rare and frequent words in it.
 ///
 /// # Errors
-/// What the system said.
+/// The error of the system.
 pub fn write_text(path: &Path, lines: u32) -> io::Result<()> {
     let line = |n: u32| format!("la {} de {} vend {n} voitures", n % 7, n % 97);
     let text: Vec<String> = (0..lines).map(line).collect();

@@ -62,7 +62,7 @@ impl Activity {
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of a job that was just asked for; `fichier` is the base name of its file.
+    /// Records a job that was just requested; `fichier` is the base name of its file.
     pub fn asked(&self, job: JobId, kind: &str, fichier: &str) {
         let view = self.cluster().asked(job, kind, fichier);
         let _nobody_listens = self.changes.send(view);

@@ -95,7 +95,7 @@ fn a_job_goes_from_queued_to_done_and_never_back() {
         Some((Some(5.0), 9.0))
     );
     assert_eq!(view.duplicates_dropped, 2);
-    // what comes late, or again, changes nothing
+    // a late or repeated event changes nothing
     for late in [cut, progress(1, Some(4), 10), done] {
         assert_eq!(cluster.hear(late), None);
     }

@@ -64,17 +64,17 @@ pub trait ApiKind: Send + Sync + 'static {
 pub enum Table {
     /// Its bytes, CSV.
     Bytes(Vec<u8>),
-    /// A file that holds it, sent under the name that was asked for.
+    /// A file that holds it, sent under the requested name.
     File(PathBuf),
-    /// Another answer: the report does not know what the visitor asks for.
+    /// Another response: the report does not have what the visitor requests.
     Other(Response),
 }
 
-/// How files are sent to a kind: its route, and the form of the page that asks for an analysis.
+/// How files are sent to a kind: its route, and the form of the page that requests an analysis.
 pub struct Intake {
     /// The route that takes them.
     pub route: &'static str,
-    /// What to give and what comes of it, in one sentence.
+    /// What to send and what it gives, in one sentence.
     pub lead: &'static str,
     /// Which columns a file has, in one sentence.
     pub columns: &'static str,
@@ -134,7 +134,7 @@ impl<K: ApiKind> AnyKind for Erased<K> {
     }
 }
 
-/// The kinds that are registered, in that order; the first is shown where no kind is asked for.
+/// The registered kinds, in that order; the first is shown where no kind is requested.
 #[derive(Clone, Default)]
 pub struct Kinds {
     all: Vec<Arc<dyn AnyKind>>,
@@ -152,7 +152,7 @@ impl Kinds {
         self
     }
 
-    /// The name of the kind that is shown where none is asked for; empty where none is registered.
+    /// The name of the kind that is shown by default; empty where none is registered.
     pub(crate) fn usual(&self) -> &'static str {
         self.all.first().map_or("", |kind| kind.kind())
     }

@@ -1,4 +1,4 @@
-//! What stands around every page: who asks for it, in which language, and where else one can go from it.
+//! The frame of every page: its visitor and language, and the navigation.
 
 use std::convert::Infallible;
 
@@ -18,7 +18,7 @@ const LANG: &str = "lang";
 /// How long a browser remembers it, in seconds.
 const REMEMBERED: u32 = 31_536_000;
 
-/// Who asks for a page: what stands in its address, and the language.
+/// The visitor of a page: the page's address, and the language.
 pub struct Visitor {
     /// The language of the page.
     pub lang: Lang,

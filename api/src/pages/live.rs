@@ -14,7 +14,7 @@ const ALIVE: Duration = Duration::from_secs(2);
 pub(super) enum News {
     /// The piece of HTML that takes the place of the one that is shown.
     View(String),
-    /// The address where the page goes on.
+    /// The address of the page to go to.
     Elsewhere(String),
 }
 

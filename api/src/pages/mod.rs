@@ -2,7 +2,7 @@
 //!
 //! * `activity`: what the cluster does, live. `job`: one job, live.
 //! * `results`: the newest report of a kind, or a job's own; [`report`]: what stands on its page whatever its kind, which fills it
-//!   ([`kinds`](crate::kinds)). `analysis`: the form that asks for another one.
+//!   ([`kinds`](crate::kinds)). `analysis`: the form that requests another one.
 //! * [`frame`]: what stands around every page; the language. `assets`: style, script, icon. `live`: the streams.
 //!
 //! What is live is made by the server each time, by the same templates as the page, and sent as a piece of HTML; the script

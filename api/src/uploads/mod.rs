@@ -1,9 +1,10 @@
 //! Files that are sent, and files that are named: how a request brings the input of a job, for every kind that takes files.
 //!
-//! Without a body: the configured input. JSON: a file of the data folder. A form or a raw body: files that come with the request, and
-//! are written to disk as they come. A kind's handler calls [`take`], makes its request of what came, and [starts](Brought::start) the job.
+//! Without a body: the configured input. JSON: a file of the data folder. A form or a raw body: uploaded files, which are
+//! written to disk as they arrive. A kind's handler calls [`take`], makes its request, and [starts](Brought::start) the
+//! job.
 //!
-//! An upload lies in `<data>/incoming/<job>/` until its job has ended (`sweep`).
+//! An upload stays in `<data>/incoming/<job>/` until its job has ended (`sweep`).
 
 mod file;
 mod form;
@@ -108,7 +109,7 @@ pub fn unlimited(routes: OpenApiRouter<Shared>, route: &str) -> OpenApiRouter<Sh
     routes
 }
 
-/// The input of a job that is about to be asked for. Uploaded files are removed when it is dropped before its job is asked for.
+/// The input of a job that is about to be requested. Dropped before that, it removes its uploaded files.
 pub struct Brought<O> {
     job: JobId,
     /// The files, in the order they came.

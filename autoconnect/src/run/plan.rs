@@ -15,7 +15,7 @@ pub(super) struct Plan {
     pub(super) out: PathBuf,
     /// How many threads parse.
     pub(super) threads: usize,
-    /// How many workers were asked for.
+    /// The requested number of workers.
     pub(super) workers: Option<u16>,
     pub(super) prefetch: u16,
     pub(super) blobs: Blobs,

@@ -22,7 +22,7 @@ pub struct Left {
 }
 
 impl Blobs {
-    /// Says that a job is cut, perhaps once more after it ended; called before the first of its bodies is put.
+    /// Marks a job as being cut, perhaps again after it ended; called before the first of its bodies is put.
     ///
     /// # Errors
     /// [`BlobError::Away`].

@@ -1,5 +1,5 @@
-//! The blob store on a folder: what is put is found, what is not there or not the same is never taken for it, and a store
-//! that is away differs from one that lacks something.
+//! The blob store on a folder: a body that was put is found, a missing or damaged one is reported as such, and a store
+//! that is not mounted differs from one that lacks a body.
 
 use std::fs;
 use std::path::Path as Folder;

@@ -27,8 +27,8 @@ pub use topology::Queue;
 /// least once: until a delivery of it is acknowledged there. No order is promised. A delivery that is dropped unsettled is
 /// requeued, and delivered to any consumer.
 pub trait Broker: Send + Sync + 'static {
-    /// Hands a message over. Returns once the broker is responsible for it; waits while the queue is full or the broker
-    /// is away, however long that is.
+    /// Publishes a message. Returns once the broker has confirmed it; waits while the queue is full or the broker is down,
+    /// however long that is.
     ///
     /// # Errors
     /// [`BrokerError`] where waiting cannot help.
@@ -38,7 +38,7 @@ pub trait Broker: Send + Sync + 'static {
     /// may still have reached some of the queues that it is routed to.
     ///
     /// # Errors
-    /// [`BrokerError`] where waiting cannot help. While the broker is away, the attempt waits for it.
+    /// [`BrokerError`] where waiting cannot help. While the broker is down, the attempt waits for it.
     fn offer(&self, message: Message) -> impl Future<Output = Result<Offered, BrokerError>> + Send;
 
     /// Consumes a queue, with at most `prefetch` unacknowledged deliveries at any time. The subscription survives

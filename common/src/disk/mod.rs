@@ -31,7 +31,7 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// All bytes of a file.
     ///
     /// # Errors
-    /// What the system said; [`io::ErrorKind::NotFound`] where there is no such file.
+    /// The error of the system; [`io::ErrorKind::NotFound`] where there is no such file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 
     /// A file to be read from its beginning, without holding all of it in memory.
@@ -44,89 +44,89 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// [`Disk::sync_folder`].
     ///
     /// # Errors
-    /// What the system said.
+    /// The error of the system.
     fn create(&self, path: &Path) -> io::Result<Box<dyn Write>>;
 
     /// A file to write to at its end; made, empty, where there is none. Its name lasts after [`Disk::sync_folder`].
     ///
     /// # Errors
-    /// What the system said.
+    /// The error of the system.
     fn append(&self, path: &Path) -> io::Result<Box<dyn Write>>;
 
     /// Gives a file, link or folder another name, atomically, in the place of a file or link that may have it already.
     /// Lasts once the folders of both names are flushed.
     ///
     /// # Errors
-    /// What the system said.
+    /// The error of the system.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Exchanges two files, links or folders that are both there, atomically. Lasts once the folders of both are
     /// flushed.
     ///
     /// # Errors
-    /// What the system said; [`io::ErrorKind::Unsupported`] where the file system cannot.
+    /// The error of the system; [`io::ErrorKind::Unsupported`] where the file system cannot.
     fn exchange(&self, one: &Path, other: &Path) -> io::Result<()>;
 
     /// Makes `new` a second name of the file `existing`. Lasts once the folder of `new` is flushed.
     ///
     /// # Errors
-    /// What the system said; something called `new` must not be there.
+    /// The error of the system; something called `new` must not be there.
     fn link(&self, existing: &Path, new: &Path) -> io::Result<()>;
 
     /// Makes a symbolic link `new` that leads to `target`, which need not be there. Lasts once the folder of `new` is
     /// flushed.
     ///
     /// # Errors
-    /// What the system said; something called `new` must not be there.
+    /// The error of the system; something called `new` must not be there.
     fn symlink(&self, target: &Path, new: &Path) -> io::Result<()>;
 
     /// Where a symbolic link leads to.
     ///
     /// # Errors
-    /// What the system said; [`io::ErrorKind::InvalidInput`] for what is no symbolic link.
+    /// The error of the system; [`io::ErrorKind::InvalidInput`] for what is no symbolic link.
     fn read_link(&self, path: &Path) -> io::Result<PathBuf>;
 
     /// Removes a file or a symbolic link. Lasts once its folder is flushed.
     ///
     /// # Errors
-    /// What the system said; [`io::ErrorKind::NotFound`] where there is none.
+    /// The error of the system; [`io::ErrorKind::NotFound`] where there is none.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
 
     /// Removes a folder and everything in it, following no link. Not atomic; lasts once the folder above is flushed.
     ///
     /// # Errors
-    /// What the system said; some of it may be gone.
+    /// The error of the system; some of it may be gone.
     fn remove_folder(&self, path: &Path) -> io::Result<()>;
 
     /// Makes a folder and those above it, where they are missing. Each lasts once the folder above it is flushed.
     ///
     /// # Errors
-    /// What the system said.
+    /// The error of the system.
     fn create_folders(&self, path: &Path) -> io::Result<()>;
 
     /// The names in a folder, in no order.
     ///
     /// # Errors
-    /// What the system said.
+    /// The error of the system.
     fn list(&self, folder: &Path) -> io::Result<Vec<OsString>>;
 
     /// What has this name; a symbolic link is not followed. Absent where nothing has it.
     ///
     /// # Errors
-    /// What the system said, where it cannot tell.
+    /// The system's error, where it cannot decide.
     fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>>;
 
     /// Makes the names in a folder last: those made, renamed, linked and removed in it before.
     ///
     /// # Errors
-    /// What the system said; nothing is known of the names then.
+    /// The error of the system; nothing is known of the names then.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
 
     /// Locks a file, made where it is missing, against every other process; absent where another one has it. The lock
     /// is free once it is dropped or its process is gone.
     ///
     /// # Errors
-    /// What the system said.
+    /// The error of the system.
     fn lock(&self, path: &Path) -> io::Result<Option<Lock>>;
 }
 
@@ -135,13 +135,13 @@ pub trait Write: io::Write + fmt::Debug + Send {
     /// Cuts the file, or fills it with zeros, so that it has `length` bytes. Lasts after [`Write::sync`].
     ///
     /// # Errors
-    /// What the system said.
+    /// The error of the system.
     fn set_len(&mut self, length: u64) -> io::Result<()>;
 
     /// Makes the file's bytes and its length last; not its name, see [`Disk::sync_folder`].
     ///
     /// # Errors
-    /// What the system said; nothing is known then of what was written since the last one.
+    /// The error of the system; nothing is known then of what was written since the last one.
     fn sync(&mut self) -> io::Result<()>;
 }
 
@@ -212,7 +212,7 @@ impl dyn Disk + '_ {
     /// after [`Disk::sync_folder`].
     ///
     /// # Errors
-    /// What the system said; what was at `path` is then untouched.
+    /// The error of the system; what was at `path` is then untouched.
     pub fn point(&self, path: &Path, target: &Path) -> io::Result<()> {
         let unfinished = temporary(path);
         self.remove(&unfinished)?;
@@ -224,7 +224,7 @@ impl dyn Disk + '_ {
     /// place of what was there, atomically. Lasts after [`Disk::sync_folder`].
     ///
     /// # Errors
-    /// What the system said; the file at `path` is then the old one, untouched.
+    /// The error of the system; the file at `path` is then the old one, untouched.
     pub fn link_whole(&self, existing: &Path, path: &Path) -> io::Result<()> {
         if let Some(folder) = path.parent() {
             self.create_folders(folder)?;
@@ -243,7 +243,7 @@ impl dyn Disk + '_ {
     /// Removes the file, link or folder of this name, if there is one.
     ///
     /// # Errors
-    /// What the system said.
+    /// The error of the system.
     pub fn remove(&self, path: &Path) -> io::Result<()> {
         let removed = match self.metadata(path)? {
             None => return Ok(()),

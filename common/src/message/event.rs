@@ -118,7 +118,7 @@ pub enum Event {
     Begun {
         /// The job.
         job: JobId,
-        /// The attempt that said so.
+        /// The attempt whose `begun` this answers.
         cut: JobId,
         /// Whether the job was cut to its end before: its manifest is there.
         whole: bool,

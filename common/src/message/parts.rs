@@ -42,7 +42,7 @@ impl Fetch {
 /// A part of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// What was asked for.
+    /// The request.
     pub of: Fetch,
     /// How many parts the report has; 0 where the reducer has none of that job.
     pub parts: u32,

@@ -1,4 +1,4 @@
-//! `[blobs]`: where bodies lie that are too large for a message.
+//! `[blobs]`: the store for bodies that are too large for a message.
 
 use std::path::PathBuf;
 

@@ -107,8 +107,8 @@ fn place(text: &[u8], at: usize, len: usize) -> &[u8] {
     text.get(at..at + len).unwrap_or_default()
 }
 
-/// The memory of blocks that are done with, for those to come. All readers share it: the thread that absorbs the blocks
-/// of others would hoard what they go on allocating.
+/// Buffers of finished blocks, for reuse. All readers share them: otherwise the thread that absorbs the blocks of others
+/// would hoard buffers while those allocate new ones.
 #[derive(Default)]
 pub struct Spare(Mutex<Vec<Rows>>);
 
@@ -140,7 +140,7 @@ pub struct BlockReader<'v> {
 }
 
 impl<'v> BlockReader<'v> {
-    /// A reader for jobs asked for on day `today`.
+    /// A reader for jobs requested on day `today`.
     pub fn new(vocabulary: &'v Vocabulary, spare: &'v Spare, today: i32, hot_path: bool) -> Self {
         Self {
             vocabulary,

@@ -134,7 +134,7 @@ fn sum_up(totals: Totals, days: &Days, request: &Request, source: Source) -> Cut
         hors_periode: totals.hors_periode,
         periode: request.periode,
         premieres_lignes: match request.periode {
-            // a period that was asked for has no isolated months
+            // a requested period has no isolated months
             Some(_) => BTreeMap::new(),
             None => totals.premieres_lignes.of_short_runs(&runs),
         },

@@ -191,7 +191,7 @@ pub struct Fast {
 }
 
 impl Fast {
-    /// A hot path for jobs asked for on day `today`; knows no word yet.
+    /// A hot path for jobs requested on day `today`; knows no word yet.
     pub fn new(today: i32) -> Self {
         let mut months = vec![(0, 0); YEARS.len() * 16];
         for (index, year) in YEARS.enumerate() {

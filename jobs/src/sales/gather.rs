@@ -74,7 +74,7 @@ pub struct Totals {
     pub page_count: u32,
     /// Accepted rows.
     pub acceptees: u64,
-    /// Of these, the rows outside the period that was asked for.
+    /// Of these, the rows outside the requested period.
     pub hors_periode: u64,
     /// Where the first rows of each month stand.
     pub premieres_lignes: FirstLines,

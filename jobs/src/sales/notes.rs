@@ -10,7 +10,7 @@ use super::report::{Encodage, LignesWindows1252};
 pub struct Notes {
     /// Whether bytes come as they are in the file: what stands for a broken unit of UTF-16 is a byte of ours.
     raw: bool,
-    /// Files that were read in an encoding that was not asked for.
+    /// Files that were read in an encoding that was not requested.
     pub encodages: Vec<Encodage>,
     /// The number of the last of them.
     last_recognised: Option<usize>,
@@ -29,7 +29,7 @@ impl Notes {
         }
     }
 
-    /// Takes note that a file is read in this encoding, though it was not asked for.
+    /// Records that a file is read in this encoding, which was not requested.
     pub fn recognised(&mut self, file: &File, encoding: Encoding) {
         if self.last_recognised.replace(file.number) != Some(file.number) {
             self.encodages.push(Encodage {

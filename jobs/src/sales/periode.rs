@@ -1,4 +1,4 @@
-//! When there were transactions: a period as people ask for it, the days with a transaction, the runs they make.
+//! Periods: a requested period, the days with a transaction, and their runs of months.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// More empty months than this part two runs: a year without a single transaction is no season.
 pub const MOST_EMPTY_MONTHS: i32 = 12;
-/// The longest period one may ask for, in months: 100 years.
+/// The longest period that may be requested, in months: 100 years, longer than any dealer's file.
 pub const LONGEST: i32 = 1200;
 /// The days that [`Days`] keeps in a table: from 1900 on, as many as 256 years have.
 const FIRST: i32 = -25_567;

@@ -83,10 +83,10 @@ pub struct Facts {
     /// As in [`Source::ignores`](super::report::Source::ignores).
     #[serde(default, skip_serializing_if = "Ignores::is_empty")]
     pub ignores: Ignores,
-    /// Accepted rows outside the period that was asked for; they are in no chunk.
+    /// Accepted rows outside the requested period; they are in no chunk.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub hors_periode: u64,
-    /// The period that was asked for.
+    /// The requested period.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub periode: Option<Plage>,
     /// The runs of months with transactions, in order.

@@ -1,4 +1,4 @@
-//! What a job makes of what comes, in whatever order: dead chunks and their return, and two cuts of one job.
+//! A job and its messages in any order: dead chunks and their requeue, and two cuts of one job.
 
 mod asked;
 mod cuts;

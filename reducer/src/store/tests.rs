@@ -472,7 +472,7 @@ fn begun(job: &JobId) -> Entry<'static> {
     }))
 }
 
-/// Whether the one job that was found is to be asked for again at once.
+/// Whether the one job that was found will be requested again at once.
 fn is_asked_for_again(found: &Found) -> bool {
     let orphan = found.jobs[0].1.orphan(Duration::MAX);
     matches!(orphan, Some(Orphan::AskAgain(_)))

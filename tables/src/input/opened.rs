@@ -22,7 +22,7 @@ const PROBE: usize = 64 * 1024;
 /// How much compressed data is read at once.
 const COMPRESSED_BUFFER: usize = 256 * 1024;
 
-/// What a compressed file may become at most; beyond, it is taken for a bomb.
+/// How large a compressed file may become; beyond, it is refused as a bomb.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     /// Bytes of text.

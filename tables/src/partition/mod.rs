@@ -64,17 +64,17 @@ pub struct Place {
 /// How rows are brought together.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Bytes of memory that rows may take; what goes beyond lies on disk.
+    /// Bytes of memory that rows may take; more are spilled to disk.
     pub memory: usize,
     /// Bytes of a bucket, at most: see [`Bucket::body`].
     pub max_bucket: usize,
-    /// Where temporary files lie.
+    /// The folder of temporary files.
     pub folder: PathBuf,
 }
 
 impl Options {
-    /// 64 MiB of memory, so that a join of files of any size fits beside a reader in a container of 128; temporary files lie
-    /// where `TMPDIR` says.
+    /// 64 MiB of memory, so that a join of files of any size fits beside a reader in a container of 128; temporary files
+    /// are in the folder that `TMPDIR` names.
     pub fn new(max_bucket: usize) -> Self {
         Self {
             memory: 64 << 20,

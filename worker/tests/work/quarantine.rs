@@ -141,7 +141,7 @@ async fn nothing_is_computed_and_nothing_awaits_its_confirm_beside_a_chunk_of_a_
     for number in 0..100 {
         broker.publish(own_chunk(number)?).await?;
     }
-    // the first lie there when the worker comes, the others come while it has something else to do
+    // the first are there when the worker starts, the others arrive while it works on something else
     for number in 100..105 {
         broker.publish(quarantined(number)?).await?;
     }

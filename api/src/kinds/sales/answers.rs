@@ -35,7 +35,7 @@ pub(super) fn by_city<'r, T>(
     }
 }
 
-/// CA by city and month; a city without the month that is asked for is left out.
+/// CA by city and month; a city without the requested month is left out.
 pub(super) fn ca_mensuel<'r>(
     report: &'r Report,
     ville: Option<&'r str>,

@@ -21,7 +21,7 @@ use crate::params::PerPage;
 /// Rejected rows that the page shows.
 const REJECTS: u64 = 10;
 
-/// The fields of the form that asks for an analysis, beside its files.
+/// The fields of the form that requests an analysis, beside its files.
 #[derive(Template)]
 #[template(path = "sales_fields.html")]
 pub(super) struct Fields {

@@ -1,5 +1,5 @@
-//! `POST /api/process`: asks for a report on the configured input, on a file of the data folder, or on one or several that come with
-//! the request.
+//! `POST /api/process`: requests a report on the configured input, on a file of the data folder, or on one or several
+//! uploaded files.
 
 use std::sync::Arc;
 

@@ -46,7 +46,7 @@ pub(super) struct Quand<'a> {
     pub(super) suites: &'a [Suite],
     /// Transactions by month.
     pub(super) nombres: &'a BTreeMap<i32, u64>,
-    /// The months that were asked for.
+    /// The requested months.
     pub(super) demandee: Option<Plage>,
     /// How many cities there are.
     pub(super) villes: usize,

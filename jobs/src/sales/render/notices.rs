@@ -34,7 +34,7 @@ pub fn notices(source: &Source, qualite: &Qualite, periode: &Periode, lang: Lang
     sentences
 }
 
-/// The period that was asked for, and the rows outside it.
+/// The requested period, and the rows outside it.
 fn asked(source: &Source, periode: &Periode, lang: Lang) -> Option<String> {
     let (debut, fin) = periode.demandee.as_ref()?.split_once("..")?;
     let (debut, fin) = (number::mois(debut, lang), number::mois(fin, lang));

@@ -1,4 +1,4 @@
-//! A job whose cut has begun: when it is asked for again, when it is given up, and when neither.
+//! A job whose cut has begun: when it is requested again, when it is given up, and when neither.
 
 use std::collections::BTreeMap;
 
@@ -213,7 +213,7 @@ fn a_job_whose_results_were_removed_is_asked_for_by_a_producer_or_all_of_it_and_
 
 #[test]
 fn a_job_that_began_anew_is_asked_for_again_once_before_it_is_given_up() {
-    // a manifest of its earlier life keeps those from cutting it who take its request once more
+    // a manifest of its earlier run keeps producers of the redelivered request from cutting it
     let mut job = job(&[manifest(2), begun("cut-1", "a"), Entry::Anew]);
     assert!(silent(&job).is_none());
     assert!(job.redo_before_giving_up());

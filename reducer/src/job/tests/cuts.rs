@@ -25,7 +25,7 @@ fn id() -> JobId {
     "wordcount-1".parse().expect("a name")
 }
 
-/// Everything that a cut of the job sends, and what comes of it.
+/// Everything that a cut of the job sends, and the results of its chunks.
 struct Cut {
     chunks: Vec<Chunk>,
     side: Vec<Body>,
@@ -288,7 +288,7 @@ fn a_chunk_of_an_earlier_cut_that_comes_after_the_manifest_is_dropped_and_the_tr
             assert_eq!(job.end(), None);
             assert_eq!(take(&mut job, &new.partial(number)), Absorbed::News);
         }
-        // and once more, when the true one is there
+        // and again, when the true one is there
         assert!(matches!(
             take(&mut job, &old.partial(1)),
             Absorbed::Stale(_)
@@ -502,7 +502,7 @@ fn a_refusal_is_the_reason_of_the_end_though_chunks_and_pages_came_before() {
     for came in 0..=before_the_manifest {
         let mut job = after(&cut.all()[..came]);
         take(&mut job, &Cut::refused("too many rows rejected"));
-        // what comes of it later changes nothing
+        // its later results change nothing
         take(&mut job, &cut.partial(0));
         take(&mut job, &cut.side_page(1));
         match job.end() {

@@ -1,4 +1,4 @@
-//! A rejected row, as `rejets.csv` has it, and which of them are asked for.
+//! A rejected row, as `rejets.csv` has it, and the selection of rows.
 
 use std::io;
 

@@ -93,7 +93,7 @@ pub(super) fn unreadable(error: &dyn std::error::Error) -> Problem {
     )
 }
 
-/// The rejects of the job without a report that were asked for last.
+/// The last requested rejects of a job without a report.
 #[derive(Default)]
 pub(in super::super) struct Failed(Mutex<Option<(PathBuf, Seen, Arc<Rejects>)>>);
 

@@ -10,7 +10,7 @@ use super::{last_change, whole_article};
 use crate::sales::Report;
 use crate::sales::render::figures::monthly;
 
-/// What of a report is asked for; see [`Report::filtered`].
+/// The requested part of a report; see [`Report::filtered`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Part<'a> {
     /// A city, spelled as in the report.
