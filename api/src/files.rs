@@ -79,7 +79,7 @@ fn walk(folder: &FilePath, prefix: &str, depth: usize, files: &mut Vec<JobFile>)
         let Ok(name) = entry.file_name().into_string() else {
             continue;
         };
-        // what is not at its end has such a name
+        // unfinished files have such names
         let is_hidden = name.starts_with('.') || name.ends_with(".tmp");
         let (Ok(kind), false) = (entry.file_type(), is_hidden || files.len() >= MOST) else {
             continue;

@@ -1,4 +1,4 @@
-//! The broker that the API speaks to: RabbitMQ, or the queues of its own process.
+//! The broker of the API: RabbitMQ, or the queues of its own process.
 
 use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::broker::rabbitmq::RabbitMq;
@@ -16,7 +16,7 @@ pub enum Link {
 }
 
 impl Link {
-    /// Whether the broker serves us at this moment.
+    /// Whether the broker is connected at this moment.
     pub fn is_up(&self) -> bool {
         match self {
             Self::Embedded(_) => true,

@@ -11,7 +11,7 @@
 //! * `options`: flags that several commands share. `contact`: reaching the cluster. `roles`: those that this process plays.
 //! * `follow`: a job's events, to its end. `progress`: the bar meanwhile. `summary` and `ending`: what is printed at its end.
 //! * `spool`: reports that were concluded elsewhere, written here.
-//! * `print`: safe text and tables on standard output. `trouble`: why something did not come to its end.
+//! * `print`: safe text and tables on standard output. `trouble`: why a command failed.
 
 mod cli;
 mod completions;

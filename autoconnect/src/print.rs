@@ -1,4 +1,4 @@
-//! What goes to standard output: text that cannot move a terminal's cursor, and tables.
+//! Standard output: text that cannot move a terminal's cursor, and tables.
 
 use std::io::{self, Write as _};
 
@@ -9,7 +9,7 @@ use crate::Failure;
 /// Characters of a cell that are shown.
 const CELL: usize = 200;
 
-/// Prints `text`; the reader of our output may have closed it.
+/// Prints `text`; a closed pipe is no error.
 ///
 /// # Errors
 /// [`Failure`] where standard output cannot be written.
@@ -29,7 +29,7 @@ pub(crate) fn json(value: &impl serde::Serialize) -> Result<(), Failure> {
     out(&(text + "\n"))
 }
 
-/// A table with its titles, columns as wide as they need to be; what is in it may come from anywhere.
+/// A table with its titles and fitting columns; cells may hold hostile text.
 pub(crate) fn table<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -> String {
     let rows: Vec<[String; N]> = std::iter::once(titles.map(str::to_owned))
         .chain(rows.iter().cloned())

@@ -1,4 +1,4 @@
-//! Writes here a report that a reducer concluded elsewhere.
+//! Writes a report locally that a reducer concluded elsewhere.
 //!
 //! The report travels in the job's last event, and its files are rendered from it; side files (`rejets.csv`) do not, so a
 //! [`Spool`] keeps a copy of their pages on disk while they pass on their way to the broker.
@@ -25,7 +25,7 @@ pub(crate) enum SpoolError {
     /// A file or folder could not be written.
     #[error("{}: cannot be written", path.display())]
     Write {
-        /// Which.
+        /// Its path.
         path: PathBuf,
         /// The error of the system.
         #[source]
@@ -46,7 +46,7 @@ pub(crate) struct Spool<B> {
     sides: Mutex<BTreeMap<String, Side>>,
 }
 
-/// A side file on its way: its pages are appended in order, whichever passes first.
+/// A side file in progress: its pages are appended in order, whichever is published first.
 #[derive(Default)]
 struct Side {
     next: u32,
@@ -67,7 +67,7 @@ impl<B> Spool<B> {
         self.sides.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a copy of a page that passes.
+    /// Keeps a copy of a page that is published.
     fn pass(&self, message: &Message) -> Result<(), BrokerError> {
         if message.kind != "annex" {
             return Ok(());
@@ -97,7 +97,7 @@ impl<B> Spool<B> {
         Ok(())
     }
 
-    /// Fetches the report of a job that ended, where it did not come with the event of its end.
+    /// Fetches the report of an ended job, where the event of its end did not carry it.
     ///
     /// # Errors
     /// [`SpoolError`].

@@ -1,4 +1,4 @@
-//! What is said at the end of a job: a summary in French for a person, or one JSON object for a program.
+//! The output at the end of a job: a summary in French for a person, or one JSON object for a program.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -30,7 +30,7 @@ const REASON: usize = 500;
 pub(crate) struct Finished {
     /// The job.
     pub(crate) job: JobId,
-    /// How.
+    /// How it ended.
     pub(crate) status: Status,
     /// Why there is no report or an incomplete one.
     pub(crate) reason: Option<String>,
@@ -56,7 +56,7 @@ fn place(kind: &dyn AnyCommand, out: &Path, job: &JobId) -> PathBuf {
     }
 }
 
-/// `text` as JSON, or the file `name` of the job's own results, where it did not travel.
+/// `text` as JSON, or the file `name` of the job's own results, where the event did not carry it.
 fn read<T: for<'de> Deserialize<'de>>(text: Option<&str>, own: &Path, name: &str) -> Option<T> {
     match text {
         Some(text) => serde_json::from_str(text).ok(),
@@ -113,7 +113,7 @@ pub(crate) fn text(
     if !text.is_empty() && !text.ends_with("\n\n") {
         text.push('\n');
     }
-    // of a complete report it says why it is not the newest
+    // for a complete report, the reason says why it is not the newest
     if let Some(reason) = finished
         .reason
         .as_ref()

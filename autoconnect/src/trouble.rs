@@ -1,4 +1,4 @@
-//! Why what was asked did not come to its end, and the exit code that says whose turn it is.
+//! Why a command failed, and its exit code.
 
 use autoconnect_common::CutError;
 use autoconnect_common::ask::AskError;
@@ -8,15 +8,15 @@ use autoconnect_producer::ProducerError;
 
 use crate::Failure;
 
-/// Why what was asked did not come to its end.
+/// Why a command failed.
 pub(crate) enum Trouble {
     /// The job cannot be cut.
     Producer(ProducerError),
-    /// The broker does not serve us.
+    /// The broker refused the command.
     Broker(BrokerError),
     /// Anything else; one sentence.
     Failed(String),
-    /// By Ctrl-C.
+    /// Interrupted by Ctrl-C.
     Interrupted,
 }
 

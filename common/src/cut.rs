@@ -197,7 +197,7 @@ pub enum CutError {
         #[source]
         source: std::io::Error,
     },
-    /// Shutdown.
+    /// The cut was stopped by a shutdown.
     #[error("cancelled")]
     Cancelled,
 }

@@ -85,9 +85,9 @@ pub struct Acts {
     pub cut: Option<u64>,
     /// Working, summed over workers.
     pub work: Option<f64>,
-    /// Merging.
+    /// Merging the partials.
     pub merge: Option<f64>,
-    /// Concluding.
+    /// Concluding the report.
     pub conclude: Option<f64>,
     /// Writing the files.
     pub publish: Option<f64>,

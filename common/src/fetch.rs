@@ -39,7 +39,7 @@ pub enum FetchError {
     /// It cannot be written here.
     #[error("{}: cannot be written", path.display())]
     Write {
-        /// Where.
+        /// Its path.
         path: PathBuf,
         /// The error of the system.
         #[source]

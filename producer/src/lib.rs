@@ -11,7 +11,7 @@
 //!
 //! # Layout
 //!
-//! * `name`: the name of a job, and a request that bears it. `input`: whether its input is still what it was.
+//! * `name`: names jobs and their requests. `input`: detects a changed input.
 //! * `cut`: one job, published. `ahead`: how far it runs ahead of the reducer.
 //! * `serve`: the queues of requests. `held`: who holds a request while its job is cut.
 

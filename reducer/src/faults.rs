@@ -17,7 +17,7 @@ pub enum Point {
     SnapshotWritten,
     /// The report was made; no file of it was written.
     Concluded,
-    /// One more file of the report is in the folder that is to be the job's own.
+    /// One more file of the report is in the unfinished folder.
     FileWritten,
     /// The job's own folder is there; the newest report is still the old one.
     ReportWritten,

@@ -23,11 +23,11 @@ pub const NOTICED: Duration = Duration::from_secs(20);
 /// What a process plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// Cuts.
+    /// Cuts jobs.
     Producer,
-    /// Works.
+    /// Works chunks.
     Worker,
-    /// Reduces.
+    /// Merges partials.
     Reducer,
 }
 

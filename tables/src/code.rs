@@ -48,7 +48,7 @@ pub struct CodeSet<C> {
 }
 
 impl<C: Code> CodeSet<C> {
-    /// Nothing.
+    /// The empty set.
     pub const NONE: Self = {
         assert!(
             C::ALL.len() <= u16::BITS as usize,

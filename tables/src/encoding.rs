@@ -71,7 +71,7 @@ pub struct Runs {
     pub utf8: u64,
     /// No UTF-8, and letters or signs that Windows-1252 has in such a place.
     pub windows_1252: u64,
-    /// Neither.
+    /// Bytes that are neither.
     pub neither: u64,
 }
 

@@ -140,7 +140,7 @@ pub trait Stage {
     /// [`CutError`] where the job cannot go on.
     fn read(&mut self, block: Block) -> Result<Self::Rows, CutError>;
 
-    /// Gathers the rows whose turn it is, which may be another thread's; one thread at a time. So this is to be short.
+    /// Gathers the rows whose turn it is, which may be another thread's; one thread at a time, so it must be short.
     ///
     /// # Errors
     /// [`CutError`] where the job cannot go on.

@@ -172,12 +172,12 @@ fn too_long(text: &[u8], last: bool) -> Record {
     }
 }
 
-/// What follows the window.
+/// What follows the window of a record.
 #[derive(Clone, Copy)]
 struct Whole {
     /// More bytes, which are too many for a row.
     over: bool,
-    /// Nothing.
+    /// Nothing follows it: the text ends there.
     last: bool,
 }
 

@@ -47,7 +47,7 @@ pub struct Cluster {
 /// How a job ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct End {
-    /// How.
+    /// Its status.
     pub status: Status,
     /// Why not better.
     pub reason: Option<String>,

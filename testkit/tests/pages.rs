@@ -1,4 +1,5 @@
-//! Pages that show code show code that exists: every block of them stands in a file they speak of, and nothing is left out.
+//! Pages that show code show code that exists: every block of them stands in a file that they name, and nothing is left
+//! out.
 
 use std::fs;
 use std::path::Path;

@@ -14,7 +14,7 @@ use super::job::{Acts, JobState, JobView, Progress};
 pub(super) struct Job {
     /// Its number in order of first mention, from 1.
     pub(super) number: u64,
-    /// What is handed out of it.
+    /// The view that is served.
     pub(super) view: JobView,
     /// The file: rows and bytes read so far, bytes in all.
     pub(super) cut: Option<(u64, u64, u64)>,
@@ -25,7 +25,7 @@ pub(super) struct Job {
     pub(super) changed: Instant,
 }
 
-/// What of `execution.json` is shown.
+/// The part of `execution.json` that is shown.
 #[derive(Deserialize)]
 struct Execution {
     /// When the job came to its end, in milliseconds since 1970; later than every job's that ended before.
@@ -84,7 +84,7 @@ impl Job {
         }
     }
 
-    /// Takes note that its work has begun.
+    /// Records that its work has begun.
     pub(super) fn begin(&mut self) {
         self.changed = Instant::now();
         if self.view.status == JobState::Queued {
@@ -94,7 +94,7 @@ impl Job {
         }
     }
 
-    /// Takes note of what is merged, of the chunks in all and of the rows merged.
+    /// Records the merged chunks, the chunks in all and the merged rows.
     pub(super) fn advance(&mut self, done: u64, total: Option<u64>, rows: u64) {
         self.begin();
         // a killed reducer continues from its journal: merged chunks stay merged
@@ -135,7 +135,7 @@ impl Job {
         });
     }
 
-    /// Takes note of its end.
+    /// Records its end.
     pub(super) fn end(
         &mut self,
         status: Status,

@@ -19,7 +19,7 @@ use crate::problem::Problem;
 
 /// The folder of uploads, in the data folder.
 const UPLOADS: &str = "incoming";
-/// What the name of a file ends with that is not at its end yet.
+/// The suffix of the name of an unfinished file.
 pub(super) const UNFINISHED: &str = "part";
 /// The longest name of a file, in bytes: the file systems we know take 255, and a duplicate's name grows by its number.
 const MAX_NAME: usize = 80;

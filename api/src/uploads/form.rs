@@ -105,7 +105,7 @@ fn in_pieces(body: Body, allowed: Arc<AtomicU64>) -> Body {
         move |(mut frames, mut rest, seen)| {
             let allowed = Arc::clone(&allowed);
             async move {
-                // so that the last piece is dealt with before the next one comes
+                // lets the last piece be parsed before the next one arrives
                 tokio::task::yield_now().await;
                 while rest.is_empty() {
                     match frames.next().await {

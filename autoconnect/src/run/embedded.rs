@@ -18,7 +18,7 @@ use crate::trouble::Trouble;
 /// All three acts in this process.
 ///
 /// # Errors
-/// [`Trouble`]: why the job did not come to its end.
+/// [`Trouble`]: why the job failed.
 pub(super) async fn run(
     plan: &Plan,
     gauge: &Gauge,

@@ -1,4 +1,4 @@
-//! The bodies of one job, from its first to its end.
+//! The bodies of one job, from its first put to its end.
 
 use std::collections::BTreeMap;
 use std::path::Path as Folder;

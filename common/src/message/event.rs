@@ -57,7 +57,7 @@ pub enum Stage {
     Ending,
     /// It ended.
     Ended {
-        /// How.
+        /// Its status.
         status: Status,
         /// Why there is no report or an incomplete one, in one sentence.
         reason: Option<String>,
@@ -129,7 +129,7 @@ pub enum Event {
     Finished {
         /// The job.
         job: JobId,
-        /// How.
+        /// Its status.
         status: Status,
         /// Why there is no report or an incomplete one, in one sentence.
         reason: Option<String>,

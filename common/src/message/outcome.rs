@@ -131,7 +131,7 @@ pub struct Manifest {
     pub seal: Option<Seal>,
     /// What the kind learnt that no chunk carries; absent where the cut failed.
     pub facts: Option<Box<RawValue>>,
-    /// Why there is to be no report, in one sentence; absent where there is to be one.
+    /// Why there will be no report, in one sentence; absent where there will be one.
     pub refusal: Option<String>,
     /// How long cutting and publishing took, in milliseconds; reported, never merged.
     pub cut_ms: u64,

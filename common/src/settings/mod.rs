@@ -168,7 +168,7 @@ impl Sources {
         }
     }
 
-    /// Lets a flag speak for the key `path`; nothing where the flag was not given.
+    /// Sets the key `path` from a flag; does nothing where the flag was not given.
     #[must_use]
     pub fn flag(mut self, path: &'static str, value: Option<impl ToString>) -> Self {
         self.flags

@@ -18,9 +18,9 @@ use crate::cluster::{folder, program_of};
 use crate::figures::{row, seconds, table};
 use crate::work::{Plan, Work};
 
-/// Three brokers.
+/// The compose files of a cluster over three brokers.
 const THREE: &str = "docker-compose.yml:docker-compose.cluster.yml";
-/// One.
+/// The compose file of a cluster over one broker.
 const ONE: &str = "docker-compose.yml";
 
 /// Which stages.

@@ -8,7 +8,7 @@ use autoconnect_jobs::sales::request::{Facts, Margin};
 /// How large a sample is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Size {
-    /// Cities.
+    /// The number of cities.
     pub villes: usize,
     /// Months, from January 2022 on.
     pub mois: i32,

@@ -20,7 +20,7 @@ use super::row::{self, Row};
 pub struct Vocabulary {
     /// Spellings of cities, without surrounding blanks.
     pub villes: Words,
-    /// Models.
+    /// Spellings of models.
     pub modeles: Words,
     /// Months whose first rows are known.
     pub mois: ClosedMonths,
@@ -47,7 +47,7 @@ pub struct Rejected {
     pub start: u32,
     /// Its first line, counted from the block's first, 0.
     pub line: u32,
-    /// Why.
+    /// The reason of its refusal.
     pub refusal: Refusal,
 }
 
@@ -350,7 +350,7 @@ impl<'v> BlockReader<'v> {
         })
     }
 
-    /// Lets the hot path know the words of an accepted row, unless each use of them is to be counted as odd.
+    /// Teaches the hot path the words of an accepted row, unless each use of them must be counted as odd.
     fn learn(&mut self, row: &Row<'_>) -> Result<(), CutError> {
         self.fast.shapes.learn(row.id);
         if !row.warnings.contains(Warning::CaracteresSpeciaux) {

@@ -27,7 +27,7 @@ const LAST_REMOVALS: Duration = Duration::from_secs(2);
 enum Removal {
     /// Its bodies; the mark that it ended stays.
     Bodies,
-    /// Everything.
+    /// Everything, the mark included.
     All,
 }
 

@@ -16,7 +16,7 @@ use lapin::{Connection, ConnectionProperties};
 use crate::case::{Case, Line};
 use crate::stage::Stage;
 
-/// Plays a job whose chunks wait for a slow worker, lets `meddle` act amid it, and asks for the job again.
+/// Runs a job whose chunks wait for a slow worker, lets `meddle` act during it, and requests the job again.
 async fn meddled(
     test: &str,
     what: &'static str,

@@ -1,4 +1,4 @@
-//! Reducers that are killed at random moments, and two of them where there is to be one.
+//! Reducers that are killed at random moments, and two of them where there may be only one.
 //!
 //! What happens between any two steps of a reducer stands in `tests/kinds/reducer.rs`: there it is killed at each.
 

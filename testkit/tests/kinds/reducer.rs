@@ -328,7 +328,7 @@ fn killed_at_every_point_it_goes_on_to_the_same_bytes() -> Result<()> {
     for point in Point::ALL {
         for visit in 1..=3 {
             let mut world = World::new(in_order(u64::from(visit)))?;
-            // the one point that only long journals come by; a byte is long
+            // the one point that only long journals reach; one byte counts as long
             world.snapshot_after = (point == Point::SnapshotWritten || visit == 2).then_some(1);
             world.send(&case.messages)?;
             let first = world.live(&[&case.job], kill_at(point, visit));
@@ -622,7 +622,7 @@ fn a_report_that_cannot_be_written_is_tried_again() -> Result<()> {
     let case = Case::words(folder.path())?;
     let world = World::new(in_order(1))?;
     world.send(&case.messages)?;
-    // a folder is where the link to the newest report is to be, until it stood in the way three times
+    // a folder blocks the path of the link to the newest report, three times
     let obstacle = world.results().join("wordcount");
     fs::remove_file(&obstacle)?;
     fs::create_dir(&obstacle)?;

@@ -1,6 +1,6 @@
-//! Makes one connection: TCP, TLS, and the broker's greeting, each within its time.
+//! Opens one connection: TCP, TLS, and the AMQP handshake, each with a timeout.
 //!
-//! Every connection has a second handle of its socket, its [`SocketKiller`], because closing a frozen connection politely
+//! Every connection has a second handle of its socket, its [`SocketKiller`], because closing a frozen connection by AMQP
 //! takes forever.
 
 use std::net::{Shutdown as Direction, TcpStream};
@@ -17,12 +17,12 @@ use tokio::time::timeout;
 
 use super::failure::Failure;
 
-/// How long a TCP connection, and then TLS, may take.
+/// How long the TCP connection, and then the TLS handshake, may take.
 const REACH: Duration = Duration::from_secs(8);
-/// How long the broker may take to let us in.
+/// How long the login may take.
 const GREET: Duration = Duration::from_secs(15);
 
-/// A second handle of a connection's socket, to cut it whatever state it is in.
+/// A second handle of a connection's socket, to cut it in any state.
 #[derive(Default)]
 pub(super) struct SocketKiller {
     socket: OnceLock<TcpStream>,
@@ -33,7 +33,7 @@ impl SocketKiller {
     pub(super) fn kill(&self) {
         self.killed.store(true, Ordering::SeqCst);
         if let Some(socket) = self.socket.get() {
-            // It may be gone already, which is what we want.
+            // a closed socket is what is wanted
             let _gone = socket.shutdown(Direction::Both);
         }
     }
@@ -49,11 +49,11 @@ impl SocketKiller {
     }
 }
 
-/// Kills the socket of a connection that is not there in time, or whose caller has given up.
+/// Kills the socket of a connection that is not open in time, or whose caller has given up.
 pub(super) struct Unfinished(Option<Arc<SocketKiller>>);
 
 impl Unfinished {
-    /// The connection is there, and the holder of the killer can cut it.
+    /// The connection is open: leaves its socket to the holder of the killer.
     pub(super) fn finish(mut self) {
         self.0 = None;
     }
@@ -108,7 +108,7 @@ pub(super) async fn connect(
     let slow = |_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut));
     let reached = timeout(REACH, reached).await.unwrap_or_else(slow);
     let stream = reached.map_err(|error| Failure::of(&error.into()))?;
-    // lapin leaves tasks behind for ever where it fails to connect by itself: hand it a stream that is connected
+    // lapin leaks tasks where it fails to connect by itself: hand it a connected stream
     let stream = Mutex::new(Some(stream));
     let greeting = Connection::connector(
         uri.clone(),
@@ -132,7 +132,7 @@ pub(super) async fn connect(
     })
 }
 
-/// What a build says that would send passwords in the clear instead of through TLS.
+/// The error of a build without TLS, which would otherwise send passwords in the clear.
 fn no_tls() -> std::io::Error {
     let why = "this program was built without TLS";
     std::io::Error::new(std::io::ErrorKind::InvalidData, why)

@@ -293,7 +293,7 @@ impl OnTheWire {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Landed {
     Taken,
-    /// Unroutable.
+    /// Unroutable: no queue is bound for it.
     Returned,
     /// A queue is full.
     Rejected,

@@ -19,7 +19,7 @@ use crate::message::Exchange;
 /// An existing part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Which.
+    /// The part.
     pub part: Part,
     /// Its ready messages, unacked ones not counted; 0 for an exchange.
     pub messages: u32,
