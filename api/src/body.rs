@@ -16,7 +16,7 @@ use crate::problem::Problem;
 
 /// The most bytes of a body that is no upload.
 pub(crate) const SMALL: usize = 64 << 10;
-/// How long the next part of a body may take to come.
+/// How long the next part of a body may take: longer than a mobile network is interrupted, and it frees a dead connection.
 const STALL: Duration = Duration::from_secs(30);
 /// How long the rest of an unwanted body is read, so that its sender receives the response: a client that is still
 /// sending would see a reset instead.

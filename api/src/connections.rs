@@ -25,9 +25,9 @@ const HEADERS: Duration = Duration::from_secs(10);
 const MAX_HEADERS: usize = 64;
 /// The most bytes of them, and of what is read ahead of a body.
 const BUFFER: usize = 64 << 10;
-/// How long a client may take to read the next part of an answer.
+/// How long a client may take to read the next part of a response: the same as for sending the next part of a body.
 const STALL: Duration = Duration::from_secs(30);
-/// How long requests in flight may take after the shutdown.
+/// How long requests in flight may take after the shutdown: most take milliseconds, and a supervisor soon kills.
 const GOODBYE: Duration = Duration::from_secs(5);
 /// How long to wait where the system has no file descriptor left: a client closes one soon, and a tight loop would only
 /// burn CPU.

@@ -18,7 +18,7 @@ use crate::body;
 use crate::params::{Nothing, Params};
 use crate::problem::Problem;
 
-/// The most messages of a queue that are looked at.
+/// The most messages of a queue that are read: a page to look at, and unacked for a moment only.
 const MOST: u16 = 200;
 /// The most messages that are requeued at a time.
 const MOST_IDS: usize = 2 * MOST as usize;
@@ -27,7 +27,7 @@ const MAX_ID: usize = autoconnect_common::message::MAX_NAME;
 /// How old a list may be while the number of dead messages is the same, and while it is another.
 const SAME: Duration = Duration::from_secs(60);
 const OTHER: Duration = Duration::from_secs(3);
-/// How long the broker and the reducer may take.
+/// How long the broker and the reducer may take: less than a request may take in all.
 const ANSWERS: Duration = Duration::from_secs(15);
 
 /// The routes of this module.

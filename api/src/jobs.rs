@@ -25,7 +25,7 @@ use crate::params::{Nothing, Page, Paging, Params, PerPage};
 use crate::problem::Problem;
 use crate::reads;
 
-/// How long the broker may take to take a cancellation.
+/// How long the broker may take to confirm a cancellation: milliseconds when it is well; the visitor waits for it.
 const PUBLISH: Duration = Duration::from_secs(5);
 
 /// The routes of this module.

@@ -13,9 +13,9 @@ use crate::problem::Problem;
 
 /// The most streams of events at a time: one sixteenth of the connections, so that requests find room beside them.
 pub const STREAMS: usize = 256;
-/// How often a stream shows that it lives.
+/// How often a stream sends a keep-alive: below the 30 to 60 seconds after which proxies close idle connections.
 const ALIVE: Duration = Duration::from_secs(15);
-/// After how long a browser comes back that lost its stream.
+/// The time after which a browser reconnects a lost stream: a restart of the API is barely noticed.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The streams of events that are open.

@@ -13,7 +13,7 @@ use crate::Failure;
 use crate::options::Place;
 use crate::trouble::Trouble;
 
-/// How long the broker may take to answer for the first time.
+/// How long the broker may take for its first answer: a person at the terminal waits for it.
 const FIRST_CONTACT: Duration = Duration::from_secs(10);
 
 /// Connects to the cluster as `name`, runs `act` there, and disconnects.

@@ -10,7 +10,7 @@ use crate::progress::Gauge;
 use crate::summary::Finished;
 use crate::trouble::Trouble;
 
-/// Events of a job that wait to be read.
+/// The prefetch of a job's events: they arrive a few times a second.
 pub(crate) const EVENTS: u16 = 64;
 
 /// Consumes the events of a job until its end.

@@ -10,7 +10,7 @@ use autoconnect_report::lang::Lang;
 use autoconnect_report::number;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// How often the bar is drawn.
+/// How often the bar is drawn: smooth to the eye, and free.
 const FRAME: Duration = Duration::from_millis(100);
 
 /// How far a job has come.

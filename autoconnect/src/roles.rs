@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::Failure;
 use crate::trouble::Trouble;
 
-/// How long the roles may take to stop once the job has ended or was given up.
+/// How long the roles may take to stop once the job has ended or was given up: each finishes its current message in less.
 const GOODBYE: Duration = Duration::from_secs(10);
 
 /// The roles that were started for this job; each runs until its shutdown.

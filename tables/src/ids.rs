@@ -19,13 +19,13 @@ use super::spill::{Spill, Tag};
 const BUDGET: usize = 16 << 20;
 /// Shapes beyond this are not made: their ids are kept as texts.
 const MAX_SHAPES: usize = 4096;
-/// Longer prefixes make no shape.
+/// The longest prefix of a shape: longer than those of real ids, and bounds what a shape can cost.
 const MAX_PREFIX: usize = 64;
-/// The most digits of a number.
+/// The most digits of a number: all numbers of so many digits are below 2^60.
 const MAX_DIGITS: usize = 18;
 /// Numbers from here on have more digits.
 const END_OF_NUMBERS: u64 = 1_000_000_000_000_000_000;
-/// A sparse page becomes dense when it has so many numbers.
+/// A sparse page becomes dense at so many numbers: the next growth of its list would take the 8 KiB of a bitmap.
 const DENSE_FROM: usize = 2048;
 /// Bytes a number that a shape may cost at most while the pages are over the budget.
 const EXPENSIVE: usize = 6;
@@ -51,7 +51,7 @@ pub struct IdSet {
     cache: Box<[(u64, u32); CACHED]>,
     /// Bytes of all pages, about.
     page_bytes: usize,
-    /// At so many bytes, expensive shapes are looked for.
+    /// The number of bytes at which expensive shapes are looked for.
     page_limit: usize,
     budget: usize,
     spill: Spill,

@@ -19,7 +19,7 @@ use crate::codes;
 pub const MAX_VALUE: usize = 100;
 /// The most characters of an offending line that are kept.
 pub const MAX_EXCERPT: usize = 200;
-/// A page of `rejets.csv` is closed before it grows over so many bytes.
+/// The most bytes of a page of `rejets.csv`: as many as a usual chunk.
 const PAGE_BYTES: usize = 256 * 1024;
 /// The columns of `rejets.csv`.
 pub const COLUMNS: [&str; 6] = ["ligne", "motif", "champ", "valeur", "extrait", "fichier"];

@@ -18,7 +18,8 @@ use autoconnect_common::CutError;
 
 use crate::scratch;
 
-/// So many runs of one size are merged into one.
+/// So many runs of one size are merged into one: an id is looked for in few runs, and is rewritten once for each
+/// eightfold size.
 const FAN_IN: usize = 8;
 /// Bytes of a block, but for ids that are longer.
 const BLOCK: u64 = 4096;
@@ -379,9 +380,9 @@ struct Filter {
     lines: Vec<[u64; 8]>,
 }
 
-/// Bits of the filter for each id.
+/// Bits of the filter for each id: about one in a hundred absent ids passes.
 const BITS_PER_KEY: usize = 10;
-/// Bits that are set for an id.
+/// Bits that are set for an id: close to the optimum of 0.69 times the bits for each id.
 const PROBES: u32 = 6;
 
 impl Filter {

@@ -32,9 +32,9 @@ pub(crate) use watch::watch;
 
 /// The most jobs that are remembered; of those that ended the oldest are forgotten first.
 pub const JOBS: usize = 1000;
-/// The most workers that are remembered.
+/// The most workers that are remembered: far more than a cluster has, and bounds what made-up names can cost.
 pub const WORKERS: usize = 1024;
-/// Seconds of history.
+/// Seconds of history: five minutes show a trend, and fit the width of a chart.
 pub const POINTS: usize = 300;
 /// Changes of jobs that wait for a slow listener; beyond them it gets the newest state only.
 const CHANGES: usize = 256;

@@ -12,9 +12,9 @@ use super::progress::Job;
 use super::view::{BrokerView, Chunk, Point, Queues, Snapshot, TroubleView, WorkerView};
 use super::{JOBS, POINTS, WORKERS};
 
-/// The time without a heartbeat after which a worker is shown as gone.
+/// The time without a heartbeat after which a worker is shown as gone: five missed ones.
 const GONE: Duration = Duration::from_secs(5);
-/// The time without a heartbeat after which a worker is removed.
+/// The time without a heartbeat after which a worker is removed: long enough to be noticed by a person.
 const FORGOTTEN: Duration = Duration::from_secs(600);
 /// The most jobs in a snapshot; the newest are kept.
 const NEWEST: usize = 20;

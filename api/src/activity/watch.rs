@@ -15,18 +15,18 @@ use super::view::Queues;
 use crate::app::Shared;
 use crate::link::Link;
 
-/// How often queues are counted and a snapshot is made.
+/// How often queues are counted and a snapshot is made: as often as workers send heartbeats.
 const SECOND: Duration = Duration::from_secs(1);
-/// How long the broker may take to count.
+/// How long the broker may take to count: longer than a busy one takes, and short, because the snapshot waits for it.
 const COUNT: Duration = Duration::from_secs(2);
-/// After how long without news of a job that has not ended the reducer is asked.
+/// The time without an event of an open job after which the reducer is asked: longer than the pauses of a healthy job.
 const SILENCE: Duration = Duration::from_secs(5);
-/// How long the report of a job that has ended may take to show on the disk, which may be another machine's: as long as a network
-/// file system keeps what it knew of a folder.
+/// How long the report of an ended job may take to appear on the disk, which may be another machine's: as long as a
+/// network file system caches a folder.
 const LANDING: Duration = Duration::from_secs(60);
-/// How often it is looked for meanwhile.
+/// How often it is looked for meanwhile: about as soon as a person would notice.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// Events that wait to be read.
+/// The prefetch of all events: covers the bursts of a busy cluster.
 const EVENTS: u16 = 256;
 /// The largest `execution.json` that is read, in bytes.
 const MAX_EXECUTION: u64 = 4 << 20;

@@ -15,7 +15,7 @@ use crate::kinds::Intake;
 
 /// The most files that are listed: the newest.
 const LISTED: usize = 50;
-/// The most entries of the folder that are looked at.
+/// The most entries of the folder that are read, since a page must not take seconds.
 const LOOKED_AT: usize = 10_000;
 /// How the names of files end that can be read.
 const ENDS: [&str; 9] = [

@@ -16,7 +16,7 @@ use super::live::{self, News};
 use crate::activity::{JobState, JobView, now_ms};
 use crate::app::Shared;
 
-/// How often a job that is shown is looked at.
+/// How often the job of an open page is looked at: its bar moves smoothly.
 const LOOK: Duration = Duration::from_millis(200);
 /// Where reports are shown; that of a job, below it.
 pub(super) const RESULTS: &str = "/resultats";

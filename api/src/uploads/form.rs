@@ -16,11 +16,11 @@ use crate::app::App;
 use crate::body;
 use crate::problem::Problem;
 
-/// The most files of a form.
+/// The most files of a form: several years of monthly exports.
 const MOST_FILES: usize = 100;
 /// The longest piece of a form that is looked at.
 const PIECE: usize = 64 << 10;
-/// The most bytes of a form that are not its files.
+/// The most bytes of a form besides its files: its fields are short, and are kept in memory.
 const FORM: u64 = 1 << 20;
 
 /// Writes the files of a form to disk, and reads what else it says.

@@ -40,7 +40,7 @@ pub const FIELD: &str = "fichier";
 const RAW: [&str; 2] = ["text/csv", "application/octet-stream"];
 /// The header with the name of a file that comes as the body itself.
 const NAME: HeaderName = HeaderName::from_static("x-fichier");
-/// How long the broker may take to take a request for a job.
+/// How long the broker may take to confirm a request for a job: milliseconds when it is well; the visitor waits for it.
 const PUBLISH: Duration = Duration::from_secs(5);
 /// Characters of a path or a value that an error repeats.
 pub const SHOWN: usize = 100;

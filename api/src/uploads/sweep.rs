@@ -17,7 +17,7 @@ use crate::app::Shared;
 const LOOK: Duration = Duration::from_secs(60);
 /// How old an upload may become whose job is not known: a week, which outlasts a cluster that is down over holidays.
 const STALE: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How long an unfinished upload may receive nothing.
+/// How long an unfinished upload may receive nothing: its connection was closed long before.
 const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
 /// Removes uploads that are not needed, for as long as it is polled.

@@ -16,7 +16,7 @@ use crate::options::Place;
 use crate::print::{self, printable};
 use crate::trouble::Trouble;
 
-/// Events of a job that wait to be read.
+/// The prefetch of a job's events: only its end matters here.
 const EVENTS: u16 = 16;
 /// Characters of a reason that are shown.
 const REASON: usize = 500;

@@ -24,13 +24,14 @@ use crate::spool::Spool;
 use crate::summary::Finished;
 use crate::trouble::Trouble;
 
-/// How often a worker process that was killed is started again.
+/// How often a killed worker process is restarted: more than the returns of a few killing chunks until they are dead, and
+/// an end for a machine that kills every process.
 const RESTARTS: u32 = 100;
 
-/// How long the broker may take to remove a run's own queues; it does so by itself otherwise, later.
+/// How long the broker may take to remove a run's own queues; otherwise they expire later.
 const REMOVE: Duration = Duration::from_secs(10);
 
-/// How a job is done: by a cluster that this run starts, with queues of its own, or by one that is there.
+/// Runs a job: on a cluster that this run starts, with queues of its own, or on an existing one.
 pub(super) async fn run(
     plan: &Plan,
     gauge: &Gauge,

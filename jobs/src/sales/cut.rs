@@ -32,7 +32,7 @@ use crate::sales::request::MaxRejects;
 
 /// The side file of rejected rows.
 pub const REJETS: &str = "rejets.csv";
-/// Bytes of a block.
+/// Bytes of a block: as much as a core's own cache holds beside what is made of it.
 const BLOCK: usize = 256 << 10;
 
 /// See [`autoconnect_common::JobKind::fingerprint`].

@@ -109,7 +109,7 @@ struct IdShape {
 }
 
 impl IdShapes {
-    /// More shapes than this in one file are not worth knowing.
+    /// The most shapes of one file: as many as fit beside the other marks of an [`Id`].
     const MAX: usize = Id::IN_BLOCK as usize;
     /// The longest prefix, in bytes.
     const MAX_PREFIX: usize = 8;

@@ -17,9 +17,9 @@ use flate2::bufread::MultiGzDecoder;
 use super::{Input, Stamp, look_at, refused, regular, show};
 use crate::encoding::{Encoding, Mark, Survey, Transcoder, begins_in_utf8, beyond_ascii};
 
-/// How much is read ahead to detect compression and encoding.
+/// How much is read ahead to detect compression and encoding: thousands of rows, in a single read.
 const PROBE: usize = 64 * 1024;
-/// How much compressed data is read at once.
+/// How much compressed data is read at once: few system calls, and little memory.
 const COMPRESSED_BUFFER: usize = 256 * 1024;
 
 /// How large a compressed file may become; beyond, it is refused as a bomb.

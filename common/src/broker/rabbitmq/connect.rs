@@ -19,7 +19,7 @@ use super::failure::Failure;
 
 /// How long the TCP connection, and then the TLS handshake, may take.
 const REACH: Duration = Duration::from_secs(8);
-/// How long the login may take.
+/// How long the login may take: a broker that has just started takes seconds.
 const GREET: Duration = Duration::from_secs(15);
 
 /// A second handle of a connection's socket, to cut it in any state.

@@ -21,7 +21,7 @@ use super::session::Session;
 use super::{CONSUME, Common, declare};
 use crate::broker::BrokerError;
 
-/// How long the broker may take to answer everything we declare.
+/// How long the broker may take to declare everything: some 20 ms for each quorum queue, more while it starts.
 const DECLARE: Duration = Duration::from_secs(30);
 /// How long after one connection declared everything the other one need not: both connect together. A broker that loses
 /// its data and restarts takes longer than that.
@@ -35,7 +35,7 @@ const REFUSED: Duration = Duration::from_secs(45);
 /// The same for a login that worked before, by default: time to write a new password into the file of `broker.uri_file` by
 /// hand.
 const LOGIN_REFUSED: Duration = Duration::from_secs(600);
-/// How often the log repeats that the program waits for the broker.
+/// How often the log repeats that the program waits for the broker: often enough to find, and not a flood.
 const REMIND: Duration = Duration::from_secs(60);
 
 /// At most one open session, and how to open the next one.
