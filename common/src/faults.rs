@@ -11,7 +11,7 @@ use std::sync::Arc;
 #[error("killed at {0:?}")]
 pub struct Killed<P: fmt::Debug>(pub P);
 
-/// Decides at each point whether the role lives on.
+/// Decides at each point whether the role is killed.
 pub struct Faults<P>(Option<Arc<Decide<P>>>);
 
 type Decide<P> = dyn Fn(P) -> bool + Send + Sync;

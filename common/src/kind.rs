@@ -79,7 +79,7 @@ pub trait JobKind: Send + Sync + 'static {
     /// Cuts the input into chunks. Runs on a blocking thread; may start `outlet.threads()` threads of its own.
     ///
     /// # Errors
-    /// [`CutError`]; whatever was already put is then dropped by the reducer.
+    /// [`CutError`]; the reducer then drops what was put.
     fn cut(request: &Self::Request, outlet: &Outlet) -> Result<Cut<Self::Facts>, CutError>;
 
     /// Turns a chunk into a partial. No I/O, no clock, no randomness that is not seeded by `chunk.seq`.

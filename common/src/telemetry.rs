@@ -8,8 +8,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// Starts logging. `filter` is in the syntax of `tracing_subscriber::EnvFilter` (`info`, `worker=debug`, …); `json`
 /// writes one JSON object a line, for machines.
 ///
-/// lapin is silent unless `filter` names it: it logs returned messages with their whole body, and what goes wrong is said by
-/// us, in one sentence. Calling it twice changes nothing.
+/// lapin is silent unless `filter` names it: it logs returned messages with their whole body, and the client here logs
+/// failures in one sentence. Calling it twice changes nothing.
 pub fn start(filter: &str, json: bool) {
     let filter = EnvFilter::try_new(format!("lapin=off,{filter}"))
         .unwrap_or_else(|_| EnvFilter::new("lapin=off,info"));

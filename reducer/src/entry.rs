@@ -104,7 +104,7 @@ pub(crate) struct PageEntry<'a> {
 }
 
 impl Entry<'_> {
-    /// The format that a program must know to take the entry in, if it must know any.
+    /// The format that a program must know to replay the entry, if any.
     pub(crate) fn format(&self) -> Option<Format> {
         match self {
             Self::Partial(partial) => Some(Format::new(&*partial.kind, partial.schema)),

@@ -54,7 +54,7 @@ impl Written<Tombstone> {
 }
 
 impl Tombstone {
-    /// The tombstone of a job that came to its end when `order` says: milliseconds since 1970, as in `execution.json`.
+    /// The tombstone of a job that became ready to conclude at `order`: milliseconds since 1970, as in `execution.json`.
     pub(crate) fn new(job: JobId, status: Status, reason: Option<String>, order: u64) -> Self {
         Self {
             job,

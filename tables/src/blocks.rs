@@ -1,4 +1,4 @@
-//! Cuts inputs into blocks of whole lines, in file order, for threads to read side by side.
+//! Cuts inputs into blocks of whole lines, in file order, for threads to read in parallel.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub struct Block {
     pub end: usize,
     /// Lines of the header, in a file's first block.
     pub header_lines: u32,
-    /// Nothing follows in this file, or nothing that belongs to the last line: what is unfinished stays so.
+    /// Nothing follows in this file, or nothing that belongs to the last line: an unfinished record stays unfinished.
     pub last: bool,
     /// Bytes of the file on disk that this block took.
     pub bytes: u64,

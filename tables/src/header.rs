@@ -14,9 +14,9 @@ use crate::fold::fold;
 
 /// The delimiters that are detected from a header, in order of preference.
 pub const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
-/// Where NUL bytes mark a binary file.
+/// The bytes in which a NUL marks a binary file: as many as are read ahead.
 const PROBE: usize = 64 * 1024;
-/// What some programs put before UTF-8.
+/// The byte order mark that some programs write before UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A column a kind of job knows.
@@ -77,7 +77,7 @@ pub fn read(
     find(text, delimiter, wanted).map_err(|what| CutError::Refused(format!("{name}: {what}")))
 }
 
-/// As [`read`]; what is wrong is said without the name of the file.
+/// As [`read`]; errors do not name the file.
 fn find(text: &[u8], delimiter: Option<u8>, wanted: &[Wanted]) -> Result<Header, String> {
     let mark = if text.starts_with(BYTE_ORDER_MARK) {
         BYTE_ORDER_MARK.len()

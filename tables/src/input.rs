@@ -2,7 +2,7 @@
 //!
 //! [`resolve`] turns what the user named into [`Input`]s; [`Input::open`] reads one of them, as `opened` says.
 //!
-//! Whatever is wrong with a file refuses the job in one sentence: missing, empty, unreadable, not a file, named twice,
+//! Any fault of a file refuses the job in one sentence: missing, empty, unreadable, not a file, named twice,
 //! truncated, damaged, a bomb, UTF-16 that was not requested, changed while it was read.
 
 mod opened;
@@ -34,7 +34,7 @@ const SAMPLES: u64 = 64;
 /// Bytes of a sampled block.
 const SAMPLE: u64 = 4096;
 
-/// One file of a job, as it was when it was looked at.
+/// One file of a job, as it was when it was resolved.
 #[derive(Debug, Clone)]
 pub struct Input {
     /// Where it is; `-` is standard input.
@@ -265,7 +265,7 @@ impl Input {
     }
 }
 
-/// Bytes that no other call returns.
+/// Unique bytes.
 fn unique() -> [u8; 24] {
     let nanos = SystemTime::now()
         .duration_since(UNIX_EPOCH)

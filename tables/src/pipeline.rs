@@ -1,10 +1,10 @@
-//! Reads blocks side by side, and gathers what they hold in file order.
+//! Reads blocks in parallel, and gathers their rows in file order.
 //!
 //! ```text
 //! blocks of lines --(threads: read)--> rows of a block --(one at a time, in file order: gather)--> output --(threads: send)-->
 //! ```
 //!
-//! A kind says by [`Stage`] what a thread does; [`run`] lets threads do it, over an [`OrderedPipeline`].
+//! A kind implements [`Stage`], the work of one thread; [`run`] runs it on several, over an [`OrderedPipeline`].
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,9 +13,9 @@ use autoconnect_common::{CutError, Outlet};
 
 use super::blocks::{Block, Blocks};
 
-/// A source of pieces, taken by any thread, and an absorber of what became of them, in order.
+/// A source of pieces, taken by any thread, and an absorber of their results, in order.
 ///
-/// No thread runs away: at most so many pieces are taken ahead of the one whose turn it is.
+/// Bounds how many pieces are taken ahead of the one whose turn it is.
 pub struct OrderedPipeline<Source, Absorber, Piece> {
     source: Mutex<Source>,
     order: Mutex<Order<Absorber, Piece>>,
@@ -54,8 +54,8 @@ impl<Source, Absorber, Piece> OrderedPipeline<Source, Absorber, Piece> {
         }
     }
 
-    /// Takes the next piece off the source, once it is not too far ahead. A source that failed is never asked again: what
-    /// it says then would hide what was wrong.
+    /// Takes the next piece off the source, once it is not too far ahead. A source that failed is not called again: its
+    /// later errors would hide the first.
     ///
     /// # Errors
     /// What `take` says; [`CutError::Cancelled`] after that and after [`OrderedPipeline::stop`].
@@ -153,7 +153,7 @@ pub trait Stage {
     /// How many rows that is.
     fn rows(output: &Self::Output) -> u64;
 
-    /// Hands it out.
+    /// Sends an output.
     ///
     /// # Errors
     /// [`CutError`] where the job cannot go on.
@@ -198,7 +198,7 @@ pub fn run<S: Stage + Send>(
     Ok((pipeline.into_absorber(), stages))
 }
 
-/// One thread: takes blocks, reads them, waits for their turn, hands out what was gathered.
+/// One thread: takes blocks, reads them, waits for their turn, and sends what was gathered.
 fn run_stage<S: Stage>(
     mut stage: S,
     pipeline: &OrderedPipeline<Blocks, S::Gatherer, S::Rows>,

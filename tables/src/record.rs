@@ -1,4 +1,4 @@
-//! One record split off a text: the reference path of the reader, which takes whatever people made.
+//! Splits one record off a text: the reference path of the reader, which accepts any input.
 //!
 //! A strict scan of the structure comes first (where does the record end, are its quotes in order), then the `csv` crate
 //! splits and unescapes the fields of exactly that span.

@@ -1,7 +1,7 @@
-//! Reads the rows of files by the reference path alone: what a kind needs that has no hot path.
+//! Reads the rows of files by the reference path alone, for a kind without a hot path.
 //!
-//! A kind says by [`Rules`] what a row must be and what is kept of it; [`read`] lets threads do it, hands what they kept to the
-//! kind in file order, and writes what was refused to the side file of rejects.
+//! A kind implements [`Rules`]: what a row must be and what is kept of it. [`read`] applies them on several threads,
+//! passes the rows to the kind in file order, and writes refused ones to the side file of rejects.
 
 use std::marker::PhantomData;
 use std::sync::Arc;

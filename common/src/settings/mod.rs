@@ -255,7 +255,7 @@ fn missing(file: &Path) -> SettingsError {
     SettingsError::Unreadable(format!("{}: no such file", file.display()))
 }
 
-/// In one line what the `config` crate says in several.
+/// An error of the `config` crate in one line.
 fn unreadable(error: ConfigError) -> SettingsError {
     let (file, text) = match &error {
         ConfigError::FileParse { uri, cause } => (uri.clone(), cause.to_string()),
@@ -273,7 +273,7 @@ fn unreadable(error: ConfigError) -> SettingsError {
     })
 }
 
-/// What was written, whatever it is: text by key.
+/// The values as written: text by key.
 #[derive(Clone)]
 pub struct Settings {
     found: BTreeMap<String, Found>,

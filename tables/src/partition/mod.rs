@@ -1,4 +1,4 @@
-//! Brings together the rows of two inputs that have the same key, however many there are: a join that workers do.
+//! Partitions the rows of two inputs by key, for a join of any size by workers.
 //!
 //! [`Partitioner::append`] takes rows, each with its key; [`Partitioner::into_buckets`] gives them back as [`Bucket`]s. A bucket
 //! holds rows of both sides, and all rows of each of its keys, so that a worker needs nothing but one bucket to match them.
@@ -104,7 +104,7 @@ struct Keyed {
 impl Batch {
     /// Adds a row: what stands on line number `line` of its block (from 0), under the key to match it by.
     ///
-    /// Both are whatever bytes the caller makes of the line: checked, put into one spelling, cut down to what is needed.
+    /// The caller makes both from the line: checked, normalized, and reduced to what is needed.
     pub fn put(&mut self, line: u32, key: &[u8], row: &[u8]) {
         self.bytes.extend_from_slice(key);
         self.bytes.extend_from_slice(row);
