@@ -1,4 +1,4 @@
-//! The answers that were made from a report: each is made once, and kept while its report is in memory.
+//! Responses made from a report: each is made once, and kept while its report is in memory.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ const MOST: usize = 512;
 /// The most bytes of questions and answers that are kept, beside a report of 256 MiB at most.
 const MOST_BYTES: usize = 64 << 20;
 
-/// The answers that were made from a report. When there is no more room, all are forgotten.
+/// The responses made from a report. When there is no more room, all are dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Answers(Mutex<Kept>);
 

@@ -1,7 +1,7 @@
 //! Reports in memory: the newest of each kind, and some of those that single jobs left.
 //!
-//! Where the newest report of each kind is ([`Results::newest_folder`]) is looked at again and again, resolved once for each
-//! edition, and the report swapped as a whole: so what is read together is of one job. Results of the oldest layout have
+//! The folder of the newest report of each kind ([`Results::newest_folder`]) is polled and resolved once for each
+//! edition, and the report replaced as a whole: what is read together is of one job. Results of the oldest layout have
 //! `report.json` itself at the root; it is shown without a job.
 //!
 //! A file that cannot be read, is half written or is no report of its kind never replaces a good one; it is named once
@@ -55,7 +55,7 @@ pub trait ReadReport: Send + Sync {
     fn read(&self, bytes: &Bytes, folder: &Path) -> io::Result<Box<dyn Any + Send + Sync>>;
 }
 
-/// A report, as it was when it was read.
+/// A report, as read.
 pub struct Edition {
     /// The job it is of; unknown where its folder was removed.
     pub job: Option<JobId>,
@@ -69,7 +69,7 @@ pub struct Edition {
     pub etag: String,
     /// When it was written.
     pub written: SystemTime,
-    /// What was answered from it.
+    /// The responses made from it.
     pub(crate) answers: Answers,
 }
 
@@ -195,13 +195,13 @@ impl Editions {
         &self.results
     }
 
-    /// Tells of every new edition.
+    /// Notifies of every new edition.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 
-    /// Looks at the newest report of each kind, and reads it if it is another one: what was published before the call is in
-    /// memory after it. Blocks.
+    /// Reads the newest report of each kind if it changed: what was published before the call is in memory after it.
+    /// Blocks.
     pub(crate) fn look(&self) {
         let mut seen = lock(&self.seen);
         for reader in &self.readers {
@@ -211,7 +211,7 @@ impl Editions {
             if seen.get(reader.kind()) == found.as_ref() {
                 continue;
             }
-            // removed by hand: what was good stays
+            // removed by hand: keep the last good report
             match found {
                 Some(found) => drop(seen.insert(reader.kind(), found)),
                 None => {
@@ -264,7 +264,7 @@ impl Editions {
         })
     }
 
-    /// Has a report read by its kind: the one that `execution.json` names, or else the first that can read it.
+    /// Reads a report by its kind: the one that `execution.json` names, or else the first that can read it.
     fn open(&self, bytes: &Bytes, folder: &Path) -> io::Result<Opened> {
         let named = kind_of(folder);
         let mut refused = None;
@@ -284,7 +284,7 @@ impl Editions {
         }))
     }
 
-    /// Looks at the newest report again and again.
+    /// Polls the newest reports.
     pub(crate) async fn watch(self: &Arc<Self>) -> Infallible {
         let mut tick = tokio::time::interval(LOOK);
         loop {
@@ -293,7 +293,7 @@ impl Editions {
         }
     }
 
-    /// Has the newest report in memory that was published before the call.
+    /// Loads the newest report that was published before the call.
     pub(crate) async fn refresh(self: &Arc<Self>) {
         let editions = Arc::clone(self);
         // a large report takes a while to parse

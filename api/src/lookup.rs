@@ -1,4 +1,4 @@
-//! The job that a request names, and why there is none or it has no report.
+//! Finds the job that a request names, or says why there is none or it has no report.
 
 use autoconnect_common::JobId;
 use axum::extract::Path;
@@ -8,7 +8,7 @@ use crate::activity::JobView;
 use crate::app::Shared;
 use crate::problem::Problem;
 
-/// A name in a path, which may be none.
+/// A name in a path, which may be invalid.
 pub(crate) type Named = Result<Path<String>, PathRejection>;
 
 /// The name in the path.

@@ -1,4 +1,4 @@
-//! The roles of a cluster that this process plays, and the folder they write into.
+//! The roles of a cluster that this process runs, and the folder they write into.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ const GOODBYE: Duration = Duration::from_secs(10);
 /// The roles that were started for this job; each runs until its shutdown.
 pub(crate) type Roles = JoinSet<Result<(), Trouble>>;
 
-/// Plays the reducer until `stop`.
+/// Runs the reducer until `stop`.
 ///
 /// # Errors
 /// [`Trouble`]: why it ended before.
@@ -33,7 +33,7 @@ pub(crate) async fn reduce<B: Broker>(
         .map_err(|error| Trouble::of(&error))
 }
 
-/// Plays a worker until `stop`.
+/// Runs a worker until `stop`.
 ///
 /// # Errors
 /// [`Trouble`]: why it ended before.
@@ -49,7 +49,7 @@ pub(crate) async fn work_here<B: Broker>(
         .map_err(|error| Trouble::of(&error))
 }
 
-/// Tells every role to stop, waits for them, and closes the broker.
+/// Stops every role, waits for them, and closes the broker.
 pub(crate) async fn leave<B: Broker>(broker: &B, mut roles: Roles, stop: &Shutdown) {
     stop.cancel();
     let all = async { while roles.join_next().await.is_some() {} };
@@ -57,7 +57,7 @@ pub(crate) async fn leave<B: Broker>(broker: &B, mut roles: Roles, stop: &Shutdo
     broker.close().await;
 }
 
-/// Finds out before the work, not after it, that the report cannot be written.
+/// Checks before the work that the report can be written.
 ///
 /// # Errors
 /// [`Failure`] for a folder that cannot be made or written.

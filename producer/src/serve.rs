@@ -78,7 +78,7 @@ pub async fn play(
     Ok(())
 }
 
-/// Serves requests for jobs, one at a time, until shutdown. It acknowledges a request
+/// Serves requests for jobs, one at a time, until shutdown. It acknowledges a request:
 ///
 /// * once its manifest is confirmed, or, where the cut takes long, once the reducer has it in its journal;
 /// * once it is refused, if it can never work: the refusal and its reason are published;

@@ -1,6 +1,6 @@
 //! The reducer: merges every partial exactly once, in any order, of several jobs at once, and writes the reports.
 //!
-//! Results come at least once; they count once. The life of a result, and of a job:
+//! Results are delivered at least once, and count once. The life of a result, and of a job:
 //!
 //! ```text
 //!  q.control, then q.results.<format>
@@ -23,7 +23,7 @@
 //!     v
 //!  journal (in memory) --64 results or 20 ms--> flush (fsync) --> acknowledge --> job at its end?
 //!                                                 |failed: nothing is acknowledged, nothing more is consumed,
-//!                                                 |        tried again after a pause          |yes
+//!                                                 |        retried after a pause              |yes
 //!                                                                                             v
 //!  OPEN ------------------------------------------------------------------------> ENDING: conclude, publish
 //!   ^  \--no result for `abandon_after`-----------------------------------------/     |           |disk trouble

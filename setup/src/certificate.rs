@@ -5,7 +5,7 @@ use rcgen::{
     KeyUsagePurpose, date_time_ymd,
 };
 
-/// What a broker needs to be believed, in PEM.
+/// What a broker needs for TLS, in PEM.
 pub(crate) struct Certified {
     /// The authority that the roles trust, and nothing else does.
     pub(crate) ca: String,

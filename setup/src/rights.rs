@@ -1,4 +1,4 @@
-//! Who may do what on the broker: each role no more than its part of the road, said once for RabbitMQ's definitions file.
+//! The rights of each user on the broker: each role has only those that it needs; for RabbitMQ's definitions file.
 
 use autoconnect_common::message::Exchange;
 use base64::Engine as _;
@@ -13,11 +13,11 @@ pub(crate) const VHOST: &str = "autoconnect";
 pub(crate) struct User {
     /// Its name, and that of its folder.
     pub(crate) name: &'static str,
-    /// Whether it declares the topology, and may for that touch everything.
+    /// Whether it declares the topology, and so may configure, write and read everything.
     declares: bool,
     /// Where it publishes.
     writes: &'static [Exchange],
-    /// What it takes from, of whatever format.
+    /// The queues that it consumes, of any format.
     reads: &'static [Taken],
     /// Whether it listens to events, in a queue of its own that the broker names.
     listens: bool,
@@ -25,7 +25,7 @@ pub(crate) struct User {
     looks: bool,
 }
 
-/// Queues that a user takes from: one, or those of every format, also of formats that this program does not know yet.
+/// Queues that a user consumes: one, or those of every format, also of formats that this program does not know yet.
 type Taken = &'static str;
 
 /// A [`Format`](autoconnect_common::Format), as an expression.
@@ -88,7 +88,7 @@ pub(crate) const USERS: [User; 6] = [
     },
     User {
         name: "reducer",
-        // it asks again for a job whose producer died
+        // it requests a job again whose producer died
         writes: &[Exchange::Jobs, Exchange::Dead, Exchange::Events],
         reads: &[RESULTS, CONTROL],
         ..NOBODY

@@ -1,4 +1,4 @@
-//! Writes the secrets of a cluster, a folder for each who may read them.
+//! Writes the secrets of a cluster, one folder for each user that may read them.
 //!
 //! ```text
 //! DIR/broker/    definitions.json  ca.pem  cert.pem  key.pem  hosts  .erlang.cookie

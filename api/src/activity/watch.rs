@@ -1,4 +1,4 @@
-//! Listens to the cluster: events as they come, queues once a second, the reducer where it was silent.
+//! Watches the cluster: consumes its events, counts queues once a second, and asks the reducer about silent jobs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ const EVENTS: u16 = 256;
 /// The largest `execution.json` that is read, in bytes.
 const MAX_EXECUTION: u64 = 4 << 20;
 
-/// Listens for as long as the broker has us; ends only where it does not.
+/// Consumes events; ends only where the broker refuses the API for good.
 pub(crate) async fn watch(app: &Shared) -> Failure {
     let ended = tokio::select! {
         ended = listen(app) => ended,
@@ -89,7 +89,7 @@ async fn is_readable(app: &Shared, job: &JobId) -> bool {
     is_there
 }
 
-/// Hears of an end whose report the disk does not show yet, once it does, or [`LANDING`] later.
+/// Applies an end once the disk shows its report, or [`LANDING`] later.
 async fn hear_later(app: Shared, event: Event) {
     if let Event::Finished { job, .. } = &event {
         let landing = async {
@@ -107,7 +107,7 @@ async fn hear_later(app: Shared, event: Event) {
     }
 }
 
-/// Counts what waits, once a second, and hands out a snapshot.
+/// Counts ready messages once a second, and publishes a snapshot.
 async fn count(activity: &Activity, link: &Link) -> BrokerError {
     let mut tick = tokio::time::interval(SECOND);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

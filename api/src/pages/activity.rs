@@ -1,4 +1,4 @@
-//! What the cluster does, as of this second.
+//! The page of what the cluster does, live.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::live::{self, News};
 use crate::activity::{JobView, POINTS, Point, Snapshot, TroubleView, WorkerView};
 use crate::app::Shared;
 
-/// The jobs whose acts are shown.
+/// The number of jobs whose acts are shown: they fit one chart.
 const TIMED: usize = 5;
 /// The most workers of the chart; the table has all.
 const BARS: usize = 16;
@@ -32,7 +32,7 @@ struct Board {
     lang: Lang,
     /// For how long the broker has been away; empty where it is not.
     alarm: String,
-    /// What keeps programs from making progress, in their own words.
+    /// The troubles of programs, in their own sentences.
     troubles: Vec<TroubleView>,
     tiles: Vec<Tile>,
     charts: Vec<Series>,
@@ -44,7 +44,7 @@ struct Board {
     dead: Option<u64>,
 }
 
-/// A number that stands large at the top.
+/// A large number at the top of the page.
 struct Tile {
     key: &'static str,
     name: &'static str,
@@ -118,7 +118,7 @@ impl Board {
 
 fn alarm(snapshot: &Snapshot, lang: Lang) -> String {
     let broker = &snapshot.broker;
-    // before the first second is over nothing is known
+    // nothing is known within the first second
     if broker.up || broker.since_ms == 0 {
         return String::new();
     }

@@ -1,4 +1,4 @@
-//! Asks for an analysis: of a file that is brought, or of one that is there.
+//! The page that requests an analysis: of an uploaded file, or of one in the data folder.
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,7 +17,7 @@ use crate::kinds::Intake;
 const LISTED: usize = 50;
 /// The most entries of the folder that are read, since a page must not take seconds.
 const LOOKED_AT: usize = 10_000;
-/// How the names of files end that can be read.
+/// The suffixes of readable files.
 const ENDS: [&str; 9] = [
     ".csv", ".csv.gz", ".csv.zst", ".tsv", ".tsv.gz", ".tsv.zst", ".txt", ".txt.gz", ".txt.zst",
 ];
@@ -42,7 +42,7 @@ struct Page {
     t: Frame,
     intake: Intake,
     files: Vec<Listed>,
-    /// How many more there are; empty where there are none.
+    /// How many more files there are; empty where there are none.
     more: String,
     limit: String,
     max_upload: u64,

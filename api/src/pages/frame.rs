@@ -97,12 +97,12 @@ impl Visitor {
         }
     }
 
-    /// The answer that is this page.
+    /// The response with this page.
     pub(crate) fn show(&self, page: &impl Template) -> Response {
         self.show_as(StatusCode::OK, page)
     }
 
-    /// The same with another status.
+    /// The response with this page and another status.
     pub(crate) fn show_as(&self, status: StatusCode, page: &impl Template) -> Response {
         let mut response = (status, Html(rendered(page))).into_response();
         let headers = response.headers_mut();
@@ -146,7 +146,7 @@ pub(crate) enum Here {
     Elsewhere,
 }
 
-/// What stands around a page.
+/// The frame around a page.
 pub(crate) struct Frame {
     pub(crate) lang: Lang,
     pub(crate) title: String,
@@ -175,11 +175,11 @@ struct Message {
     t: Frame,
     heading: String,
     detail: String,
-    /// Where to go from here: address and words.
+    /// A link: address and words.
     way: (String, &'static str),
 }
 
-/// A page that says one thing, and where to go from it.
+/// A page with one message and a link.
 pub(crate) fn message(
     visitor: &Visitor,
     status: StatusCode,

@@ -1,4 +1,4 @@
-//! One job: how far it is, live; where its report is, once there is one.
+//! The page of a job: its progress, live, and the link to its report.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(super) const RESULTS: &str = "/resultats";
 /// A job, in words.
 pub(super) struct Row {
     pub(super) id: String,
-    /// What people call it: its file, or else its name.
+    /// Its title: its file, or else its name.
     pub(super) name: String,
     /// Its kind; empty where it is not known.
     pub(super) kind: String,
@@ -236,7 +236,7 @@ struct Watched {
 impl Watched {
     async fn next(&mut self) -> Option<News> {
         if self.is_over {
-            // the page leaves, or shows why it stays; a stream that ends would be opened again
+            // the page navigates away, or shows why it stays; the browser would reopen a stream that ends
             return std::future::pending().await;
         }
         loop {

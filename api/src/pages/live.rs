@@ -1,4 +1,4 @@
-//! Pages that change while they are looked at: the same piece of HTML again whenever it is another one.
+//! Live pages: sends a piece of HTML again whenever it changes.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -12,13 +12,13 @@ const ALIVE: Duration = Duration::from_secs(2);
 
 /// What is sent to a page.
 pub(super) enum News {
-    /// The piece of HTML that takes the place of the one that is shown.
+    /// The piece of HTML that replaces the one that is shown.
     View(String),
     /// The address of the page to go to.
     Elsewhere(String),
 }
 
-/// The stream of these news.
+/// The stream of these messages.
 pub(super) fn stream(news: impl Stream<Item = News> + Send + 'static) -> Response {
     let events = news.map(|news| {
         Ok::<_, Infallible>(match news {

@@ -1,12 +1,13 @@
-//! The dashboard: pages made here, kept up to date by one small script, without a build step or another host.
+//! The dashboard: pages rendered on the server and kept up to date by one small script, without a build step or another
+//! host.
 //!
 //! * `activity`: what the cluster does, live. `job`: one job, live.
 //! * `results`: the newest report of a kind, or a job's own; [`report`]: what stands on its page whatever its kind, which fills it
 //!   ([`kinds`](crate::kinds)). `analysis`: the form that requests another one.
 //! * [`frame`]: what stands around every page; the language. `assets`: style, script, icon. `live`: the streams.
 //!
-//! What is live is made by the server each time, by the same templates as the page, and sent as a piece of HTML; the script
-//! puts what changed into place. So there is one rendering, in both languages, and a page without script is whole.
+//! The server renders live parts with the same templates as the page and sends them as pieces of HTML; the script
+//! replaces what changed. So there is one rendering, in both languages, and a page without script is complete.
 
 mod activity;
 mod analysis;

@@ -1,4 +1,4 @@
-//! The page of a report: what stands on it whatever its kind, and the page of a kind that only says what its main part is.
+//! The page of a report: what it shows for every kind, and the page of a kind that provides only the main part.
 
 use std::time::UNIX_EPOCH;
 
@@ -18,7 +18,7 @@ const OTHERS: usize = 20;
 
 /// The page of a report, before its kind fills it.
 pub struct ReportPage {
-    /// Who asks, in which language, and for what part.
+    /// The visitor, the language and the requested part.
     pub visitor: Visitor,
     /// The address of this report.
     pub here: String,
@@ -36,7 +36,7 @@ struct Plain {
 }
 
 impl ReportPage {
-    /// The page with this heading and this main part, which is HTML: whatever comes from data in it is escaped.
+    /// The page with this heading and this main part, which is HTML: text from data in it must be escaped.
     pub fn plain(self, heading: &str, html: String) -> Response {
         self.visitor.show(&Plain {
             t: self.visitor.frame(Here::Results, heading),
@@ -67,7 +67,7 @@ pub(crate) struct Other {
 }
 
 impl Whose {
-    /// Blocks: looks which of the jobs left a report.
+    /// Finds the jobs that left a report. Blocks.
     pub(super) fn new(app: &Shared, edition: &Edition, lang: Lang) -> Self {
         let now = now_ms();
         let newest = app.editions.newest(edition.kind).ok();

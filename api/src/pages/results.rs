@@ -126,7 +126,7 @@ fn no_report(visitor: &Visitor) -> Response {
     )
 }
 
-/// A job without a report leads to its own page, which says how it is; a job that is not known, nowhere.
+/// Redirects a job without a report to its own page, which shows its status; an unknown job is not found.
 fn no_report_of(app: &Shared, visitor: &Visitor, job: &str) -> Response {
     let known = job
         .parse::<JobId>()

@@ -1,4 +1,4 @@
-//! The files of an upload, written to disk as they come.
+//! The files of an upload, written to disk as they arrive.
 
 use std::error::Error;
 use std::fs;
@@ -23,9 +23,9 @@ const UPLOADS: &str = "incoming";
 pub(super) const UNFINISHED: &str = "part";
 /// The longest name of a file, in bytes: the file systems we know take 255, and a duplicate's name grows by its number.
 const MAX_NAME: usize = 80;
-/// What the name of a table may end with; anything else is given the first.
+/// The suffixes that the name of a table may have; any other name gets the first.
 const ENDINGS: [&str; 5] = [".csv", ".csv.gz", ".csv.zst", ".txt", ".tsv"];
-/// What an upload without a name is called.
+/// The name of an upload without one.
 const UNNAMED: &str = "envoi.csv";
 /// Bytes that are written at once.
 const WRITE: usize = 1 << 20;
@@ -52,12 +52,12 @@ fn over_limit(app: &App) -> Problem {
     body::too_large(format!("un fichier de {most} octets au plus est accepté"))
 }
 
-/// The files that came, removed with their folder unless they are kept.
+/// The received files, removed with their folder unless they are kept.
 pub(super) struct Upload {
     /// The job that they are for.
     pub(super) job: JobId,
     folder: PathBuf,
-    /// The files, in the order they came.
+    /// The files, in the order of arrival.
     pub(super) files: Vec<PathBuf>,
     /// Bytes of all of them.
     length: u64,
@@ -74,7 +74,7 @@ impl Upload {
         }
     }
 
-    /// The name of the next file, cleaned, as none before has it.
+    /// A cleaned name for the next file, unique among those before.
     fn name(&self, name: &str) -> String {
         let name = clean(name);
         let is_taken = |name: &str| self.files.contains(&self.folder.join(name));
@@ -85,7 +85,7 @@ impl Upload {
         names.find(|name| !is_taken(name)).unwrap_or_default()
     }
 
-    /// Writes a file of this name to disk as it comes; `taken` is called with every part.
+    /// Writes a file of this name to disk as it arrives; calls `taken` with every part.
     pub(super) async fn receive<E: Error + 'static>(
         &mut self,
         app: &App,
@@ -139,7 +139,7 @@ impl Drop for Upload {
     }
 }
 
-/// Removes a folder of uploads; one that is not there is no error.
+/// Removes a folder of uploads; a missing one is no error.
 pub(super) fn remove(folder: &Path) {
     match fs::remove_dir_all(folder) {
         Ok(()) => {}
@@ -172,8 +172,8 @@ fn unwritten(error: io::Error) -> Problem {
     }
 }
 
-/// A name for a file, as near to the one it came with as is safe: its last part, of letters, digits, `.`, `_` and `-`, at
-/// most [`MAX_NAME`] bytes, with an ending that tables have.
+/// A safe name for a file, close to the one it was sent with: its last part, of letters, digits, `.`, `_` and `-`, at most
+/// [`MAX_NAME`] bytes, with the suffix of a table.
 fn clean(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let plain: String = last

@@ -1,4 +1,4 @@
-//! A form with files: the files go to disk as they come, the options beside them are read.
+//! A form with files: writes the files to disk as they arrive, and reads the options beside them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +23,7 @@ const PIECE: usize = 64 << 10;
 /// The most bytes of a form besides its files: its fields are short, and are kept in memory.
 const FORM: u64 = 1 << 20;
 
-/// Writes the files of a form to disk, and reads what else it says.
+/// Writes the files of a form to disk, and reads its options.
 pub(super) async fn receive<O: Options>(
     app: &App,
     request: Request,

@@ -1,4 +1,4 @@
-//! Files that are sent, and files that are named: how a request brings the input of a job, for every kind that takes files.
+//! Uploaded and named files: reads the input of a job from a request, for every kind that takes files.
 //!
 //! Without a body: the configured input. JSON: a file of the data folder. A form or a raw body: uploaded files, which are
 //! written to disk as they arrive. A kind's handler calls [`take`], makes its request, and [starts](Brought::start) the
@@ -45,8 +45,8 @@ const PUBLISH: Duration = Duration::from_secs(5);
 /// Characters of a path or a value that an error repeats.
 pub const SHOWN: usize = 100;
 
-/// What a request says beside its files: how they are read, and what becomes of the report. In a query and a form by name, in JSON as
-/// an object.
+/// The options of a request: how its files are read, and whether the report may become the newest. In a query and a form
+/// by name, in JSON as an object.
 pub trait Options: Default + Send {
     /// The names of the options.
     const NAMES: &'static [&'static str];
@@ -63,7 +63,7 @@ pub trait Options: Default + Send {
     /// [`Problem`] for a charset that is not known.
     fn charset(&mut self, charset: Option<&str>) -> Result<(), Problem>;
 
-    /// Called once all files are received, and all options that come with them.
+    /// Called once all files and options are received.
     ///
     /// # Errors
     /// [`Problem`] for options that contradict each other.
@@ -79,7 +79,7 @@ pub trait Options: Default + Send {
     fn accept(&self) -> Accept;
 }
 
-/// Takes the options that are given; an empty one is as good as none.
+/// Takes the given options; an empty one counts as absent.
 ///
 /// # Errors
 /// As [`Options::set`].
@@ -92,7 +92,7 @@ pub fn set_all(options: &mut impl Options, given: &[(&str, Option<&str>)]) -> Re
     Ok(())
 }
 
-/// Lets the route that takes files receive them whole, and says in the document which bodies it takes beside those with a schema.
+/// Lifts the body limit of the route that takes files, and documents the bodies without a schema.
 pub fn unlimited(routes: OpenApiRouter<Shared>, route: &str) -> OpenApiRouter<Shared> {
     // the limit of the settings is kept while the file is written
     let mut routes = routes.layer(DefaultBodyLimit::disable());
@@ -112,14 +112,14 @@ pub fn unlimited(routes: OpenApiRouter<Shared>, route: &str) -> OpenApiRouter<Sh
 /// The input of a job that is about to be requested. Dropped before that, it removes its uploaded files.
 pub struct Brought<O> {
     job: JobId,
-    /// The files, in the order they came.
+    /// The files, in the order of the request.
     pub files: Vec<PathBuf>,
-    /// What the request says beside them; its query goes first.
+    /// The options of the request; its query has priority.
     pub options: O,
     upload: Option<Upload>,
 }
 
-/// Takes the input that a request brings: `name` and the options in `query` are those of its query.
+/// Receives the input of a request: `name` and the options in `query` are those of its query.
 ///
 /// # Errors
 /// [`Problem`]; nothing of the request is then kept.
@@ -215,10 +215,10 @@ impl<O> Brought<O> {
 }
 
 impl<O: Options> Brought<O> {
-    /// Asks for a job of kind `K` on these files.
+    /// Requests a job of kind `K` on these files.
     ///
     /// # Errors
-    /// [`Problem`], where the broker does not take the request.
+    /// [`Problem`], where the broker does not confirm the request.
     pub async fn start<K: JobKind>(
         self,
         app: &App,
@@ -293,7 +293,7 @@ async fn usual(app: &App) -> Result<PathBuf, Problem> {
     }
 }
 
-/// The file of the data folder with this path, wherever links lead.
+/// The file of the data folder with this path, links resolved.
 async fn inside(app: &App, fichier: &str) -> Result<PathBuf, Problem> {
     let is_plain = |part: Component<'_>| matches!(part, Component::Normal(_));
     let path = Path::new(fichier);
@@ -320,7 +320,7 @@ async fn inside(app: &App, fichier: &str) -> Result<PathBuf, Problem> {
     }
 }
 
-/// What people call these files: the first, and how many there are beside it.
+/// The title of these files: the first, and how many others there are.
 fn shown(files: &[PathBuf]) -> String {
     let name = |file: &PathBuf| {
         let name = file.file_name().unwrap_or(file.as_os_str());

@@ -13,7 +13,7 @@ use super::file::{UNFINISHED, remove, uploads};
 use crate::activity::JobState;
 use crate::app::Shared;
 
-/// How often folders of uploads are looked at, beside when a job ends.
+/// How often folders of uploads are swept, besides when a job ends: what it removes is old.
 const LOOK: Duration = Duration::from_secs(60);
 /// How old an upload may become whose job is not known: a week, which outlasts a cluster that is down over holidays.
 const STALE: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -1,4 +1,4 @@
-//! A job through RabbitMQ: with worker processes and a reducer of its own, or with those that run elsewhere.
+//! Runs a job through RabbitMQ: with worker processes and a reducer of its own, or with those that run elsewhere.
 
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -73,7 +73,7 @@ struct Own<'p> {
     prefix: &'p str,
 }
 
-/// What stands before the names of the queues of a run's own cluster: its job, and digits that no other run has.
+/// The prefix of the queues of a run's own cluster: its job, and digits that no other run has.
 fn own_prefix(plan: &Plan) -> String {
     let site = &plan.broker.prefix;
     // a prefix has at most 64 characters, and ours needs 14 beside the job
@@ -140,7 +140,7 @@ async fn on(
     Ok(finished)
 }
 
-/// Listens to the job, once the broker answered, and the reducer where it is not this run's own.
+/// Subscribes to the job's events, once the broker answered, and the reducer where it is not this run's own.
 async fn begin(plan: &Plan, rabbit: &RabbitMq, is_own: bool) -> Result<Subscription, Trouble> {
     let listening = rabbit.subscribe(Queue::Events(plan.request.job.clone()), EVENTS);
     let events = contact::first(rabbit, listening).await?;
@@ -186,7 +186,7 @@ fn write_if_elsewhere(
     let refused = spool
         .write(kind, &plan.out, finished, plan.request.accept)
         .map_err(|error| Trouble::of(&error))?;
-    // the reducer's word was about its own folder
+    // the reducer's reason was about its own folder
     if finished.status == Status::Done {
         finished.reason = refused;
     }
@@ -203,7 +203,7 @@ fn forget(state: &Path) {
     }
 }
 
-/// How to start a worker process. The address goes by the environment: arguments are for everyone to see.
+/// How to start a worker process. The address is passed in the environment, because every user can see arguments.
 fn start(plan: &Plan, name: &str, prefix: &str) -> Result<Command, Trouble> {
     let program = std::env::current_exe()
         .map_err(|error| Trouble::Failed(format!("cannot find this program: {error}")))?;
@@ -244,7 +244,7 @@ async fn supervise(mut command: Command, stop: Shutdown) -> Result<(), Trouble> 
             }
             ended = ended(&mut worker) => {
                 if let Some(code) = ended?.code() {
-                    // it said why by itself
+                    // it printed the reason itself
                     return Err(Trouble::Failed(format!("a worker process ended with exit code {code}")));
                 }
                 tracing::warn!("a worker process was killed, another takes its place");

@@ -1,4 +1,4 @@
-//! A job in this process: all three acts over the embedded broker.
+//! Runs a job in this process: all three roles over the embedded broker.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::roles::{Roles, leave, reduce, work_here};
 use crate::summary::Finished;
 use crate::trouble::Trouble;
 
-/// All three acts in this process.
+/// Runs all three roles in this process.
 ///
 /// # Errors
 /// [`Trouble`]: why the job failed.
