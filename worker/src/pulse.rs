@@ -10,7 +10,7 @@ use autoconnect_common::{Broker, JobId, Seq, machine, settings};
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 use tokio::time::Instant;
 
-/// The time between heartbeats: what a person watching the dashboard takes for live.
+/// The time between heartbeats: the dashboard looks live, and the broker has one small message a second for each worker.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// What a worker did and does, shared with the task that publishes it.

@@ -14,8 +14,8 @@ use super::periode::{ClosedMonths, OpenDays};
 use super::reason::{Reason, Refusal, Warning, Warnings};
 use super::row::{self, Row};
 
-/// What all threads of a job know together: every spelling of a city and of a model, by number, and the months of which
-/// enough rows are known.
+/// Shared by all threads of a job: every spelling of a city and of a model, by number, and the months of which enough rows
+/// are known.
 #[derive(Default)]
 pub struct Vocabulary {
     /// Spellings of cities, without surrounding blanks.
@@ -33,7 +33,7 @@ pub struct Accepted {
     pub ligne: Ligne,
     /// The number of its city's spelling.
     pub ville: u16,
-    /// What is odd about it, as in [`Warnings`].
+    /// Its [`Warnings`].
     pub warnings: Warnings,
     /// Where its record begins in the block.
     pub start: u32,
@@ -51,7 +51,7 @@ pub struct Rejected {
     pub refusal: Refusal,
 }
 
-/// What a block holds; kept and used again, for its memory.
+/// The rows of a block; reused, for its memory.
 #[derive(Debug)]
 pub struct Rows {
     /// The block.
@@ -128,7 +128,7 @@ impl Spare {
 pub struct BlockReader<'v> {
     vocabulary: &'v Vocabulary,
     spare: &'v Spare,
-    /// What is left of rows whose buffer was taken for the next block.
+    /// Rows whose buffer was taken for the next block.
     held: Option<Rows>,
     fast: Fast,
     hot_path: bool,
@@ -156,7 +156,7 @@ impl<'v> BlockReader<'v> {
         }
     }
 
-    /// Gives back the memory of rows that are done with.
+    /// Returns the memory of finished rows.
     pub fn recycle(&self, rows: Rows) {
         self.spare.give(rows);
     }

@@ -51,7 +51,7 @@ pub struct Ligne {
     pub prix: u32,
     /// The amounts of optional columns, in cents.
     pub amounts: Amounts,
-    /// Which model, in whatever list the holder keeps.
+    /// The index of the model, in the holder's list.
     pub modele: u16,
     /// Months of rental; 0 for a sale.
     pub duree: u8,
@@ -60,11 +60,11 @@ pub struct Ligne {
 /// Bytes that the names of a chunk's models may take, with 4 each for where they end: a quarter of the body's cap.
 pub const MAX_NAMES: usize = MAX_BODY / 4;
 
-/// Rows of a chunk, whatever was asked: as many as the rest of the body's cap holds, rounded down to ten thousand. What that leaves
-/// over is for the schema, its metadata and the padding of columns.
+/// The most rows of a chunk, even if more are requested: as many as the rest of the body's cap holds, rounded down to ten
+/// thousand. The remainder is for the schema, its metadata and the padding of columns.
 pub const MAX_ROWS: usize = (MAX_BODY - MAX_NAMES) / ROW_BYTES / 10_000 * 10_000;
 
-/// What a chunk is called, for its metadata.
+/// The names of a chunk, for its metadata.
 pub struct Label<'a> {
     /// The job's id.
     pub job: &'a str,
@@ -324,7 +324,7 @@ fn column<A: Array + Clone + 'static>(batch: &RecordBatch, column: Column) -> Re
     typed(column, name)
 }
 
-/// The type of a row says again what its duration says: a chunk in which they differ is not ours.
+/// The type of a row follows from its duration: a chunk in which they differ is invalid.
 fn agree(types: &DictionaryArray<Int8Type>, durees: &UInt8Array) -> Result<(), String> {
     let words = typed::<StringArray>(types.values(), "type")?;
     if !words.iter().eq(TYPES.map(Some)) {
@@ -414,7 +414,7 @@ mod tests {
         assert!(show(&Bytes::from_static(b"rows"), 2).is_err());
     }
 
-    /// A chunk of as many rows, models and names as there may be, in every column that there is.
+    /// A chunk with the most rows, models and names, in every column.
     fn fullest() -> Bytes {
         // names of three characters, each with 4 bytes for where it ends
         let models = MAX_NAMES / (3 + 4);
@@ -480,7 +480,7 @@ mod tests {
         assert_eq!(schema.metadata()["schema"], Sales::SCHEMA.to_string());
     }
 
-    /// Chunks that were made before columns were described: workers of both builds read each other's.
+    /// Chunks of the build before columns were described: workers of both builds read each other's.
     #[test]
     fn a_chunk_has_the_bytes_that_it_always_had() {
         let digest = |costs: [u32; 3]| {

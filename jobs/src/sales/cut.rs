@@ -112,7 +112,7 @@ pub fn cut_with(
     Ok(sum_up(totals, &days, request, source))
 }
 
-/// What there was to read.
+/// What was read.
 struct Source {
     fichiers: Vec<String>,
     ignores: Ignores,
@@ -151,7 +151,7 @@ fn sum_up(totals: Totals, days: &Days, request: &Request, source: Source) -> Cut
     }
 }
 
-/// Why there is to be no report, where too many rows were rejected.
+/// Why there will be no report, where too many rows were rejected.
 fn too_many_rejects(max: MaxRejects, facts: &Facts) -> Option<String> {
     let Facts {
         lignes, rejetees, ..
@@ -175,7 +175,7 @@ fn too_many_rejects(max: MaxRejects, facts: &Facts) -> Option<String> {
     over.then(rejected)
 }
 
-/// What helps where rows were rejected that another encoding reads; empty where there are none.
+/// A hint where rows were rejected that another encoding can read; empty where there are none.
 fn encoding_of_rejects(facts: &Facts) -> String {
     let Some(first) = facts.lignes_windows_1252.first() else {
         return String::new();
@@ -189,7 +189,7 @@ fn encoding_of_rejects(facts: &Facts) -> String {
     )
 }
 
-/// One thread: reads blocks, gathers their rows, encodes the chunks that got full.
+/// One thread: reads blocks, gathers their rows, encodes full chunks.
 struct Reading<'a> {
     reader: BlockReader<'a>,
     sender: Sender<'a>,
@@ -228,7 +228,7 @@ impl<'a> Stage for Reading<'a> {
     }
 }
 
-/// Encodes drafts and hands them out.
+/// Encodes drafts and puts them.
 struct Sender<'a> {
     outlet: &'a Outlet,
     vocabulary: &'a Vocabulary,

@@ -2,7 +2,7 @@
 //!
 //! It never rejects, warns or validates text: a line it does not understand at once (a quote, an unknown city, a zero
 //! price, a date before 1970, a field too many) is read again by [`autoconnect_tables::record`] and [`super::row`], which
-//! alone decide. So both paths agree wherever this one speaks at all, which a property test holds on arbitrary bytes.
+//! alone decide. So both paths agree on every line that this one accepts, which a property test checks on arbitrary bytes.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub struct Line {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Id(u64);
 
-/// What an [`Id`] says.
+/// A decoded [`Id`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdKind {
     /// The index of its shape in [`IdShapes`], and its number.
@@ -280,7 +280,7 @@ impl Fast {
                 *delimiters.get(column - 1)? as usize + 1
             };
             let end = delimiters.get(column).map_or(line_end, |&end| end as usize);
-            // separators ascend; were they not to, no field is that long
+            // separators ascend; if they did not, the length would fit no field
             Some((begin, end.wrapping_sub(begin)))
         };
         let field = |column: Column| field_at(positions[column as usize]);
@@ -357,7 +357,8 @@ impl Fast {
         (day >= 1 && day <= days && jour <= self.today).then_some(jour)
     }
 
-    /// Up to 8 digits, then at most two decimals; in cents, at most [`MAX_CENTS`]. Without a jump: prices come in all forms.
+    /// Up to 8 digits, then at most two decimals; in cents, at most [`MAX_CENTS`]. Branch-free: the form of a price is
+    /// unpredictable.
     #[inline(always)]
     fn amount(&self, buffer: &[u8], at: usize, len: usize) -> Option<u32> {
         let end = at.wrapping_add(len);

@@ -7,8 +7,7 @@ use super::report::CaModele;
 use super::ville;
 
 impl Report {
-    /// The city that is called so: spelled as in the report, or else differing by case, accents or surrounding blanks
-    /// only.
+    /// The city of that name: spelled as in the report, or else differing by case, accents or surrounding blanks only.
     pub fn ville(&self, name: &str) -> Option<&str> {
         let exactly = self.villes.iter().find(|ville| *ville == name);
         let folded = || {

@@ -26,14 +26,14 @@ const MAX_VILLES: usize = 10_000;
 /// are full.
 const MAX_WAITING: usize = 1 << 19;
 
-/// What decides how rows are gathered.
+/// The options of gathering.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// The most rows of a chunk; fewer where its body would exceed the maximum size.
     pub chunk_rows: usize,
     /// Whether a second row with the same id is refused.
     pub dedup: bool,
-    /// In which encoding the files were asked to be read.
+    /// The requested encoding of the files.
     pub encoding: Encoding,
     /// The months whose rows are gathered; all where absent.
     pub periode: Option<Plage>,

@@ -1,4 +1,4 @@
-//! What is noticed of the encodings of files while they are read: those that were recognised, and rows that another one reads.
+//! Notes on the encodings of files: those that were detected, and rows that another encoding can read.
 
 use autoconnect_tables::blocks::File;
 use autoconnect_tables::encoding::{Encoding, Runs};
@@ -21,7 +21,7 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// The notes of files that were asked to be read so.
+    /// The notes of files with this requested encoding.
     pub fn new(encoding: Encoding) -> Self {
         Self {
             raw: encoding != Encoding::Utf16,
@@ -39,7 +39,7 @@ impl Notes {
         }
     }
 
-    /// Takes note of a row that is no text, at the start of `text`.
+    /// Records a row that is no text, at the start of `text`.
     #[cold]
     pub fn unreadable(&mut self, file: &File, line: u64, text: &[u8]) {
         let end = memchr::memchr(b'\n', text).unwrap_or(text.len());

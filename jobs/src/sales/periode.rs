@@ -244,7 +244,7 @@ impl FirstLines {
         }
     }
 
-    /// What is worth telling beside these runs: nothing where there is one, else the months of the shortest ones.
+    /// What to report beside these runs: nothing where there is one, else the months of the shortest ones.
     pub fn of_short_runs(mut self, runs: &[(Suite, u32)]) -> BTreeMap<i32, Vec<Lieu>> {
         if runs.len() < 2 {
             return BTreeMap::new();

@@ -1,4 +1,4 @@
-//! What a `sales` job is asked ([`Request`]), and what `cut` learns that no chunk carries ([`Facts`]).
+//! The [`Request`] of a `sales` job, and its [`Facts`]: what `cut` learns that no chunk carries.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -109,7 +109,7 @@ fn is_zero(n: &u64) -> bool {
 }
 
 impl Default for Margin {
-    /// What the trade reckons with: 12 % on a sale, 35 % on a rental.
+    /// The usual margins of the trade: 12 % on a sale, 35 % on a rental.
     fn default() -> Self {
         Self {
             vente: Percent::from_units(12),

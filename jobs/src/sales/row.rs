@@ -107,7 +107,7 @@ pub fn check<'r>(record: &'r ByteRecord, header: &Header, today: i32) -> Result<
 }
 
 impl Row<'_> {
-    /// Notes what is odd about values that are accepted.
+    /// Records the warnings about accepted values.
     fn warn(&mut self, today: i32) {
         let odd = [
             (self.prix == 0, Warning::PrixNul),

@@ -1,4 +1,4 @@
-//! The section `[sales]` of the settings: what a request says where neither flag nor form says otherwise.
+//! The section `[sales]` of the settings: the defaults of a request.
 
 use std::path::PathBuf;
 use std::str::FromStr;

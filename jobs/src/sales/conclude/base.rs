@@ -1,5 +1,4 @@
-//! What every calculation starts from: the partial, checked against the facts, its cities and models under the names they
-//! are shown by.
+//! The input of every calculation: the partial, checked against the facts, with cities and models under their shown names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +38,7 @@ pub(super) struct Base {
 /// One city.
 #[derive(Debug)]
 pub(super) struct Ville {
-    /// What the partial says.
+    /// Its sums in the partial.
     pub(super) sommes: partial::Ville,
     /// Transactions and CA.
     pub(super) total: ParType<Somme>,

@@ -1,4 +1,4 @@
-//! The months of a job: which there are, which are complete, which are isolated, which come last.
+//! The months of a job: which exist, which are complete, which are isolated, which are last.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ pub(super) struct Calendrier {
     pub(super) sans_trous: bool,
 }
 
-/// What the months of a job follow from.
+/// What determines the months of a job.
 pub(super) struct Quand<'a> {
     /// The runs of months with transactions, in order.
     pub(super) suites: &'a [Suite],

@@ -1,4 +1,4 @@
-//! What both the page and the text say of a report beyond its tables: totals over cities, best months, key sentences.
+//! What the page and the text show beyond the tables: totals over cities, best months, key sentences.
 
 use std::collections::BTreeMap;
 
@@ -215,7 +215,7 @@ fn partial_months(report: &Report, lang: Lang) -> Option<String> {
     })
 }
 
-/// A month, and that it has begun where it has.
+/// A month, marked where it has only begun.
 pub(super) fn running(mois: &str, en_cours: bool, lang: Lang) -> String {
     match (en_cours, lang) {
         (false, _) => mois.to_owned(),

@@ -1,4 +1,4 @@
-//! What a reader of a report should know of how its files were read, in whole sentences.
+//! Sentences for the reader of a report on how its files were read.
 
 use crate::sales::report::{
     Ignores, Isole, Lieu, LignesWindows1252, Periode, Qualite, Regroupements, Source, Trou,
