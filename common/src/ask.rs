@@ -59,7 +59,7 @@ pub async fn ask<B: Broker>(broker: &B, job: Option<&JobId>) -> Result<Answer, A
         .unwrap_or(Err(AskError::Silence))
 }
 
-/// Asks every [`REMIND`] whether `job` ended, so that a listener receives its end even if the first event was lost with a
+/// Asks every few seconds whether `job` ended, so that a listener receives its end even if the first event was lost with a
 /// connection. Returns only where the broker fails for good.
 pub async fn remind<B: Broker>(broker: &B, job: &JobId) -> BrokerError {
     loop {

@@ -76,7 +76,7 @@ impl Health {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Raises a trouble; it shows once it has lasted [`LASTS`]. `name` identifies it, `why` is one sentence. Raised
+    /// Raises a trouble; it shows once it has lasted a while. `name` identifies it, `why` is one sentence. Raised
     /// again, it keeps its start; another `why` is logged.
     pub fn raise(&self, name: &str, why: impl Into<String>) {
         self.raise_after(LASTS, name, why.into());
