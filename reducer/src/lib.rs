@@ -41,8 +41,8 @@
 //! A job that ended stays ended for as long as its own folder of results exists. Once that folder is removed, the reducer
 //! keeps the job's new results beside its tombstone. A `begun` of a producer reopens the job, because the job was
 //! requested again; so does a manifest once everything that it counts has arrived. A late copy of a manifest alone does
-//! not reopen the job. Where the folder of all results is missing too, the reducer decides nothing: its file system may
-//! be unmounted.
+//! not reopen the job. Where the folder of all results is missing too, its file system may be unmounted for a moment: the
+//! reducer waits 5 seconds for it before the job's results count as removed.
 //!
 //! # Killed at any moment
 //!

@@ -27,7 +27,7 @@ impl<B: Broker> Reducer<'_, B> {
 
     /// Requests the jobs again that no producer cuts any more, and gives up those that were requested too often.
     pub(super) fn look_after_orphans(&mut self) {
-        // does nothing that could not be made durable
+        // wait until what was noted before is durable
         if self.failed_commits > 0 {
             return;
         }
