@@ -17,8 +17,8 @@
 //! A job may be cut twice, and its input may have changed in between. The manifest seals its own cut ([`KnownSeal`]), and
 //! a job ends with a report only once its seal is whole and everything merged is what the seal says:
 //!
-//! * a chunk that was merged before the seal was known, and is another one, cannot be taken out again: the job fails;
-//! * a dead notice that came before and is of another chunk is forgotten: the sealed one still comes;
+//! * where a chunk that was merged before the seal was known differs from the sealed one, the job fails: a merge cannot be undone;
+//! * where a dead notice that came before names a chunk that differs from the sealed one, it is forgotten: the sealed one still comes;
 //! * an entry of another cut that comes after the seal was known is dropped ([`Absorbed::Stale`]), and what is sealed is
 //!   waited for: its producer had published all of it before the manifest.
 //!
@@ -64,7 +64,8 @@ pub(crate) struct Job {
     merged: MergedChunks,
     deaths: Deaths,
     seal: KnownSeal,
-    /// The request to be asked for again once no producer cuts it any more; absent where no queue of requests had it.
+    /// The request, to be published again if its producer dies while it cuts. Absent where the job did not come through a queue
+    /// of requests.
     asked: Option<Asked>,
     annexes: Annexes,
     manifest: Option<Manifest>,
@@ -129,8 +130,8 @@ impl Job {
         absorbed
     }
 
-    /// Whether the job ends without a report and so needs no such entry: only the side files that its manifest names still
-    /// matter.
+    /// Whether the entry can be ignored: of a job whose manifest says that it ends without a report, only the side files that the
+    /// manifest names still count.
     fn needs_no(&self, entry: &Entry<'_>) -> bool {
         let refused = self.manifest.as_ref().and_then(refusal).is_some();
         match entry {
@@ -223,8 +224,8 @@ impl Job {
             && self.losses.damage.is_none()
     }
 
-    /// Whether the job was asked for: a producer says that it cuts it, or all that its manifest counts came. Without that, a
-    /// manifest may be a late copy, and nothing else of the job may come.
+    /// Whether the job is known to be wanted: a producer announced its cut, or everything that its manifest counts came. A
+    /// manifest alone may be a late copy from a job that ended long ago.
     pub(crate) fn is_asked_for(&self) -> bool {
         self.asked.is_some() || self.has_manifest() && self.end().is_some()
     }

@@ -43,10 +43,10 @@ use crate::{Config, Error, Summary};
 const TICK: Duration = Duration::from_millis(200);
 /// Messages being dead-lettered at the same time, at most.
 const BURYING: usize = 64;
-/// How long a reducer that starts takes what waits at the broker before it ends the jobs it found, at most: a cancellation
-/// of one whose conclusion kills the reducer must come first, and a broker hands over what waits within moments.
+/// The longest time for which a reducer that starts takes waiting messages before it concludes the jobs it found in its state:
+/// where a job's conclusion kills the reducer, a cancellation of that job must be taken first.
 const SETTLE: Duration = Duration::from_secs(5);
-/// How long nothing came once everything that waited was taken: far more than from one delivery to the next.
+/// A pause between deliveries after which everything that waited is taken: deliveries of a backlog come within milliseconds.
 const QUIET: Duration = Duration::from_millis(300);
 
 pub(crate) struct Reducer<'r, B> {
@@ -63,7 +63,8 @@ pub(crate) struct Reducer<'r, B> {
     /// The tombstones that are being read, and the questions that wait for them.
     reading: Option<JoinHandle<Vec<Tombstone>>>,
     asked: Vec<Question>,
-    /// Jobs without a report of which something came late: their end is announced again, for the roles that still work them.
+    /// Jobs that ended without a report and still receive results: their end is announced again, so that workers drop their
+    /// chunks.
     pointless: BTreeSet<JobId>,
     /// Deliveries whose outcome is not durable yet.
     unsettled: Vec<(Delivery, Verdict)>,
@@ -72,11 +73,11 @@ pub(crate) struct Reducer<'r, B> {
     failed_commits: u32,
     /// Jobs that may be at their end, once everything is committed.
     ripe: BTreeSet<JobId>,
-    /// Jobs that were found in the state folder: they end once what waits at the broker was taken.
+    /// Jobs found in the state folder at the start: they are concluded once the messages that waited are taken.
     found: BTreeSet<JobId>,
-    /// When that is, whatever still comes.
+    /// When the jobs in `found` are concluded even if messages still come.
     settled_at: Instant,
-    /// When something was taken last, or taking began.
+    /// When the last delivery was taken, or taking began.
     took_at: Instant,
     conclusions: Conclusions,
     /// Watched for jobs that are silent, and for those that wait for requeued chunks only.
@@ -153,7 +154,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
 
     /// Takes while what comes can be kept. Once it cannot, what has arrived is gathered in memory and nothing more is
     /// taken, until a write works again: a delivery that is then requeued comes again as a duplicate, which needs no
-    /// write to be acknowledged. So however long the disk refuses, nothing is requeued a second time.
+    /// write to be acknowledged. So each message is requeued at most once, however long the disk refuses writes.
     fn regulate(&mut self, intake: &mut Intake<'r>) {
         if self.failed_commits == 0 {
             intake.open(|| self.subscribe());
@@ -166,7 +167,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
 
     /// Takes what has arrived already, up to a group.
     fn take_waiting(&mut self, intake: &mut Intake<'r>) {
-        // also behind a job's last result: one flush for the ends of several jobs
+        // Go on behind a job's last result: the results that end several jobs then share one flush.
         while self.unsettled.len() < GROUP
             && self.burials.len() < BURYING
             && let Some(delivery) = intake.arrived()

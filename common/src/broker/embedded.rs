@@ -395,7 +395,7 @@ mod tests {
         let broker = Embedded::new();
         let format = crate::Format::new("sales", 1);
         // the clones share one body: they exceed the queue's limit, and take 15 MiB of memory
-        let body = crate::Body::from(vec![0; crate::broker::MAX_BODY]);
+        let body = crate::Body::from(vec![0; crate::broker::MAX_MESSAGE]);
         let dead = |number: usize| Message {
             exchange: Exchange::Dead,
             key: format!("dead.{format}"),
@@ -404,7 +404,7 @@ mod tests {
             headers: BTreeMap::new(),
             body: body.clone(),
         };
-        let most = Queue::DeadChunks.max_bytes() / crate::broker::MAX_BODY as u64;
+        let most = Queue::DeadChunks.max_bytes() / crate::broker::MAX_MESSAGE as u64;
         for number in 0..most + 5 {
             let offered = broker.offer(dead(number as usize)).await;
             assert_eq!(offered.expect("open"), Offered::Taken);

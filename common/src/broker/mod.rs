@@ -52,8 +52,8 @@ pub trait Broker: Send + Sync + 'static {
         prefetch: u16,
     ) -> impl Future<Output = Result<Subscription, BrokerError>> + Send;
 
-    /// Gets one message, if one waits in a durable queue now. When this returns, the broker has every acknowledgement of
-    /// messages that were taken from that queue before.
+    /// Gets one message, if one waits in a durable queue now. Acknowledgements of earlier messages from this queue reach the broker
+    /// before the request does, so a message that was just acknowledged is not in the way.
     ///
     /// # Errors
     /// [`BrokerError`] where waiting cannot help.
@@ -99,7 +99,7 @@ pub enum BrokerError {
 }
 
 /// The largest body that is sent, in bytes (RabbitMQ 4 refuses messages above 16 MiB).
-pub const MAX_BODY: usize = 15 << 20;
+pub const MAX_MESSAGE: usize = 15 << 20;
 /// The most bytes all headers of a message have together: they travel in one frame.
 pub const MAX_HEADERS: usize = 64 << 10;
 
@@ -107,7 +107,7 @@ pub const MAX_HEADERS: usize = 64 << 10;
 ///
 /// # Errors
 /// [`BrokerError::Unsendable`] for a routing key, id, type or header name over [`MAX_NAME`] bytes, a routing key that does
-/// not begin with a format where it must, headers over [`MAX_HEADERS`] and a body over [`MAX_BODY`].
+/// not begin with a format where it must, headers over [`MAX_HEADERS`] and a body over [`MAX_MESSAGE`].
 pub fn check_sendable(message: &Message) -> Result<(), BrokerError> {
     let at_most = |what: &str, found: usize, limit: usize| {
         if found <= limit {
@@ -128,7 +128,7 @@ pub fn check_sendable(message: &Message) -> Result<(), BrokerError> {
     }
     at_most("id", message.id.len(), MAX_NAME)?;
     at_most("type", message.kind.len(), MAX_NAME)?;
-    at_most("body", message.body.len(), MAX_BODY)?;
+    at_most("body", message.body.len(), MAX_MESSAGE)?;
     let mut headers = 0;
     for (name, value) in &message.headers {
         at_most("name of a header", name.len(), MAX_NAME)?;
@@ -183,7 +183,7 @@ impl Subscription {
         self
     }
 
-    /// All of these as one, taken from in turn; at its end once one of them is. All are of one broker.
+    /// One subscription that takes from all of these in turn, and ends as soon as one of them ends. All are of one broker.
     pub fn merged(all: impl IntoIterator<Item = Self>) -> Self {
         let mut merged = Self {
             urgent: Vec::new(),

@@ -37,7 +37,7 @@ pub enum Queue {
     Jobs(Format),
     /// Chunks to work.
     Chunks(Format),
-    /// Chunks that reached the delivery limit; each is tried once more, alone.
+    /// Chunks that reached the delivery limit; a worker takes each alone, twice at most.
     Quarantine(Format),
     /// Partials, manifests, annexes and dead chunks; one active reducer.
     Results(Format),
