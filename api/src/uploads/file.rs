@@ -49,7 +49,9 @@ pub(super) fn check_length(app: &App, headers: &HeaderMap, beside: u64) -> Resul
 
 fn over_limit(app: &App) -> Problem {
     let most = app.config.api.max_upload;
-    body::too_large(format!("un envoi de {most} octets au plus est accepté, tous fichiers compris"))
+    body::too_large(format!(
+        "un envoi de {most} octets au plus est accepté, tous fichiers compris"
+    ))
 }
 
 /// The received files, removed with their folder unless they are kept.

@@ -2,6 +2,7 @@
 //! with endings that race.
 
 use std::sync::atomic::AtomicBool;
+use std::sync::mpsc;
 
 use autoconnect_common::ask;
 use autoconnect_common::disk::Failing;
@@ -323,13 +324,14 @@ fn a_job_that_ended_earlier_and_is_published_later_is_not_the_newest() -> Result
     let folder = tempfile::tempdir()?;
     let early = &Case::words_in_chunks_of(folder.path(), 97)?;
     let late = &Case::words_in_chunks_of(folder.path(), 89)?;
-    // nothing is shuffled: the first job comes to its end first
-    let world = World::new(Mischief::default())?;
-    // the first that is to be published waits until the other is the newest
+    let world = &World::new(Mischief::default())?;
+    // the early job, once it is written, waits until the late one, which is sent only then, is the newest
+    let (written, is_written) = mpsc::channel();
     let (waits, shown) = (AtomicBool::new(true), Arc::new(AtomicBool::new(false)));
     let is_shown = Arc::clone(&shown);
     let race = move |point| {
         if point == Point::ReportWritten && waits.swap(false, Ordering::Relaxed) {
+            let _ = written.send(());
             for _ in 0..3_000 {
                 if is_shown.load(Ordering::Relaxed) {
                     break;
@@ -343,10 +345,16 @@ fn a_job_that_ended_earlier_and_is_published_later_is_not_the_newest() -> Result
         false
     };
     world.send(&early.messages)?;
-    world.send(&late.messages)?;
-    let (summary, ends) = world.live(&[&early.job, &late.job], race)?.whole()?;
+    let (summary, ends) = std::thread::scope(|scope| {
+        let life = scope.spawn(move || world.live(&[&early.job, &late.job], race));
+        is_written.recv()?;
+        world.send(&late.messages)?;
+        let life = life.join();
+        life.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?
+            .whole()
+    })?;
     ensure!(summary.done == 2, "{summary:?}");
-    ensure!(shown.load(Ordering::Relaxed), "the first was not shown");
+    ensure!(shown.load(Ordering::Relaxed), "the late job was not shown");
     let reason = ends[0].reason.clone().unwrap_or_default();
     ensure!(reason.contains("which ended later"), "{ends:?}");
     world.check_done(late)
