@@ -160,7 +160,7 @@ pub trait Stage {
     fn send(&mut self, output: Self::Output) -> Result<(), CutError>;
 }
 
-/// Runs one stage a thread over all blocks; returns the gatherer and the stages. The first error that is not a mere
+/// Runs one stage a thread over all blocks; returns the gatherer. The first error that is not a mere
 /// cancellation counts.
 ///
 /// # Errors
@@ -170,7 +170,7 @@ pub fn run<S: Stage + Send>(
     gatherer: S::Gatherer,
     outlet: &Outlet,
     stage: impl Fn() -> S + Sync,
-) -> Result<(S::Gatherer, Vec<S>), CutError> {
+) -> Result<S::Gatherer, CutError> {
     let pipeline = OrderedPipeline::new(blocks, gatherer, outlet.threads());
     let one = || {
         let mut stop = StopUnlessDone {
@@ -191,11 +191,11 @@ pub fn run<S: Stage + Send>(
     let (cancelled, others): (Vec<_>, Vec<_>) = results
         .into_iter()
         .partition(|result| matches!(result, Err(CutError::Cancelled)));
-    let stages = others
+    others
         .into_iter()
         .chain(cancelled)
-        .collect::<Result<_, _>>()?;
-    Ok((pipeline.into_absorber(), stages))
+        .collect::<Result<(), _>>()?;
+    Ok(pipeline.into_absorber())
 }
 
 /// One thread: takes blocks, reads them, waits for their turn, and sends what was gathered.
@@ -203,12 +203,12 @@ fn run_stage<S: Stage>(
     mut stage: S,
     pipeline: &OrderedPipeline<Blocks, S::Gatherer, S::Rows>,
     outlet: &Outlet,
-) -> Result<S, CutError> {
+) -> Result<(), CutError> {
     loop {
         outlet.check()?;
         let buffer = stage.buffer();
         let Some(block) = pipeline.take(|blocks| blocks.next(buffer))? else {
-            return Ok(stage);
+            return Ok(());
         };
         let (index, bytes) = (block.index, block.bytes);
         let rows = stage.read(block)?;

@@ -63,15 +63,14 @@ pub fn read<R: Rules>(
         line: 1,
         unfinished: Vec::new(),
     };
-    let (gatherer, _readers) =
-        pipeline::run(Blocks::new(inputs, options), gatherer, outlet, || Reader {
-            rules,
-            outlet,
-            annex,
-            splitter: Splitter::new(b','),
-            file: None,
-            of: PhantomData,
-        })?;
+    let gatherer = pipeline::run(Blocks::new(inputs, options), gatherer, outlet, || Reader {
+        rules,
+        outlet,
+        annex,
+        splitter: Splitter::new(b','),
+        file: None,
+        of: PhantomData,
+    })?;
     Ok(gatherer.accepted)
 }
 

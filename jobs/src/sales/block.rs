@@ -10,20 +10,16 @@ use autoconnect_tables::words::{MAX_WORDS, Words};
 
 use super::chunk::Ligne;
 use super::fast::{Fast, Id, IdKind, IdShapes, Line};
-use super::periode::{ClosedMonths, OpenDays};
 use super::reason::{Reason, Refusal, Warning, Warnings};
 use super::row::{self, Row};
 
-/// Shared by all threads of a job: every spelling of a city and of a model, by number, and the months of which enough rows
-/// are known.
+/// Shared by all threads of a job: every spelling of a city and of a model, by number.
 #[derive(Default)]
 pub struct Vocabulary {
     /// Spellings of cities, without surrounding blanks.
     pub villes: Words,
     /// Spellings of models.
     pub modeles: Words,
-    /// Months whose first rows are known.
-    pub mois: ClosedMonths,
 }
 
 /// An accepted row; whether its id is new is not known yet.
@@ -64,8 +60,6 @@ pub struct Rows {
     pub lines: u32,
     /// Where a record begins whose end is in the next block.
     pub unfinished: Option<usize>,
-    /// Accepted rows that may be among the first of their months, in file order: where each begins, and its day.
-    pub early: Vec<(u32, i32)>,
     texts: Vec<u8>,
     shapes: IdShapes,
 }
@@ -133,7 +127,6 @@ pub struct BlockReader<'v> {
     fast: Fast,
     hot_path: bool,
     today: i32,
-    open: OpenDays,
     separators: Separators,
     splitter: Splitter,
     file: Option<Arc<File>>,
@@ -149,7 +142,6 @@ impl<'v> BlockReader<'v> {
             fast: Fast::new(today),
             hot_path,
             today,
-            open: OpenDays::default(),
             separators: Separators::default(),
             splitter: Splitter::new(b','),
             file: None,
@@ -184,7 +176,6 @@ impl<'v> BlockReader<'v> {
             self.splitter = Splitter::new(block.file.header.delimiter);
             self.file = Some(Arc::clone(&block.file));
         }
-        self.open.update(&self.vocabulary.mois);
         let mut rows = self.empty(block);
         if self.hot_path {
             self.separators.find(
@@ -203,15 +194,14 @@ impl<'v> BlockReader<'v> {
 
     fn empty(&mut self, block: Block) -> Rows {
         let lines = block.header_lines;
-        let (mut accepted, mut rejected, mut early, mut texts) = self
+        let (mut accepted, mut rejected, mut texts) = self
             .held
             .take()
             .or_else(|| self.spare.take())
-            .map(|rows| (rows.accepted, rows.rejected, rows.early, rows.texts))
+            .map(|rows| (rows.accepted, rows.rejected, rows.texts))
             .unwrap_or_default();
         accepted.clear();
         rejected.clear();
-        early.clear();
         texts.clear();
         Rows {
             block,
@@ -219,7 +209,6 @@ impl<'v> BlockReader<'v> {
             rejected,
             lines,
             unfinished: None,
-            early,
             texts,
             shapes: IdShapes::default(),
         }
@@ -241,9 +230,6 @@ impl<'v> BlockReader<'v> {
                     break;
                 };
                 rows.accept_line(line, at);
-                if self.open.is_open(line.ligne.jour) {
-                    rows.early.push((at as u32, line.ligne.jour));
-                }
                 at = ends[columns - 1] as usize + 1;
                 next += columns;
             }
@@ -289,9 +275,6 @@ impl<'v> BlockReader<'v> {
                     self.learn(&row)?;
                     let accepted = self.accepted(&row)?;
                     rows.accept(accepted, start, row.id);
-                    if self.open.is_open(row.jour) {
-                        rows.early.push((start, row.jour));
-                    }
                 }
                 Err(refusal) => rows.rejected.push(Rejected {
                     start,

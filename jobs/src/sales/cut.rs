@@ -25,7 +25,6 @@ use super::block::{BlockReader, Rows, Spare, Vocabulary};
 use super::chunk::{Encoder, Label};
 use super::columns::WANTED;
 use super::gather::{Draft, Gatherer, Limits, Output, Totals};
-use super::periode::Days;
 use super::report::Ignores;
 use super::{Facts, Request};
 use crate::sales::request::MaxRejects;
@@ -89,7 +88,7 @@ pub fn cut_with(
         periode: request.periode,
     };
     let today = request.today.to_epoch_days();
-    let (gatherer, readings) = pipeline::run(
+    let gatherer = pipeline::run(
         Blocks::new(files, options),
         Gatherer::new(limits, &vocabulary),
         outlet,
@@ -98,18 +97,13 @@ pub fn cut_with(
             sender: Sender::new(outlet, &vocabulary),
         },
     )?;
-    let mut days = Days::default();
-    for reading in readings {
-        days.absorb(&reading.sender.days);
-    }
     let mut totals = gatherer.finish();
     let mut sender = Sender::new(outlet, &vocabulary);
     sender.send_all(
         std::mem::take(&mut totals.drafts),
         std::mem::take(&mut totals.pages),
     )?;
-    days.absorb(&sender.days);
-    Ok(sum_up(totals, &days, request, source))
+    Ok(sum_up(totals, request, source))
 }
 
 /// What was read.
@@ -118,8 +112,8 @@ struct Source {
     ignores: Ignores,
 }
 
-fn sum_up(totals: Totals, days: &Days, request: &Request, source: Source) -> Cut<Facts> {
-    let runs = days.runs();
+fn sum_up(totals: Totals, request: &Request, source: Source) -> Cut<Facts> {
+    let (suites, premieres_lignes) = totals.days.sum_up();
     let rejetees = totals.par_motif.values().sum();
     let facts = Facts {
         fichiers: source.fichiers,
@@ -136,9 +130,9 @@ fn sum_up(totals: Totals, days: &Days, request: &Request, source: Source) -> Cut
         premieres_lignes: match request.periode {
             // a requested period has no isolated months
             Some(_) => BTreeMap::new(),
-            None => totals.premieres_lignes.of_short_runs(&runs),
+            None => premieres_lignes,
         },
-        suites: runs.into_iter().map(|(suite, _)| suite).collect(),
+        suites,
         villes: totals.villes,
         orthographes: totals.orthographes,
         marge: request.margin,
@@ -234,8 +228,6 @@ struct Sender<'a> {
     vocabulary: &'a Vocabulary,
     encoder: Encoder,
     modeles: Vec<Arc<str>>,
-    /// The days with a transaction in its chunks.
-    days: Days,
 }
 
 impl<'a> Sender<'a> {
@@ -245,7 +237,6 @@ impl<'a> Sender<'a> {
             vocabulary,
             encoder: Encoder::default(),
             modeles: Vec::new(),
-            days: Days::default(),
         }
     }
 
@@ -257,9 +248,6 @@ impl<'a> Sender<'a> {
     }
 
     fn send(&mut self, draft: Draft) -> Result<(), CutError> {
-        for ligne in &draft.lignes {
-            self.days.insert(ligne.jour);
-        }
         self.vocabulary.modeles.update(&mut self.modeles);
         let label = Label {
             job: self.outlet.job().as_str(),

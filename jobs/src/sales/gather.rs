@@ -1,6 +1,7 @@
 //! What must happen in file order: refusing duplicate ids, counting, and gathering each city's rows into chunks.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use autoconnect_common::{CutError, Seq};
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use super::block::{Accepted, BlockReader, Rejected, RowId, Rows, Vocabulary};
 use super::chunk::{Ligne, MAX_NAMES, MAX_ROWS};
 use super::notes::Notes;
-use super::periode::{FirstLines, Lieu, Plage, month_of_day};
+use super::periode::{Days, Lieu, Plage};
 use super::reason::{Reason, Refusal, Rule, Warnings};
 use super::ville;
 
@@ -76,8 +77,8 @@ pub struct Totals {
     pub acceptees: u64,
     /// Of these, the rows outside the requested period.
     pub hors_periode: u64,
-    /// Where the first rows of each month stand.
-    pub premieres_lignes: FirstLines,
+    /// The days of all others.
+    pub days: Days,
     /// Rejected rows, by reason.
     pub par_motif: BTreeMap<String, u64>,
     /// Accepted rows, by what is odd about them.
@@ -105,10 +106,11 @@ pub struct Gatherer<'v> {
     waiting: usize,
     chunks: u32,
     acceptees: u64,
-    /// The days whose rows are gathered: from the first, up to but excluding the second.
-    days: (i32, i32),
+    /// The days whose rows are gathered.
+    period: Range<i32>,
     hors_periode: u64,
-    first_lines: FirstLines,
+    /// The days of the rows that were gathered.
+    days: Days,
     warnings: BTreeMap<&'static str, u64>,
     notes: Notes,
     /// The number of the file that is being read, if any.
@@ -150,9 +152,9 @@ impl<'v> Gatherer<'v> {
             waiting: 0,
             chunks: 0,
             acceptees: 0,
-            days: limits.periode.map_or((i32::MIN, i32::MAX), Plage::days),
+            period: limits.periode.map_or(i32::MIN..i32::MAX, Plage::days),
             hors_periode: 0,
-            first_lines: FirstLines::default(),
+            days: Days::default(),
             warnings: BTreeMap::new(),
             notes: Notes::new(limits.encoding),
             file: None,
@@ -182,7 +184,6 @@ impl<'v> Gatherer<'v> {
         let mut drafts = Vec::new();
         let before = (self.acceptees, self.log.count());
         let duplicates = self.gather(&rows, &mut drafts)?;
-        self.note_lines(&rows, &duplicates);
         rows.rejected.extend(duplicates);
         rows.rejected.sort_by_key(|rejected| rejected.start);
         for Rejected {
@@ -258,6 +259,9 @@ impl<'v> Gatherer<'v> {
             .collect();
         let mut duplicates = Vec::new();
         let mut lines = LineCounter::new(rows);
+        let mut outside = 0;
+        // counted here, and what is left out below: the loop runs once a row
+        self.waiting += rows.accepted.len();
         for accepted in &rows.accepted {
             if self.limits.dedup && !self.is_new(rows, accepted, &shapes)? {
                 let line = lines.line_of(accepted.start);
@@ -273,48 +277,32 @@ impl<'v> Gatherer<'v> {
                 });
                 continue;
             }
-            self.acceptees += 1;
             if !accepted.warnings.is_empty() {
                 self.count(accepted.warnings);
             }
-            if accepted.ligne.jour < self.days.0 || accepted.ligne.jour >= self.days.1 {
-                self.hors_periode += 1;
+            let jour = accepted.ligne.jour;
+            if !self.period.contains(&jour) {
+                outside += 1;
                 continue;
             }
+            if !self.days.knows(jour) {
+                let lieu = Lieu {
+                    fichier: rows.block.file.number as u32,
+                    ligne: self.line + u64::from(lines.line_of(accepted.start)),
+                };
+                self.days.note(jour, lieu);
+            }
             let list = self.list_of(accepted.ville)?;
-            self.waiting += 1;
             let lignes = &mut self.lists[list].lignes;
             lignes.push(accepted.ligne);
             if lignes.len() == self.limits.chunk_rows {
                 self.close(list, drafts);
             }
         }
+        self.waiting -= duplicates.len() + outside;
+        self.acceptees += (rows.accepted.len() - duplicates.len()) as u64;
+        self.hors_periode += outside as u64;
         Ok(duplicates)
-    }
-
-    /// Records file and line of the first rows of each month; `duplicates` are in file order.
-    fn note_lines(&mut self, rows: &Rows, duplicates: &[Rejected]) {
-        let mut lines = LineCounter::new(rows);
-        for &(start, jour) in &rows.early {
-            let Some(mois) = month_of_day(jour).filter(|mois| !self.first_lines.is_full(*mois))
-            else {
-                continue;
-            };
-            if duplicates
-                .binary_search_by_key(&start, |row| row.start)
-                .is_ok()
-            {
-                continue;
-            }
-            let lieu = Lieu {
-                fichier: rows.block.file.number as u32,
-                ligne: self.line + u64::from(lines.line_of(start)),
-            };
-            self.first_lines.push(mois, lieu);
-            if self.first_lines.is_full(mois) {
-                self.vocabulary.mois.close(mois);
-            }
-        }
     }
 
     #[cold]
@@ -464,7 +452,7 @@ impl<'v> Gatherer<'v> {
             page_count,
             acceptees: self.acceptees,
             hors_periode: self.hors_periode,
-            premieres_lignes: self.first_lines,
+            days: self.days,
             par_motif,
             avertissements: self
                 .warnings

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
 
 use chrono::{Datelike, NaiveDate};
 use serde::{Deserialize, Serialize};
@@ -47,8 +47,8 @@ impl Plage {
         month_of_day(day).is_some_and(|mois| (self.debut..=self.fin).contains(&mois))
     }
 
-    /// Its first day, and the first day after it, since 1970-01-01.
-    pub fn days(self) -> (i32, i32) {
+    /// Its days, since 1970-01-01.
+    pub fn days(self) -> Range<i32> {
         let first = |mois: i32| {
             NaiveDate::from_ymd_opt(
                 mois.div_euclid(12),
@@ -57,7 +57,7 @@ impl Plage {
             )
             .map_or(i32::MAX, |date| date.to_epoch_days())
         };
-        (first(self.debut), first(self.fin + 1))
+        first(self.debut)..first(self.fin + 1)
     }
 }
 
@@ -147,54 +147,78 @@ pub struct Lieu {
     pub ligne: u64,
 }
 
-/// A set of days, counted from 1970-01-01.
+/// The days with a transaction, counted from 1970-01-01, and where the first rows of each month stand.
 pub struct Days {
-    /// From [`FIRST`] on, a byte a day: marking one is a plain store, whether or not it was marked before.
-    table: Vec<bool>,
+    /// From [`FIRST`] on.
+    table: Vec<Known>,
     others: BTreeSet<i32>,
+    first_lines: FirstLines,
+}
+
+/// What is known of a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// Nothing: it has no transaction so far.
+    Nothing,
+    /// It has one, and its next row may be among the first of its month.
+    Day,
+    /// It has one, and the first rows of its month are known: no row of this day matters any more.
+    All,
 }
 
 impl Default for Days {
     fn default() -> Self {
         Self {
-            table: vec![false; TABLE],
+            table: vec![Known::Nothing; TABLE],
             others: BTreeSet::new(),
+            first_lines: FirstLines::default(),
         }
     }
 }
 
 impl Days {
-    /// Adds a day.
+    /// Whether [`Days::note`] learns nothing from a further row of this day, as from all but a few rows of a file.
     #[inline]
-    pub fn insert(&mut self, day: i32) {
-        match self
-            .table
-            .get_mut(day.wrapping_sub(FIRST).cast_unsigned() as usize)
-        {
-            Some(marked) => *marked = true,
+    pub fn knows(&self, day: i32) -> bool {
+        self.table.get(index(day)) == Some(&Known::All)
+    }
+
+    /// Learns from a row of this day that stands at `lieu`; rows come in the order of their files.
+    #[cold]
+    pub fn note(&mut self, day: i32, lieu: Lieu) {
+        let mois = month_of_day(day);
+        if let Some(mois) = mois {
+            self.first_lines.push(mois, lieu);
+        }
+        let is_full = mois.is_none_or(|mois| self.first_lines.is_full(mois));
+        match self.table.get_mut(index(day)) {
+            Some(known) if is_full => *known = Known::All,
+            Some(known) => *known = Known::Day,
             None => {
                 self.others.insert(day);
             }
         }
     }
 
-    /// Adds the days of another set.
-    pub fn absorb(&mut self, other: &Self) {
-        for day in other.iter() {
-            self.insert(day);
-        }
-    }
-
     /// The days, in order.
-    pub fn iter(&self) -> impl Iterator<Item = i32> {
-        let table = (FIRST..).zip(&self.table).filter(|(_, marked)| **marked);
+    fn iter(&self) -> impl Iterator<Item = i32> {
+        let table = (FIRST..).zip(&self.table);
+        let table = table.filter(|(_, known)| **known != Known::Nothing);
         let before = self.others.range(..FIRST).copied();
         let after = self.others.range(FIRST..).copied();
         before.chain(table.map(|(day, _)| day)).chain(after)
     }
 
-    /// The runs they make, in order, each with its number of days.
-    pub fn runs(&self) -> Vec<(Suite, u32)> {
+    /// The runs that the days make, in order, and where the first rows of the months stand that [`FirstLines`] reports beside
+    /// them.
+    pub fn sum_up(self) -> (Vec<Suite>, BTreeMap<i32, Vec<Lieu>>) {
+        let runs = self.runs();
+        let first_lines = self.first_lines.of_short_runs(&runs);
+        (runs.into_iter().map(|(run, _)| run).collect(), first_lines)
+    }
+
+    /// The runs, in order, each with its number of days.
+    fn runs(&self) -> Vec<(Suite, u32)> {
         let mut runs: Vec<(Suite, u32)> = Vec::new();
         for day in self.iter() {
             match runs.last_mut().filter(|(run, _)| !parted(run.dernier, day)) {
@@ -226,11 +250,11 @@ const MOST_REMEMBERED: usize = 10_000;
 
 /// Where the first rows of each month stand, in the order of the rows.
 #[derive(Debug, Default)]
-pub struct FirstLines(BTreeMap<i32, Vec<Lieu>>);
+struct FirstLines(BTreeMap<i32, Vec<Lieu>>);
 
 impl FirstLines {
     /// Whether a row of this month need not be named any more.
-    pub fn is_full(&self, mois: i32) -> bool {
+    fn is_full(&self, mois: i32) -> bool {
         match self.0.get(&mois) {
             Some(lines) => lines.len() >= FIRST_LINES,
             None => self.0.len() >= MOST_REMEMBERED,
@@ -238,14 +262,14 @@ impl FirstLines {
     }
 
     /// Adds a row of this month.
-    pub fn push(&mut self, mois: i32, lieu: Lieu) {
+    fn push(&mut self, mois: i32, lieu: Lieu) {
         if !self.is_full(mois) {
             self.0.entry(mois).or_default().push(lieu);
         }
     }
 
     /// What to report beside these runs: nothing where there is one, else the months of the shortest ones.
-    pub fn of_short_runs(mut self, runs: &[(Suite, u32)]) -> BTreeMap<i32, Vec<Lieu>> {
+    fn of_short_runs(mut self, runs: &[(Suite, u32)]) -> BTreeMap<i32, Vec<Lieu>> {
         if runs.len() < 2 {
             return BTreeMap::new();
         }
@@ -261,60 +285,10 @@ impl FirstLines {
     }
 }
 
-/// The months of which [`FIRST_LINES`] rows are known, for every thread that reads. A month is closed by the thread that
-/// takes rows in their order, so a row of a block that is read later can be none of the first.
-#[derive(Default)]
-pub struct ClosedMonths(Mutex<Vec<i32>>);
-
-impl ClosedMonths {
-    /// Closes a month.
-    pub fn close(&self, mois: i32) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(mois);
-    }
-}
-
-/// One thread's own memory of the [`ClosedMonths`], by day.
-pub struct OpenDays {
-    /// From [`FIRST`] on; days outside stay open.
-    table: Vec<bool>,
-    known: usize,
-}
-
-impl Default for OpenDays {
-    fn default() -> Self {
-        Self {
-            table: vec![true; TABLE],
-            known: 0,
-        }
-    }
-}
-
-impl OpenDays {
-    /// Learns which months were closed since.
-    pub fn update(&mut self, closed: &ClosedMonths) {
-        let closed = closed.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for &mois in &closed[self.known..] {
-            let (first, next) = Plage {
-                debut: mois,
-                fin: mois,
-            }
-            .days();
-            for day in first.max(FIRST)..next.min(FIRST + TABLE as i32) {
-                self.table[(day - FIRST) as usize] = false;
-            }
-        }
-        self.known = closed.len();
-    }
-
-    /// Whether a row of this day may be among the first of its month.
-    #[inline(always)]
-    pub fn is_open(&self, day: i32) -> bool {
-        let at = day.wrapping_sub(FIRST).cast_unsigned() as usize;
-        self.table.get(at).copied().unwrap_or(true)
-    }
+/// Where a day stands in the table of [`Days`]; beyond its end, or before its beginning, outside it.
+#[inline]
+fn index(day: i32) -> usize {
+    day.wrapping_sub(FIRST).cast_unsigned() as usize
 }
 
 /// Whether two days belong to two runs.
@@ -333,6 +307,11 @@ fn parted(day: i32, next: i32) -> bool {
 mod tests {
     use super::*;
 
+    const AT: Lieu = Lieu {
+        fichier: 0,
+        ligne: 1,
+    };
+
     fn day(text: &str) -> i32 {
         text.parse::<NaiveDate>().expect("a date").to_epoch_days()
     }
@@ -340,7 +319,7 @@ mod tests {
     fn runs(days: &[&str]) -> Vec<(String, String, u32)> {
         let mut set = Days::default();
         for text in days {
-            set.insert(day(text));
+            set.note(day(text), AT);
         }
         let date = |day| NaiveDate::from_epoch_days(day).expect("a date").to_string();
         let runs = set.runs().into_iter();
@@ -375,121 +354,95 @@ mod tests {
     }
 
     #[test]
-    fn sets_of_days_are_joined_and_come_in_order() {
-        let (mut a, mut b) = (Days::default(), Days::default());
-        for d in [5, 3, FIRST, FIRST - 1] {
-            a.insert(d);
-        }
-        for d in [
-            4,
-            5,
-            FIRST + TABLE as i32,
-            FIRST + TABLE as i32 - 1,
-            i32::MIN,
-            i32::MAX,
-        ] {
-            b.insert(d);
-        }
-        a.absorb(&b);
+    fn days_come_in_order_and_each_once() {
         let end = FIRST + TABLE as i32;
-        let expected = [i32::MIN, FIRST - 1, FIRST, 3, 4, 5, end - 1, end, i32::MAX];
-        assert!(a.iter().eq(expected));
+        let (before, after) = ([i32::MIN, FIRST - 1], [end, i32::MAX]);
+        let within = [FIRST, 3, 4, 5, end - 1];
+        let mut days = Days::default();
+        for day in [5, 5].into_iter().chain(after).chain(within).chain(before) {
+            days.note(day, AT);
+        }
+        assert!(
+            days.iter()
+                .eq(before.into_iter().chain(within).chain(after))
+        );
         assert_eq!(day("1900-01-01"), FIRST);
     }
 
     #[test]
     fn the_first_lines_of_short_runs_are_told() {
         let lieu = |ligne| Lieu { fichier: 0, ligne };
-        let (mut days, mut lines) = (Days::default(), FirstLines::default());
+        let mut days = Days::default();
         for (text, rows) in [
             ("2024-01-05", 30),
             ("2024-02-05", 3),
             ("2042-05-01", 12),
             ("2014-02-01", 1),
         ] {
-            days.insert(day(text));
             for ligne in 1..=rows {
-                lines.push(month_of_day(day(text)).expect("a month"), lieu(ligne));
+                days.note(day(text), lieu(ligne));
             }
         }
-        assert!(lines.is_full(12 * 2042 + 4) && !lines.is_full(12 * 2014 + 1));
-        let told = lines.of_short_runs(&days.runs());
+        let (runs, told) = days.sum_up();
+        assert_eq!(runs.len(), 3);
         assert_eq!(told[&(12 * 2014 + 1)], [lieu(1)]);
         assert_eq!(
             told[&(12 * 2042 + 4)],
             (1..=10).map(lieu).collect::<Vec<_>>()
         );
-        let one_run = |lines: FirstLines| {
-            lines.of_short_runs(&[(
-                Suite {
-                    premier: 0,
-                    dernier: 9,
-                    vide: 0,
-                },
-                9,
-            )])
-        };
-        let mut lines = FirstLines::default();
-        lines.push(12 * 1970, lieu(1));
-        assert!(one_run(lines).is_empty());
+    }
+
+    #[test]
+    fn one_run_alone_names_no_line() {
+        let mut days = Days::default();
+        days.note(day("1970-01-01"), AT);
+        days.note(day("1970-01-10"), AT);
+        let (runs, told) = days.sum_up();
+        assert_eq!((runs.len(), told.len()), (1, 0));
     }
 
     #[test]
     fn the_months_told_are_those_of_the_shortest_runs_and_bounded() {
-        let (mut days, mut lines) = (Days::default(), FirstLines::default());
+        let first_of = |year: i32| {
+            let (debut, fin) = (24 * year, 24 * year);
+            Plage { debut, fin }.days().start
+        };
+        let mut days = Days::default();
         for year in 100..400 {
-            days.insert(
-                Plage {
-                    debut: 24 * year,
-                    fin: 24 * year,
-                }
-                .days()
-                .0,
-            );
-            lines.push(
-                24 * year,
-                Lieu {
-                    fichier: 0,
-                    ligne: 1,
-                },
-            );
+            days.note(first_of(year), AT);
         }
         for more in 0..50 {
-            days.insert(
-                Plage {
-                    debut: 24 * 100,
-                    fin: 24 * 100,
-                }
-                .days()
-                .0 + more,
-            );
+            days.note(first_of(100) + more, AT);
         }
-        let told = lines.of_short_runs(&days.runs());
+        let (_, told) = days.sum_up();
         assert_eq!(told.len(), MOST_MONTHS);
         assert!(!told.contains_key(&(24 * 100)), "the longest run");
     }
 
     #[test]
-    fn a_closed_month_has_no_open_day() {
-        let (closed, mut open) = (ClosedMonths::default(), OpenDays::default());
-        closed.close(12 * 2024 + 1);
-        assert!(open.is_open(day("2024-02-10")));
-        open.update(&closed);
-        closed.close(12 * 1800);
-        closed.close(12 * 1900);
-        open.update(&closed);
-        for (text, expected) in [
-            ("2024-01-31", true),
-            ("2024-02-01", false),
-            ("2024-02-29", false),
-            ("2024-03-01", true),
-            ("1800-01-05", true),
-            ("1900-01-01", false),
-            ("1900-02-01", true),
-            ("9999-12-31", true),
-        ] {
-            assert_eq!(open.is_open(day(text)), expected, "{text}");
+    fn a_day_is_known_once_its_months_first_rows_are() {
+        let mut days = Days::default();
+        let february = |n: usize| day("2024-02-01") + (n % 3) as i32;
+        for n in 0..FIRST_LINES {
+            assert!(!days.knows(february(n)), "row {n}");
+            days.note(february(n), AT);
         }
+        days.note(february(0), AT);
+        assert!(days.knows(february(0)));
+        let later = day("2024-02-29");
+        assert!(!days.knows(later), "a day without a row");
+        days.note(later, AT);
+        assert!(days.knows(later));
+        assert!(!days.knows(day("2024-03-01")));
+        for outside in ["1800-01-05", "9999-12-31"] {
+            for _ in 0..2 * FIRST_LINES {
+                days.note(day(outside), AT);
+            }
+            assert!(!days.knows(day(outside)), "{outside}");
+        }
+        let lines = &days.first_lines.0;
+        assert!(lines.values().all(|lines| lines.len() == FIRST_LINES));
+        assert_eq!(lines.len(), 3);
     }
 
     #[test]
@@ -497,11 +450,11 @@ mod tests {
         let plage: Plage = "2024-01..2024-03".parse().expect("a period");
         assert_eq!((plage.debut, plage.fin), (12 * 2024, 12 * 2024 + 2));
         assert_eq!(plage.to_string(), "2024-01..2024-03");
-        assert_eq!(plage.days(), (day("2024-01-01"), day("2024-04-01")));
+        assert_eq!(plage.days(), day("2024-01-01")..day("2024-04-01"));
         assert!(plage.contains(day("2024-03-31")) && !plage.contains(day("2024-04-01")));
         assert!(plage.contains(day("2024-01-01")) && !plage.contains(day("2023-12-31")));
         let end: Plage = "9999-12..9999-12".parse().expect("a period");
-        assert!(end.days().1 > day("9999-12-31"));
+        assert!(end.days().end > day("9999-12-31"));
         for bad in [
             "",
             "2024-01",
