@@ -15,7 +15,7 @@ use autoconnect_common::{Digest, Shutdown};
 use tokio::process::{Child, Command};
 
 use super::plan::Plan;
-use super::produce::follow;
+use super::produce::{follow, produce};
 use crate::contact;
 use crate::follow::EVENTS;
 use crate::progress::Gauge;
@@ -92,8 +92,12 @@ async fn on(
 ) -> Result<Finished, Trouble> {
     let job = &plan.request.job;
     let spool = Spool::new(rabbit.clone(), &plan.out, job);
+    let mut producing = Box::pin(produce(&spool, plan, gauge, shutdown));
     let events = tokio::select! {
+        biased;
         events = begin(plan, &rabbit, own.is_some()) => events,
+        // a cluster of one's own takes nothing before its queues are declared: the first chunks are cut meanwhile
+        trouble = &mut producing, if own.is_some() => Err(trouble),
         () = shutdown.cancelled() => Err(Trouble::Interrupted),
     };
     let events = match events {
@@ -120,7 +124,7 @@ async fn on(
         }
     }
     let finished = tokio::select! {
-        finished = follow(&spool, plan, events, &mut roles, gauge, shutdown) => finished,
+        finished = follow(producing, plan, events, &mut roles, gauge, shutdown) => finished,
         trouble = ask::remind(&rabbit, job) => Err(trouble.into()),
     };
     let fetched = match &finished {

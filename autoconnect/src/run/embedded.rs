@@ -8,7 +8,7 @@ use autoconnect_common::{Broker as _, Shutdown};
 use autoconnect_worker as worker;
 
 use super::plan::Plan;
-use super::produce::follow;
+use super::produce::{follow, produce};
 use crate::follow::EVENTS;
 use crate::progress::Gauge;
 use crate::roles::{Roles, leave, reduce, work_here};
@@ -53,7 +53,8 @@ pub(super) async fn run(
             stop.clone(),
         ));
     }
-    let finished = follow(&broker, plan, events, &mut roles, gauge, shutdown).await;
+    let producing = produce(&broker, plan, gauge, shutdown);
+    let finished = follow(producing, plan, events, &mut roles, gauge, shutdown).await;
     leave(&broker, roles, &stop).await;
     finished
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use autoconnect_common::broker::Subscription;
 use autoconnect_common::{Broker, Shutdown};
+use autoconnect_producer::ProducerError;
 
 use super::plan::Plan;
 use crate::follow::listen;
@@ -12,9 +13,32 @@ use crate::roles::Roles;
 use crate::summary::Finished;
 use crate::trouble::Trouble;
 
-/// Produces the job and follows it to its end.
-pub(super) async fn follow<B: Broker>(
+/// Cuts and publishes the job. Returns only where that fails: the job's end is an event.
+pub(super) async fn produce<B: Broker>(
     broker: &B,
+    plan: &Plan,
+    gauge: &Gauge,
+    shutdown: &Shutdown,
+) -> Trouble {
+    let config = autoconnect_producer::Config {
+        threads: plan.threads,
+        data: None,
+        blobs: Some(plan.blobs.clone()),
+    };
+    let progress = Arc::clone(&gauge.cut);
+    let (registry, request) = (&plan.registry, &plan.request);
+    let produced =
+        autoconnect_producer::run_job(broker, registry, request, &config, progress, shutdown);
+    match produced.await {
+        Ok(_) => std::future::pending().await,
+        Err(ProducerError::Broker(error)) => error.into(),
+        Err(error) => Trouble::Producer(error),
+    }
+}
+
+/// Follows the job, which `producing` publishes, to its end.
+pub(super) async fn follow(
+    producing: impl Future<Output = Trouble>,
     plan: &Plan,
     events: Subscription,
     roles: &mut Roles,
@@ -23,7 +47,8 @@ pub(super) async fn follow<B: Broker>(
 ) -> Result<Finished, Trouble> {
     tokio::select! {
         biased;
-        finished = produce(broker, plan, events, gauge, shutdown) => finished,
+        finished = listen(events, &plan.request.job, gauge) => finished,
+        trouble = producing => Err(trouble),
         Some(ended) = roles.join_next() => Err(match ended {
             Ok(Err(trouble)) => trouble,
             Ok(Ok(())) if shutdown.is_cancelled() => Trouble::Interrupted,
@@ -31,38 +56,5 @@ pub(super) async fn follow<B: Broker>(
             Err(death) => Trouble::Failed(format!("a role died: {death}")),
         }),
         () = shutdown.cancelled() => Err(Trouble::Interrupted),
-    }
-}
-
-async fn produce<B: Broker>(
-    broker: &B,
-    plan: &Plan,
-    events: Subscription,
-    gauge: &Gauge,
-    shutdown: &Shutdown,
-) -> Result<Finished, Trouble> {
-    let config = autoconnect_producer::Config {
-        threads: plan.threads,
-        data: None,
-        blobs: Some(plan.blobs.clone()),
-    };
-    let producing = async {
-        autoconnect_producer::run_job(
-            broker,
-            &plan.registry,
-            &plan.request,
-            &config,
-            Arc::clone(&gauge.cut),
-            shutdown,
-        )
-        .await
-        .map_err(Trouble::Producer)?;
-        // the follower reports the job's end
-        std::future::pending().await
-    };
-    tokio::select! {
-        biased;
-        finished = listen(events, &plan.request.job, gauge) => finished,
-        cut_short = producing => cut_short,
     }
 }
