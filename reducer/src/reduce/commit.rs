@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use autoconnect_common::broker::{Delivery, Verdict};
-use autoconnect_common::{Broker, machine};
+use autoconnect_common::{Broker, machine, wait};
 use tokio::time::Instant;
 
 use super::Reducer;
@@ -20,8 +20,6 @@ pub(super) const GROUP: usize = 64;
 pub(super) const GATHER: Duration = Duration::from_millis(20);
 /// The name of the trouble that the state cannot be written.
 const STATE: &str = "state";
-/// The longest pause between two attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 impl<B: Broker> Reducer<'_, B> {
     /// Acknowledges a delivery once everything that was merged is durable.
@@ -62,7 +60,7 @@ impl<B: Broker> Reducer<'_, B> {
                 Ok(()) => {}
                 Err(Trouble::Killed(killed)) => return Err(killed.into()),
                 Err(error) => {
-                    let pause = self.pause(self.failed_commits);
+                    let pause = wait::pause(self.config.retry, self.failed_commits);
                     tracing::error!(error = %chain(&error), ?pause, "state not written; nothing is acknowledged");
                     let why = format!("the reducer's state cannot be written: {}", chain(&error));
                     self.broker.health().raise(STATE, why);
@@ -124,11 +122,5 @@ impl<B: Broker> Reducer<'_, B> {
             }
         }
         Ok(())
-    }
-
-    /// How long to wait after `failed` failures in a row.
-    pub(super) fn pause(&self, failed: u32) -> Duration {
-        let doubled = self.config.retry.saturating_mul(1 << failed.min(16));
-        doubled.min(LONGEST_PAUSE.max(self.config.retry))
     }
 }

@@ -2,7 +2,7 @@
 //! refused it.
 
 use autoconnect_common::message::Status;
-use autoconnect_common::{Broker, JobId, machine};
+use autoconnect_common::{Broker, JobId, machine, wait};
 use tokio::time::Instant;
 
 use super::Reducer;
@@ -85,7 +85,7 @@ impl<B: Broker> Reducer<'_, B> {
         if self.config.state.is_none() {
             return Err(Error::Publish { what, source });
         }
-        let pause = self.pause(number);
+        let pause = wait::pause(self.config.retry, number);
         tracing::error!(job_id = %job, error = %source, ?pause, "report not published: cannot {what}");
         let why = format!("the report of job {job} is not written: cannot {what}: {source}");
         self.broker.health().raise(&unwritten(&job), why);
