@@ -25,7 +25,7 @@
 //! * [`settings`]: defaults, files, environment and flags, in that order.
 //! * [`telemetry`]: where logs go.
 //! * [`text`]: text from outside, made safe to show.
-//! * [`wait`]: the pause between two attempts.
+//! * [`wait`]: waiting for what may be absent, and between two attempts.
 
 pub mod ask;
 pub mod blob;

@@ -18,12 +18,13 @@ use std::time::Duration;
 
 use autoconnect_common::broker::{Delivery, Verdict};
 use autoconnect_common::message::{Event, Question};
+use autoconnect_common::wait::or_pending;
 use autoconnect_common::{Broker, JobId, Registry, Shutdown};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use self::blobs::Removals;
 use self::commit::GROUP;
@@ -115,10 +116,10 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 Some(attempt) = self.endings.join_next() => self.ended(attempt).await?,
                 Some((delivery, verdict)) = self.burials.next() => self.settle_as(delivery, verdict),
                 Some(Ok(answer)) = self.choices.join_next() => self.announcer.news(answer),
-                read = finished(&mut self.reading) => self.answer_asked(read),
+                read = or_pending(self.reading.as_mut()) => self.answer_asked(read.unwrap_or_default()),
                 Some(()) = self.asking.next() => {}
                 found = self.removals.next() => self.sweep(found),
-                () = until(self.commit_at) => self.commit().await?,
+                () = or_pending(self.commit_at.map(sleep_until)) => self.commit().await?,
                 _ = tick.tick() => self.tick(intake.is_open()),
                 () = self.silence.next() => {}
                 () = self.requeued.next() => {}
@@ -233,21 +234,5 @@ impl<'r, B: Broker> Reducer<'r, B> {
         if taking {
             self.give_up_silent();
         }
-    }
-}
-
-/// What was read, once it was; forever where nothing is being read.
-async fn finished(reading: &mut Option<JoinHandle<Vec<Tombstone>>>) -> Vec<Tombstone> {
-    match reading {
-        Some(reading) => reading.await.unwrap_or_default(),
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits until that time; forever where there is none.
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
