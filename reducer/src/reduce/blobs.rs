@@ -107,6 +107,7 @@ impl<'r> Removals<'r> {
                 self.sweeping = Some(Box::pin(async move { blobs.jobs().await }));
             }
             tokio::select! {
+                biased;
                 Some(()) = self.removing.next() => {}
                 found = or_pending(self.sweeping.as_mut()) => {
                     self.sweeping = None;
