@@ -48,15 +48,8 @@ impl<B: Broker> Reducer<'_, B> {
     /// Makes what was merged durable, then acknowledges it, then ends the jobs that are at their end.
     pub(super) async fn commit(&mut self) -> Result<(), Error> {
         self.commit_at = None;
-        if let Some(mut store) = self.store.take_if(|store| store.is_dirty()) {
-            let (store, committed) = machine::block(move || {
-                let committed = store.commit();
-                (store, committed)
-            })
-            .await
-            .map_err(|error| Error::Internal(error.to_string()))?;
-            self.store = Some(store);
-            match committed {
+        if let Some(store) = self.store.take_if(|store| store.is_dirty()) {
+            match self.on_a_thread(store, Store::commit).await? {
                 Ok(()) => {}
                 Err(Trouble::Killed(killed)) => return Err(killed.into()),
                 Err(error) => {
@@ -88,6 +81,23 @@ impl<B: Broker> Reducer<'_, B> {
         Ok(())
     }
 
+    /// Runs `work` on the store, which this reducer then has again: its writes block.
+    pub(super) async fn on_a_thread<T: Send + 'static>(
+        &mut self,
+        mut store: Store,
+        work: impl FnOnce(&mut Store) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let worked = machine::block(move || {
+            let worked = work(&mut store);
+            (store, worked)
+        });
+        let (store, worked) = worked
+            .await
+            .map_err(|error| Error::Internal(error.to_string()))?;
+        self.store = Some(store);
+        Ok(worked)
+    }
+
     /// Writes a snapshot in the place of each journal that grew too long.
     async fn replace_long_journals(&mut self) -> Result<(), Error> {
         let long = self.store.as_mut().map(Store::long_journals);
@@ -102,18 +112,12 @@ impl<B: Broker> Reducer<'_, B> {
                     continue;
                 }
             };
-            let Some(mut store) = self.store.take() else {
+            let Some(store) = self.store.take() else {
                 continue;
             };
             let name = id.clone();
-            let (store, replaced) = machine::block(move || {
-                let replaced = store.replace_journal(&name, snapshot);
-                (store, replaced)
-            })
-            .await
-            .map_err(|error| Error::Internal(error.to_string()))?;
-            self.store = Some(store);
-            match replaced {
+            let replace = move |store: &mut Store| store.replace_journal(&name, snapshot);
+            match self.on_a_thread(store, replace).await? {
                 Ok(()) => {}
                 Err(Trouble::Killed(killed)) => return Err(killed.into()),
                 Err(error) => {

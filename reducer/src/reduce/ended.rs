@@ -2,7 +2,7 @@
 //! refused it.
 
 use autoconnect_common::message::Status;
-use autoconnect_common::{Broker, JobId, machine, wait};
+use autoconnect_common::{Broker, JobId, wait};
 use tokio::time::Instant;
 
 use super::Reducer;
@@ -10,6 +10,7 @@ use super::conclude::Attempt;
 use super::phase::Phase;
 use crate::ending::Work;
 use crate::faults::Point;
+use crate::store::Store;
 use crate::trouble::Trouble;
 use crate::{Error, announce};
 
@@ -26,18 +27,9 @@ impl<B: Broker> Reducer<'_, B> {
             over.extend(self.took_end(attempt)?);
             next = self.endings.try_join_next();
         }
-        if let Some(mut store) = self.store.take_if(|_| !over.is_empty()) {
-            let forgotten = machine::block(move || {
-                for job in over {
-                    store.forget(&job);
-                }
-                store
-            });
-            self.store = Some(
-                forgotten
-                    .await
-                    .map_err(|error| Error::Internal(error.to_string()))?,
-            );
+        if let Some(store) = self.store.take_if(|_| !over.is_empty()) {
+            let forget = move |store: &mut Store| over.iter().for_each(|job| store.forget(job));
+            self.on_a_thread(store, forget).await?;
         }
         self.conclude_due();
         Ok(())
