@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use super::Reducer;
 use super::phase::Phase;
-use crate::asked::Orphan;
 use crate::entry::Entry;
+use crate::lease::Orphan;
 
 impl<B: Broker> Reducer<'_, B> {
     /// Answers the producers whose `begun` was made durable.
