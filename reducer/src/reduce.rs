@@ -63,7 +63,7 @@ pub(crate) struct Reducer<'r, B> {
     ended: Tombstones,
     /// The tombstones that are being read, and the questions that wait for them.
     reading: Option<JoinHandle<Vec<Tombstone>>>,
-    asked: Vec<Question>,
+    questions: Vec<Question>,
     /// Jobs that ended without a report and still receive results: their end is announced again, so that workers drop their
     /// chunks.
     pointless: BTreeSet<JobId>,
@@ -88,7 +88,7 @@ pub(crate) struct Reducer<'r, B> {
     /// Attempts to cut that producers began, to be answered once that is durable.
     begun: Vec<(JobId, JobId)>,
     /// Requests on their way to the producers once more.
-    asking: FuturesUnordered<BoxFuture<'r, ()>>,
+    requests: FuturesUnordered<BoxFuture<'r, ()>>,
     endings: JoinSet<Attempt>,
     /// Whether the reducer is stopping: no conclusion is begun any more.
     stopping: bool,
@@ -116,8 +116,8 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 Some(attempt) = self.endings.join_next() => self.ended(attempt).await?,
                 Some((delivery, verdict)) = self.burials.next() => self.settle_as(delivery, verdict),
                 Some(Ok(answer)) = self.choices.join_next() => self.announcer.news(answer),
-                read = or_pending(self.reading.as_mut()) => self.answer_asked(read.unwrap_or_default()),
-                Some(()) = self.asking.next() => {}
+                read = or_pending(self.reading.as_mut()) => self.answer_questions(read.unwrap_or_default()),
+                Some(()) = self.requests.next() => {}
                 found = self.removals.next() => self.sweep(found),
                 () = or_pending(self.commit_at.map(sleep_until)) => self.commit().await?,
                 _ = tick.tick() => self.tick(intake.is_open()),

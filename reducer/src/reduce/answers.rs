@@ -39,16 +39,16 @@ impl<B: Broker> Reducer<'_, B> {
             self.reading = Some(machine::block(read));
         }
         match (&question.job, &self.reading) {
-            (None, Some(_)) => self.asked.push(question),
+            (None, Some(_)) => self.questions.push(question),
             (Some(job), _) => self.answer_about(&question.token, job),
             (None, None) => self.answer(question.token),
         }
     }
 
-    pub(super) fn answer_asked(&mut self, read: Vec<Tombstone>) {
+    pub(super) fn answer_questions(&mut self, read: Vec<Tombstone>) {
         self.reading = None;
         self.ended.learn(read);
-        for question in std::mem::take(&mut self.asked) {
+        for question in std::mem::take(&mut self.questions) {
             self.answer(question.token);
         }
     }
