@@ -60,7 +60,7 @@ pub(crate) struct Reducer<'r, B> {
     store: Option<Store>,
     volatile_pages: VolatilePages,
     jobs: BTreeMap<JobId, Phase>,
-    ended: Tombstones,
+    tombstones: Tombstones,
     /// The tombstones that are being read, and the questions that wait for them.
     reading: Option<JoinHandle<Vec<Tombstone>>>,
     questions: Vec<Question>,
@@ -89,7 +89,8 @@ pub(crate) struct Reducer<'r, B> {
     begun: Vec<(JobId, JobId)>,
     /// Requests on their way to the producers once more.
     requests: FuturesUnordered<BoxFuture<'r, ()>>,
-    endings: JoinSet<Attempt>,
+    /// Attempts to conclude a job, each on a thread.
+    attempts: JoinSet<Attempt>,
     /// Whether the reducer is stopping: no conclusion is begun any more.
     stopping: bool,
     /// Reports that a person makes the newest.
@@ -113,7 +114,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                Some(attempt) = self.endings.join_next() => self.ended(attempt).await?,
+                Some(attempt) = self.attempts.join_next() => self.concluded(attempt).await?,
                 Some((delivery, verdict)) = self.burials.next() => self.settle_as(delivery, verdict),
                 Some(Ok(answer)) = self.choices.join_next() => self.announcer.news(answer),
                 read = or_pending(self.reading.as_mut()) => self.answer_questions(read.unwrap_or_default()),
@@ -183,8 +184,8 @@ impl<'r, B: Broker> Reducer<'r, B> {
         self.take_attempts_back().await?;
         self.commit().await?;
         drop(intake);
-        while let Some(attempt) = self.endings.join_next().await {
-            self.ended(attempt).await?;
+        while let Some(attempt) = self.attempts.join_next().await {
+            self.concluded(attempt).await?;
         }
         self.removals.finish().await;
         Ok(self.summary)

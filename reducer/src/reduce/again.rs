@@ -54,7 +54,7 @@ impl<B: Broker> Reducer<'_, B> {
 
     fn open_again(&mut self, id: JobId, job: Box<Job>) {
         tracing::info!(job_id = %id, "its results were removed, and it was asked for again: the job begins anew");
-        self.ended.remove(&id);
+        self.tombstones.remove(&id);
         if let Some(store) = &mut self.store {
             store.reopen(&id);
         }

@@ -16,7 +16,7 @@ use crate::{Error, announce};
 
 impl<B: Broker> Reducer<'_, B> {
     /// Takes what a thread hands back that ended a job, and what others have handed back by now.
-    pub(super) async fn ended(
+    pub(super) async fn concluded(
         &mut self,
         first: Result<Attempt, tokio::task::JoinError>,
     ) -> Result<(), Error> {
@@ -25,7 +25,7 @@ impl<B: Broker> Reducer<'_, B> {
         while let Some(attempt) = next {
             let attempt = attempt.map_err(|error| Error::Internal(error.to_string()))?;
             over.extend(self.took_end(attempt)?);
-            next = self.endings.try_join_next();
+            next = self.attempts.try_join_next();
         }
         if let Some(store) = self.store.take_if(|_| !over.is_empty()) {
             let forget = move |store: &mut Store| over.iter().for_each(|job| store.forget(job));
@@ -56,7 +56,7 @@ impl<B: Broker> Reducer<'_, B> {
             Status::Cancelled => self.summary.cancelled += 1,
         }
         self.jobs.remove(&job);
-        self.ended.insert(ending.tombstone());
+        self.tombstones.insert(ending.tombstone());
         self.announce(&job);
         self.removals.remove(&job);
         self.config.faults.at(Point::Announced)?;
@@ -98,7 +98,7 @@ impl<B: Broker> Reducer<'_, B> {
 
     /// Announces how a job ended, as an answer to this attempt to cut it.
     pub(super) fn announce_to(&mut self, job: &JobId, cut: Option<JobId>) {
-        if let Some(tombstone) = self.ended.get(job) {
+        if let Some(tombstone) = self.tombstones.get(job) {
             self.announcer.end(announce::End {
                 job: job.clone(),
                 status: tombstone.status,

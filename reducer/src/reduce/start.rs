@@ -52,7 +52,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
             store,
             volatile_pages: VolatilePages::default(),
             jobs: BTreeMap::new(),
-            ended: Tombstones::default(),
+            tombstones: Tombstones::default(),
             reading: None,
             questions: Vec::new(),
             pointless: BTreeSet::new(),
@@ -73,7 +73,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
             burials: FuturesUnordered::new(),
             begun: Vec::new(),
             requests: FuturesUnordered::new(),
-            endings: JoinSet::new(),
+            attempts: JoinSet::new(),
             stopping: false,
             choices: JoinSet::new(),
             removals,
@@ -93,7 +93,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 state,
                 results,
             };
-            self.ended = Tombstones::of(graves, found.ended);
+            self.tombstones = Tombstones::of(graves, found.ended);
         }
         for job in found.unannounced {
             self.announce(&job);

@@ -42,7 +42,7 @@ impl<B: Broker> Reducer<'_, B> {
     /// Has the job of an outcome absorb it, unless the job ended.
     fn take_outcome(&mut self, delivery: Delivery, outcome: &Outcome) {
         let id = outcome.job();
-        let ended = self.ended.contains(id);
+        let ended = self.tombstones.contains(id);
         if ended && !self.may_begin_again(outcome) {
             return self.take_late(delivery, outcome);
         }
@@ -186,7 +186,11 @@ impl<B: Broker> Reducer<'_, B> {
         match outcome {
             Outcome::Begun(begun) => self.announce_to(id, Some(begun.cut.clone())),
             Outcome::Manifest(_) | Outcome::Cancel(_) => self.announce(id),
-            _ if self.ended.get(id).is_some_and(|e| !e.status.has_report()) => {
+            _ if self
+                .tombstones
+                .get(id)
+                .is_some_and(|e| !e.status.has_report()) =>
+            {
                 self.pointless.insert(id.clone());
             }
             _ => {}
