@@ -269,7 +269,7 @@ impl Dirt {
     }
 
     /// Remembers an id that was not used up.
-    pub(super) fn settled(&mut self, row: u64, fault: Fault) {
+    pub(super) fn free_id(&mut self, row: u64, fault: Fault) {
         if fault.frees_its_id() && self.freed.len() < EARLY {
             self.freed.push_back(row);
         }

@@ -214,7 +214,7 @@ impl<'a> Writer<'a> {
         match (fault, &mut self.dirt) {
             (Some(fault), Some(dirt)) => {
                 let outcome = dirt.write(&mut self.buffer, self.world, fault, draft, row, id);
-                self.settle(row, fault, &outcome);
+                self.count_fault(row, fault, &outcome);
             }
             (_, dirt) => {
                 let start = self.buffer.len();
@@ -235,14 +235,14 @@ impl<'a> Writer<'a> {
     }
 
     /// Notes what became of a row with a fault.
-    fn settle(&mut self, row: u64, fault: fault::Fault, outcome: &Outcome) {
+    fn count_fault(&mut self, row: u64, fault: fault::Fault, outcome: &Outcome) {
         let start = self.line + outcome.lines_before;
         self.line = start + outcome.lines;
         if fault.rejects() {
             self.rejected += 1;
         }
         if let Some(dirt) = &mut self.dirt {
-            dirt.settled(row, fault);
+            dirt.free_id(row, fault);
         }
         if let Some(truth) = &mut self.truth {
             truth.count_fault(self.world, fault, outcome, start);

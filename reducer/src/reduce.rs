@@ -46,7 +46,7 @@ const TICK: Duration = Duration::from_millis(200);
 const BURYING: usize = 64;
 /// The longest time for which a reducer that starts takes waiting messages before it concludes the jobs it found in its state:
 /// where a job's conclusion kills the reducer, a cancellation of that job must be taken first.
-const SETTLE: Duration = Duration::from_secs(5);
+const CATCH_UP: Duration = Duration::from_secs(5);
 /// A pause between deliveries after which everything that waited is taken: deliveries of a backlog come within milliseconds.
 const QUIET: Duration = Duration::from_millis(300);
 
@@ -77,7 +77,7 @@ pub(crate) struct Reducer<'r, B> {
     /// Jobs found in the state folder at the start: they are concluded once the messages that waited are taken.
     found: BTreeSet<JobId>,
     /// When the jobs in `found` are concluded even if messages still come.
-    settled_at: Instant,
+    caught_up_at: Instant,
     /// When the last delivery was taken, or taking began.
     took_at: Instant,
     conclusions: Conclusions,
@@ -127,7 +127,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 taken = intake.next(), if taking => match taken? {
                     Taken::Opened => {
                         self.took_at = Instant::now();
-                        self.settled_at = self.took_at + SETTLE;
+                        self.caught_up_at = self.took_at + CATCH_UP;
                     }
                     Taken::Delivery(delivery) => {
                         self.take(delivery);
@@ -199,7 +199,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
         }
         self.look_after_orphans();
         let now = Instant::now();
-        let is_quiet = now - self.took_at > QUIET || now > self.settled_at;
+        let is_quiet = now - self.took_at > QUIET || now > self.caught_up_at;
         if taking && !self.found.is_empty() && is_quiet {
             self.ripe.append(&mut self.found);
             self.commit_at.get_or_insert(now);

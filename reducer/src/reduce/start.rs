@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::blobs::Removals;
 use super::phase::Phase;
-use super::{Reducer, SETTLE, silent};
+use super::{CATCH_UP, Reducer, silent};
 use crate::announce::Announcer;
 use crate::conclusions::Conclusions;
 use crate::ending::Place;
@@ -61,7 +61,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
             failed_commits: 0,
             ripe: BTreeSet::new(),
             found: BTreeSet::new(),
-            settled_at: Instant::now() + SETTLE,
+            caught_up_at: Instant::now() + CATCH_UP,
             took_at: Instant::now(),
             conclusions: Conclusions::default(),
             silence: Silence::new(broker, registry.formats(), abandon_after),
