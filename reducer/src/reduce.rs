@@ -67,7 +67,7 @@ pub(crate) struct Reducer<'r, B> {
     /// Jobs that ended without a report and still receive results: their end is announced again, so that workers drop their
     /// chunks.
     pointless: BTreeSet<JobId>,
-    /// Deliveries whose outcome is not durable yet.
+    /// Deliveries whose change is not durable yet.
     unsettled: Vec<(Delivery, Verdict)>,
     commit_at: Option<Instant>,
     /// Commits that failed in a row; nothing is taken meanwhile.

@@ -14,9 +14,9 @@ use crate::faults::Point;
 use crate::store::Store;
 use crate::trouble::{Trouble, chain};
 
-/// Outcomes that are made durable and acknowledged together, at most.
+/// Changes that are made durable and acknowledged together, at most.
 pub(super) const GROUP: usize = 64;
-/// How long an outcome waits for others to be made durable with.
+/// How long a change waits for others to be made durable with.
 pub(super) const GATHER: Duration = Duration::from_millis(20);
 /// The name of the trouble that the state cannot be written.
 const STATE: &str = "state";
