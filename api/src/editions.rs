@@ -16,11 +16,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
+use autoconnect_common::execution::Execution;
 use autoconnect_common::kind::REPORT;
-use autoconnect_common::results::Results;
+use autoconnect_common::results::{EXECUTION, Results};
 use autoconnect_common::{Digest, JobId, disk};
 use bytes::Bytes;
-use serde::Deserialize;
 use tokio::sync::watch;
 
 use crate::answers::Answers;
@@ -36,9 +36,6 @@ const MAX_REPORT: u64 = 256 << 20;
 pub const KEPT: usize = 8;
 /// Their bytes as JSON; parsed they take a few times as much. The one that was requested last always stays.
 pub const KEPT_BYTES: usize = 32 << 20;
-
-/// What `execution.json` is called in a job's folder.
-const EXECUTION: &str = "execution.json";
 
 /// Reads the reports of one kind of job.
 pub trait ReadReport: Send + Sync {
@@ -304,16 +301,10 @@ impl Editions {
 /// A kind, and a report as it keeps it.
 type Opened = (&'static str, Box<dyn Any + Send + Sync>);
 
-/// The part of `execution.json` that names a report's kind.
-#[derive(Deserialize)]
-struct Execution {
-    kind: Option<String>,
-}
-
 /// The kind that the `execution.json` in a job's folder names; `None` where it names none.
 fn kind_of(folder: &Path) -> Option<String> {
     let bytes = fs::read(folder.join(EXECUTION)).ok()?;
-    serde_json::from_slice::<Execution>(&bytes).ok()?.kind
+    Execution::read(&bytes).ok()?.kind
 }
 
 /// The job whose own folder of results this is.

@@ -38,7 +38,7 @@ use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt as _, PutPay
 
 use crate::health::Health;
 use crate::message::Claim;
-use crate::{Body, Digest, Fate, JobId};
+use crate::{Body, Digest, Fate, JobId, wait};
 
 pub use jobs::Left;
 pub use place::{InvalidPlace, Place};
@@ -52,10 +52,8 @@ const MARKER: &str = "autoconnect-blobs";
 const JOBS: &str = "jobs";
 /// The object that marks a job as ended; no digest has that name.
 const ENDED: &str = "ended";
-/// The first pause after a failed attempt; it doubles up to [`LONGEST_PAUSE`].
+/// The first [pause](wait::pause) after a failed attempt: a store that restarts is down for a second or two.
 const PAUSE: Duration = Duration::from_millis(500);
-/// The longest pause between two attempts: the same as for a disk that refuses writes.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The name of the trouble of a store that is down.
 const TROUBLE: &str = "blobs";
 
@@ -305,14 +303,15 @@ pub async fn patiently<T, F>(
 where
     F: Future<Output = Result<T, BlobError>>,
 {
-    let mut pause = PAUSE;
+    let mut failures = 0;
     loop {
         match attempt().await {
             Err(error) if error.fate() == Fate::Again => {
+                let pause = wait::pause(PAUSE, failures);
+                failures = failures.saturating_add(1);
                 tracing::warn!(%error, ?pause, "tried again after a pause");
                 health.raise(TROUBLE, error.to_string());
                 tokio::time::sleep(pause).await;
-                pause = LONGEST_PAUSE.min(pause * 2);
             }
             done => {
                 health.clear(TROUBLE);

@@ -25,6 +25,7 @@
 //! * [`settings`]: defaults, files, environment and flags, in that order.
 //! * [`telemetry`]: where logs go.
 //! * [`text`]: text from outside, made safe to show.
+//! * [`wait`]: waiting for what may be absent, and between two attempts.
 
 pub mod ask;
 pub mod blob;
@@ -49,6 +50,7 @@ pub mod seal;
 pub mod settings;
 pub mod telemetry;
 pub mod text;
+pub mod wait;
 
 pub use body::Body;
 pub use broker::Broker;

@@ -133,7 +133,7 @@ impl Fault {
 
 /// A row with a fault, as it was written.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(super) struct WrittenRow {
     /// Blank lines before it.
     pub(super) lines_before: u64,
     /// Lines of its own.
@@ -269,7 +269,7 @@ impl Dirt {
     }
 
     /// Remembers an id that was not used up.
-    pub(super) fn settled(&mut self, row: u64, fault: Fault) {
+    pub(super) fn free_id(&mut self, row: u64, fault: Fault) {
         if fault.frees_its_id() && self.freed.len() < EARLY {
             self.freed.push_back(row);
         }
@@ -284,9 +284,9 @@ impl Dirt {
         draft: Draft,
         row: u64,
         id: &Id,
-    ) -> Outcome {
+    ) -> WrittenRow {
         let mut fields = plain_fields(world, &draft, id);
-        let mut outcome = Outcome {
+        let mut written = WrittenRow {
             lines_before: 0,
             lines: 1,
             draft,
@@ -296,13 +296,13 @@ impl Dirt {
         match fault.group() {
             Group::Rejected => self.spoil(&mut fields, fault, row),
             Group::Warned | Group::Accepted => {
-                self.vary(out, &mut fields, fault, world, &mut outcome);
+                self.vary(out, &mut fields, fault, world, &mut written);
             }
         }
         let crlf = fault == Fault::CrLf;
         out.extend_from_slice(&fields.join(&b','));
         out.extend_from_slice(if crlf { b"\r\n" } else { b"\n" });
-        outcome
+        written
     }
 
     /// Makes the fields those of a row to be rejected.
@@ -377,14 +377,14 @@ impl Dirt {
         }
     }
 
-    /// Makes the fields those of a row to be accepted, and says in `outcome` as what.
+    /// Makes the fields those of a row to be accepted, and says in `written` as what.
     fn vary(
         &mut self,
         out: &mut Vec<u8>,
         fields: &mut [Vec<u8>],
         fault: Fault,
         world: &World,
-        outcome: &mut Outcome,
+        written: &mut WrittenRow,
     ) {
         match fault {
             Fault::SaleWithDuration => {
@@ -392,17 +392,17 @@ impl Dirt {
             }
             Fault::ZeroPrice => {
                 fields[PRICE] = self.pick(&["0", "0.0", "0.00"]);
-                outcome.draft.cents = 0;
+                written.draft.cents = 0;
             }
             Fault::LongRental => {
-                outcome.draft.duration = 49 + self.below(72) as u8;
-                fields[DURATION] = outcome.draft.duration.to_string().into_bytes();
+                written.draft.duration = 49 + self.below(72) as u8;
+                fields[DURATION] = written.draft.duration.to_string().into_bytes();
             }
-            Fault::FutureDate => self.redate(fields, outcome, 2999),
-            Fault::OldDate => self.redate(fields, outcome, 1969),
-            Fault::SpecialCharacters => self.rename(fields, outcome, 2),
+            Fault::FutureDate => self.redate(fields, written, 2999),
+            Fault::OldDate => self.redate(fields, written, 1969),
+            Fault::SpecialCharacters => self.rename(fields, written, 2),
             Fault::QuotedFields => {
-                self.rename(fields, outcome, 0);
+                self.rename(fields, written, 0);
                 if self.below(2) == 0 {
                     for at in [ID, CITY, PRICE, DURATION] {
                         fields[at].insert(0, b'"');
@@ -411,23 +411,23 @@ impl Dirt {
                 }
             }
             Fault::QuotedNewline => {
-                self.rename(fields, outcome, 1);
-                outcome.lines += count_newlines(&fields[MODEL]);
+                self.rename(fields, written, 1);
+                written.lines += count_newlines(&fields[MODEL]);
             }
             Fault::BlankLines => {
                 let blank: &[&[u8]] = &[b"\n", b"\r\n", b"\n\n"];
                 let blank = blank[self.below(blank.len())];
                 out.extend_from_slice(blank);
-                outcome.lines_before = count_newlines(blank);
+                written.lines_before = count_newlines(blank);
             }
             Fault::CityCase | Fault::CityAccents | Fault::CityBlanks => {
-                let name = &world.cities[outcome.draft.city as usize].name;
+                let name = &world.cities[written.draft.city as usize].name;
                 let other = self.respell(fault, name);
                 fields[CITY] = other.clone().into_bytes();
-                outcome.spelling = Some(other.trim().to_owned());
+                written.spelling = Some(other.trim().to_owned());
             }
-            Fault::Formula => self.rename(fields, outcome, 3),
-            Fault::Markup => self.rename(fields, outcome, 4),
+            Fault::Formula => self.rename(fields, written, 3),
+            Fault::Markup => self.rename(fields, written, 4),
             Fault::FreedId => {
                 if let Some(row) = self.freed.pop_front() {
                     fields[ID].clear();
@@ -439,18 +439,18 @@ impl Dirt {
     }
 
     /// Another day, in `year`.
-    fn redate(&mut self, fields: &mut [Vec<u8>], outcome: &mut Outcome, year: i32) {
+    fn redate(&mut self, fields: &mut [Vec<u8>], written: &mut WrittenRow, year: i32) {
         let date = NaiveDate::from_yo_opt(year, 1 + self.below(365) as u32).unwrap_or_default();
         fields[DATE] = date.format("%Y-%m-%d").to_string().into_bytes();
-        outcome.date = Some(date);
+        written.date = Some(date);
     }
 
     /// Another model, from one of the pools of [`ODD`].
-    fn rename(&mut self, fields: &mut [Vec<u8>], outcome: &mut Outcome, pool: usize) {
+    fn rename(&mut self, fields: &mut [Vec<u8>], written: &mut WrittenRow, pool: usize) {
         let at = self.below(ODD[pool].len());
         let before: usize = ODD[..pool].iter().map(|pool| pool.len()).sum();
         fields[MODEL] = ODD[pool][at].text.as_bytes().to_vec();
-        outcome.draft.model = (MODELS.len() + before + at) as u8;
+        written.draft.model = (MODELS.len() + before + at) as u8;
     }
 
     /// Another spelling of the same city.

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::Rng as _;
 
-use fault::{Dirt, Outcome};
+use fault::{Dirt, WrittenRow};
 use row::{Draft, Id, Raw};
 use truth::Truth;
 use world::World;
@@ -213,8 +213,8 @@ impl<'a> Writer<'a> {
         let draft = Draft::new(self.world, &raw, day, kind, at_the_edge);
         match (fault, &mut self.dirt) {
             (Some(fault), Some(dirt)) => {
-                let outcome = dirt.write(&mut self.buffer, self.world, fault, draft, row, id);
-                self.settle(row, fault, &outcome);
+                let written = dirt.write(&mut self.buffer, self.world, fault, draft, row, id);
+                self.count_fault(row, fault, &written);
             }
             (_, dirt) => {
                 let start = self.buffer.len();
@@ -235,17 +235,17 @@ impl<'a> Writer<'a> {
     }
 
     /// Notes what became of a row with a fault.
-    fn settle(&mut self, row: u64, fault: fault::Fault, outcome: &Outcome) {
-        let start = self.line + outcome.lines_before;
-        self.line = start + outcome.lines;
+    fn count_fault(&mut self, row: u64, fault: fault::Fault, written: &WrittenRow) {
+        let start = self.line + written.lines_before;
+        self.line = start + written.lines;
         if fault.rejects() {
             self.rejected += 1;
         }
         if let Some(dirt) = &mut self.dirt {
-            dirt.settled(row, fault);
+            dirt.free_id(row, fault);
         }
         if let Some(truth) = &mut self.truth {
-            truth.count_fault(self.world, fault, outcome, start);
+            truth.count_fault(self.world, fault, written, start);
         }
     }
 

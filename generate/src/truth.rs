@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 use serde::Serialize;
 
 use super::Options;
-use super::fault::{Fault, Group, Outcome};
+use super::fault::{Fault, Group, WrittenRow};
 use super::odd::{Spelling, model_spellings};
 use super::row::{Draft, Type};
 use super::world::{MONTHS, World};
@@ -113,7 +113,7 @@ impl Truth {
         &mut self,
         world: &World,
         fault: Fault,
-        outcome: &Outcome,
+        written: &WrittenRow,
         line: u64,
     ) {
         let by_word = match fault.group() {
@@ -131,14 +131,14 @@ impl Truth {
         if fault.rejects() {
             return;
         }
-        match outcome.date {
-            Some(date) => self.count_at(date, &outcome.draft),
-            None => self.count(world, &outcome.draft),
+        match written.date {
+            Some(date) => self.count_at(date, &written.draft),
+            None => self.count(world, &written.draft),
         }
-        if let Some(spelling) = &outcome.spelling
-            && *spelling != world.cities[outcome.draft.city as usize].name
+        if let Some(spelling) = &written.spelling
+            && *spelling != world.cities[written.draft.city as usize].name
         {
-            let key = (outcome.draft.city, spelling.clone());
+            let key = (written.draft.city, spelling.clone());
             *self.spellings.entry(key).or_default() += 1;
         }
     }

@@ -1,6 +1,6 @@
 //! Cuts one job and publishes its chunks, annexes, seal and manifest, in that order.
 
-use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,15 +12,16 @@ use autoconnect_common::kind::Cut;
 use autoconnect_common::message::{Annex, Event, JobRequest, Manifest, Message, SealPage};
 use autoconnect_common::seal::{Gathered, Seal};
 use autoconnect_common::{
-    Body, Broker, Chunk, CutError, Fate, JobId, Outlet, Registry, Shutdown, machine,
+    Body, Broker, Chunk, CutError, Fate, Outlet, Registry, Seq, Shutdown, machine,
 };
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::ahead::Ahead;
 use crate::error::ProducerError;
-use crate::input::{SINCE_ASKED, fingerprint, known, refuse_change};
+use crate::input::{SINCE_ASKED, known, unchanged};
 use crate::publish::send;
 use crate::serve::Config;
 
@@ -49,59 +50,60 @@ pub async fn run_job<B: Broker>(
     progress: Arc<Progress>,
     shutdown: &Shutdown,
 ) -> Result<Manifest, ProducerError> {
-    let job = Job::new(registry, request, config.blobs.clone())?;
-    run_to_end(job, broker, registry, config.threads, progress, shutdown).await
-}
-
-pub(crate) async fn run_to_end<B: Broker>(
-    mut job: Job<'_>,
-    broker: &B,
-    registry: &Arc<Registry>,
-    threads: usize,
-    progress: Arc<Progress>,
-    shutdown: &Shutdown,
-) -> Result<Manifest, ProducerError> {
+    let producer = Producer {
+        broker,
+        registry,
+        config,
+        shutdown,
+    };
+    let job = Job::new(&producer, request)?;
     tokio::select! {
         biased;
-        manifest = job.run(broker, registry, threads, progress, shutdown) => manifest,
+        manifest = job.run(progress) => manifest,
         () = shutdown.cancelled() => Err(CutError::Cancelled.into()),
     }
 }
 
+/// What a producer works with.
+pub(crate) struct Producer<'p, B> {
+    pub(crate) broker: &'p B,
+    pub(crate) registry: &'p Arc<Registry>,
+    pub(crate) config: &'p Config,
+    pub(crate) shutdown: &'p Shutdown,
+}
+
 /// A job that is being cut.
-pub(crate) struct Job<'r> {
-    request: &'r JobRequest,
+pub(crate) struct Job<'p, B> {
+    producer: &'p Producer<'p, B>,
+    request: &'p JobRequest,
     kind: &'static str,
     schema: u32,
     start: Instant,
-    /// The chunks and pages put so far, for the seal of the cut.
-    put: Gathered,
-    /// Bytes of chunks that were put.
+    /// The digests of the chunks and pages so far, for the seal of the cut.
+    digests: Gathered,
+    /// Bytes of the messages of its chunks so far.
     bytes: u64,
-    /// The blob store for bodies that are too large for a message; without it, no chunk may have one.
-    blobs: Option<Blobs>,
-    /// Whether the job has put a body.
-    has_put: bool,
+    /// Whether the blob store holds a body of this cut.
+    has_blobs: bool,
     /// Limits how far the job runs ahead of the reducer; `None` where only the queue's length limits it.
     ahead: Option<Arc<Ahead>>,
 }
 
-impl<'r> Job<'r> {
+impl<'p, B: Broker> Job<'p, B> {
     pub(crate) fn new(
-        registry: &Registry,
-        request: &'r JobRequest,
-        blobs: Option<Blobs>,
+        producer: &'p Producer<'p, B>,
+        request: &'p JobRequest,
     ) -> Result<Self, ProducerError> {
-        let kind = known(registry, &request.kind, request.schema)?;
+        let kind = known(producer.registry, &request.kind, request.schema)?;
         Ok(Self {
+            producer,
             request,
             kind: kind.name(),
             schema: kind.schema(),
             start: Instant::now(),
-            put: Gathered::default(),
+            digests: Gathered::default(),
             bytes: 0,
-            blobs,
-            has_put: false,
+            has_blobs: false,
             ahead: None,
         })
     }
@@ -114,21 +116,23 @@ impl<'r> Job<'r> {
         }
     }
 
-    async fn run<B: Broker>(
-        &mut self,
-        broker: &B,
-        registry: &Arc<Registry>,
-        threads: usize,
-        progress: Arc<Progress>,
-        shutdown: &Shutdown,
-    ) -> Result<Manifest, ProducerError> {
-        match self
-            .cut_unchanged(broker, registry, threads, progress, shutdown)
-            .await
-        {
-            Ok(cut) => self.conclude(broker, cut).await,
+    /// Cuts the job to its end, and publishes all of it.
+    pub(crate) async fn run(mut self, progress: Arc<Progress>) -> Result<Manifest, ProducerError> {
+        let broker = self.producer.broker;
+        let cut = self.cut_unchanged(progress).await;
+        match cut.and_then(|cut| self.sealed(cut)) {
+            Ok((manifest, seal)) => {
+                let mut window = Window::new(broker, WINDOW_MESSAGES, WINDOW_BYTES);
+                for page in seal {
+                    window.publish(page.to_message()).await?;
+                }
+                window.drain().await?;
+                send(broker, &manifest).await?;
+                Ok(manifest)
+            }
             Err(error) => {
-                if error.fate() == Fate::Bury && self.put.chunks() + self.put.pages() > 0 {
+                let is_begun = self.digests.chunks() + self.digests.pages() > 0;
+                if error.fate() == Fate::Bury && is_begun {
                     send(broker, &self.refused(error.to_string())).await?;
                 }
                 Err(error)
@@ -137,277 +141,227 @@ impl<'r> Job<'r> {
     }
 
     /// Cuts the input; refuses it where it changed since the job was named, or changes during the cut.
-    async fn cut_unchanged<B: Broker>(
+    async fn cut_unchanged(
         &mut self,
-        broker: &B,
-        registry: &Arc<Registry>,
-        threads: usize,
         progress: Arc<Progress>,
-        shutdown: &Shutdown,
     ) -> Result<Cut<Box<RawValue>>, ProducerError> {
-        let before = fingerprint(registry, self.request).await?;
-        refuse_change(
-            registry,
-            self.request,
-            self.request.fingerprint,
-            before,
-            SINCE_ASKED,
-        )?;
-        let cut = self.cut_and_publish(broker, registry, threads, progress, shutdown);
-        let cut = cut.await?;
-        let after = fingerprint(registry, self.request).await?;
-        refuse_change(registry, self.request, before, after, "while it was cut")?;
+        let (registry, request) = (self.producer.registry, self.request);
+        let before = unchanged(registry, request, request.fingerprint, SINCE_ASKED).await?;
+        let cut = self.cut_and_publish(progress).await?;
+        unchanged(registry, request, before, "while it was cut").await?;
         Ok(cut)
     }
 
-    async fn cut_and_publish<B: Broker>(
+    /// Cuts the input on a thread, and publishes each item as it comes and the progress beside them.
+    async fn cut_and_publish(
         &mut self,
-        broker: &B,
-        registry: &Arc<Registry>,
-        threads: usize,
         progress: Arc<Progress>,
-        shutdown: &Shutdown,
     ) -> Result<Cut<Box<RawValue>>, ProducerError> {
         // stops the cut when this future is dropped
-        let stop_cut = shutdown.child_token();
+        let stop_cut = self.producer.shutdown.child_token();
         let _guard = stop_cut.clone().drop_guard();
-        let request = self.request;
-        let job = request.job.clone();
-        let told = Arc::clone(&progress);
-        let (outlet, items) = Outlet::new(job, OUTLET_ITEMS, threads, progress, stop_cut);
-        let cut = {
-            let registry = Arc::clone(registry);
-            let (kind, schema, request) = (self.kind, self.schema, request.request.clone());
-            machine::block(move || {
-                registry
-                    .get(kind, schema)
-                    .map(|kind| kind.cut(&request, &outlet))
-                    .unwrap_or(Err(CutError::Cancelled))
-            })
-        };
+        let (outlet, items) = Outlet::new(
+            self.request.job.clone(),
+            OUTLET_ITEMS,
+            self.producer.config.threads,
+            Arc::clone(&progress),
+            stop_cut,
+        );
+        let cut = self.begin_cut(outlet);
+        let (broker, request) = (self.producer.broker, self.request);
         tokio::select! {
             biased;
-            published = self.publish_all(broker, items) => published?,
-            never = tell_progress(broker, &request.job, &told) => match never {},
+            published = self.publish_all(items) => published?,
+            never = tell_progress(broker, request, &progress) => match never {},
         }
         cut.await
             .map_err(|death| self.broken(format!("it died: {death}")))?
             .map_err(ProducerError::from)
     }
 
-    async fn publish_all<B: Broker>(
-        &mut self,
-        broker: &B,
-        mut items: mpsc::Receiver<Item>,
-    ) -> Result<(), ProducerError> {
-        let mut window = Window::new(broker, WINDOW_MESSAGES, WINDOW_BYTES);
-        loop {
-            // pending publishes proceed only while the window is polled
-            let item = tokio::select! {
-                biased;
-                settled = window.settle_one(), if !window.is_empty() => {
-                    settled?;
-                    continue;
+    fn begin_cut(&self, outlet: Outlet) -> JoinHandle<Result<Cut<Box<RawValue>>, CutError>> {
+        let registry = Arc::clone(self.producer.registry);
+        let (kind, schema, request) = (self.kind, self.schema, self.request.request.clone());
+        machine::block(move || match registry.get(kind, schema) {
+            Some(kind) => kind.cut(&request, &outlet),
+            None => Err(CutError::Cancelled),
+        })
+    }
+
+    /// Publishes what the cut puts; every message is confirmed on return.
+    async fn publish_all(&mut self, mut items: mpsc::Receiver<Item>) -> Result<(), ProducerError> {
+        let mut window = Window::new(self.producer.broker, WINDOW_MESSAGES, WINDOW_BYTES);
+        while let Some(item) = window.settle_while(items.recv()).await? {
+            let message = match item {
+                Item::Chunk {
+                    seq,
+                    key,
+                    rows,
+                    body,
+                } => {
+                    let chunk = self.chunk(seq, key, rows, body.into())?;
+                    self.wait_for_room(&mut window).await?;
+                    self.chunk_message(chunk, &mut window).await?
                 }
-                item = items.recv() => item,
+                Item::Annex { name, page, body } => self.annex(name, page, body.into())?,
             };
-            let Some(item) = item else { break };
-            let is_chunk = matches!(item, Item::Chunk { .. });
-            let (message, blob) = self.message(item)?;
-            if is_chunk {
-                self.wait_for_room(&mut window).await?;
-                self.bytes += message.body.len() as u64;
-            }
-            if let Some(body) = blob {
-                self.put(broker, &mut window, &body).await?;
-            }
             window.publish(message).await?;
         }
         Ok(window.drain().await?)
     }
 
-    /// Waits while too much of the job is not merged yet.
-    async fn wait_for_room<B: Broker>(
+    /// Notes the digest of a chunk. That of a chunk of the usual size takes about a tenth of a millisecond: too little to
+    /// move to another thread.
+    fn chunk(
         &mut self,
-        window: &mut Window<'_, B>,
-    ) -> Result<(), BrokerError> {
-        while let Some(ahead) = &self.ahead {
-            tokio::select! {
-                biased;
-                goes_on = ahead.room(self.put.chunks(), self.bytes) => {
-                    if !goes_on {
-                        self.ahead = None;
-                    }
-                    break;
-                }
-                settled = window.settle_one(), if !window.is_empty() => settled?,
+        seq: Seq,
+        key: String,
+        rows: u32,
+        body: Body,
+    ) -> Result<Chunk, ProducerError> {
+        let blobs = self.producer.config.blobs.as_ref();
+        self.check_size(&body, blobs.map_or(0, Blobs::max).max(MAX_BODY as u64))?;
+        let noted = self.digests.chunk(seq, &body.digest());
+        noted.map_err(|what| self.broken(what))?;
+        let (job, kind) = (self.request.job.clone(), self.kind.to_owned());
+        tracing::debug!(job_id = %job, kind, chunk = %seq, rows, "chunk cut");
+        Ok(Chunk {
+            job,
+            kind,
+            schema: self.schema,
+            seq,
+            key,
+            rows,
+            body,
+        })
+    }
+
+    /// Waits while too much of the job is not merged yet.
+    async fn wait_for_room(&mut self, window: &mut Window<'_, B>) -> Result<(), BrokerError> {
+        if let Some(ahead) = &self.ahead {
+            let room = ahead.room(self.digests.chunks(), self.bytes);
+            if !window.settle_while(room).await? {
+                self.ahead = None;
             }
         }
         Ok(())
     }
 
-    /// Puts a body into the blob store. Waits while the store is down, as for a broker.
-    async fn put<B: Broker>(
+    /// The message of a chunk; a body that is too large for a message goes into the blob store first.
+    async fn chunk_message(
         &mut self,
-        broker: &B,
+        chunk: Chunk,
         window: &mut Window<'_, B>,
-        body: &Body,
-    ) -> Result<(), ProducerError> {
-        let (Some(blobs), job) = (&self.blobs, &self.request.job) else {
+    ) -> Result<Message, ProducerError> {
+        let message = if chunk.body.len() > MAX_BODY {
+            window.settle_while(self.put_blob(&chunk.body)).await??;
+            chunk.to_claim()
+        } else {
+            chunk.to_message()
+        };
+        self.bytes += message.body.len() as u64;
+        Ok(message)
+    }
+
+    /// Puts a body into the blob store. Waits while the store is down, as for a broker.
+    async fn put_blob(&mut self, body: &Body) -> Result<(), ProducerError> {
+        let Some(blobs) = &self.producer.config.blobs else {
             return Err(self.broken("it put a body that only a blob store takes".to_owned()));
         };
-        let (health, digest, is_first) = (broker.health(), body.digest(), !self.has_put);
-        let mut put = std::pin::pin!(patiently(&health, || async move {
+        let (job, digest, is_first) = (&self.request.job, body.digest(), !self.has_blobs);
+        let health = self.producer.broker.health();
+        let put = patiently(&health, || async move {
             if is_first {
                 blobs.begin(job).await?;
             }
             blobs.put(job, body, digest).await
-        }));
-        loop {
-            tokio::select! {
-                biased;
-                put = &mut put => {
-                    put.map_err(|error| self.broken(error.to_string()))?;
-                    break;
-                }
-                settled = window.settle_one(), if !window.is_empty() => settled?,
-            }
-        }
-        self.has_put = true;
+        });
+        put.await.map_err(|error| self.broken(error.to_string()))?;
+        self.has_blobs = true;
         Ok(())
     }
 
-    /// Makes the message of an item; returns beside it a body that is too large for a message. The digest of a chunk of
-    /// the usual size takes about a tenth of a millisecond: too little to move to another thread.
-    fn message(&mut self, item: Item) -> Result<(Message, Option<Body>), ProducerError> {
-        let (found, most) = match &item {
-            Item::Chunk { body, .. } => (body.len() as u64, self.largest()),
-            Item::Annex { body, .. } => (body.len() as u64, MAX_BODY as u64),
+    /// The message of a page of a side file, whose digest it notes.
+    fn annex(
+        &mut self,
+        name: &'static str,
+        page: u32,
+        body: Body,
+    ) -> Result<Message, ProducerError> {
+        self.check_size(&body, MAX_BODY as u64)?;
+        let noted = self.digests.page(name, page, &body.digest());
+        noted.map_err(|what| self.broken(what))?;
+        let annex = Annex {
+            job: self.request.job.clone(),
+            kind: self.kind.to_owned(),
+            schema: self.schema,
+            name: name.to_owned(),
+            page,
+            body,
         };
-        if found > most {
-            return Err(self.broken(format!(
+        Ok(annex.to_message())
+    }
+
+    fn check_size(&self, body: &Body, most: u64) -> Result<(), ProducerError> {
+        match body.len() as u64 {
+            found if found > most => Err(self.broken(format!(
                 "it put an item of {found} bytes, expected at most {most}"
-            )));
+            ))),
+            _ => Ok(()),
         }
-        let (job, kind) = (self.request.job.clone(), self.kind.to_owned());
-        Ok(match item {
-            Item::Chunk {
-                seq,
-                key,
-                rows,
-                body,
-            } => {
-                let (schema, body) = (self.schema, Body::from(body));
-                let put = self.put.chunk(seq, &body.digest());
-                put.map_err(|what| self.broken(what))?;
-                tracing::debug!(job_id = %job, kind, chunk = %seq, rows, "chunk cut");
-                let chunk = Chunk {
-                    job,
-                    kind,
-                    schema,
-                    seq,
-                    key,
-                    rows,
-                    body,
-                };
-                match chunk.body.len() > MAX_BODY {
-                    true => (chunk.to_claim(), Some(chunk.body)),
-                    false => (chunk.to_message(), None),
-                }
-            }
-            Item::Annex { name, page, body } => {
-                let body = Body::from(body);
-                let put = self.put.page(name, page, &body.digest());
-                put.map_err(|what| self.broken(what))?;
-                let annex = Annex {
-                    job,
-                    kind,
-                    schema: self.schema,
-                    name: name.to_owned(),
-                    page,
-                    body,
-                };
-                (annex.to_message(), None)
-            }
-        })
     }
 
-    /// The most bytes that the body of a chunk may have.
-    fn largest(&self) -> u64 {
-        let most = self.blobs.as_ref().map_or(0, Blobs::max);
-        most.max(MAX_BODY as u64)
-    }
-
-    async fn conclude<B: Broker>(
-        &self,
-        broker: &B,
-        cut: Cut<Box<RawValue>>,
-    ) -> Result<Manifest, ProducerError> {
-        if let Err(error) = self.check_counts(&cut) {
-            send(broker, &self.refused(error.to_string())).await?;
-            return Err(error);
-        }
-        let refused = cut.refusal.is_some();
-        let chunks = if refused { Vec::new() } else { cut.chunks };
-        let seal = self.seal(broker, &chunks, &cut.annexes).await?;
+    /// The manifest of the cut, and the pages of its seal, if it has any.
+    fn sealed(&self, cut: Cut<Box<RawValue>>) -> Result<(Manifest, Vec<SealPage>), ProducerError> {
+        self.check_counts(&cut)?;
+        // no chunk of a refused job counts
+        let (chunks, facts) = match cut.refusal {
+            None => (cut.chunks, Some(cut.facts)),
+            Some(_) => (Vec::new(), None),
+        };
+        let entries = self.digests.entries(&chunks, &cut.annexes);
+        let (seal, pages) = Seal::of(&entries.map_err(|what| self.broken(what))?);
+        let pages = (0..).zip(pages).map(|(page, body)| SealPage {
+            job: self.request.job.clone(),
+            kind: self.kind.to_owned(),
+            schema: self.schema,
+            seal: seal.digest,
+            page,
+            body: body.into(),
+        });
+        let pages = pages.collect();
         let manifest = Manifest {
             chunks,
             annexes: cut.annexes,
             seal: Some(seal),
-            facts: (!refused).then_some(cut.facts),
-            ..self.refused_because(cut.refusal)
+            facts,
+            ..self.manifest(cut.refusal)
         };
-        send(broker, &manifest).await?;
-        Ok(manifest)
+        Ok((manifest, pages))
     }
 
-    /// Seals the cut; the pages of the seal, if it has any, are confirmed on return.
-    async fn seal<B: Broker>(
-        &self,
-        broker: &B,
-        chunks: &[u32],
-        annexes: &BTreeMap<String, u32>,
-    ) -> Result<Seal, ProducerError> {
-        let entries = self.put.entries(chunks, annexes);
-        let (seal, pages) = Seal::of(&entries.map_err(|what| self.broken(what))?);
-        let mut window = Window::new(broker, WINDOW_MESSAGES, WINDOW_BYTES);
-        for (page, body) in (0..).zip(pages) {
-            let page = SealPage {
-                job: self.request.job.clone(),
-                kind: self.kind.to_owned(),
-                schema: self.schema,
-                seal: seal.digest,
-                page,
-                body: body.into(),
-            };
-            window.publish(page.to_message()).await?;
-        }
-        window.drain().await?;
-        Ok(seal)
-    }
-
-    /// Compares the counts of the cut with what was put: a manifest that promises more would leave the reducer waiting
+    /// Compares the counts of the cut with what it put: a manifest that promises more would leave the reducer waiting
     /// forever.
     fn check_counts(&self, cut: &Cut<Box<RawValue>>) -> Result<(), ProducerError> {
-        let sum = |counts: &mut dyn Iterator<Item = u32>| counts.map(u64::from).sum::<u64>();
-        let chunks = sum(&mut cut.chunks.iter().copied());
-        let pages = sum(&mut cut.annexes.values().copied());
-        let put = (self.put.chunks(), self.put.pages());
+        let chunks: u64 = cut.chunks.iter().copied().map(u64::from).sum();
+        let pages: u64 = cut.annexes.values().copied().map(u64::from).sum();
+        let put = (self.digests.chunks(), self.digests.pages());
         if (chunks, pages) != put {
             return Err(self.broken(format!(
                 "it says {chunks} chunks and {pages} pages, and put {} and {}",
                 put.0, put.1
             )));
         }
-        let entries = self.put.entries(&cut.chunks, &cut.annexes);
-        entries.map(drop).map_err(|what| self.broken(what))
+        Ok(())
     }
 
+    /// The manifest of a job that ends without a report.
     pub(crate) fn refused(&self, why: String) -> Manifest {
-        self.refused_because(Some(why))
+        self.manifest(Some(why))
     }
 
-    fn refused_because(&self, refusal: Option<String>) -> Manifest {
+    /// A manifest that counts nothing.
+    fn manifest(&self, refusal: Option<String>) -> Manifest {
         Manifest {
             job: self.request.job.clone(),
             kind: self.kind.to_owned(),
@@ -430,15 +384,15 @@ impl<'r> Job<'r> {
     }
 }
 
-/// Publishes the progress of the cut of `job` every [`TELL_EVERY`].
+/// Publishes the progress of the cut every [`TELL_EVERY`].
 async fn tell_progress<B: Broker>(
     broker: &B,
-    job: &JobId,
+    request: &JobRequest,
     progress: &Progress,
-) -> std::convert::Infallible {
+) -> Infallible {
     for stamp in 0.. {
         let event = Event::Cut {
-            job: job.clone(),
+            job: request.job.clone(),
             rows: progress.rows(),
             read: progress.read(),
             size: progress.total(),

@@ -18,8 +18,20 @@ pub(crate) fn can_be_read_twice(kind: &dyn Kind, request: &RawValue) -> Result<b
     Ok(!inputs.iter().any(|input| input.as_os_str() == "-"))
 }
 
-/// The current fingerprint of a request's input; `None` where it cannot be read twice.
-pub(crate) async fn fingerprint(
+/// The current fingerprint of a request's input; `None` where it cannot be read twice. Refuses an input whose fingerprint
+/// was `before`, and changed `since`.
+pub(crate) async fn unchanged(
+    registry: &Arc<Registry>,
+    request: &JobRequest,
+    before: Option<Digest>,
+    since: &str,
+) -> Result<Option<Digest>, ProducerError> {
+    let now = fingerprint(registry, request).await?;
+    refuse_change(registry, request, before, now, since)?;
+    Ok(now)
+}
+
+async fn fingerprint(
     registry: &Arc<Registry>,
     request: &JobRequest,
 ) -> Result<Option<Digest>, ProducerError> {
@@ -35,8 +47,7 @@ pub(crate) async fn fingerprint(
     look.await.unwrap_or(Err(CutError::Cancelled.into()))
 }
 
-/// Refuses the input of `request` where it changed.
-pub(crate) fn refuse_change(
+fn refuse_change(
     registry: &Registry,
     request: &JobRequest,
     before: Option<Digest>,

@@ -11,10 +11,10 @@ use autoconnect_common::settings::{self, Settings};
 use autoconnect_common::{Broker, CutError, Digest, Fate, Format, Registry, Shutdown, machine};
 
 use crate::confine;
-use crate::cut::{Job, run_to_end};
+use crate::cut::{Job, Producer};
 use crate::error::ProducerError;
 use crate::held::{Held, Talk};
-use crate::input::{SINCE_ASKED, fingerprint, known, refuse_change};
+use crate::input::{SINCE_ASKED, known, unchanged};
 use crate::publish::{send, written};
 
 /// How [`run`] serves.
@@ -93,6 +93,12 @@ pub async fn run<B: Broker>(
     config: &Config,
     shutdown: &Shutdown,
 ) -> Result<Summary, ProducerError> {
+    let producer = Producer {
+        broker,
+        registry,
+        config,
+        shutdown,
+    };
     let mut summary = Summary::default();
     let mut requests = None;
     loop {
@@ -114,13 +120,7 @@ pub async fn run<B: Broker>(
         };
         let was_taken_before = delivery.redeliveries > 0;
         let mut held = Held::new(delivery, &mut requests);
-        let server = Server {
-            broker,
-            registry,
-            config,
-            shutdown,
-        };
-        match server.serve(request, was_taken_before, &mut held).await {
+        match producer.serve(request, was_taken_before, &mut held).await {
             Ok(Served::Cut) => summary.jobs += 1,
             Ok(Served::Stopped) => summary.stopped += 1,
             Err(Unserved { error, .. }) if error.fate() == Fate::Bury => summary.refused += 1,
@@ -181,15 +181,7 @@ impl<E: Into<ProducerError>> From<E> for Unserved {
     }
 }
 
-/// A producer that serves.
-struct Server<'s, B> {
-    broker: &'s B,
-    registry: &'s Arc<Registry>,
-    config: &'s Config,
-    shutdown: &'s Shutdown,
-}
-
-impl<B: Broker> Server<'_, B> {
+impl<B: Broker> Producer<'_, B> {
     async fn serve(
         &self,
         mut request: JobRequest,
@@ -225,34 +217,16 @@ impl<B: Broker> Server<'_, B> {
                 .await
                 .unwrap_or(Err(CutError::Cancelled))?;
         }
-        let now = fingerprint(self.registry, request).await?;
-        refuse_change(
-            self.registry,
-            request,
-            request.fingerprint,
-            now,
-            SINCE_ASKED,
-        )?;
-        Ok(now)
+        unchanged(self.registry, request, request.fingerprint, SINCE_ASKED).await
     }
 
     /// Cuts a job, until the reducer says that the job ended or was cut before.
     async fn cut(&self, talk: &Talk<'_, B>, held: &mut Held<'_>) -> Result<Served, ProducerError> {
         let request = talk.request();
-        let job = Job::new(self.registry, request, self.config.blobs.clone())?
-            .behind(Arc::clone(&talk.ahead));
+        let job = Job::new(self, request)?.behind(Arc::clone(&talk.ahead));
         let cut = async {
             talk.ask_first().await;
-            let (threads, progress) = (self.config.threads, Arc::default());
-            run_to_end(
-                job,
-                self.broker,
-                self.registry,
-                threads,
-                progress,
-                self.shutdown,
-            )
-            .await
+            job.run(Arc::default()).await
         };
         let cut = tokio::select! {
             biased;
@@ -283,31 +257,26 @@ impl<B: Broker> Server<'_, B> {
     ) -> Result<ProducerError, BrokerError> {
         if error.fate() == Fate::Bury {
             tracing::error!(job_id = %request.job, %error, "job refused");
-            tell(self.broker, self.registry, request, &error).await?;
+            self.tell(request, error.to_string()).await?;
         }
         Ok(error)
     }
-}
 
-/// Publishes the end of a refused job: as a manifest or, where the kind is unknown, as an event only.
-async fn tell<B: Broker>(
-    broker: &B,
-    registry: &Registry,
-    request: &JobRequest,
-    error: &ProducerError,
-) -> Result<(), BrokerError> {
-    match Job::new(registry, request, None) {
-        Ok(job) => send(broker, &job.refused(error.to_string())).await,
-        Err(_) => {
-            let event = Event::Finished {
-                job: request.job.clone(),
-                status: Status::Failed,
-                reason: Some(error.to_string()),
-                report: None,
-                execution: None,
-                cut: None,
-            };
-            broker.publish(written(event.to_message(0))?).await
+    /// Publishes the end of a refused job: as a manifest or, where the kind is unknown, as an event only.
+    async fn tell(&self, request: &JobRequest, why: String) -> Result<(), BrokerError> {
+        match Job::new(self, request) {
+            Ok(job) => send(self.broker, &job.refused(why)).await,
+            Err(_) => {
+                let event = Event::Finished {
+                    job: request.job.clone(),
+                    status: Status::Failed,
+                    reason: Some(why),
+                    report: None,
+                    execution: None,
+                    cut: None,
+                };
+                self.broker.publish(written(event.to_message(0))?).await
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use autoconnect_common::ask::unheard;
 use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::broker::{Broker, Queue, Subscription};
-use autoconnect_common::message::{Begun, Event, JobRequest, Message, Outcome, Status};
+use autoconnect_common::message::{Begun, Change, Event, JobRequest, Message, Status};
 use autoconnect_common::{Format, JobId, JobKind as _, Registry, Shutdown};
 use autoconnect_producer::{Config, Summary, name_job, name_unseen, run};
 use autoconnect_testkit::broker::{next, nothing, soon};
@@ -110,10 +110,10 @@ fn request(folder: &Path, lines: u32, chunk_lines: u32) -> Result<JobRequest> {
 /// What the producer says of the job it cuts.
 async fn begun(results: &mut Subscription) -> Result<Begun> {
     let delivery = next(results).await?;
-    let outcome = Outcome::from_message(&delivery.message)?;
+    let change = Change::from_message(&delivery.message)?;
     delivery.ack();
-    match outcome {
-        Outcome::Begun(begun) => Ok(begun),
+    match change {
+        Change::Begun(begun) => Ok(begun),
         other => bail!("{other:?}, expected word of a cut that began"),
     }
 }
@@ -135,11 +135,11 @@ async fn nothing_but_begun(results: &mut Subscription) -> Result<()> {
 async fn manifest(results: &mut Subscription) -> Result<autoconnect_common::message::Manifest> {
     loop {
         let delivery = next(results).await?;
-        let outcome = Outcome::from_message(&delivery.message)?;
+        let change = Change::from_message(&delivery.message)?;
         delivery.ack();
-        match outcome {
-            Outcome::Manifest(manifest) => return Ok(manifest),
-            Outcome::Begun(_) => {}
+        match change {
+            Change::Manifest(manifest) => return Ok(manifest),
+            Change::Begun(_) => {}
             other => bail!("{other:?}, expected a manifest"),
         }
     }

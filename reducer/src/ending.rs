@@ -21,7 +21,7 @@ use autoconnect_common::execution::{self, Acts, Chunks, Execution, ms};
 use autoconnect_common::kind::{Concluded, REPORT};
 use autoconnect_common::message::Status;
 use autoconnect_common::results::{Accept, Claim, EXECUTION, Rank, Results};
-use autoconnect_common::{Digest, JobId};
+use autoconnect_common::{Digest, JobId, Seq};
 use tokio::time::Instant;
 
 use crate::attempts;
@@ -185,52 +185,10 @@ impl Ending {
             Ok((report, missing, None)) => (Status::Done, None, Some(report), missing),
             Ok((report, missing, lacking)) => (Status::Incomplete, lacking, Some(report), missing),
         };
-        let side = ended.annexes.iter().map(|(name, digests)| Written {
-            path: name.clone(),
-            content: Content::Pages(
-                (0..)
-                    .zip(digests)
-                    .filter_map(|(n, &digest)| page(name, n, digest))
-                    .collect(),
-            ),
-        });
-        let rendered = report.iter().flat_map(|report| {
-            let written = |path: &str| Written {
-                path: path.to_owned(),
-                content: Content::Report(Arc::clone(report)),
-            };
-            report.rendered().into_iter().map(written)
-        });
-        let files = side.chain(rendered).collect();
-        let work = ended.figures.work_ms();
-        let unknown = || ended.unknown.clone();
-        let execution = Execution {
-            schema: execution::SCHEMA.to_owned(),
-            job: Some(ended.id.clone()),
-            kind: ended.kind,
-            status,
-            reason: reason.clone(),
-            chunks: Chunks {
-                total: ended.manifest.as_ref().map(|m| m.seqs().count() as u64),
-                merged: ended.merged,
-                missing: missing
-                    .iter()
-                    .map(|seq| (*seq, ended.dead.remove(seq).unwrap_or_else(unknown)))
-                    .collect(),
-            },
-            rows: ended.figures.rows,
-            order: ended.order,
-            duplicates_dropped: ended.figures.duplicates,
-            acts_ms: Acts {
-                cut: ended.manifest.as_ref().map(|m| m.cut_ms),
-                work: Some(work),
-                merge: Some(ms(ended.figures.merge)),
-                conclude: Some(ms(start.elapsed())),
-                ..Acts::default()
-            },
-            calculations: timings.into_vec(),
-            workers: ended.figures.workers,
-        };
+        let files = files_of(&ended, page, report.as_ref());
+        let mut execution = execution_of(&mut ended, status, reason.clone(), &missing);
+        execution.calculations = timings.into_vec();
+        execution.acts_ms.conclude = Some(ms(start.elapsed()));
         place.faults.at(Point::Concluded)?;
         Ok(Self {
             job: ended.id,
@@ -404,7 +362,7 @@ pub(crate) fn pages_folder(results: &Results, job: &JobId) -> PathBuf {
 /// The report as files, or why there is none.
 fn report(
     ended: &mut Ended,
-    missing: &[autoconnect_common::Seq],
+    missing: &[Seq],
     timings: &mut Timings,
 ) -> Result<Arc<dyn Concluded>, String> {
     let facts = ended.manifest.as_ref().and_then(|m| m.facts.as_ref());
@@ -446,6 +404,69 @@ impl Written {
                 page,
             }),
         }
+    }
+}
+
+/// The files of a job that ends: its side files, and those of its report, if it has one.
+fn files_of(
+    ended: &Ended,
+    page: impl Fn(&str, u32, Digest) -> Option<Page>,
+    report: Option<&Arc<dyn Concluded>>,
+) -> Vec<Written> {
+    let side = ended.annexes.iter().map(|(name, digests)| Written {
+        path: name.clone(),
+        content: Content::Pages(
+            (0..)
+                .zip(digests)
+                .filter_map(|(n, &digest)| page(name, n, digest))
+                .collect(),
+        ),
+    });
+    let rendered = report.into_iter().flat_map(|report| {
+        let written = |path: &str| Written {
+            path: path.to_owned(),
+            content: Content::Report(Arc::clone(report)),
+        };
+        report.rendered().into_iter().map(written)
+    });
+    side.chain(rendered).collect()
+}
+
+/// What `execution.json` says of a job that ends, but for the times of its conclusion. Takes the reasons of its dead chunks
+/// and the figures of its workers.
+fn execution_of(
+    ended: &mut Ended,
+    status: Status,
+    reason: Option<String>,
+    missing: &[Seq],
+) -> Execution {
+    let work = ended.figures.work_ms();
+    let unknown = || ended.unknown.clone();
+    Execution {
+        schema: execution::SCHEMA.to_owned(),
+        job: Some(ended.id.clone()),
+        kind: ended.kind.clone(),
+        status,
+        reason,
+        chunks: Chunks {
+            total: ended.manifest.as_ref().map(|m| m.seqs().count() as u64),
+            merged: ended.merged,
+            missing: missing
+                .iter()
+                .map(|seq| (*seq, ended.dead.remove(seq).unwrap_or_else(unknown)))
+                .collect(),
+        },
+        rows: ended.figures.rows,
+        order: ended.order,
+        duplicates_dropped: ended.figures.duplicates,
+        acts_ms: Acts {
+            cut: ended.manifest.as_ref().map(|m| m.cut_ms),
+            work: Some(work),
+            merge: Some(ms(ended.figures.merge)),
+            ..Acts::default()
+        },
+        calculations: Vec::new(),
+        workers: std::mem::take(&mut ended.figures.workers),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use autoconnect_common::message::{Begun, Manifest, Outcome};
+use autoconnect_common::message::{Begun, Change, Manifest};
 use autoconnect_common::seal::{self, Prefix};
 use autoconnect_common::{Digest, Format, Seq};
 use serde::{Deserialize, Serialize};
@@ -124,10 +124,10 @@ impl Entry<'_> {
     }
 }
 
-impl<'a> From<&'a Outcome> for Entry<'a> {
-    fn from(outcome: &'a Outcome) -> Self {
-        match outcome {
-            Outcome::Partial(partial) => Self::Partial(PartialEntry {
+impl<'a> From<&'a Change> for Entry<'a> {
+    fn from(change: &'a Change) -> Self {
+        match change {
+            Change::Partial(partial) => Self::Partial(PartialEntry {
                 kind: Cow::Borrowed(&partial.kind),
                 schema: partial.schema,
                 seq: partial.seq,
@@ -139,14 +139,14 @@ impl<'a> From<&'a Outcome> for Entry<'a> {
                 redeliveries: partial.made.redeliveries,
                 json: &partial.json,
             }),
-            Outcome::Manifest(manifest) => Self::Manifest(Cow::Borrowed(manifest)),
-            Outcome::Annex(annex) => Self::Page(PageEntry {
+            Change::Manifest(manifest) => Self::Manifest(Cow::Borrowed(manifest)),
+            Change::Annex(annex) => Self::Page(PageEntry {
                 kind: Cow::Borrowed(&annex.kind),
                 name: Cow::Borrowed(&annex.name),
                 page: annex.page,
                 digest: annex.body.digest(),
             }),
-            Outcome::Seal(page) => Self::Seal {
+            Change::Seal(page) => Self::Seal {
                 seal: page.seal,
                 page: page.page,
                 prefixes: page
@@ -155,14 +155,14 @@ impl<'a> From<&'a Outcome> for Entry<'a> {
                     .map_or_else(String::new, seal::to_text)
                     .into(),
             },
-            Outcome::Begun(begun) => Self::Begun(Cow::Borrowed(begun)),
-            Outcome::DeadRequest { job: _, reason } => Self::DeadRequest {
+            Change::Begun(begun) => Self::Begun(Cow::Borrowed(begun)),
+            Change::DeadRequest { job: _, reason } => Self::DeadRequest {
                 reason: Cow::Borrowed(reason),
             },
-            Outcome::Cancel(cancel) => Self::Cancelled {
+            Change::Cancel(cancel) => Self::Cancelled {
                 reason: Cow::Borrowed(&cancel.reason),
             },
-            Outcome::Dead {
+            Change::Dead {
                 job: _,
                 seq,
                 reason,
@@ -174,7 +174,7 @@ impl<'a> From<&'a Outcome> for Entry<'a> {
                 revived: *revived,
                 chunk: chunk.as_ref().map(Prefix::of),
             },
-            Outcome::Revived(revived) => Self::Revived {
+            Change::Revived(revived) => Self::Revived {
                 seq: revived.seq,
                 time: revived.time,
                 chunk: revived.chunk.as_ref().map(Prefix::of),

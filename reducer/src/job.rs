@@ -51,9 +51,9 @@ use self::manifest::{refusal, total};
 pub(crate) use self::snapshot::Snapshot;
 use self::tally::JobTally;
 pub(crate) use self::verdict::Absorbed;
-use crate::asked::Asked;
 use crate::entry::Entry;
 use crate::execution::Figures;
+use crate::lease::Lease;
 use crate::merged::MergedChunks;
 use crate::seal::KnownSeal;
 
@@ -66,7 +66,7 @@ pub(crate) struct Job {
     seal: KnownSeal,
     /// The request, to be published again if its producer dies while it cuts. Absent where the job did not come through a queue
     /// of requests.
-    asked: Option<Asked>,
+    lease: Option<Lease>,
     annexes: Annexes,
     manifest: Option<Manifest>,
     without: Option<Without>,
@@ -89,7 +89,7 @@ impl Job {
             merged: MergedChunks::default(),
             deaths: Deaths::default(),
             seal: KnownSeal::default(),
-            asked: None,
+            lease: None,
             annexes: Annexes::default(),
             manifest: None,
             without: None,
@@ -108,7 +108,7 @@ impl Job {
             .format
             .as_ref()
             .map(|format| format.kind.as_str());
-        said.or_else(|| self.asked.as_ref().map(|asked| asked.format().0))
+        said.or_else(|| self.lease.as_ref().map(|lease| lease.format().0))
     }
 
     /// Takes an entry in, once.
@@ -217,7 +217,7 @@ impl Job {
         self.merged.len() == 0
             && self.deaths.is_empty()
             && self.seal.is_blank()
-            && self.asked.is_none()
+            && self.lease.is_none()
             && self.annexes.is_empty()
             && self.manifest.is_none()
             && self.without.is_none()
@@ -227,7 +227,7 @@ impl Job {
     /// Whether the job is known to be wanted: a producer announced its cut, or everything that its manifest counts came. A
     /// manifest alone may be a late copy from a job that ended long ago.
     pub(crate) fn is_asked_for(&self) -> bool {
-        self.asked.is_some() || self.has_manifest() && self.end().is_some()
+        self.lease.is_some() || self.has_manifest() && self.end().is_some()
     }
 
     /// Whether the job needs nothing that its producer may send once more.

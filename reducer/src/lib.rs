@@ -74,7 +74,6 @@
 //! That is right for the embedded broker, whose messages do not outlive the process either.
 
 mod announce;
-mod asked;
 mod attempts;
 mod conclusions;
 mod ending;
@@ -84,6 +83,7 @@ pub mod faults;
 mod intake;
 mod job;
 mod journal;
+mod lease;
 mod merged;
 mod pages;
 mod parts;

@@ -18,12 +18,13 @@ use std::time::Duration;
 
 use autoconnect_common::broker::{Delivery, Verdict};
 use autoconnect_common::message::{Event, Question};
+use autoconnect_common::wait::or_pending;
 use autoconnect_common::{Broker, JobId, Registry, Shutdown};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use self::blobs::Removals;
 use self::commit::GROUP;
@@ -45,7 +46,7 @@ const TICK: Duration = Duration::from_millis(200);
 const BURYING: usize = 64;
 /// The longest time for which a reducer that starts takes waiting messages before it concludes the jobs it found in its state:
 /// where a job's conclusion kills the reducer, a cancellation of that job must be taken first.
-const SETTLE: Duration = Duration::from_secs(5);
+const CATCH_UP: Duration = Duration::from_secs(5);
 /// A pause between deliveries after which everything that waited is taken: deliveries of a backlog come within milliseconds.
 const QUIET: Duration = Duration::from_millis(300);
 
@@ -59,14 +60,14 @@ pub(crate) struct Reducer<'r, B> {
     store: Option<Store>,
     volatile_pages: VolatilePages,
     jobs: BTreeMap<JobId, Phase>,
-    ended: Tombstones,
+    tombstones: Tombstones,
     /// The tombstones that are being read, and the questions that wait for them.
     reading: Option<JoinHandle<Vec<Tombstone>>>,
-    asked: Vec<Question>,
+    questions: Vec<Question>,
     /// Jobs that ended without a report and still receive results: their end is announced again, so that workers drop their
     /// chunks.
     pointless: BTreeSet<JobId>,
-    /// Deliveries whose outcome is not durable yet.
+    /// Deliveries whose change is not durable yet.
     unsettled: Vec<(Delivery, Verdict)>,
     commit_at: Option<Instant>,
     /// Commits that failed in a row; nothing is taken meanwhile.
@@ -76,7 +77,7 @@ pub(crate) struct Reducer<'r, B> {
     /// Jobs found in the state folder at the start: they are concluded once the messages that waited are taken.
     found: BTreeSet<JobId>,
     /// When the jobs in `found` are concluded even if messages still come.
-    settled_at: Instant,
+    caught_up_at: Instant,
     /// When the last delivery was taken, or taking began.
     took_at: Instant,
     conclusions: Conclusions,
@@ -87,8 +88,9 @@ pub(crate) struct Reducer<'r, B> {
     /// Attempts to cut that producers began, to be answered once that is durable.
     begun: Vec<(JobId, JobId)>,
     /// Requests on their way to the producers once more.
-    asking: FuturesUnordered<BoxFuture<'r, ()>>,
-    endings: JoinSet<Attempt>,
+    requests: FuturesUnordered<BoxFuture<'r, ()>>,
+    /// Attempts to conclude a job, each on a thread.
+    attempts: JoinSet<Attempt>,
     /// Whether the reducer is stopping: no conclusion is begun any more.
     stopping: bool,
     /// Reports that a person makes the newest.
@@ -112,20 +114,20 @@ impl<'r, B: Broker> Reducer<'r, B> {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                Some(attempt) = self.endings.join_next() => self.ended(attempt).await?,
+                Some(attempt) = self.attempts.join_next() => self.concluded(attempt).await?,
                 Some((delivery, verdict)) = self.burials.next() => self.settle_as(delivery, verdict),
                 Some(Ok(answer)) = self.choices.join_next() => self.announcer.news(answer),
-                read = finished(&mut self.reading) => self.answer_asked(read),
-                Some(()) = self.asking.next() => {}
+                read = or_pending(self.reading.as_mut()) => self.answer_questions(read.unwrap_or_default()),
+                Some(()) = self.requests.next() => {}
                 found = self.removals.next() => self.sweep(found),
-                () = until(self.commit_at) => self.commit().await?,
+                () = or_pending(self.commit_at.map(sleep_until)) => self.commit().await?,
                 _ = tick.tick() => self.tick(intake.is_open()),
                 () = self.silence.next() => {}
                 () = self.requeued.next() => {}
                 taken = intake.next(), if taking => match taken? {
                     Taken::Opened => {
                         self.took_at = Instant::now();
-                        self.settled_at = self.took_at + SETTLE;
+                        self.caught_up_at = self.took_at + CATCH_UP;
                     }
                     Taken::Delivery(delivery) => {
                         self.take(delivery);
@@ -182,8 +184,8 @@ impl<'r, B: Broker> Reducer<'r, B> {
         self.take_attempts_back().await?;
         self.commit().await?;
         drop(intake);
-        while let Some(attempt) = self.endings.join_next().await {
-            self.ended(attempt).await?;
+        while let Some(attempt) = self.attempts.join_next().await {
+            self.concluded(attempt).await?;
         }
         self.removals.finish().await;
         Ok(self.summary)
@@ -197,7 +199,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
         }
         self.look_after_orphans();
         let now = Instant::now();
-        let is_quiet = now - self.took_at > QUIET || now > self.settled_at;
+        let is_quiet = now - self.took_at > QUIET || now > self.caught_up_at;
         if taking && !self.found.is_empty() && is_quiet {
             self.ripe.append(&mut self.found);
             self.commit_at.get_or_insert(now);
@@ -233,21 +235,5 @@ impl<'r, B: Broker> Reducer<'r, B> {
         if taking {
             self.give_up_silent();
         }
-    }
-}
-
-/// What was read, once it was; forever where nothing is being read.
-async fn finished(reading: &mut Option<JoinHandle<Vec<Tombstone>>>) -> Vec<Tombstone> {
-    match reading {
-        Some(reading) => reading.await.unwrap_or_default(),
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits until that time; forever where there is none.
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

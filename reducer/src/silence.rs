@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use autoconnect_common::Format;
 use autoconnect_common::broker::{Broker, BrokerError, Queue};
+use autoconnect_common::wait::or_pending;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
@@ -31,7 +32,8 @@ pub(crate) struct Silence<'r, B> {
     formats: Vec<Format>,
     /// How long a job may be idle before it is abandoned.
     patience: Duration,
-    look: Option<(Instant, BoxFuture<'r, Result<Found, BrokerError>>)>,
+    /// The running check: yields when it began, and its result.
+    look: Option<BoxFuture<'r, (Instant, Result<Found, BrokerError>)>>,
     looked_at: Option<Instant>,
     /// When the unbroken run of checks began that found each group of queues empty.
     empty_since: [Option<Instant>; 2],
@@ -61,19 +63,14 @@ impl<'r, B: Broker> Silence<'r, B> {
             self.empty_since = [None; 2];
         } else if self.look.is_none() && self.looked_at.is_none_or(|at| at.elapsed() >= self.pace())
         {
-            self.look = Some((
-                Instant::now(),
-                Box::pin(look(self.broker, self.formats.clone())),
-            ));
+            let (began, look) = (Instant::now(), look(self.broker, self.formats.clone()));
+            self.look = Some(Box::pin(async move { (began, look.await) }));
         }
     }
 
     /// Awaits the running check and records its result; pending while no check runs. Cancel-safe.
     pub(crate) async fn next(&mut self) {
-        let (began, found) = match &mut self.look {
-            Some((began, look)) => (*began, look.await),
-            None => std::future::pending().await,
-        };
+        let (began, found) = or_pending(self.look.as_mut()).await;
         let now = Instant::now();
         (self.look, self.looked_at) = (None, Some(now));
         let slow = now - began > self.pace();

@@ -70,17 +70,17 @@ struct Log {
     /// Whether the job's folder is on disk, and its name flushed.
     made: bool,
     /// Whether what an earlier reducer wrote is flushed.
-    settled: bool,
+    is_flushed: bool,
 }
 
 impl Log {
     /// Makes everything known of the job durable; the name of its folder already is.
     fn flush(&mut self, disk: &dyn Disk, folder: &Path, faults: &Faults) -> Result<(), Trouble> {
         self.made = true;
-        if !self.settled {
-            let settled = settle(disk, folder);
-            settled.doing(|| format!("flush the folder {}", folder.display()))?;
-            self.settled = true;
+        if !self.is_flushed {
+            let flushed = flush_found(disk, folder);
+            flushed.doing(|| format!("flush the folder {}", folder.display()))?;
+            self.is_flushed = true;
         }
         self.journal.flush(disk, faults)
     }
@@ -179,7 +179,7 @@ impl Store {
             older: replayed.length,
             due: self.snapshot_after,
             made: true,
-            settled: false,
+            is_flushed: false,
         };
         self.logs.insert(id.clone(), log);
         Ok(Some((id, replayed.job)))
@@ -199,7 +199,7 @@ impl Store {
             older: 0,
             due,
             made: false,
-            settled: true,
+            is_flushed: true,
         })
     }
 
@@ -218,7 +218,7 @@ impl Store {
 
     /// Has the next commit make everything known of a job durable, because an acknowledgement depends on it.
     pub(crate) fn touch(&mut self, job: &JobId) {
-        if self.logs.get(job).is_some_and(|log| !log.settled) {
+        if self.logs.get(job).is_some_and(|log| !log.is_flushed) {
             self.dirty.insert(job.clone());
         }
     }
@@ -427,7 +427,7 @@ impl Store {
 }
 
 /// Flushes what can be read of a job: its journals, and every name in its folders.
-fn settle(disk: &dyn Disk, folder: &Path) -> io::Result<()> {
+fn flush_found(disk: &dyn Disk, folder: &Path) -> io::Result<()> {
     for (_, path) in journals(disk, folder)? {
         disk.append(&path)?.sync()?;
     }

@@ -4,24 +4,19 @@ use std::borrow::Cow;
 
 /// A name from the data, safe to show: control and bidirectional characters become `�`.
 pub fn clean(name: &str) -> Cow<'_, str> {
-    let odd = |c: char| {
-        c.is_control()
-            || matches!(
-                c,
-                '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}' | '\u{2029}'
-            )
-            || ('\u{202a}'..='\u{202e}').contains(&c)
-            || ('\u{2066}'..='\u{2069}').contains(&c)
-    };
-    if name.chars().any(odd) {
-        Cow::Owned(
-            name.chars()
-                .map(|c| if odd(c) { '\u{fffd}' } else { c })
-                .collect(),
-        )
-    } else {
-        Cow::Borrowed(name)
+    if !name.chars().any(is_disruptive) {
+        return Cow::Borrowed(name);
     }
+    let shown = |c| if is_disruptive(c) { '\u{fffd}' } else { c };
+    Cow::Owned(name.chars().map(shown).collect())
+}
+
+/// Whether a character breaks a line, or reorders the text after it. Fewer than `is_special` of `common`, which logs spell
+/// out: what is only invisible, such as a joiner within a name, stays.
+fn is_disruptive(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A name from the data, [`clean`] and at most so many characters long.

@@ -220,6 +220,7 @@ impl Theme {
         faults
     }
 
+    // long, as a catalogue is: an entry for each theme
     fn fault(self, dice: &mut Dice, at: Duration, horizon: Duration) -> Vec<(Duration, Fault)> {
         let for_a_while = dice.within(horizon.saturating_sub(at).max(Duration::from_secs(1)));
         let until = at + for_a_while;

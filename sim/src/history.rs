@@ -1,5 +1,7 @@
 //! One history: a cluster, jobs, and faults, all from one seed; then the faults stop, and everything is judged.
 
+mod happens;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,19 +9,19 @@ use std::time::Duration;
 use autoconnect_common::Broker;
 use autoconnect_common::broker::Queue;
 use autoconnect_common::machine;
-use autoconnect_common::message::{Cancel, JobRequest, JobStage, Message, Stage};
-use autoconnect_common::{Registry, ask, dead};
+use autoconnect_common::message::{JobRequest, JobStage, Message};
+use autoconnect_common::{Registry, ask};
 use autoconnect_producer as producer;
 
 use crate::broker::{Connection, Net, Simulated};
-use crate::cluster::{Cluster, Role, Settings, job_folder, results, state};
+use crate::cluster::{Cluster, Role, Settings, results, state};
 use crate::dice::Dice;
 use crate::disk::Machine;
 use crate::faults::{Fault, Theme, themes};
-use crate::judge::{Awaited, Excuse, Job, Judge};
+use crate::judge::{Job, Judge};
 use crate::kind::{self, Count, Does, Line, Request};
 use crate::life::Life;
-use crate::world::{self, World, lock, tell};
+use crate::world::{self, World, tell};
 
 /// How long a cluster without faults may take to end every job, beyond the time after which it gives one up.
 const PATIENCE: Duration = Duration::from_secs(1200);
@@ -114,48 +116,61 @@ fn lines(dice: &mut Dice, harm: &[Does]) -> Vec<Line> {
     lines
 }
 
+/// A network, settings of the cluster, and how long faults happen.
+fn drawn(dice: &mut Dice) -> (Net, Settings, Duration) {
+    let net = Net {
+        latency: Duration::from_millis(dice.between(0, 40)),
+        shuffled: if dice.chance(50) { 30 } else { 0 },
+        repeated: 0,
+        lost: 0,
+        room: if dice.chance(30) { 2_000 } else { u64::MAX },
+    };
+    let settings = Settings {
+        abandon_after: Duration::from_secs(dice.between(300, 400)),
+        snapshot_after: dice.between(300, 20_000),
+        prefetch: u16::try_from(dice.between(1, 4)).unwrap_or(2),
+        unnoticed: 10,
+    };
+    (net, settings, Duration::from_secs(dice.between(5, 90)))
+}
+
+/// The same, as the themes need them.
+fn suited(
+    themes: &[Theme],
+    mut net: Net,
+    mut settings: Settings,
+    mut horizon: Duration,
+) -> (Net, Settings, Duration) {
+    if themes.contains(&Theme::NobodyWorks) {
+        // longer than the reducer waits for a producer's next `begun`, and than a killing chunk takes to be
+        // dead-lettered
+        settings.abandon_after = Duration::from_secs(180);
+        horizon += Duration::from_secs(120);
+    }
+    if themes.contains(&Theme::SeveralKillers) {
+        // what is held beside one is worked after it, so that it comes back as often
+        net.shuffled = 0;
+        settings.prefetch = 3;
+    }
+    if themes.contains(&Theme::Snapshots) {
+        // a few results
+        settings.snapshot_after = 1_000;
+    }
+    if themes.contains(&Theme::Backlogs) {
+        settings.unnoticed = 60;
+    }
+    (net, settings, horizon)
+}
+
 impl History {
     fn begin(world: World, about: Option<&[Theme]>) -> Self {
         kind::mend(false);
-        let (net, settings, horizon) = world.roll(|dice| {
-            let net = Net {
-                latency: Duration::from_millis(dice.between(0, 40)),
-                shuffled: if dice.chance(50) { 30 } else { 0 },
-                repeated: 0,
-                lost: 0,
-                room: if dice.chance(30) { 2_000 } else { u64::MAX },
-            };
-            let settings = Settings {
-                abandon_after: Duration::from_secs(dice.between(300, 400)),
-                snapshot_after: dice.between(300, 20_000),
-                prefetch: u16::try_from(dice.between(1, 4)).unwrap_or(2),
-                unnoticed: 10,
-            };
-            (net, settings, Duration::from_secs(dice.between(5, 90)))
-        });
+        let (net, settings, horizon) = world.roll(drawn);
         let themes = match about {
             Some(themes) => themes.to_vec(),
             None => world.roll(themes),
         };
-        let (mut net, mut settings, mut horizon) = (net, settings, horizon);
-        if themes.contains(&Theme::NobodyWorks) {
-            // longer than the reducer waits for a producer's next `begun`, and than a killing chunk takes to be
-            // dead-lettered
-            settings.abandon_after = Duration::from_secs(180);
-            horizon += Duration::from_secs(120);
-        }
-        if themes.contains(&Theme::SeveralKillers) {
-            // what is held beside one is worked after it, so that it comes back as often
-            net.shuffled = 0;
-            settings.prefetch = 3;
-        }
-        if themes.contains(&Theme::Snapshots) {
-            // a few results
-            settings.snapshot_after = 1_000;
-        }
-        if themes.contains(&Theme::Backlogs) {
-            settings.unnoticed = 60;
-        }
+        let (net, settings, horizon) = suited(&themes, net, settings, horizon);
         tell!(world, "{themes:?} {net:?} {settings:?} until {horizon:?}");
         let broker = Simulated::start(world.clone(), net, durable());
         let disk = Machine::new(world.clone(), &[results(), state()]);
@@ -304,222 +319,6 @@ impl History {
         });
     }
 
-    async fn happens(&mut self, fault: Fault) {
-        tell!(self.world, "-- {fault:?}");
-        match fault {
-            Fault::Kill(role) => self
-                .any(role)
-                .into_iter()
-                .for_each(|at| self.cluster.kill(at)),
-            Fault::DieAtOperation(n) => {
-                self.each_life(Role::Reducer, |life| life.dies_after_operations(n))
-            }
-            Fault::DieAtPoll(role, n) => {
-                let life = self.any(Some(role)).and_then(|at| self.cluster.life(at));
-                life.into_iter().for_each(|life| life.dies_after_polls(n));
-            }
-            Fault::PowerCut => self.cluster.cut_power(),
-            Fault::Freeze(role, frozen) => {
-                self.any(Some(role))
-                    .into_iter()
-                    .for_each(|at| self.cluster.freeze(at, frozen));
-            }
-            Fault::Stop(role) => self
-                .any(role)
-                .into_iter()
-                .for_each(|at| self.cluster.stop(at)),
-            Fault::Cut(role, away) => {
-                let life = self.any(role).and_then(|at| self.cluster.life(at));
-                life.into_iter()
-                    .for_each(|life| self.broker.cut(&life, away));
-            }
-            Fault::Restart(away) => self.broker.restart(away),
-            Fault::Alarm(on) => self.broker.alarm(on),
-            Fault::Unbind(queue, unbound) => {
-                self.judge.unbound(&queue);
-                self.broker.unbind(&queue, unbound);
-            }
-            Fault::Fill(queue, full) => self.broker.fill(&queue, full),
-            Fault::Purge(queue) => {
-                if self.broker.purge(&queue) > 0 {
-                    self.judge.excuse_all(Excuse::Purged);
-                }
-            }
-            Fault::Delete(queue, away) => {
-                self.broker.delete(&queue, away);
-                self.judge.excuse_all(Excuse::Purged);
-            }
-            Fault::Net(repeated, lost) => self.broker.set_net(|net| {
-                net.repeated = repeated;
-                net.lost = lost;
-            }),
-            Fault::DiskFails(of_ten_thousand) => self.disk.fail(of_ten_thousand),
-            Fault::DiskFull(full) => self.disk.fill(full),
-            Fault::FoldersDoNotFlush(deaf) => self.disk.refuse_to_flush_folders(deaf),
-            Fault::Flip => {
-                if let Some(path) = self.disk.flip(&state()) {
-                    tell!(self.world, "a bit of {} flips", path.display());
-                    self.judge.excuse_path(&path, Excuse::Damaged);
-                }
-            }
-            Fault::Want(role, wanted) => {
-                self.want(role, wanted);
-            }
-            Fault::Upgrade => {
-                // one program after the other: in the order of docs/operations.md nothing waits, in the other nothing
-                // is lost
-                let mut places = self.cluster.places(None);
-                if self.world.roll(|dice| dice.chance(50)) {
-                    places.reverse();
-                }
-                let (world, cluster) = (self.world.clone(), Arc::clone(&self.cluster));
-                // other faults happen meanwhile
-                tokio::spawn(async move {
-                    for place in places {
-                        cluster.install(place, 2);
-                        cluster.stop(place);
-                        let pause = world.roll(|dice| dice.within(Duration::from_secs(3)));
-                        tokio::time::sleep(pause).await;
-                    }
-                });
-            }
-            Fault::Clock(seconds) => self.world.jump(seconds),
-            Fault::Change => self.change().await,
-            Fault::Recut => self.recut().await,
-            Fault::Cancel => self.cancel(),
-            Fault::AskAgain => {
-                if let Some(request) = self.judge.any_request() {
-                    self.send(&request).await;
-                }
-            }
-            Fault::Mend => {
-                kind::mend(true);
-                self.judge.mended();
-            }
-            Fault::Requeue => {
-                let client = self.client.clone();
-                let (world, broker) = (self.world.clone(), self.broker.clone());
-                let awaited = self.judge.requeues();
-                tokio::spawn(async move {
-                    let requeued = dead::requeue(&client, 100, false, |_| true).await;
-                    tell!(world, "requeued: {requeued:?}");
-                    if let (Some(awaited), Ok(requeued)) = (awaited, requeued) {
-                        await_requeued(&client, &broker, &requeued, &awaited).await;
-                    }
-                });
-            }
-            Fault::Late(queue) => {
-                if let Some(copy) = self.broker.any_old(&queue) {
-                    self.broker.inject(copy);
-                }
-            }
-            Fault::ResultsAway(away) => {
-                // two of these may overlap: what is there is not put back once more
-                if away == self.judge.are_results_away() {
-                    return;
-                }
-                let (here, there) = (results(), "/results.away");
-                let moved = match away {
-                    true => self.disk.move_away(&here, there.as_ref()),
-                    false => {
-                        // what was made meanwhile in its place goes
-                        let _ = self.disk.remove(&here);
-                        self.disk.move_away(there.as_ref(), &here)
-                    }
-                };
-                tell!(self.world, "results away {away}: {moved}");
-                self.judge.results_away(away);
-            }
-            Fault::RemoveResults(ask_again) => {
-                if let Some(job) = self.judge.any_request() {
-                    let removed = self.disk.remove(&job_folder(job.job.as_str()));
-                    tell!(self.world, "results of {} removed: {removed}", job.job);
-                    if removed {
-                        self.judge.excuse(job.job.as_str(), Excuse::Removed);
-                        if ask_again {
-                            self.send(&job).await;
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    fn any(&self, role: Option<Role>) -> Option<usize> {
-        let places = self.cluster.places(role);
-        let place = self.world.roll(|dice| dice.index(places.len()));
-        places.get(place).copied()
-    }
-
-    fn each_life(&self, role: Role, act: impl Fn(&Life)) {
-        for place in self.cluster.places(Some(role)) {
-            if let Some(life) = self.cluster.life(place) {
-                act(&life);
-            }
-        }
-    }
-
-    /// Replaces an input by a corrected one, and perhaps asks for a job on it.
-    async fn change(&mut self) {
-        let Some(file) = self.judge.any_file() else {
-            return;
-        };
-        let new = self.world.roll(|dice| {
-            let mut new = self.judge.newest(&file);
-            match dice.below(3) {
-                0 => new = lines(dice, &[]),
-                1 => {
-                    let place = dice.index(new.len());
-                    new[place].value += 1;
-                }
-                _ => new.truncate(dice.index(new.len()) + 1),
-            }
-            new
-        });
-        tell!(self.world, "{file} is changed");
-        kind::put_input(&file, new.clone());
-        self.judge.input(&file, new);
-        self.judge.excuse_file(&file, Excuse::Changed);
-        if self.world.roll(|dice| dice.chance(50)) {
-            self.submit(&file).await;
-        }
-    }
-
-    /// Changes a line of an input that only producers can read, and requests its job again under the old name, as a
-    /// client that does not know of the change.
-    async fn recut(&mut self) {
-        let Some((request, file)) = self.judge.any_unseen() else {
-            return;
-        };
-        let mut new = self.judge.newest(&file);
-        let place = self.world.roll(|dice| dice.index(new.len()));
-        new[place].value += 1;
-        tell!(
-            self.world,
-            "{file} is changed, and {} asked for again",
-            request.job
-        );
-        kind::put_input(&file, new.clone());
-        self.judge.input(&file, new);
-        self.judge.excuse_file(&file, Excuse::Changed);
-        self.send(&request).await;
-    }
-
-    fn cancel(&mut self) {
-        let Some(request) = self.judge.any_request() else {
-            return;
-        };
-        tell!(self.world, "{} is cancelled", request.job);
-        self.judge.excuse(request.job.as_str(), Excuse::Cancelled);
-        let cancel = Cancel {
-            job: request.job,
-            reason: "a test".to_owned(),
-        };
-        if let Ok(message) = cancel.to_message() {
-            self.publish(message);
-        }
-    }
-
     /// Has all processes of a role started, or stopped.
     fn want(&self, role: Role, wanted: bool) {
         for place in self.cluster.places(Some(role)) {
@@ -578,35 +377,6 @@ impl History {
             }
         }
         false
-    }
-}
-
-/// Records the requeued chunks whose notices the reducer has: their jobs wait for them if they are open now.
-async fn await_requeued(
-    client: &Connection,
-    broker: &Simulated,
-    requeued: &dead::Requeued,
-    awaited: &Awaited,
-) {
-    let is_word = |message: &Message| message.kind == "revived";
-    for _ in 0..100 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        if broker.look(&Queue::Control).iter().any(is_word) {
-            continue;
-        }
-        let Ok(answer) = ask::ask(client, None).await else {
-            continue;
-        };
-        let is_open = |stage: &&JobStage| matches!(stage.stage, Stage::Open { .. });
-        for JobStage { job, .. } in answer.jobs.iter().filter(is_open) {
-            let done = requeued.found.iter().filter(|id| {
-                let is_left = |(left, _): &(String, _)| left == *id;
-                !requeued.left.iter().any(is_left)
-            });
-            let of = done.filter_map(|id| id.strip_prefix(job.as_str())?.strip_prefix('/'));
-            lock(awaited).extend(of.map(|seq| (job.to_string(), seq.to_owned())));
-        }
-        return;
     }
 }
 

@@ -355,52 +355,58 @@ impl Judge {
                 ended.reason.as_deref().unwrap_or("no reason")
             ));
         };
-        let excused = |excuses: &[Excuse]| excuses.iter().any(|e| job.excuses.contains(e));
-        match ended.status {
+        let excuses: &[Excuse] = match ended.status {
             Status::Done | Status::Incomplete => {
-                if excused(&[Excuse::Removed])
-                    && self.disk.look(&job_folder(name).join(REPORT)).is_none()
-                {
+                let has_report = self.disk.look(&job_folder(name).join(REPORT)).is_some();
+                if !has_report && job.excuses.contains(&Excuse::Removed) {
                     return;
                 }
                 if let Err(what) = self.judge_report(name, job, ended.status) {
                     return wrong(&what);
                 }
-                let lacking = ended.status == Status::Incomplete;
-                let reason = ended.reason.as_deref().unwrap_or_default();
-                let only_harmful = job.excuses.iter().all(|excuse| *excuse == Excuse::Harmful);
-                if only_harmful && reason.contains("no partial came") {
-                    // where the reducer received no dead letter, the chunk is in the dead queue all the same
-                    match (dead.contains(name), self.deaf) {
-                        (false, _) => wrong("what did harm is nowhere"),
-                        (true, false) => wrong("what did harm was forgotten"),
-                        (true, true) => {}
-                    }
+                if let Err(what) = self.judge_reason(name, job, ended, dead) {
+                    wrong(what);
                 }
-                if lacking
-                    && !excused(&[
-                        Excuse::Harmful,
-                        Excuse::Purged,
-                        Excuse::Damaged,
-                        Excuse::Changed,
-                    ])
-                {
-                    wrong("nothing happened to it");
-                }
-            }
-            Status::Cancelled if !excused(&[Excuse::Cancelled]) => wrong("nobody cancelled it"),
-            Status::Failed
-                if !excused(&[
-                    Excuse::Changed,
-                    Excuse::Damaged,
+                &[
+                    Excuse::Harmful,
                     Excuse::Purged,
-                    Excuse::Deadly,
-                    Excuse::Refused,
-                ]) =>
-            {
-                wrong("nothing happened to it");
+                    Excuse::Damaged,
+                    Excuse::Changed,
+                ]
             }
-            Status::Cancelled | Status::Failed => {}
+            Status::Cancelled => &[Excuse::Cancelled],
+            Status::Failed => &[
+                Excuse::Changed,
+                Excuse::Damaged,
+                Excuse::Purged,
+                Excuse::Deadly,
+                Excuse::Refused,
+            ],
+        };
+        let is_excused = excuses.iter().any(|excuse| job.excuses.contains(excuse));
+        if ended.status != Status::Done && !is_excused {
+            wrong("nothing happened to it");
+        }
+    }
+
+    /// Whether what did harm to a job that only that happened to is dead, and known as such.
+    fn judge_reason(
+        &self,
+        name: &str,
+        job: &Job,
+        ended: &Ended,
+        dead: &BTreeSet<String>,
+    ) -> Result<(), &'static str> {
+        let reason = ended.reason.as_deref().unwrap_or_default();
+        let only_harmful = job.excuses.iter().all(|excuse| *excuse == Excuse::Harmful);
+        if !only_harmful || !reason.contains("no partial came") {
+            return Ok(());
+        }
+        // where the reducer received no dead letter, the chunk is in the dead queue all the same
+        match (dead.contains(name), self.deaf) {
+            (false, _) => Err("what did harm is nowhere"),
+            (true, false) => Err("what did harm was forgotten"),
+            (true, true) => Ok(()),
         }
     }
 
@@ -434,7 +440,20 @@ impl Judge {
         if lines.iter().any(|line| line.does == Does::Refuse) {
             return Err("its input is refused".to_owned());
         }
-        let rejects = self.disk.look(&folder.join(kind::REJECTS));
+        self.judge_rejects(name, job, status, lines, &report)?;
+        self.judge_missing(name, job, lines, &report)
+    }
+
+    /// Whether the list of rejects is that of `lines`, and something is missing where the job says so.
+    fn judge_rejects(
+        &self,
+        name: &str,
+        job: &Job,
+        status: Status,
+        lines: &[Line],
+        report: &Report,
+    ) -> Result<(), String> {
+        let rejects = self.disk.look(&job_folder(name).join(kind::REJECTS));
         let pages = pages(lines);
         let whole = (!pages.is_empty()).then(|| pages.concat());
         if rejects.is_some() && rejects != whole {
@@ -452,6 +471,17 @@ impl Judge {
         if status == Status::Incomplete && whole && !damaged {
             return Err("nothing is missing".to_owned());
         }
+        Ok(())
+    }
+
+    /// Whether what is missing did harm.
+    fn judge_missing(
+        &self,
+        name: &str,
+        job: &Job,
+        lines: &[Line],
+        report: &Report,
+    ) -> Result<(), String> {
         let only_harmful = job.excuses.iter().all(|excuse| *excuse == Excuse::Harmful);
         let harmful = harmful(lines, job.chunk_lines);
         let is_missing = |seq: &Seq| report.missing.contains(seq);

@@ -34,6 +34,7 @@ use autoconnect_common::kind::Kind;
 use autoconnect_common::message::{self, Claim, MAX_JSON, Made, Message, Partial};
 use autoconnect_common::program::{self, Failure};
 use autoconnect_common::settings::{self, Settings};
+use autoconnect_common::wait::or_pending;
 use autoconnect_common::{Body, Broker, Chunk, Registry, Shutdown, machine};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -188,13 +189,13 @@ async fn run_with<B: Broker>(
             Some(confirmed) = worker.confirming.next(), if !worker.confirming.is_empty() => {
                 worker.note(confirmed?);
             }
-            worked = join(&mut worker.computing), if !free => {
+            worked = or_pending(worker.computing.as_mut()) => {
                 worker.computing = None;
                 pulse.pause();
                 worker.publish(worked.map_err(WorkerError::Thread)?);
             }
             () = quarantine.rest(), if suspected.is_none() && sources.is_some() => quarantine.look(),
-            taken = take(broker, &suspected), if worker.is_idle() && sources.is_some() => match taken? {
+            taken = or_pending(suspected.map(|queue| broker.take(queue))), if worker.is_idle() && sources.is_some() => match taken? {
                 Some(delivery) => worker.compute(delivery),
                 None => quarantine.found_none(),
             },
@@ -225,30 +226,12 @@ fn sources(registry: &Registry, prefetch: u16) -> Vec<(Queue, u16)> {
     queues.collect()
 }
 
-/// Takes one message of the queue; pending where there is none to take from.
-async fn take<B: Broker>(
-    broker: &B,
-    queue: &Option<Queue>,
-) -> Result<Option<Delivery>, BrokerError> {
-    match queue {
-        Some(queue) => broker.take(queue.clone()).await,
-        None => std::future::pending().await,
-    }
-}
-
 async fn next(sources: &mut Option<Subscription>) -> Option<Delivery> {
     sources.as_mut()?.next().await
 }
 
 /// The work on one delivery.
 type Computing<'b> = BoxFuture<'b, Result<Worked, JoinError>>;
-
-async fn join(computing: &mut Option<Computing<'_>>) -> Result<Worked, JoinError> {
-    match computing {
-        Some(computing) => computing.await,
-        None => std::future::pending().await,
-    }
-}
 
 /// A worked delivery.
 struct Worked {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use autoconnect_common::JobId;
 use autoconnect_common::message::Status;
+use autoconnect_common::{JobId, execution};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -94,7 +94,7 @@ pub struct Progress {
 }
 
 /// How long each act took, in milliseconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, ToSchema)]
 pub struct Acts {
     /// To cut the file and publish its chunks.
     pub cut: Option<f64>,
@@ -108,4 +108,18 @@ pub struct Acts {
     pub publish: f64,
     /// From the first result to the last file.
     pub elapsed: f64,
+}
+
+impl Acts {
+    /// The acts of an `execution.json`; `None` unless it has them all, but for the cut of a job without a manifest.
+    pub(super) fn of(acts: &execution::Acts) -> Option<Self> {
+        Some(Self {
+            cut: acts.cut.map(|ms| ms as f64),
+            work: acts.work?,
+            merge: acts.merge?,
+            conclude: acts.conclude?,
+            publish: acts.publish?,
+            elapsed: acts.elapsed?,
+        })
+    }
 }

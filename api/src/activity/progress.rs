@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use autoconnect_common::JobId;
+use autoconnect_common::execution::Execution;
 use autoconnect_common::message::Status;
-use serde::Deserialize;
 
 use super::clock::now_ms;
 use super::job::{Acts, JobState, JobView, Progress};
@@ -23,37 +23,6 @@ pub(super) struct Job {
     started: Option<Instant>,
     /// When its last event arrived.
     pub(super) changed: Instant,
-}
-
-/// The part of `execution.json` that is shown.
-#[derive(Deserialize)]
-struct Execution {
-    /// When the job came to its end, in milliseconds since 1970; later than every job's that ended before.
-    #[serde(default)]
-    order: Option<u64>,
-    #[serde(default)]
-    kind: Option<String>,
-    #[serde(default)]
-    acts_ms: Option<Acts>,
-    #[serde(default)]
-    workers: BTreeMap<String, Worked>,
-    #[serde(default)]
-    rows: u64,
-    #[serde(default)]
-    duplicates_dropped: u64,
-    #[serde(default)]
-    chunks: Merged,
-}
-
-#[derive(Deserialize)]
-struct Worked {
-    chunks: u64,
-}
-
-#[derive(Deserialize, Default)]
-struct Merged {
-    total: Option<u64>,
-    merged: u64,
 }
 
 impl Job {
@@ -152,29 +121,24 @@ impl Job {
         if view.status.has_report() {
             view.progress.percentage = 100.0;
         }
-        let Some(execution) = execution.and_then(|json| serde_json::from_str(json).ok()) else {
+        let read = |json: &str| Execution::read(json.as_bytes()).ok();
+        let Some(execution) = execution.and_then(read) else {
             return;
         };
-        let Execution {
-            order,
-            kind,
-            acts_ms,
-            workers,
-            rows,
-            duplicates_dropped,
-            chunks,
-        } = execution;
         // one time wherever it is shown: what orders the reports, not when the event of its end arrived
-        view.ended_at_ms = order.or(view.ended_at_ms);
-        view.kind = kind.or(view.kind.take());
-        view.acts_ms = acts_ms;
-        view.workers = workers
+        if execution.order > 0 {
+            view.ended_at_ms = Some(execution.order);
+        }
+        view.kind = execution.kind.or(view.kind.take());
+        view.acts_ms = Acts::of(&execution.acts_ms);
+        view.workers = execution
+            .workers
             .into_iter()
-            .map(|(name, worked)| (name, worked.chunks))
+            .map(|(name, worker)| (name, worker.chunks))
             .collect();
-        view.rows = rows;
-        view.duplicates_dropped = duplicates_dropped;
-        view.progress.completed_tasks = chunks.merged;
-        view.progress.total_tasks = chunks.total.unwrap_or(view.progress.total_tasks);
+        view.rows = execution.rows;
+        view.duplicates_dropped = execution.duplicates_dropped;
+        view.progress.completed_tasks = execution.chunks.merged;
+        view.progress.total_tasks = execution.chunks.total.unwrap_or(view.progress.total_tasks);
     }
 }

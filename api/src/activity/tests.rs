@@ -43,7 +43,7 @@ fn beat(worker: &str, chunks: u64, rows: u64) -> Event {
     })
 }
 
-const EXECUTION: &str = r#"{"chunks": {"total": 4, "merged": 4, "missing": {}}, "rows": 40, "duplicates_dropped": 2,
+const EXECUTION: &str = r#"{"status": "done", "chunks": {"total": 4, "merged": 4, "missing": {}}, "rows": 40, "duplicates_dropped": 2,
     "acts_ms": {"cut": 5, "work": 1.5, "merge": 0.5, "conclude": 1, "publish": 2, "elapsed": 9},
     "workers": {"w1": {"chunks": 3, "rows": 30, "ms": 1.0, "redeliveries": 0}, "w2": {"chunks": 1, "rows": 10, "ms": 0.5, "redeliveries": 1}}}"#;
 

@@ -351,11 +351,26 @@ impl<'b, B: Broker> Window<'b, B> {
         Ok(())
     }
 
-    /// Waits for the confirm of one message of the window, if it holds any.
+    /// Awaits `future`, and the confirms that come meanwhile: publishes proceed only while the window is polled.
     ///
     /// # Errors
-    /// As [`Window::publish`].
-    pub async fn settle_one(&mut self) -> Result<(), BrokerError> {
+    /// As [`Window::publish`]; `future` is then dropped.
+    pub async fn settle_while<T>(
+        &mut self,
+        future: impl Future<Output = T>,
+    ) -> Result<T, BrokerError> {
+        let mut future = std::pin::pin!(future);
+        loop {
+            tokio::select! {
+                biased;
+                settled = self.settle_one(), if !self.is_empty() => settled?,
+                done = &mut future => return Ok(done),
+            }
+        }
+    }
+
+    /// Waits for the confirm of one message of the window, if it holds any.
+    async fn settle_one(&mut self) -> Result<(), BrokerError> {
         if let Some((bytes, sent)) = self.on_their_way.next().await {
             self.bytes -= bytes;
             sent?;
@@ -364,7 +379,7 @@ impl<'b, B: Broker> Window<'b, B> {
     }
 
     /// Whether nothing is in flight.
-    pub fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.on_their_way.is_empty()
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dead::{REVIVED, times_revived};
 use super::parts;
-use super::{Exchange, JobRequest, Message, MessageError, Outcome, headers};
+use super::{Change, Exchange, JobRequest, Message, MessageError, headers};
 use crate::chunk::Digest;
 use crate::{Body, JobId, Seq};
 
@@ -201,7 +201,7 @@ impl Newest {
 #[derive(Debug, Clone)]
 pub enum Told {
     /// Changes a job.
-    Outcome(Outcome),
+    Change(Change),
     /// Asks about jobs.
     Question(Question),
     /// Chooses the newest report.
@@ -220,7 +220,7 @@ impl Told {
             "question" => message.json().map(Self::Question),
             "newest" => message.json().map(Self::Newest),
             "fetch" => message.json().map(Self::Fetch),
-            _ => Outcome::from_message(message).map(Self::Outcome),
+            _ => Change::from_message(message).map(Self::Change),
         }
     }
 }

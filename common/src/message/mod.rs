@@ -24,11 +24,11 @@
 //!
 //! Every message but an event is persistent; every message has a deterministic id, so that it may be published twice.
 
+mod change;
 mod chunk;
 mod control;
 mod dead;
 mod event;
-mod outcome;
 pub mod parts;
 mod request;
 
@@ -39,11 +39,11 @@ use serde::Deserialize;
 use crate::chunk::{Digest, MAX_BODY};
 use crate::{Body, Format, JobId};
 
+pub use change::{Annex, Change, Made, Manifest, Partial, SealPage};
 pub use chunk::Claim;
 pub use control::{Begun, Cancel, Newest, Question, Revived, Told};
 pub use dead::{NO_PRODUCER, NO_REASON, bury, bury_request, reason, revive};
 pub use event::{Current, Event, Heartbeat, JobStage, Stage, Status};
-pub use outcome::{Annex, Made, Manifest, Outcome, Partial, SealPage};
 pub use request::JobRequest;
 
 /// The largest JSON body that is accepted, in bytes (RabbitMQ 4 refuses messages above 16 MiB).

@@ -25,8 +25,8 @@ fn what_is_revived_is_what_was_buried() {
         let word = Revived::of(&dead).expect("it says which it is");
         let word = word.expect("word of a chunk");
         assert_eq!((&word.seq, word.time), (&chunk().seq, time));
-        match Outcome::from_message(&word.to_message()).expect("readable") {
-            Outcome::Revived(told) => assert_eq!(told, word),
+        match Change::from_message(&word.to_message()).expect("readable") {
+            Change::Revived(told) => assert_eq!(told, word),
             other => panic!("{other:?}"),
         }
         // it says how often that was done, and is otherwise the same
@@ -59,7 +59,7 @@ fn a_cancellation_and_a_question_are_told_from_results() {
     };
     let told = Told::from_message(&cancel.to_message().expect("JSON"));
     match told.expect("readable") {
-        Told::Outcome(Outcome::Cancel(found)) => {
+        Told::Change(Change::Cancel(found)) => {
             assert_eq!((found.job, found.reason.len()), (job.clone(), 500));
         }
         other => panic!("{other:?}"),

@@ -187,48 +187,16 @@ async fn standby(project: &Project, jobs: &mut Jobs, away: Away) -> Result<Seen>
         .pop()
         .context("no second reducer")?;
     let work = jobs.next(3_000, 500)?;
-    let meddling = async {
-        project.under_way().await?;
-        let length = project.log_length(&second).await?;
-        away.begin(project, &first).await?;
-        let took = match away {
-            // the one that is cut off keeps the folder's lock, so the standby may not write
-            Away::CutOff => {
-                tokio::time::sleep(Duration::from_secs(30)).await;
-                let locked = project
-                    .says(&second, length, LOCKED, Duration::ZERO)
-                    .await
-                    .is_ok();
-                away.end(project, &first).await?;
-                anyhow::ensure!(
-                    !locked,
-                    "the standby took the state folder of a reducer that lives"
-                );
-                project.gap().await?
-            }
-            // the folder is free, and the standby takes it
-            _ => {
-                project
-                    .says(&second, length, LOCKED, Duration::from_secs(90))
-                    .await?
-            }
-        };
-        Ok(took)
-    };
+    let meddling = take_away(project, away, &first, &second);
     let outcome = tokio::try_join!(project.job(&work), meddling);
-    if away == Away::Killed {
-        away.end(project, &first).await?;
-    }
-    docker(&[
-        "rm",
-        "-f",
-        if away == Away::Killed {
+    let left_over = match away {
+        Away::Killed => {
+            away.end(project, &first).await?;
             &first
-        } else {
-            &second
-        },
-    ])
-    .await?;
+        }
+        _ => &second,
+    };
+    docker(&["rm", "-f", left_over]).await?;
     let (job, took) = outcome?;
     Ok(match away {
         Away::CutOff => Seen::new(job)
@@ -236,6 +204,32 @@ async fn standby(project: &Project, jobs: &mut Jobs, away: Away) -> Result<Seen>
             .within("the job went on, after the cut,", took, 30),
         _ => Seen::new(job).within("the standby took over after", took, 65),
     })
+}
+
+/// Takes the first reducer away amid a job; returns how long the job then stood still.
+async fn take_away(project: &Project, away: Away, first: &str, standby: &str) -> Result<Duration> {
+    project.under_way().await?;
+    let length = project.log_length(standby).await?;
+    away.begin(project, first).await?;
+    match away {
+        // the one that is cut off keeps the folder's lock, so the standby may not write
+        Away::CutOff => {
+            tokio::time::sleep(Duration::from_secs(30)).await;
+            let locked = project.says(standby, length, LOCKED, Duration::ZERO);
+            let locked = locked.await.is_ok();
+            away.end(project, first).await?;
+            anyhow::ensure!(
+                !locked,
+                "the standby took the state folder of a reducer that lives"
+            );
+            project.gap().await
+        }
+        // the folder is free, and the standby takes it
+        _ => {
+            let ninety = Duration::from_secs(90);
+            project.says(standby, length, LOCKED, ninety).await
+        }
+    }
 }
 
 /// A worker whose packets are lost now and then.

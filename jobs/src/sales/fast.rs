@@ -251,6 +251,8 @@ impl Fast {
         }
     }
 
+    // Long, but one straight line of steps, which the compiler specialises for `USUAL`: pieces of it would take the same
+    // arguments again.
     #[inline(always)]
     fn read_fields(
         &self,

@@ -112,7 +112,7 @@ impl Job {
 
     /// The pages that came of a job that can be asked for again.
     pub(crate) fn pages_to_redo(&self) -> Vec<(String, u32, Digest)> {
-        if self.asked.is_none() || self.without.is_some() {
+        if self.lease.is_none() || self.without.is_some() {
             return Vec::new();
         }
         let of = |(name, pages): (&String, &BTreeMap<u32, Digest>)| {

@@ -50,6 +50,6 @@ impl Job {
     pub(crate) fn redo_before_giving_up(&mut self) -> bool {
         let losses = &mut self.losses;
         losses.redo |= (losses.damage.is_some() || losses.anew) && !losses.asked_again;
-        losses.redo && self.asked.is_some() && self.without.is_none()
+        losses.redo && self.lease.is_some() && self.without.is_none()
     }
 }

@@ -7,20 +7,20 @@ use autoconnect_common::Registry;
 use autoconnect_common::message::Begun;
 
 use super::{Absorbed, Job, Without};
-use crate::asked::{self, Asked, Heard, Orphan};
 use crate::entry::Entry;
+use crate::lease::{self, Heard, Lease, Orphan};
 
 impl Job {
     /// Takes note that a producer cuts the job.
     pub(super) fn absorb_begun(&mut self, begun: &Begun) -> Absorbed {
-        let Some(asked) = &mut self.asked else {
-            self.asked = Some(Asked::new(begun));
+        let Some(lease) = &mut self.lease else {
+            self.lease = Some(Lease::new(begun));
             return Absorbed::News;
         };
         if self.manifest.is_some() {
             return Absorbed::Renewed;
         }
-        match asked.hear(begun) {
+        match lease.hear(begun) {
             Heard::Anew => Absorbed::News,
             Heard::Still => Absorbed::Renewed,
             Heard::Changed => {
@@ -36,9 +36,9 @@ impl Job {
     /// Takes note that the job was asked for again.
     pub(super) fn absorb_asked_again(&mut self) -> Absorbed {
         (self.losses.redo, self.losses.asked_again) = (false, true);
-        match &mut self.asked {
-            Some(asked) => {
-                asked.ask_again();
+        match &mut self.lease {
+            Some(lease) => {
+                lease.ask_again();
                 Absorbed::News
             }
             None => Absorbed::Duplicate,
@@ -48,10 +48,10 @@ impl Job {
     /// A dead request ends a job that no producer cuts: one that was cut to its end needs no request any more, and one that
     /// a producer still cuts may come to it.
     pub(super) fn absorb_dead_request(&mut self, reason: &str) -> Absorbed {
-        match &mut self.asked {
+        match &mut self.lease {
             _ if self.manifest.is_some() => return Absorbed::Duplicate,
-            Some(asked) => asked.bury(reason),
-            None => self.without = Some(Without::failed(asked::no_request(reason))),
+            Some(lease) => lease.bury(reason),
+            None => self.without = Some(Without::failed(lease::no_request(reason))),
         }
         Absorbed::News
     }
@@ -64,17 +64,17 @@ impl Job {
             .format
             .as_ref()
             .map(|f| (f.kind.as_str(), f.schema));
-        let format = format.or(self.asked.as_ref().map(Asked::format));
+        let format = format.or(self.lease.as_ref().map(Lease::format));
         format.is_none_or(|(kind, schema)| registry.get(kind, schema).is_some())
     }
 
-    /// What is to be done about the job, if no producer said for longer than `lease` that it cuts it.
-    pub(crate) fn orphan(&self, lease: Duration) -> Option<Orphan> {
-        let asked = self.asked.as_ref().filter(|_| self.without.is_none())?;
+    /// What is to be done about the job, if no producer said for longer than `term` that it cuts it.
+    pub(crate) fn orphan(&self, term: Duration) -> Option<Orphan> {
+        let lease = self.lease.as_ref().filter(|_| self.without.is_none())?;
         if self.losses.redo {
-            return Some(Orphan::AskAgain(asked.request()));
+            return Some(Orphan::AskAgain(lease.request()));
         }
         let is_cut = self.manifest.is_some();
-        asked.orphan(lease).filter(|_| !is_cut)
+        lease.orphan(term).filter(|_| !is_cut)
     }
 }

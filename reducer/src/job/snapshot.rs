@@ -12,8 +12,8 @@ use super::annexes::Annexes;
 use super::deaths::{Dead, Deaths, Requeued};
 use super::losses::Losses;
 use super::{Job, Without};
-use crate::asked::Asked;
 use crate::execution::Figures;
+use crate::lease::Lease;
 use crate::merged::Merged;
 use crate::seal::{KnownSeal, StoredPage};
 
@@ -26,7 +26,9 @@ pub(crate) struct Snapshot {
     dead: BTreeMap<Seq, Dead>,
     revived: BTreeMap<Seq, Requeued>,
     seal: Vec<StoredPage>,
-    asked: Option<Asked>,
+    // as snapshots of earlier versions call it
+    #[serde(rename = "asked")]
+    lease: Option<Lease>,
     pages: Annexes,
     manifest: Option<Manifest>,
     without: Option<Without>,
@@ -64,7 +66,7 @@ impl Job {
             dead: self.deaths.dead.clone(),
             revived: self.deaths.requeued.clone(),
             seal: self.seal.stored(self.manifest.as_ref()),
-            asked: self.asked.clone(),
+            lease: self.lease.clone(),
             pages: self.annexes.clone(),
             manifest: self.manifest.clone(),
             without: self.without.clone(),
@@ -104,7 +106,7 @@ impl Job {
             dead: snapshot.dead,
             requeued: snapshot.revived,
         };
-        job.asked = snapshot.asked;
+        job.lease = snapshot.lease;
         job.seal = KnownSeal::restore(snapshot.seal, snapshot.manifest.as_ref())?;
         job.annexes = snapshot.pages;
         job.manifest = snapshot.manifest;

@@ -1,7 +1,7 @@
 //! A job and its messages in any order: dead chunks and their requeue, and two cuts of one job.
 
-mod asked;
 mod cuts;
+mod lease;
 
 use autoconnect_common::Seq;
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use autoconnect_common::message::Outcome;
+use autoconnect_common::message::Change;
 use autoconnect_common::{Broker, JobId};
 use tokio::time::Instant;
 
@@ -19,11 +19,11 @@ use crate::job::Job;
 const AWAY: Duration = Duration::from_secs(5);
 
 impl<B: Broker> Reducer<'_, B> {
-    /// Whether `outcome` may belong to another run of an ended job, because its results are missing. Whether they were
+    /// Whether `change` may belong to another run of an ended job, because its results are missing. Whether they were
     /// removed is decided later.
-    pub(super) fn may_begin_again(&self, outcome: &Outcome) -> bool {
-        let wish = matches!(outcome, Outcome::Cancel(_) | Outcome::Revived(_));
-        let id = outcome.job();
+    pub(super) fn may_begin_again(&self, change: &Change) -> bool {
+        let wish = matches!(change, Change::Cancel(_) | Change::Revived(_));
+        let id = change.job();
         let begun = matches!(self.jobs.get(id), Some(Phase::Again(_)));
         !wish && (begun || self.place.results_of(id) != Whereabouts::There)
     }
@@ -54,7 +54,7 @@ impl<B: Broker> Reducer<'_, B> {
 
     fn open_again(&mut self, id: JobId, job: Box<Job>) {
         tracing::info!(job_id = %id, "its results were removed, and it was asked for again: the job begins anew");
-        self.ended.remove(&id);
+        self.tombstones.remove(&id);
         if let Some(store) = &mut self.store {
             store.reopen(&id);
         }

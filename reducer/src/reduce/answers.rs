@@ -32,23 +32,23 @@ impl<B: Broker> Reducer<'_, B> {
     /// Answers a question; every tombstone that it is about must have been read.
     pub(super) fn ask(&mut self, question: Question) {
         let reading = match (&question.job, &self.reading) {
-            (None, None) => self.ended.reading(),
+            (None, None) => self.tombstones.reading(),
             _ => None,
         };
         if let Some(read) = reading {
             self.reading = Some(machine::block(read));
         }
         match (&question.job, &self.reading) {
-            (None, Some(_)) => self.asked.push(question),
+            (None, Some(_)) => self.questions.push(question),
             (Some(job), _) => self.answer_about(&question.token, job),
             (None, None) => self.answer(question.token),
         }
     }
 
-    pub(super) fn answer_asked(&mut self, read: Vec<Tombstone>) {
+    pub(super) fn answer_questions(&mut self, read: Vec<Tombstone>) {
         self.reading = None;
-        self.ended.learn(read);
-        for question in std::mem::take(&mut self.asked) {
+        self.tombstones.learn(read);
+        for question in std::mem::take(&mut self.questions) {
             self.answer(question.token);
         }
     }
@@ -61,9 +61,9 @@ impl<B: Broker> Reducer<'_, B> {
         };
         // a job whose results were removed can be requested again
         let ended = open.is_none()
-            && self.ended.contains(job)
+            && self.tombstones.contains(job)
             && self.place.results_of(job) != Whereabouts::Removed;
-        let tombstone = self.ended.get(job).filter(|_| ended);
+        let tombstone = self.tombstones.get(job).filter(|_| ended);
         let jobs = open.or_else(|| tombstone.map(stage_of));
         self.announcer.news(Event::Jobs {
             token: token.clone(),
@@ -83,13 +83,13 @@ impl<B: Broker> Reducer<'_, B> {
             .iter()
             .filter(|(_, phase)| !matches!(phase, Phase::Again(_)));
         let mut jobs: Vec<JobStage> = open.take(most).map(|(id, phase)| phase.of(id)).collect();
-        let ended = self.ended.newest(most - jobs.len()).into_iter();
+        let ended = self.tombstones.newest(most - jobs.len()).into_iter();
         jobs.extend(ended.map(stage_of));
         let again = self
             .jobs
             .values()
             .filter(|phase| matches!(phase, Phase::Again(_)));
-        let all = self.jobs.len() - again.count() + self.ended.len();
+        let all = self.jobs.len() - again.count() + self.tombstones.len();
         self.announcer.news(Event::Jobs {
             token,
             more: all.saturating_sub(jobs.len()) as u64,

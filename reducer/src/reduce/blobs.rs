@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use autoconnect_common::blob::{BlobError, Blobs, Left};
+use autoconnect_common::wait::or_pending;
 use autoconnect_common::{Broker, JobId, machine};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::Reducer;
 
@@ -106,15 +107,16 @@ impl<'r> Removals<'r> {
                 self.sweeping = Some(Box::pin(async move { blobs.jobs().await }));
             }
             tokio::select! {
+                biased;
                 Some(()) = self.removing.next() => {}
-                found = look(&mut self.sweeping) => {
+                found = or_pending(self.sweeping.as_mut()) => {
                     self.sweeping = None;
                     match found {
                         Ok(jobs) => return jobs,
                         Err(error) => tracing::warn!(%error, "blob store not looked through"),
                     }
                 }
-                () = super::until(self.sweep_at), if self.sweeping.is_none() => {}
+                () = or_pending(self.sweep_at.map(sleep_until)), if self.sweeping.is_none() => {}
             }
         }
     }
@@ -133,13 +135,6 @@ impl<'r> Removals<'r> {
                 "bodies of ended jobs are left in the blob store: the next sweep removes them"
             );
         }
-    }
-}
-
-async fn look<T>(sweeping: &mut Option<BoxFuture<'_, T>>) -> T {
-    match sweeping {
-        Some(sweeping) => sweeping.await,
-        None => std::future::pending().await,
     }
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use autoconnect_common::broker::{Delivery, Verdict};
-use autoconnect_common::{Broker, machine};
+use autoconnect_common::{Broker, machine, wait};
 use tokio::time::Instant;
 
 use super::Reducer;
@@ -14,14 +14,12 @@ use crate::faults::Point;
 use crate::store::Store;
 use crate::trouble::{Trouble, chain};
 
-/// Outcomes that are made durable and acknowledged together, at most.
+/// Changes that are made durable and acknowledged together, at most.
 pub(super) const GROUP: usize = 64;
-/// How long an outcome waits for others to be made durable with.
+/// How long a change waits for others to be made durable with.
 pub(super) const GATHER: Duration = Duration::from_millis(20);
 /// The name of the trouble that the state cannot be written.
 const STATE: &str = "state";
-/// The longest pause between two attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 impl<B: Broker> Reducer<'_, B> {
     /// Acknowledges a delivery once everything that was merged is durable.
@@ -50,19 +48,12 @@ impl<B: Broker> Reducer<'_, B> {
     /// Makes what was merged durable, then acknowledges it, then ends the jobs that are at their end.
     pub(super) async fn commit(&mut self) -> Result<(), Error> {
         self.commit_at = None;
-        if let Some(mut store) = self.store.take_if(|store| store.is_dirty()) {
-            let (store, committed) = machine::block(move || {
-                let committed = store.commit();
-                (store, committed)
-            })
-            .await
-            .map_err(|error| Error::Internal(error.to_string()))?;
-            self.store = Some(store);
-            match committed {
+        if let Some(store) = self.store.take_if(|store| store.is_dirty()) {
+            match self.on_a_thread(store, Store::commit).await? {
                 Ok(()) => {}
                 Err(Trouble::Killed(killed)) => return Err(killed.into()),
                 Err(error) => {
-                    let pause = self.pause(self.failed_commits);
+                    let pause = wait::pause(self.config.retry, self.failed_commits);
                     tracing::error!(error = %chain(&error), ?pause, "state not written; nothing is acknowledged");
                     let why = format!("the reducer's state cannot be written: {}", chain(&error));
                     self.broker.health().raise(STATE, why);
@@ -90,6 +81,23 @@ impl<B: Broker> Reducer<'_, B> {
         Ok(())
     }
 
+    /// Runs `work` on the store, which this reducer then has again: its writes block.
+    pub(super) async fn on_a_thread<T: Send + 'static>(
+        &mut self,
+        mut store: Store,
+        work: impl FnOnce(&mut Store) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let worked = machine::block(move || {
+            let worked = work(&mut store);
+            (store, worked)
+        });
+        let (store, worked) = worked
+            .await
+            .map_err(|error| Error::Internal(error.to_string()))?;
+        self.store = Some(store);
+        Ok(worked)
+    }
+
     /// Writes a snapshot in the place of each journal that grew too long.
     async fn replace_long_journals(&mut self) -> Result<(), Error> {
         let long = self.store.as_mut().map(Store::long_journals);
@@ -104,18 +112,12 @@ impl<B: Broker> Reducer<'_, B> {
                     continue;
                 }
             };
-            let Some(mut store) = self.store.take() else {
+            let Some(store) = self.store.take() else {
                 continue;
             };
             let name = id.clone();
-            let (store, replaced) = machine::block(move || {
-                let replaced = store.replace_journal(&name, snapshot);
-                (store, replaced)
-            })
-            .await
-            .map_err(|error| Error::Internal(error.to_string()))?;
-            self.store = Some(store);
-            match replaced {
+            let replace = move |store: &mut Store| store.replace_journal(&name, snapshot);
+            match self.on_a_thread(store, replace).await? {
                 Ok(()) => {}
                 Err(Trouble::Killed(killed)) => return Err(killed.into()),
                 Err(error) => {
@@ -124,11 +126,5 @@ impl<B: Broker> Reducer<'_, B> {
             }
         }
         Ok(())
-    }
-
-    /// How long to wait after `failed` failures in a row.
-    pub(super) fn pause(&self, failed: u32) -> Duration {
-        let doubled = self.config.retry.saturating_mul(1 << failed.min(16));
-        doubled.min(LONGEST_PAUSE.max(self.config.retry))
     }
 }

@@ -122,11 +122,11 @@ impl<B: Broker> Reducer<'_, B> {
         let job = id.clone();
         let place = Place {
             // side by side with the files of other jobs that end
-            flushing: FLUSHING.div_ceil(self.endings.len() + 1),
+            flushing: FLUSHING.div_ceil(self.attempts.len() + 1),
             ..self.place.clone()
         };
         let state = self.store.as_ref().map(|store| store.job_folder(id));
-        machine::block_in(&mut self.endings, move || Attempt {
+        machine::block_in(&mut self.attempts, move || Attempt {
             job,
             number,
             result: work.carry_out(state.as_deref(), &place),

@@ -2,7 +2,7 @@
 //! refused it.
 
 use autoconnect_common::message::Status;
-use autoconnect_common::{Broker, JobId, machine};
+use autoconnect_common::{Broker, JobId, wait};
 use tokio::time::Instant;
 
 use super::Reducer;
@@ -10,12 +10,13 @@ use super::conclude::Attempt;
 use super::phase::Phase;
 use crate::ending::Work;
 use crate::faults::Point;
+use crate::store::Store;
 use crate::trouble::Trouble;
 use crate::{Error, announce};
 
 impl<B: Broker> Reducer<'_, B> {
     /// Takes what a thread hands back that ended a job, and what others have handed back by now.
-    pub(super) async fn ended(
+    pub(super) async fn concluded(
         &mut self,
         first: Result<Attempt, tokio::task::JoinError>,
     ) -> Result<(), Error> {
@@ -24,20 +25,11 @@ impl<B: Broker> Reducer<'_, B> {
         while let Some(attempt) = next {
             let attempt = attempt.map_err(|error| Error::Internal(error.to_string()))?;
             over.extend(self.took_end(attempt)?);
-            next = self.endings.try_join_next();
+            next = self.attempts.try_join_next();
         }
-        if let Some(mut store) = self.store.take_if(|_| !over.is_empty()) {
-            let forgotten = machine::block(move || {
-                for job in over {
-                    store.forget(&job);
-                }
-                store
-            });
-            self.store = Some(
-                forgotten
-                    .await
-                    .map_err(|error| Error::Internal(error.to_string()))?,
-            );
+        if let Some(store) = self.store.take_if(|_| !over.is_empty()) {
+            let forget = move |store: &mut Store| over.iter().for_each(|job| store.forget(job));
+            self.on_a_thread(store, forget).await?;
         }
         self.conclude_due();
         Ok(())
@@ -64,7 +56,7 @@ impl<B: Broker> Reducer<'_, B> {
             Status::Cancelled => self.summary.cancelled += 1,
         }
         self.jobs.remove(&job);
-        self.ended.insert(ending.tombstone());
+        self.tombstones.insert(ending.tombstone());
         self.announce(&job);
         self.removals.remove(&job);
         self.config.faults.at(Point::Announced)?;
@@ -85,7 +77,7 @@ impl<B: Broker> Reducer<'_, B> {
         if self.config.state.is_none() {
             return Err(Error::Publish { what, source });
         }
-        let pause = self.pause(number);
+        let pause = wait::pause(self.config.retry, number);
         tracing::error!(job_id = %job, error = %source, ?pause, "report not published: cannot {what}");
         let why = format!("the report of job {job} is not written: cannot {what}: {source}");
         self.broker.health().raise(&unwritten(&job), why);
@@ -106,7 +98,7 @@ impl<B: Broker> Reducer<'_, B> {
 
     /// Announces how a job ended, as an answer to this attempt to cut it.
     pub(super) fn announce_to(&mut self, job: &JobId, cut: Option<JobId>) {
-        if let Some(tombstone) = self.ended.get(job) {
+        if let Some(tombstone) = self.tombstones.get(job) {
             self.announcer.end(announce::End {
                 job: job.clone(),
                 status: tombstone.status,

@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use super::Reducer;
 use super::phase::Phase;
-use crate::asked::Orphan;
 use crate::entry::Entry;
+use crate::lease::Orphan;
 
 impl<B: Broker> Reducer<'_, B> {
     /// Answers the producers whose `begun` was made durable.
@@ -76,7 +76,7 @@ impl<B: Broker> Reducer<'_, B> {
             Ok(message) => message,
             Err(error) => return tracing::error!(job_id = %id, %error, "request not written"),
         };
-        self.asking.push(Box::pin(async move {
+        self.requests.push(Box::pin(async move {
             if let Err(error) = broker.publish(message).await {
                 tracing::error!(job_id = %id, %error, "job not asked for again");
             }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::blobs::Removals;
 use super::phase::Phase;
-use super::{Reducer, SETTLE, silent};
+use super::{CATCH_UP, Reducer, silent};
 use crate::announce::Announcer;
 use crate::conclusions::Conclusions;
 use crate::ending::Place;
@@ -52,16 +52,16 @@ impl<'r, B: Broker> Reducer<'r, B> {
             store,
             volatile_pages: VolatilePages::default(),
             jobs: BTreeMap::new(),
-            ended: Tombstones::default(),
+            tombstones: Tombstones::default(),
             reading: None,
-            asked: Vec::new(),
+            questions: Vec::new(),
             pointless: BTreeSet::new(),
             unsettled: Vec::new(),
             commit_at: None,
             failed_commits: 0,
             ripe: BTreeSet::new(),
             found: BTreeSet::new(),
-            settled_at: Instant::now() + SETTLE,
+            caught_up_at: Instant::now() + CATCH_UP,
             took_at: Instant::now(),
             conclusions: Conclusions::default(),
             silence: Silence::new(broker, registry.formats(), abandon_after),
@@ -72,8 +72,8 @@ impl<'r, B: Broker> Reducer<'r, B> {
             ),
             burials: FuturesUnordered::new(),
             begun: Vec::new(),
-            asking: FuturesUnordered::new(),
-            endings: JoinSet::new(),
+            requests: FuturesUnordered::new(),
+            attempts: JoinSet::new(),
             stopping: false,
             choices: JoinSet::new(),
             removals,
@@ -93,7 +93,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
                 state,
                 results,
             };
-            self.ended = Tombstones::of(graves, found.ended);
+            self.tombstones = Tombstones::of(graves, found.ended);
         }
         for job in found.unannounced {
             self.announce(&job);

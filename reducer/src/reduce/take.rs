@@ -2,7 +2,7 @@
 //! is dead-lettered.
 
 use autoconnect_common::broker::Delivery;
-use autoconnect_common::message::{Annex, Outcome, Told};
+use autoconnect_common::message::{Annex, Change, Told};
 use autoconnect_common::{Broker, JobId};
 use tokio::time::Instant;
 
@@ -17,7 +17,7 @@ impl<B: Broker> Reducer<'_, B> {
     pub(super) fn take(&mut self, delivery: Delivery) {
         self.took_at = Instant::now();
         match Told::from_message(&delivery.message) {
-            Ok(Told::Outcome(outcome)) => self.take_outcome(delivery, &outcome),
+            Ok(Told::Change(change)) => self.take_change(delivery, &change),
             Ok(Told::Question(question)) => {
                 self.ask(question);
                 delivery.ack();
@@ -39,12 +39,12 @@ impl<B: Broker> Reducer<'_, B> {
         }
     }
 
-    /// Has the job of an outcome absorb it, unless the job ended.
-    fn take_outcome(&mut self, delivery: Delivery, outcome: &Outcome) {
-        let id = outcome.job();
-        let ended = self.ended.contains(id);
-        if ended && !self.may_begin_again(outcome) {
-            return self.take_late(delivery, outcome);
+    /// Has the job of a change absorb it, unless the job ended.
+    fn take_change(&mut self, delivery: Delivery, change: &Change) {
+        let id = change.job();
+        let ended = self.tombstones.contains(id);
+        if ended && !self.may_begin_again(change) {
+            return self.take_late(delivery, change);
         }
         let begins_again = ended && !self.jobs.contains_key(id);
         let fresh = || match (ended, Box::new(Job::new(id.clone()))) {
@@ -54,20 +54,20 @@ impl<B: Broker> Reducer<'_, B> {
         let job = match self.jobs.entry(id.clone()).or_insert_with(fresh) {
             Phase::Open(job) | Phase::Again(job) => job,
             Phase::Ending { .. } | Phase::Waiting { .. } => {
-                return self.take_late(delivery, outcome);
+                return self.take_late(delivery, change);
             }
         };
-        if let Outcome::Begun(begun) = outcome {
+        if let Change::Begun(begun) = change {
             self.begun.push((id.clone(), begun.cut.clone()));
         }
-        let entry = Entry::from(outcome);
+        let entry = Entry::from(change);
         let absorbed = job.absorb(&entry, self.registry);
         let known = !job.is_blank();
         if job.end().is_some() {
             self.ripe.insert(id.clone());
         }
-        let came_again = match (&entry, outcome) {
-            (Entry::Page(page), Outcome::Annex(annex)) if job.has_page(page) => Some(annex),
+        let came_again = match (&entry, change) {
+            (Entry::Page(page), Change::Annex(annex)) if job.has_page(page) => Some(annex),
             _ => None,
         };
         if !known {
@@ -79,23 +79,23 @@ impl<B: Broker> Reducer<'_, B> {
         {
             store.begin_again(id);
         }
-        self.absorbed(delivery, outcome, absorbed, came_again);
-        self.note_end(outcome.job());
+        self.absorbed(delivery, change, absorbed, came_again);
+        self.note_end(change.job());
     }
 
-    /// Does what the verdict on an outcome asks for.
+    /// Does what the verdict on a change asks for.
     fn absorbed(
         &mut self,
         delivery: Delivery,
-        outcome: &Outcome,
+        change: &Change,
         absorbed: Absorbed,
         came_again: Option<&Annex>,
     ) {
-        let (id, entry) = (outcome.job(), Entry::from(outcome));
+        let (id, entry) = (change.job(), Entry::from(change));
         match absorbed {
             Absorbed::News => {
-                self.summary.merged += u64::from(matches!(outcome, Outcome::Partial(_)));
-                self.keep_and_settle(delivery, &entry, outcome);
+                self.summary.merged += u64::from(matches!(change, Change::Partial(_)));
+                self.keep_and_settle(delivery, &entry, change);
             }
             Absorbed::Duplicate => {
                 self.summary.duplicates += 1;
@@ -126,7 +126,7 @@ impl<B: Broker> Reducer<'_, B> {
             Absorbed::Refused(reason) => self.dead_letter(delivery, &reason),
             Absorbed::Last(entry) => {
                 tracing::error!(job_id = %id, ?entry, "job given up");
-                self.keep_and_settle(delivery, &entry, outcome);
+                self.keep_and_settle(delivery, &entry, change);
             }
             Absorbed::Harmful(entry) => {
                 let reason = match &entry {
@@ -134,24 +134,24 @@ impl<B: Broker> Reducer<'_, B> {
                     _ => String::new(),
                 };
                 tracing::error!(job_id = %id, reason, "result that does its job harm");
-                let kept = self.keep(id, &entry, outcome);
+                let kept = self.keep(id, &entry, change);
                 self.dead_letter(delivery, kept.err().as_deref().unwrap_or(&reason));
             }
         }
     }
 
     /// Keeps what changed a job; acknowledges its message once that is durable, or dead-letters it where it cannot be kept.
-    fn keep_and_settle(&mut self, delivery: Delivery, entry: &Entry<'_>, outcome: &Outcome) {
-        match self.keep(outcome.job(), entry, outcome) {
+    fn keep_and_settle(&mut self, delivery: Delivery, entry: &Entry<'_>, change: &Change) {
+        match self.keep(change.job(), entry, change) {
             Ok(()) => self.settle_later(delivery),
             Err(reason) => self.dead_letter(delivery, &reason),
         }
     }
 
     /// Keeps what changed a job: in the journal, or nowhere but in memory.
-    fn keep(&mut self, id: &JobId, entry: &Entry<'_>, outcome: &Outcome) -> Result<(), String> {
-        let page = match outcome {
-            Outcome::Annex(annex) if matches!(entry, Entry::Page(_)) => Some(annex),
+    fn keep(&mut self, id: &JobId, entry: &Entry<'_>, change: &Change) -> Result<(), String> {
+        let page = match change {
+            Change::Annex(annex) if matches!(entry, Entry::Page(_)) => Some(annex),
             _ => None,
         };
         match (&mut self.store, page) {
@@ -179,14 +179,18 @@ impl<B: Broker> Reducer<'_, B> {
 
     /// Drops a result of a job that ended, and announces the end again: at once where a producer cuts the job or it is
     /// cancelled, at the next tick where its workers may still work chunks of a job without a report.
-    fn take_late(&mut self, delivery: Delivery, outcome: &Outcome) {
-        let id = outcome.job();
+    fn take_late(&mut self, delivery: Delivery, change: &Change) {
+        let id = change.job();
         self.summary.late += 1;
         tracing::debug!(job_id = %id, id = delivery.message.id, "late result dropped");
-        match outcome {
-            Outcome::Begun(begun) => self.announce_to(id, Some(begun.cut.clone())),
-            Outcome::Manifest(_) | Outcome::Cancel(_) => self.announce(id),
-            _ if self.ended.get(id).is_some_and(|e| !e.status.has_report()) => {
+        match change {
+            Change::Begun(begun) => self.announce_to(id, Some(begun.cut.clone())),
+            Change::Manifest(_) | Change::Cancel(_) => self.announce(id),
+            _ if self
+                .tombstones
+                .get(id)
+                .is_some_and(|e| !e.status.has_report()) =>
+            {
                 self.pointless.insert(id.clone());
             }
             _ => {}

@@ -12,10 +12,10 @@ use autoconnect_testkit::wordcount2::WordCountTwo;
 use serde_json::value::RawValue;
 
 use super::*;
-use crate::asked::Orphan;
 use crate::entry::{PageEntry, PartialEntry};
 use crate::job::Absorbed;
 use crate::job::End;
+use crate::lease::Orphan;
 
 fn id(name: &str) -> JobId {
     name.parse().expect("a name")

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use autoconnect_common::broker::{Delivery, Offered, Verdict};
+use autoconnect_common::message::Message;
 use tokio::time::Instant;
 
 use super::queues::{Routed, Stored};
@@ -157,10 +158,15 @@ impl State {
             self.disconnect(world, client);
             return self.due(Duration::from_secs(1), Due::Reconnect { client });
         }
-        let mut routed = self.route(world, &message);
+        self.land(world, number, once, &message);
+    }
+
+    /// Routes a message that arrived, and decides what follows.
+    fn land(&mut self, world: &World, number: u64, once: bool, message: &Message) {
+        let mut routed = self.route(world, message);
         if routed == Routed::Stored && world.roll(|dice| dice.rarely(self.net.repeated)) {
             tell!(world, "stored {} twice", message.id);
-            routed = self.route(world, &message);
+            routed = self.route(world, message);
         }
         let after = match routed {
             Routed::Stored => {

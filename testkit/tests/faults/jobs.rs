@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use autoconnect_common::message::{Message, Outcome, Partial, Status};
+use autoconnect_common::message::{Change, Message, Partial, Status};
 use autoconnect_common::{Broker, Shutdown};
 use autoconnect_testkit::broker::{Home, soon};
 use autoconnect_testkit::chaos::Mischief;
@@ -189,8 +189,8 @@ async fn row_10_every_result_three_times_in_another_order<H: Home<Broker: Clone>
 fn forged(results: &[Message], seed: u64) -> Result<Message> {
     let mut partials = Vec::new();
     for message in results.iter().filter(|message| message.kind == "partial") {
-        match Outcome::from_message(message)? {
-            Outcome::Partial(partial) => partials.push(partial),
+        match Change::from_message(message)? {
+            Change::Partial(partial) => partials.push(partial),
             other => bail!("{other:?}"),
         }
     }

@@ -1,7 +1,7 @@
 //! The partials of every kind obey the laws: those that workers make, and arbitrary ones.
 
 use anyhow::{Result, ensure};
-use autoconnect_common::message::{JobRequest, Outcome};
+use autoconnect_common::message::{Change, JobRequest};
 use autoconnect_jobs::sales::Partial;
 use autoconnect_jobs::sales::partial::{Jours, Marge, ParType, Somme, Ville};
 use autoconnect_testkit::cluster::results_of;
@@ -90,7 +90,7 @@ fn arbitrary_partials_of_join_obey() -> Result<()> {
 async fn made<T: DeserializeOwned>(request: &JobRequest) -> Result<Vec<T>> {
     let mut partials = Vec::new();
     for message in results_of(jobs::registry(), request).await? {
-        if let Outcome::Partial(partial) = Outcome::from_message(&message)? {
+        if let Change::Partial(partial) = Change::from_message(&message)? {
             partials.push(serde_json::from_str(partial.json.get())?);
         }
     }

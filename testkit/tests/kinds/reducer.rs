@@ -21,7 +21,7 @@ use autoconnect_common::broker::{Broker, Queue};
 use autoconnect_common::disk::{self, Disk};
 use autoconnect_common::faults::Killed;
 use autoconnect_common::message::{
-    Cancel, Event, JobRequest, Message, Outcome, Partial, Question, Stage, Status, bury,
+    Cancel, Change, Event, JobRequest, Message, Partial, Question, Stage, Status, bury,
 };
 use autoconnect_common::{Digest, JobId, Shutdown};
 use autoconnect_reducer::faults::{Faults, Point};
@@ -84,8 +84,8 @@ impl Case {
     pub(crate) fn partial(&self, number: usize) -> Result<Partial> {
         let partials = self.messages.iter().filter(|m| m.kind == "partial");
         let message = partials.clone().nth(number).context("a partial")?;
-        match Outcome::from_message(message)? {
-            Outcome::Partial(partial) => Ok(partial),
+        match Change::from_message(message)? {
+            Change::Partial(partial) => Ok(partial),
             other => bail!("{other:?}"),
         }
     }

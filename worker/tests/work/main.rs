@@ -12,7 +12,7 @@ use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::broker::{Broker, BrokerError, Delivery, Offered, Queue, Subscription};
 use autoconnect_common::health::Health;
 use autoconnect_common::kind::{ConcludeError, Cut, ReportFile, Steps, WorkError};
-use autoconnect_common::message::{Exchange, Message, Outcome};
+use autoconnect_common::message::{Change, Exchange, Message};
 use autoconnect_common::{
     Chunk, CutError, Digest, Format, JobKind, Outlet, Registry, Seq, Shutdown,
 };
@@ -86,7 +86,7 @@ fn chunk(number: u32, text: &'static str) -> Result<Message> {
 async fn worked(
     broker: &Recorded<Embedded>,
     chunks: &[Message],
-) -> Result<(BTreeMap<String, Outcome>, Summary)> {
+) -> Result<(BTreeMap<String, Change>, Summary)> {
     let registry = Arc::new(Registry::default().with::<Fussy>());
     let (config, stop) = (Config::named("w"), Shutdown::new());
     let mut results = broker.subscribe(Queue::Results(fussy()), 64).await?;
@@ -94,26 +94,26 @@ async fn worked(
         broker.publish(chunk.clone()).await?;
     }
     let collecting = async {
-        let mut outcomes = BTreeMap::new();
-        while outcomes.len() < chunks.len() {
+        let mut changes = BTreeMap::new();
+        while changes.len() < chunks.len() {
             let delivery = next(&mut results).await?;
             let seq = delivery.message.headers.get("seq").cloned();
-            let outcome = Outcome::from_message(&delivery.message)?;
+            let change = Change::from_message(&delivery.message)?;
             delivery.ack();
-            let known = outcomes.insert(seq.unwrap_or_default(), outcome);
+            let known = changes.insert(seq.unwrap_or_default(), change);
             ensure!(known.is_none(), "{known:?} came twice");
         }
         stop.cancel();
-        anyhow::Ok(outcomes)
+        anyhow::Ok(changes)
     };
-    let (summary, outcomes) = tokio::join!(run(broker, &registry, &config, &stop), collecting);
+    let (summary, changes) = tokio::join!(run(broker, &registry, &config, &stop), collecting);
     nothing(&mut results).await?;
-    Ok((outcomes?, summary?))
+    Ok((changes?, summary?))
 }
 
-fn reason(outcome: &Outcome) -> Result<&str> {
-    match outcome {
-        Outcome::Dead { reason, .. } => Ok(reason),
+fn reason(change: &Change) -> Result<&str> {
+    match change {
+        Change::Dead { reason, .. } => Ok(reason),
         other => bail!("{other:?}, expected a dead chunk"),
     }
 }
@@ -122,7 +122,7 @@ fn reason(outcome: &Outcome) -> Result<&str> {
 async fn a_chunk_is_acknowledged_after_its_partial_is_the_brokers() -> Result<()> {
     let broker = Recorded::over(Embedded::new());
     let chunks = (0..20).map(|n| chunk(n, "7")).collect::<Result<Vec<_>>>()?;
-    let (outcomes, summary) = worked(&broker, &chunks).await?;
+    let (changes, summary) = worked(&broker, &chunks).await?;
     for chunk in &chunks {
         let id = &chunk.id;
         let published = broker.when(&Step::Published(format!("{id}/partial")));
@@ -130,9 +130,9 @@ async fn a_chunk_is_acknowledged_after_its_partial_is_the_brokers() -> Result<()
         let (published, acked) = published.zip(acked).context("both happened")?;
         ensure!(published < acked, "{id} was acknowledged too early");
     }
-    for outcome in outcomes.values() {
-        match outcome {
-            Outcome::Partial(partial) => ensure!(partial.json.get() == "7"),
+    for change in changes.values() {
+        match change {
+            Change::Partial(partial) => ensure!(partial.json.get() == "7"),
             other => bail!("{other:?}"),
         }
     }
@@ -144,10 +144,10 @@ async fn a_chunk_is_acknowledged_after_its_partial_is_the_brokers() -> Result<()
 async fn a_panic_costs_its_own_chunk_only() -> Result<()> {
     let broker = Recorded::over(Embedded::new());
     let chunks = [chunk(0, "1")?, chunk(1, "boom")?, chunk(2, "3")?];
-    let (outcomes, summary) = worked(&broker, &chunks).await?;
-    ensure!(reason(&outcomes["0.1"])? == "the worker panicked: boom");
-    ensure!(matches!(outcomes["0.0"], Outcome::Partial(_)));
-    ensure!(matches!(outcomes["0.2"], Outcome::Partial(_)));
+    let (changes, summary) = worked(&broker, &chunks).await?;
+    ensure!(reason(&changes["0.1"])? == "the worker panicked: boom");
+    ensure!(matches!(changes["0.0"], Change::Partial(_)));
+    ensure!(matches!(changes["0.2"], Change::Partial(_)));
     ensure!((summary.chunks, summary.buried) == (2, 1), "{summary:?}");
     let published = broker.when(&Step::Published(chunks[1].id.clone()));
     let acked = broker.when(&Step::Acked(chunks[1].id.clone()));
@@ -179,7 +179,7 @@ async fn what_can_never_be_worked_is_buried_with_its_reason() -> Result<()> {
         no_chunk,
         headless,
     ];
-    let (outcomes, summary) = worked(&Recorded::over(Embedded::new()), &chunks).await?;
+    let (changes, summary) = worked(&Recorded::over(Embedded::new()), &chunks).await?;
     for (seq, said) in [
         ("0.0", "no number"),
         ("0.1", "kind of job \"unknown\", expected one of fussy"),
@@ -188,7 +188,7 @@ async fn what_can_never_be_worked_is_buried_with_its_reason() -> Result<()> {
         ("0.5", "message type \"partial\", expected \"chunk\""),
         ("0.6", "header rows is missing"),
     ] {
-        let reason = reason(&outcomes[seq])?;
+        let reason = reason(&changes[seq])?;
         ensure!(reason.ends_with(said), "{seq}: {reason}");
     }
     ensure!((summary.chunks, summary.buried) == (1, 6), "{summary:?}");

@@ -149,8 +149,8 @@ async fn nothing_is_computed_and_nothing_awaits_its_confirm_beside_a_chunk_of_a_
         let mut seen = BTreeSet::new();
         while seen.len() < 110 {
             let delivery = soon("a result", next(&mut results)).await??;
-            let outcome = Outcome::from_message(&delivery.message)?;
-            ensure!(matches!(outcome, Outcome::Partial(_)), "{outcome:?}");
+            let change = Change::from_message(&delivery.message)?;
+            ensure!(matches!(change, Change::Partial(_)), "{change:?}");
             seen.insert(delivery.message.id.clone());
             delivery.ack();
             if seen.len() == 20 {

@@ -68,7 +68,7 @@ impl State {
                 return None;
             }
             Failure::Login(_) => match (common.refused_login_for, was_up) {
-                (Some(settled), _) => settled,
+                (Some(patience), _) => patience,
                 (None, true) => LOGIN_REFUSED,
                 (None, false) => REFUSED,
             },
@@ -90,7 +90,7 @@ impl State {
         if session.is_healthy() {
             self.failures = 0;
             // a session that is refused something soon after it opened counts as a failed attempt
-            if session.has_settled() {
+            if session.has_lasted() {
                 self.refused = None;
             }
         }
@@ -348,8 +348,8 @@ mod tests {
         assert_eq!(lasts(&fresh).await, REFUSED);
         fresh.was_up.store(true, Ordering::Relaxed);
         assert_eq!(lasts(&fresh).await, LOGIN_REFUSED);
-        let settled = Duration::from_secs(7);
-        assert_eq!(lasts(&common(Some(settled))).await, settled);
+        let patience = Duration::from_secs(7);
+        assert_eq!(lasts(&common(Some(patience))).await, patience);
     }
 
     #[tokio::test(start_paused = true)]

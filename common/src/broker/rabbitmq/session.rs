@@ -25,7 +25,7 @@ use crate::health::Health;
 const LOOK: Duration = Duration::from_millis(500);
 /// How long a session must last to count as working: refusals of its first requests, of a missing queue for example,
 /// arrive within that time.
-const SETTLED: Duration = Duration::from_secs(5);
+const LASTED: Duration = Duration::from_secs(5);
 
 /// One connection, from its beginning to its first error.
 pub(super) struct Session {
@@ -155,7 +155,7 @@ impl Session {
                         return Err(Failure::Away("the connection was lost".to_owned()));
                     }
                     was_alive = alive;
-                    if alive && self.has_settled() {
+                    if alive && self.has_lasted() {
                         self.health.clear(self.purpose);
                     }
                 }
@@ -197,8 +197,8 @@ impl Session {
     }
 
     /// Whether it lasted long enough to count as working.
-    pub(super) fn has_settled(&self) -> bool {
-        self.begun.elapsed() >= SETTLED
+    pub(super) fn has_lasted(&self) -> bool {
+        self.begun.elapsed() >= LASTED
     }
 
     /// Closes the connection, or cuts it where that takes too long.

@@ -6,7 +6,7 @@ use autoconnect_common::message::{Made, Partial, Revived, SealPage};
 use autoconnect_common::seal::{self, Gathered, PER_PAGE, Seal};
 use autoconnect_common::{Body, Chunk, JobKind as _, Seq, message};
 use autoconnect_testkit::wordcount::WordCount;
-use message::Outcome;
+use message::Change;
 use serde_json::value::RawValue;
 
 use super::super::end::GONE;
@@ -102,23 +102,23 @@ impl Cut {
         }
     }
 
-    fn partial(&self, number: usize) -> Outcome {
+    fn partial(&self, number: usize) -> Change {
         let chunk = &self.chunks[number];
         let words = WordCount::work(chunk).expect("words");
         let json = serde_json::value::to_raw_value(&words).expect("JSON");
-        Outcome::Partial(Partial::of(chunk, json, Made::default()))
+        Change::Partial(Partial::of(chunk, json, Made::default()))
     }
 
     /// What a worker sends that writes no numbers as we do.
-    fn unreadable(&self, number: usize) -> Outcome {
+    fn unreadable(&self, number: usize) -> Change {
         let json = serde_json::value::to_raw_value(&serde_json::json!({"a": 1.0}));
         let chunk = &self.chunks[number];
-        Outcome::Partial(Partial::of(chunk, json.expect("JSON"), Made::default()))
+        Change::Partial(Partial::of(chunk, json.expect("JSON"), Made::default()))
     }
 
-    fn dead(&self, number: usize, revived: u32) -> Outcome {
+    fn dead(&self, number: usize, revived: u32) -> Change {
         let chunk = &self.chunks[number];
-        Outcome::Dead {
+        Change::Dead {
             job: id(),
             seq: chunk.seq,
             reason: "boom".to_owned(),
@@ -127,9 +127,9 @@ impl Cut {
         }
     }
 
-    fn revived(&self, number: usize, time: u32) -> Outcome {
+    fn revived(&self, number: usize, time: u32) -> Change {
         let chunk = &self.chunks[number];
-        Outcome::Revived(Revived {
+        Change::Revived(Revived {
             job: id(),
             seq: chunk.seq,
             time,
@@ -137,8 +137,8 @@ impl Cut {
         })
     }
 
-    fn side_page(&self, page: usize) -> Outcome {
-        Outcome::Annex(message::Annex {
+    fn side_page(&self, page: usize) -> Change {
+        Change::Annex(message::Annex {
             job: id(),
             kind: KIND.to_owned(),
             schema: 1,
@@ -148,23 +148,23 @@ impl Cut {
         })
     }
 
-    fn manifest(&self) -> Outcome {
-        Outcome::Manifest(self.manifest.clone())
+    fn manifest(&self) -> Change {
+        Change::Manifest(self.manifest.clone())
     }
 
-    fn refused(why: &str) -> Outcome {
+    fn refused(why: &str) -> Change {
         let mut manifest = Self::of(&[], true).manifest;
         manifest.facts = None;
         manifest.refusal = Some(why.to_owned());
-        Outcome::Manifest(manifest)
+        Change::Manifest(manifest)
     }
 
-    fn seal(&self) -> impl Iterator<Item = Outcome> + '_ {
-        self.seal_pages.iter().cloned().map(Outcome::Seal)
+    fn seal(&self) -> impl Iterator<Item = Change> + '_ {
+        self.seal_pages.iter().cloned().map(Change::Seal)
     }
 
     /// Everything but dead notices.
-    fn all(&self) -> Vec<Outcome> {
+    fn all(&self) -> Vec<Change> {
         let partials = (0..self.chunks.len()).map(|number| self.partial(number));
         let pages = (0..self.side.len()).map(|page| self.side_page(page));
         partials
@@ -186,15 +186,15 @@ impl Cut {
     }
 }
 
-fn take(job: &mut Job, outcome: &Outcome) -> Absorbed {
-    job.absorb(&Entry::from(outcome), &registry())
+fn take(job: &mut Job, change: &Change) -> Absorbed {
+    job.absorb(&Entry::from(change), &registry())
 }
 
 /// A job that took all of this in, in this order.
-fn after<'o>(outcomes: impl IntoIterator<Item = &'o Outcome>) -> Job {
+fn after<'o>(changes: impl IntoIterator<Item = &'o Change>) -> Job {
     let mut job = Job::new(id());
-    for outcome in outcomes {
-        take(&mut job, outcome);
+    for change in changes {
+        take(&mut job, change);
     }
     job
 }
@@ -235,10 +235,10 @@ fn a_job_begins_with_its_cut_whatever_comes_first() {
     let mut cut = Cut::of(&["one", "two"], true);
     cut.manifest.cut_ms = 60_000;
     let minute = std::time::Duration::from_secs(60);
-    let mut outcomes = cut.all();
-    for _ in 0..outcomes.len() {
-        outcomes.rotate_left(1);
-        let job = after(&outcomes);
+    let mut changes = cut.all();
+    for _ in 0..changes.len() {
+        changes.rotate_left(1);
+        let job = after(&changes);
         let began = autoconnect_common::machine::now() - minute;
         assert!(is_done(&job) && job.figures.first_news <= began);
     }
@@ -257,10 +257,10 @@ fn a_chunk_of_an_earlier_cut_that_was_merged_before_the_manifest_fails_the_job()
             let job = after(&mixed);
             let stale = mixed
                 .iter()
-                .position(|o| matches!(o, Outcome::Partial(p) if p.seq.number == 1));
+                .position(|o| matches!(o, Change::Partial(p) if p.seq.number == 1));
             let sealed = mixed
                 .iter()
-                .rposition(|o| matches!(o, Outcome::Manifest(_) | Outcome::Seal(_)));
+                .rposition(|o| matches!(o, Change::Manifest(_) | Change::Seal(_)));
             if stale < sealed {
                 assert_eq!(
                     failure(&job),
@@ -324,7 +324,7 @@ fn a_dead_notice_of_an_earlier_cut_is_forgotten_whenever_it_comes() {
 fn a_dead_chunk_that_does_not_say_which_it_is_counts_for_its_number() {
     let (_, new) = two_cuts(true);
     let mut unknown = new.dead(1, 0);
-    if let Outcome::Dead { chunk, .. } = &mut unknown {
+    if let Change::Dead { chunk, .. } = &mut unknown {
         *chunk = None;
     }
     let mut job = after(&[unknown, new.manifest(), new.partial(0), new.partial(2)]);
@@ -364,7 +364,7 @@ fn a_manifest_without_a_seal_fails_the_job_with_the_cure() {
     let (old, _) = two_cuts(true);
     let mut manifest = old.manifest.clone();
     manifest.seal = None;
-    let job = after(&[old.partial(0), Outcome::Manifest(manifest)]);
+    let job = after(&[old.partial(0), Change::Manifest(manifest)]);
     assert!(
         failure(&job)
             .starts_with("the manifest has no seal: the producer that cut the job is older")
@@ -383,13 +383,13 @@ fn a_seal_that_is_not_what_the_manifest_says_fails_the_job() {
         seal.prefixes.clone_from(&theirs.prefixes);
     }
     assert_eq!(
-        failure(&after(&[Outcome::Manifest(other)])),
+        failure(&after(&[Change::Manifest(other)])),
         "the seal does not have the digest that the manifest says"
     );
     let mut short = old.manifest.clone();
     short.chunks = vec![4];
     assert_eq!(
-        failure(&after(&[Outcome::Manifest(short)])),
+        failure(&after(&[Change::Manifest(short)])),
         "the seal has 3 entries, and the manifest 4 chunks and pages"
     );
 }
@@ -399,14 +399,14 @@ fn a_seal_in_many_pages_is_whole_once_all_came_in_any_order_and_survives_a_snaps
     let texts: Vec<String> = (0..PER_PAGE + 3).map(|n| format!("w{n}")).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let cut = Cut::of(&texts, false);
-    let seal: Vec<Outcome> = cut.seal().collect();
+    let seal: Vec<Change> = cut.seal().collect();
     assert_eq!(seal.len(), 2);
     for order in [[0, 1, 2], [0, 2, 1], [2, 0, 1], [1, 2, 0]] {
         let mut job = Job::new(id());
         for (step, at) in order.into_iter().enumerate() {
             assert!(!job.seal.is_whole());
-            let outcome = seal.get(at).cloned().unwrap_or_else(|| cut.manifest());
-            assert_eq!(take(&mut job, &outcome), Absorbed::News, "step {step}");
+            let change = seal.get(at).cloned().unwrap_or_else(|| cut.manifest());
+            assert_eq!(take(&mut job, &change), Absorbed::News, "step {step}");
             job = restored(&job);
         }
         assert!(job.seal.is_whole());
@@ -426,9 +426,9 @@ fn a_seal_in_many_pages_is_whole_once_all_came_in_any_order_and_survives_a_snaps
 #[test]
 fn a_job_whose_seal_never_came_is_abandoned_without_a_report() {
     let (old, _) = two_cuts(false);
-    let mut outcomes = old.all();
-    outcomes.retain(|outcome| !matches!(outcome, Outcome::Seal(_)));
-    let job = after(&outcomes);
+    let mut changes = old.all();
+    changes.retain(|change| !matches!(change, Change::Seal(_)));
+    let job = after(&changes);
     assert_eq!(job.end(), None);
     match job.abandon(Duration::from_secs(60)) {
         End::Without(without) => assert!(without.reason.contains("only 0 of 1 pages of the seal")),
@@ -446,16 +446,16 @@ fn what_never_came_of_a_sealed_job_is_said_to_be_gone_from_the_broker_and_what_i
     let last = cut.chunks.len() - 1;
     let mut job = after(&cut.all());
     assert_eq!(lacking(&job), "");
-    let mut outcomes = cut.all();
-    outcomes.remove(last);
-    job = after(&outcomes);
+    let mut changes = cut.all();
+    changes.remove(last);
+    job = after(&changes);
     let seq = cut.chunks[last].seq;
     let missing = format!("{seq} (no partial came); {GONE}");
     assert!(lacking(&job).ends_with(&missing), "{}", lacking(&job));
     take(&mut job, &cut.dead(last, 0));
     assert!(!lacking(&job).contains(GONE), "{}", lacking(&job));
     // what the reducer itself may have lost is not laid at the broker's door
-    let mut job = after(&outcomes);
+    let mut job = after(&changes);
     job.note_damage("the journal", false);
     assert!(!lacking(&job).contains(GONE), "{}", lacking(&job));
 }
@@ -466,13 +466,13 @@ fn a_partial_that_cannot_be_read_contradicts_none_whichever_comes_first() {
     let (good, odd) = (cut.partial(0), cut.unreadable(0));
     for first in [&good, &odd] {
         let mut job = after([first]);
-        for outcome in [&good, &odd, &good] {
-            if let Absorbed::Refused(why) = take(&mut job, outcome) {
+        for change in [&good, &odd, &good] {
+            if let Absorbed::Refused(why) = take(&mut job, change) {
                 assert!(why.contains("cannot be read"), "{why}");
             }
         }
-        for outcome in cut.all() {
-            take(&mut job, &outcome);
+        for change in cut.all() {
+            take(&mut job, &change);
         }
         assert!(is_done(&job), "{first:?}");
         assert_eq!(words(&job), cut.words());
@@ -488,8 +488,8 @@ fn a_refusal_after_a_whole_cut_changes_nothing() {
         take(&mut job, &Cut::refused("gone")),
         Absorbed::Stale(_)
     ));
-    for outcome in old.all() {
-        take(&mut job, &outcome);
+    for change in old.all() {
+        take(&mut job, &change);
     }
     assert!(is_done(&job));
 }

@@ -9,7 +9,7 @@ use autoconnect_testkit::wordcount::WordCount;
 use serde_json::value::RawValue;
 
 use super::super::*;
-use crate::asked::Orphan;
+use crate::lease::Orphan;
 
 fn registry() -> Registry {
     Registry::default().with::<WordCount>()

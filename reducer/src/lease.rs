@@ -1,11 +1,11 @@
-//! A request whose cut has begun. The producer that took it may die, so the reducer keeps the request and requests the job
-//! again once no producer sends `begun` for it any more.
+//! The lease of a producer on a request whose cut has begun. The producer may die, so the reducer keeps the request and
+//! requests the job again once no producer sends `begun` for it any more.
 //!
 //! ```text
 //!             begun, again and again                     manifest
 //!   unknown -----------------------> being cut ------------------------> cut: nothing more to watch
 //!                                     |   ^
-//!         no `begun` for the lease    |   | begun, by a producer that took it again
+//!         no `begun` for its term     |   | begun, by a producer that took it again
 //!                                     v   |
 //!                                 requested again --(three times in vain, or the request is dead)--> the job fails
 //! ```
@@ -21,9 +21,9 @@ use tokio::time::Instant;
 /// that loses three producers in one cut needs an operator.
 const AGAIN: u32 = 3;
 
-/// A request whose cut has begun.
+/// A request whose cut has begun, and the producer's last sign of life.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Asked {
+pub(crate) struct Lease {
     request: JobRequest,
     /// The attempt to cut it that was heard of last.
     cut: JobId,
@@ -56,7 +56,7 @@ pub(crate) enum Orphan {
     GiveUp(String),
 }
 
-impl Asked {
+impl Lease {
     /// The kind and schema of the request.
     pub(crate) fn format(&self) -> (&str, u32) {
         (&self.request.kind, self.request.schema)
@@ -104,9 +104,9 @@ impl Asked {
         Box::new(self.request.clone())
     }
 
-    /// What to do, if no `begun` arrived for longer than `lease`.
-    pub(crate) fn orphan(&self, lease: Duration) -> Option<Orphan> {
-        if self.heard.elapsed() <= lease {
+    /// What to do, if no `begun` arrived for longer than `term`.
+    pub(crate) fn orphan(&self, term: Duration) -> Option<Orphan> {
+        if self.heard.elapsed() <= term {
             return None;
         }
         Some(match &self.dead {

@@ -280,7 +280,7 @@ impl SealPage {
 
 /// Everything that changes a job.
 #[derive(Debug, Clone)]
-pub enum Outcome {
+pub enum Change {
     /// A chunk was worked.
     Partial(Partial),
     /// The producer finished the cut.
@@ -317,7 +317,7 @@ pub enum Outcome {
     Revived(Revived),
 }
 
-impl Outcome {
+impl Change {
     /// Reads and verifies `message`.
     ///
     /// # Errors
