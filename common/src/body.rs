@@ -9,6 +9,15 @@ use crate::Digest;
 
 /// Shared bytes with a cached digest: inside one process a chunk is digested once, not by every role that handles it. A
 /// body received from RabbitMQ has none cached.
+///
+/// ```
+/// use autoconnect_common::{Body, Digest};
+///
+/// let body = Body::from("la Clio");
+/// // it is read as bytes; a clone shares them and the digest
+/// assert_eq!(std::str::from_utf8(&body), Ok("la Clio"));
+/// assert_eq!(body.clone().digest(), Digest::of(b"la Clio"));
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Body {
     bytes: Bytes,

@@ -122,6 +122,24 @@ impl From<Digest> for String {
 }
 
 /// A piece of a job's input, complete in itself: a worker needs nothing else.
+///
+/// ```
+/// use autoconnect_common::{Chunk, Seq};
+///
+/// let chunk = Chunk {
+///     job: "words-1".parse()?,
+///     kind: "wordcount".to_owned(),
+///     schema: 1,
+///     seq: Seq::first_part(0),
+///     key: "text".to_owned(),
+///     rows: 2,
+///     body: "la Clio\nla Zoé".into(),
+/// };
+/// // which queue it waits in, and under which routing key it was published
+/// assert_eq!(chunk.format().to_string(), "wordcount.v1");
+/// assert_eq!(chunk.format().key(&chunk.key), "wordcount.v1.text");
+/// # Ok::<(), autoconnect_common::job::InvalidJobId>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Chunk {
     /// The job it belongs to.

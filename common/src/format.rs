@@ -8,6 +8,16 @@ use serde::{Deserialize, Serialize};
 ///
 /// Each format has queues of its own: a program consumes the formats that it can read, and others wait for another
 /// program.
+///
+/// ```
+/// use autoconnect_common::Format;
+///
+/// let format = Format::new("wordcount", 2);
+/// assert_eq!(format.key("text"), "wordcount.v2.text");
+/// // a message says its format by its routing key: chunks of version 1 stay in the queue of version 1
+/// assert_eq!(Format::of_key("wordcount.v2.text"), Some(format.clone()));
+/// assert_ne!(Format::of_key("wordcount.v1.text"), Some(format));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Format {

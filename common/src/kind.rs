@@ -28,6 +28,31 @@ pub use erased::{Concluded, Kind, REPORT, Registry, Tally, to_json};
 ///
 /// `work` and `conclude` are pure: the same input gives the same output, on any machine, at any time. So is `cut`, of
 /// the request and the input it names: the same request makes the same chunks, byte for byte, with any number of threads.
+///
+/// What the roles do with the kind of `docs/new-kind.md`, which counts words, by hand:
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/wordcount.rs"));
+/// # use autoconnect_common::{Merge as _, Shutdown};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let job: autoconnect_common::JobId = "words-1".parse()?;
+/// // a producer: a chunk for each line
+/// let (outlet, mut items) = Outlet::new(job.clone(), 8, 1, Default::default(), Shutdown::new());
+/// let cut = WordCount::cut(&"la Clio\nla Zoé".to_owned(), &outlet)?;
+/// assert_eq!(cut.chunks, [2]);
+/// let mut merged = Words::default();
+/// while let Ok(Item::Chunk { seq, key, rows, body }) = items.try_recv() {
+///     // a worker knows nothing but its chunk
+///     let (kind, schema) = (WordCount::NAME.to_owned(), WordCount::SCHEMA);
+///     let chunk = Chunk { job: job.clone(), kind, schema, seq, key, rows, body: body.into() };
+///     let partial = WordCount::work(&chunk)?;
+///     // the reducer
+///     merged.merge(partial)?;
+/// }
+/// let report = WordCount::conclude(cut.facts, merged, &[], &mut |_step| {})?;
+/// assert_eq!(report["la"], 2);
+/// # Ok(()) }
+/// ```
 pub trait JobKind: Send + Sync + 'static {
     /// The kind's name: the first word of its routing keys, and the name of the newest report of this kind in the folder
     /// of results. `a-z` and `-` only, and not `jobs`, where every job's own files are: another name does not compile.
@@ -122,6 +147,32 @@ pub const MAX_TALLY: u64 = 128 << 20;
 /// Exact merging: associative, commutative, with `Default` as its identity; equal means `==`, never "close".
 ///
 /// Partials hold checked integers, and maps of them; never a sum of floats.
+///
+/// A struct merges field by field; integers and maps of them merge by themselves. So any order gives the same:
+///
+/// ```
+/// use autoconnect_common::kind::{Merge, Overflow};
+///
+/// #[derive(Debug, Clone, Default, PartialEq)]
+/// struct Text {
+///     lines: u64,
+///     words: std::collections::BTreeMap<String, u64>,
+/// }
+///
+/// impl Merge for Text {
+///     fn merge(&mut self, other: Self) -> Result<(), Overflow> {
+///         self.lines.merge(other.lines)?;
+///         self.words.merge(other.words)
+///     }
+/// }
+///
+/// let text = |word: &str, count| Text { lines: 1, words: [(word.to_owned(), count)].into() };
+/// let (mut one, mut other) = (text("la", 2), text("la", 1));
+/// one.merge(other.clone())?;
+/// other.merge(text("la", 2))?;
+/// assert_eq!((one.words["la"], &one), (3, &other));
+/// # Ok::<(), Overflow>(())
+/// ```
 pub trait Merge: Sized {
     /// Adds `other` to `self`.
     ///

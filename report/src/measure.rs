@@ -1,4 +1,14 @@
 //! What was measured, as people write it: durations, sizes, shares. Rounded to what is worth reading.
+//!
+//! For what depends on the machine and the hour. Figures of a report are exact: [`number`](crate::number).
+//!
+//! ```
+//! use autoconnect_report::lang::Lang;
+//! use autoconnect_report::measure::{bytes, millis};
+//!
+//! assert_eq!(millis(12_345.6, Lang::Fr), "12,3\u{a0}s");
+//! assert_eq!(bytes(12_345_678, Lang::En), "12.3\u{a0}MB");
+//! ```
 
 use std::time::Duration;
 

@@ -1,4 +1,18 @@
 //! Numbers, months and days as people write them, in French and in English.
+//!
+//! ```
+//! use autoconnect_report::fixed::{Euros, Percent};
+//! use autoconnect_report::lang::Lang;
+//! use autoconnect_report::number::{euros, or_none, percent};
+//!
+//! // money is cents, and a quotient is rounded once, when the report is made
+//! let prix = Euros::from_units(19_999);
+//! assert_eq!(euros(prix, Lang::Fr), "19\u{202f}999,00\u{a0}€");
+//! assert_eq!(euros(prix, Lang::En), "€19,999.00");
+//! let share = |part: i128, all| or_none(Percent::ratio(100 * part, all), |share| percent(share, Lang::En));
+//! assert_eq!(share(2, 3), "66.67%");
+//! assert_eq!(share(0, 0), "–");
+//! ```
 
 use chrono::{Datelike, NaiveDate};
 

@@ -25,6 +25,31 @@ struct Page<'a> {
 
 /// Writes the page that holds these articles; the first one gives it its title.
 ///
+/// ```
+/// use autoconnect_report::lang::Lang;
+/// use autoconnect_report::page::{Article, KeyFigure, Links, write};
+///
+/// let article = |lang: Lang| Article {
+///     lang,
+///     title: lang.say("Mots", "Words"),
+///     period: lang.say("mars 2024", "March 2024").to_owned(),
+///     key_figures: vec![KeyFigure {
+///         name: lang.say("Mots différents", "Different words"),
+///         value: "12".to_owned(),
+///         note: String::new(),
+///     }],
+///     source: "texte.txt".to_owned(),
+///     incomplete: String::new(),
+///     files: "words.txt",
+///     links: Links::default(),
+/// #   notices: Vec::new(), highlights: Vec::new(), sections: Vec::new(), terms: Vec::new(),
+/// };
+/// let mut html = Vec::new();
+/// write(&[article(Lang::Fr), article(Lang::En)], &mut html)?;
+/// assert!(String::from_utf8_lossy(&html).contains("<title>AutoConnect – Mots, mars 2024</title>"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
 /// # Errors
 /// What `out` said.
 pub fn write(articles: &[Article], out: &mut dyn io::Write) -> io::Result<()> {

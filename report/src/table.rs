@@ -12,6 +12,20 @@ const NAME: usize = 40;
 pub const ROWS: usize = 40;
 
 /// A table; the first column names the rows.
+///
+/// ```
+/// use autoconnect_report::lang::Lang;
+/// use autoconnect_report::number::count;
+/// use autoconnect_report::table::{ROWS, Table, row};
+///
+/// let words = (1..=100).map(|n| (format!("mot{n}"), n));
+/// let rows = words.map(|(word, n)| row(&word, [count(n, Lang::Fr)]));
+/// // the first column holds words, the other one numbers
+/// let table = Table::new("mots.csv", 1, ["Mot", "Nombre"]).rows(rows, Lang::Fr);
+/// // a page shows the beginning and links the file that holds all
+/// assert_eq!((table.rows.len(), ROWS), (40, 40));
+/// assert_eq!(table.more, "et 60 autres");
+/// ```
 #[derive(Debug)]
 pub struct Table {
     /// What to click where the table is folded; empty where it is open.

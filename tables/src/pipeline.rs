@@ -5,6 +5,47 @@
 //! ```
 //!
 //! A kind implements [`Stage`], the work of one thread; [`run`] runs it on several, over an [`OrderedPipeline`].
+//!
+//! ```
+//! use autoconnect_common::CutError;
+//! use autoconnect_tables::blocks::Block;
+//! use autoconnect_tables::pipeline::{self, Stage};
+//!
+//! /// Joins the words of a file, which stand one on a line.
+//! struct Words;
+//!
+//! impl Stage for Words {
+//!     type Rows = Vec<String>;
+//!     type Gatherer = String;
+//!     type Output = u64;
+//! #   fn buffer(&mut self) -> Vec<u8> { Vec::new() }
+//! #   fn rows(rows: &u64) -> u64 { *rows }
+//! #   fn send(&mut self, _: u64) -> Result<(), CutError> { Ok(()) }
+//!     // on any thread
+//!     fn read(&mut self, block: Block) -> Result<Vec<String>, CutError> {
+//!         let text = String::from_utf8_lossy(&block.buffer[block.begin..block.end]);
+//!         Ok(text.lines().map(str::to_owned).collect())
+//!     }
+//!     // in file order, whichever thread read the words
+//!     fn gather(&mut self, all: &mut String, words: Vec<String>) -> Result<u64, CutError> {
+//!         all.extend(words.iter().map(String::as_str));
+//!         Ok(words.len() as u64)
+//!     }
+//! }
+//! # use autoconnect_common::{Outlet, Shutdown};
+//! # use autoconnect_tables::{blocks, header::Wanted, input::{self, Encoding}};
+//! # let folder = tempfile::tempdir()?;
+//! # let file = folder.path().join("words.csv");
+//! # std::fs::write(&file, "mot\nla\nClio\nde\nLyon\n")?;
+//! # let wanted = &[Wanted { name: "mot", required: true }];
+//! # let options = blocks::Options { block: 8, delimiter: Some(b','), encoding: Encoding::Utf8, wanted };
+//! # let blocks = blocks::Blocks::new(input::resolve(&[file])?.files, options);
+//! # let job = "words-1".parse()?;
+//! # let (outlet, _items) = Outlet::new(job, 8, 3, Default::default(), Shutdown::new());
+//! let all = pipeline::run(blocks, String::new(), &outlet, || Words)?;
+//! assert_eq!(all, "laCliodeLyon");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

@@ -7,6 +7,7 @@
 //! * [`join`]: a kind that matches the rows of two inputs.
 //! * [`laws`]: the laws of `Merge`.
 //! * [`mine`]: a chunk that harms its worker.
+//! * [`missing`]: what a test says where it cannot run.
 //! * [`node`]: a RabbitMQ node, where there is one.
 //! * [`program`]: programs as a shell sees them.
 //! * [`proxy`]: a network that misbehaves on command.
@@ -21,6 +22,7 @@ pub mod join;
 pub mod large;
 pub mod laws;
 pub mod mine;
+pub mod missing;
 pub mod node;
 pub mod program;
 pub mod proxy;

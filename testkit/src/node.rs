@@ -11,7 +11,6 @@
 //! | `AUTOCONNECT_TEST_FIGURES` | `1`: a test of faults fails where something took longer than the table allows |
 //! | `AUTOCONNECT_TEST_REQUIRE_BROKER` | `1`: a test that finds no node fails, where it would say so and pass |
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,10 +22,10 @@ use tempfile::TempDir;
 
 use crate::broker::{Features, Home};
 use crate::jobs;
+use crate::missing::not_run_unless;
 use crate::program::signal;
 
-/// What a test needs of the environment, or word that it does not run, on the standard error of the test program,
-/// past the harness that would swallow it.
+/// What a test needs of the environment, or word that it does not run.
 ///
 /// # Panics
 /// Where `AUTOCONNECT_TEST_REQUIRE_BROKER` is `1` and the variable is not set.
@@ -34,11 +33,8 @@ pub fn needed(variable: &str, test: &str) -> Option<String> {
     if let Ok(value) = std::env::var(variable) {
         return Some(value);
     }
-    let why = format!("{test}: needs a broker: set {variable} (make test starts one)");
-    let required = std::env::var("AUTOCONNECT_TEST_REQUIRE_BROKER").is_ok_and(|value| value == "1");
-    assert!(!required, "{why}");
-    // a closed standard error cannot be reported
-    let _told = writeln!(std::io::stderr(), "NOT RUN  {why}");
+    let why = format!("needs a broker: set {variable} (make test starts one)");
+    not_run_unless("AUTOCONNECT_TEST_REQUIRE_BROKER", test, &why);
     None
 }
 

@@ -1,7 +1,9 @@
 """Runs AutoConnect for the tests of this folder; they need DuckDB and the built program, nothing else.
+`cargo test -p autoconnect --test oracle` runs them where their packages are there.
 
 AUTOCONNECT_TEST_BIN              the program; target/release/autoconnect where it is not set
 AUTOCONNECT_TEST_AMQP             the URI of a RabbitMQ node of the tests' own (scripts/rabbitmq-node with …)
+AUTOCONNECT_TEST_MAX_ROWS         tests of generated files of more rows are skipped and say so; unset: none is
 AUTOCONNECT_TEST_REQUIRE_BROKER   1: a test that finds no node fails, where it would be skipped and say so
 """
 
@@ -56,7 +58,11 @@ def autoconnect():
 def generated(autoconnect, tmp_path_factory):
     """Makes a file of transactions of so many rows."""
 
+    most = os.environ.get("AUTOCONNECT_TEST_MAX_ROWS")
+
     def generate(rows, *arguments):
+        if most is not None and rows > int(most):
+            pytest.skip(f"needs time for {rows} rows: set AUTOCONNECT_TEST_BIN to an optimised program (make test does)")
         file = tmp_path_factory.mktemp("generated") / "transactions.csv"
         autoconnect("generate", "--rows", rows, "--cities", 12, "--seed", 7, *arguments, file)
         return file

@@ -336,6 +336,31 @@ impl<K: JobKind> Concluded for Report<K> {
 }
 
 /// The kinds a program knows, each in one version of its formats or in several.
+///
+/// A role holds JSON alone; the registry finds the kind that reads it:
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/wordcount.rs"));
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use autoconnect_common::Registry;
+/// use autoconnect_common::kind::REPORT;
+///
+/// let registry = Registry::default().with::<WordCount>();
+/// let kind = registry.known("wordcount", 1)?;
+/// let mut tally = kind.tally();
+/// for partial in [r#"{"la": 2}"#, r#"{"la": 1, "Zoé": 1}"#] {
+///     tally.add(serde_json::from_str(partial)?)?;
+/// }
+/// let report = tally.conclude(serde_json::from_str("null")?, &[], &mut |_step| {})?;
+/// let mut json = Vec::new();
+/// report.write(REPORT, &mut json)?;
+/// assert_eq!(serde_json::from_slice::<Words>(&json)?["la"], 3);
+/// assert_eq!(report.rendered(), ["words.txt"]);
+///
+/// let refused = registry.known("wordcount", 2).err();
+/// assert_eq!(refused.as_deref(), Some("schema 2 of kind wordcount, expected 1"));
+/// # Ok(()) }
+/// ```
 #[derive(Default)]
 pub struct Registry(BTreeMap<&'static str, BTreeMap<u32, Box<dyn Kind>>>);
 

@@ -8,6 +8,30 @@
 //!       --(slice by slice: sorted by hash)--> buckets of at most `max_bucket` bytes
 //! ```
 //!
+//! ```
+//! use autoconnect_tables::partition::{Batch, Options, Partitioner, Place, Side, groups};
+//!
+//! let mut rows = Partitioner::new(Options::new(1 << 20));
+//! let place = Place { file: 0, line: 1 };
+//! for (side, key, row) in [
+//!     (Side::Left, "AB-123", "Clio"),
+//!     (Side::Left, "CD-456", "208"),
+//!     (Side::Right, "CD-456", "freins"),
+//! ] {
+//!     let mut batch = Batch::default();
+//!     batch.put(0, key.as_bytes(), row.as_bytes());
+//!     rows.append(side, place, &batch)?;
+//! }
+//! // in `cut`, each body is that of a chunk
+//! let mut bodies = Vec::new();
+//! rows.into_buckets(&mut |bucket| Ok(bodies.push(bucket.body)))?;
+//! // in `work`, the rows of a key are together
+//! let groups = groups(&bodies[0]).collect::<Result<Vec<_>, _>>()?;
+//! let pair = groups.iter().find(|group| !group.right.is_empty()).ok_or("no pair")?;
+//! assert_eq!((pair.left[0].bytes, pair.right[0].bytes), (&b"208"[..], &b"freins"[..]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Promises
 //!
 //! * **Buckets depend on the rows and on `max_bucket` alone**: not on the machine, the threads or the budget of memory. Rows are

@@ -1,10 +1,10 @@
 //! Clocks that jump: no program measures durations by the time of day.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Result;
+use autoconnect_testkit::missing::not_run;
 use autoconnect_testkit::program::Running;
 use rand::RngExt as _;
 
@@ -18,9 +18,9 @@ const LIBFAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 async fn row_25_a_clock_that_jumps_an_hour_forth_and_back() -> Result<()> {
     let test = "row_25_a_clock_that_jumps_an_hour_forth_and_back";
     if !Path::new(LIBFAKETIME).exists() {
-        let _told = writeln!(
-            std::io::stderr(),
-            "NOT RUN  {test}: needs a clock to set: install the package libfaketime"
+        not_run(
+            test,
+            "needs a clock to set: install the package libfaketime",
         );
         return Ok(());
     }

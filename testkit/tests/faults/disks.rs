@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 use autoconnect_testkit::cluster::results_of;
 use autoconnect_testkit::jobs;
+use autoconnect_testkit::missing::not_run;
 use autoconnect_testkit::node::Ctl;
 use autoconnect_testkit::program;
 
@@ -32,8 +33,7 @@ impl Disk {
             .arg(&folder);
         let mounted = mount.output().is_ok_and(|output| output.status.success());
         if !mounted {
-            let why = "needs a small disk: only root may mount one";
-            let _told = writeln!(std::io::stderr(), "NOT RUN  {test}: {why}");
+            not_run(test, "needs a small disk: only root may mount one");
         }
         Ok(mounted.then_some(Self(folder)))
     }
