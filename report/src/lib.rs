@@ -8,7 +8,7 @@
 //! * [`number`]: numbers, months and days as people write them.
 //! * [`measure`]: durations and sizes as people write them.
 //! * [`name`]: names from the data, harmless and short.
-//! * [`table`]: the tables of a page.
+//! * [`table`]: tables, described once and written on the page, as text and as files.
 //! * [`chart`]: charts, as SVG that the style sheet of the page dresses.
 //! * [`page`]: the page.
 

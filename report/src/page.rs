@@ -10,7 +10,7 @@ use askama::Template;
 
 use crate::chart::{Chart, Mark};
 use crate::lang::Lang;
-use crate::table::Table;
+use crate::table::html::Shown;
 
 /// The style of the page: colours, type, tables, charts, paper.
 pub const STYLE: &str = include_str!("../templates/page.css");
@@ -183,7 +183,7 @@ pub struct Figure {
     /// The chart.
     pub chart: Option<Chart>,
     /// Its numbers.
-    pub tables: Vec<Table>,
+    pub tables: Vec<Shown>,
     /// Whether figures of this kind stand beside one another where there is room.
     pub narrow: bool,
 }

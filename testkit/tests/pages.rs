@@ -81,6 +81,7 @@ fn a_new_column_is_shown_as_it_is() -> Result<()> {
             "jobs/src/sales/work.rs",
             "jobs/src/sales/partial.rs",
             "jobs/src/sales/conclude/marge.rs",
+            "jobs/src/sales/render/tables/marge.rs",
         ],
         &[
             "Cout,",
@@ -91,6 +92,7 @@ fn a_new_column_is_shown_as_it_is() -> Result<()> {
             "pub cout: i64",
             "self.cout.merge",
             "costs.cout",
+            "Column::count(\"nombre\"",
         ],
     )
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::sales::Report;
 use crate::sales::partial::{ParType, Somme};
-use crate::sales::report::{CaMois, GLOBAL, Saison};
+use crate::sales::report::{CaMois, GLOBAL, Periode, Saison};
 use autoconnect_report::fixed::{Euros, Fixed, Percent};
 use autoconnect_report::lang::Lang;
 use autoconnect_report::name::cut;
@@ -61,6 +61,13 @@ pub(super) fn whole(report: &Report) -> &str {
         [ville] if !report.saisonnalite.contains_key(GLOBAL) => ville,
         _ => GLOBAL,
     }
+}
+
+/// The [`whole`], then each city, best first.
+pub(super) fn whole_and_each(report: &Report) -> impl Iterator<Item = &str> {
+    let whole = whole(report);
+    let villes = report.comparatif.iter().map(|city| city.ville.as_str());
+    std::iter::once(whole).chain(villes.filter(move |ville| *ville != whole))
 }
 
 /// The growth of the last complete month over the one before, of all cities.
@@ -139,7 +146,7 @@ fn best_month(report: &Report, lang: Lang) -> Option<String> {
     let months = monthly(report);
     let (mois, ca) = months
         .iter()
-        .filter(|(mois, _)| !is_isolated(report, mois))
+        .filter(|(mois, _)| !is_isolated(&report.periode, mois))
         .max_by_key(|(mois, ca)| (ca.total, std::cmp::Reverse(*mois)))
         .filter(|(_, ca)| ca.total.0 > 0)?;
     let (mois, ca) = (
@@ -230,7 +237,12 @@ fn signed_euros(value: Euros, lang: Lang) -> String {
     format!("{sign}{}", number::euros(value, lang))
 }
 
+/// Whether the data do not cover the whole month.
+pub(super) fn is_partial(periode: &Periode, mois: &str) -> bool {
+    periode.mois_partiels.iter().any(|partial| partial == mois)
+}
+
 /// Whether a month is far from all others, with hardly a row.
-pub(super) fn is_isolated(report: &Report, mois: &str) -> bool {
-    report.periode.isoles.iter().any(|isole| isole.mois == mois)
+pub(super) fn is_isolated(periode: &Periode, mois: &str) -> bool {
+    periode.isoles.iter().any(|isole| isole.mois == mois)
 }

@@ -16,19 +16,11 @@ pub use words::explain;
 
 /// The files beside `report.json`: the same ones for every report.
 pub fn files() -> Vec<ReportFile<Report>> {
-    vec![
+    let mut files = vec![
         ReportFile::new("report.html", html::write),
         ReportFile::new("analysis_report.txt", text::write),
-        ReportFile::new("tables/ca_mensuel.csv", tables::ca_mensuel),
-        ReportFile::new("tables/repartition.csv", tables::repartition),
-        ReportFile::new("tables/comparatif.csv", tables::comparatif),
-        ReportFile::new("tables/top_modeles.csv", tables::top_modeles),
-        ReportFile::new("tables/ca_par_modele.csv", tables::ca_par_modele),
-        ReportFile::new("tables/saisonnalite.csv", tables::saisonnalite),
-        ReportFile::new("tables/rotation.csv", tables::rotation),
-        ReportFile::new("tables/valeur_contrats.csv", tables::valeur_contrats),
-        ReportFile::new("tables/marge.csv", tables::marge),
-        ReportFile::new("tables/tendance.csv", tables::tendance),
-        ReportFile::new("tables/qualite.csv", tables::qualite),
-    ]
+    ];
+    let tables = tables::FILES.into_iter();
+    files.extend(tables.map(|(name, write)| ReportFile::new(format!("tables/{name}"), write)));
+    files
 }

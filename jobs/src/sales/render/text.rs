@@ -5,23 +5,19 @@ use std::io;
 
 use super::figures;
 use super::notices::notices;
+use super::tables;
 use super::words;
 use crate::sales::Report;
-use crate::sales::partial::ParType;
-use crate::sales::report::{GLOBAL, Marge, TopModele};
-use autoconnect_report::fixed::{Euros, Percent};
+use crate::sales::report::GLOBAL;
 use autoconnect_report::lang::Lang;
 use autoconnect_report::name::{clean, cut};
 use autoconnect_report::number::{self, or_none};
+use autoconnect_report::table::text::{self, NAME, ROWS};
 
 const FR: Lang = Lang::Fr;
 const WIDTH: usize = 78;
-/// The most rows of a table; the CSV has them all.
-const ROWS: usize = 40;
 /// The most cities with a list of their own.
 const VILLES: usize = 12;
-/// The most characters of a name in a table.
-const NAME: usize = 24;
 
 /// Writes one numbered part of the text.
 type Section = fn(&Report, &mut String);
@@ -121,166 +117,20 @@ fn wrap(sentence: &str, out: &mut String) {
     out.push('\n');
 }
 
-/// A table: the first columns are text, aligned left; the others are numbers, aligned right.
-struct Table {
-    left: usize,
-    rows: Vec<Vec<String>>,
-    more: usize,
-    csv: &'static str,
-}
-
-impl Table {
-    fn new<const N: usize>(csv: &'static str, left: usize, columns: [&str; N]) -> Self {
-        Self {
-            left,
-            rows: vec![columns.map(str::to_owned).to_vec()],
-            more: 0,
-            csv,
-        }
-    }
-
-    fn row<const N: usize>(&mut self, cells: [String; N]) {
-        if self.rows.len() > ROWS {
-            self.more += 1;
-        } else {
-            self.rows.push(cells.to_vec());
-        }
-    }
-
-    fn write(self, out: &mut String) {
-        if self.rows.len() == 1 {
-            out.push_str("aucune donnée\n");
-            return;
-        }
-        let columns = self.rows[0].len();
-        let width = |i: usize| {
-            self.rows
-                .iter()
-                .map(|row| row[i].chars().count())
-                .max()
-                .unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
-        for row in &self.rows {
-            let mut line = String::new();
-            for (i, (cell, width)) in row.iter().zip(&widths).enumerate() {
-                let gap = if i == 0 { "" } else { "  " };
-                let _ = if i < self.left {
-                    write!(line, "{gap}{cell:<width$}")
-                } else {
-                    write!(line, "{gap}{cell:>width$}")
-                };
-            }
-            out.push_str(line.trim_end_matches(' '));
-            out.push('\n');
-        }
-        if self.more > 0 {
-            let _ = writeln!(
-                out,
-                "… et {} autres lignes : tables/{}",
-                self.more, self.csv
-            );
-        }
-    }
-}
-
-/// A name from the data, cut to the width of a column.
-fn name(text: &str) -> String {
-    cut(text, NAME)
-}
-
-fn ville(text: &str) -> String {
-    if text == GLOBAL {
-        "Toutes les villes".to_owned()
-    } else {
-        name(text)
-    }
-}
-
-fn euros(value: Euros) -> String {
-    number::euros(value, FR)
-}
-
-fn percent(value: Percent) -> String {
-    number::percent(value, FR)
-}
-
-fn signed(value: Option<Percent>) -> String {
-    or_none(value, |value| number::signed_percent(value, FR))
-}
-
 fn count(n: u64) -> String {
     number::count(n, FR)
 }
 
 fn classement(report: &Report, out: &mut String) {
-    let mut table = Table::new(
-        "comparatif.csv",
-        2,
-        ["#", "Ville", "CA", "Part", "Transactions", "Écart moy."],
-    );
-    for city in &report.comparatif {
-        table.row([
-            city.rang.to_string(),
-            name(&city.ville),
-            euros(city.ca),
-            percent(city.part),
-            count(city.transactions),
-            signed(city.ecart_a_la_moyenne),
-        ]);
-    }
-    table.write(out);
-    out.push('\n');
-    let columns = [
-        "Ville",
-        "Panier moyen",
-        "Loyer moyen",
-        "Crois. mens.",
-        "Crois. trim.",
-    ];
-    let mut table = Table::new("comparatif.csv", 1, columns);
-    for city in &report.comparatif {
-        table.row([
-            name(&city.ville),
-            or_none(city.panier_moyen_vente, euros),
-            or_none(city.loyer_moyen, euros),
-            signed(city.croissance_mensuelle),
-            signed(city.croissance_trimestrielle),
-        ]);
-    }
-    table.write(out);
+    text::write(&tables::comparatif::table(), &report.comparatif, out);
 }
 
 fn ca_mensuel(report: &Report, out: &mut String) {
     let months = figures::monthly(report);
-    let variations = report
-        .saisonnalite
-        .get(GLOBAL)
-        .map(|saison| &saison.variations);
     let skipped = months.len().saturating_sub(ROWS);
-    let mut table = Table::new(
-        "ca_mensuel.csv",
-        1,
-        ["Mois", "Ventes", "Locations", "Total", "Variation"],
-    );
-    for (mois, ca) in months.iter().skip(skipped) {
-        let partiel = report.periode.mois_partiels.iter().any(|p| p == mois);
-        let variation = variations.and_then(|variations| *variations.get(*mois)?);
-        table.row([
-            number::mois(mois, FR),
-            euros(ca.vente),
-            euros(ca.location),
-            euros(ca.total),
-            if partiel {
-                "partiel".to_owned()
-            } else if figures::is_isolated(report, mois) {
-                "isolé".to_owned()
-            } else {
-                signed(variation)
-            },
-        ]);
-    }
-    table.write(out);
+    let last = months.into_iter().skip(skipped);
+    let rows = tables::ca_mensuel::of_city(report, GLOBAL, last);
+    text::write(&tables::ca_mensuel::table().without("ville"), rows, out);
     if skipped > 0 {
         let _ = writeln!(
             out,
@@ -290,31 +140,8 @@ fn ca_mensuel(report: &Report, out: &mut String) {
 }
 
 fn repartition(report: &Report, out: &mut String) {
-    let columns = [
-        "Ville",
-        "Ventes",
-        "%",
-        "CA ventes",
-        "Loc.",
-        "%",
-        "CA locations",
-    ];
-    let mut table = Table::new("repartition.csv", 1, columns);
-    for city in &report.comparatif {
-        let Some(ParType { vente, location }) = report.repartition.get(&city.ville) else {
-            continue;
-        };
-        table.row([
-            name(&city.ville),
-            count(vente.nombre),
-            number::fixed(vente.pourcentage, FR),
-            euros(vente.ca),
-            count(location.nombre),
-            number::fixed(location.pourcentage, FR),
-            euros(location.ca),
-        ]);
-    }
-    table.write(out);
+    let rows = tables::repartition::rows(report);
+    text::write(&tables::repartition::table(), rows, out);
 }
 
 fn top(report: &Report, out: &mut String) {
@@ -322,22 +149,9 @@ fn top(report: &Report, out: &mut String) {
         let Some(top) = report.top_modeles.get(&city.ville) else {
             continue;
         };
-        let _ = writeln!(out, "{}", name(&city.ville));
-        let columns = ["  ", "Ventes", "", "Locations", "", "Ensemble", ""];
-        let mut table = Table::new("top_modeles.csv", 7, columns);
-        let cell = |list: &[TopModele], i: usize| {
-            list.get(i)
-                .map_or_else(Default::default, |m| (name(&m.modele), count(m.nombre)))
-        };
-        for i in 0..top.total.len() {
-            let (v, l, t) = (
-                cell(&top.vente, i),
-                cell(&top.location, i),
-                cell(&top.total, i),
-            );
-            table.row([format!("{}.", i + 1), v.0, v.1, l.0, l.1, t.0, t.1]);
-        }
-        table.write(out);
+        let _ = writeln!(out, "{}", cut(&city.ville, NAME));
+        let table = tables::top_modeles::side_by_side();
+        text::write(&table, tables::top_modeles::lines(top), out);
         out.push('\n');
     }
     match report.comparatif.len().saturating_sub(VILLES) {
@@ -352,114 +166,27 @@ fn top(report: &Report, out: &mut String) {
 }
 
 fn modeles(report: &Report, out: &mut String) {
-    let mut modeles: Vec<_> = report.ca_par_modele.iter().collect();
-    modeles.sort_by_key(|(modele, ca)| (std::cmp::Reverse(ca.total), *modele));
-    let mut table = Table::new("ca_par_modele.csv", 1, ["Modèle", "CA", "Part", "Villes"]);
-    for (modele, ca) in modeles {
-        table.row([
-            name(modele),
-            euros(ca.total),
-            or_none(figures::share(ca.total.0, report.ca_total.0), percent),
-            ca.villes.len().to_string(),
-        ]);
-    }
-    table.write(out);
+    let rows = tables::modeles::rows(report);
+    text::write(&tables::modeles::table(report), rows, out);
 }
 
 fn saisonnalite(report: &Report, out: &mut String) {
     out.push_str("Indice de chaque mois de l’année : 100 est un mois moyen.\n\n");
-    // twelve columns of two decimals are wider than a page
-    half_year(report, 0, out);
-    out.push('\n');
-    half_year(report, 6, out);
-}
-
-/// The indices of the six months after the first `skipped` ones.
-fn half_year(report: &Report, skipped: usize, out: &mut String) {
-    let columns: [&str; 7] = std::array::from_fn(|i| match i {
-        0 => "Ville",
-        _ => number::mois_abrege(skipped + i, FR),
-    });
-    let mut table = Table::new("saisonnalite.csv", 1, columns);
-    let villes =
-        std::iter::once(GLOBAL).chain(report.comparatif.iter().map(|city| city.ville.as_str()));
-    for nom in villes {
-        let Some(saison) = report.saisonnalite.get(nom) else {
-            continue;
-        };
-        let mut indices = saison.indices.values().skip(skipped);
-        table.row(std::array::from_fn::<_, 7, _>(|i| {
-            if i == 0 {
-                return ville(nom);
-            }
-            or_none(indices.next().copied().flatten(), |index| {
-                number::fixed(index, FR)
-            })
-        }));
-    }
-    table.write(out);
+    let rows = tables::saisonnalite::rows(report);
+    text::write(&tables::saisonnalite::table(), rows, out);
 }
 
 fn rotation(report: &Report, out: &mut String) {
-    let columns = [
-        "Ville",
-        "Contrats",
-        "Durée (mois)",
-        "Rotations/an",
-        "Valeur des contrats",
-    ];
-    let mut table = Table::new("rotation.csv", 1, columns);
-    for city in &report.comparatif {
-        let Some(rotation) = report.rotation.get(&city.ville) else {
-            continue;
-        };
-        let valeur = report
-            .valeur_contrats
-            .get(&city.ville)
-            .copied()
-            .unwrap_or_default();
-        table.row([
-            name(&city.ville),
-            count(rotation.contrats),
-            or_none(rotation.duree_moyenne_mois, |mois| number::fixed(mois, FR)),
-            or_none(rotation.rotations_par_an, |n| number::fixed(n, FR)),
-            euros(valeur),
-        ]);
-    }
-    table.write(out);
+    let rows = tables::rotation::rows(report);
+    text::write(&tables::rotation::table(), rows, out);
 }
 
 fn marge(report: &Report, out: &mut String) {
-    let mut table = Table::new(
-        "marge.csv",
-        2,
-        ["Ville", "Type", "Taux", "Marge moyenne", "Marge totale"],
-    );
-    let mut hypothese = false;
-    for city in &report.comparatif {
-        let Some(marges) = report.marge.get(&city.ville) else {
-            continue;
-        };
-        for (type_, marge) in [("vente", marges.vente), ("location", marges.location)] {
-            hypothese |= marge.hypothese;
-            table.row(marge_row(&city.ville, type_, &marge));
-        }
-    }
-    table.write(out);
-    if hypothese {
+    let rows = tables::marge::rows(report);
+    text::write(&tables::marge::table(), rows, out);
+    if tables::marge::is_assumed(report) {
         out.push_str("* Taux supposé (réglages) : le fichier n’a pas de coût pour ces lignes.\n");
     }
-}
-
-fn marge_row(ville: &str, type_: &str, marge: &Marge) -> [String; 5] {
-    let star = if marge.hypothese { " *" } else { "" };
-    [
-        name(ville),
-        format!("{type_}{star}"),
-        or_none(marge.taux_moyen, percent),
-        or_none(marge.marge_moyenne, euros),
-        euros(marge.marge_totale),
-    ]
 }
 
 fn tendance(report: &Report, out: &mut String) {
@@ -479,38 +206,20 @@ fn tendance(report: &Report, out: &mut String) {
             FR
         ),
     );
-    let mut table = Table::new(
-        "tendance.csv",
-        1,
-        ["Ville", "Pente par mois", "R²", "Dernier mois", "Prévision"],
-    );
-    let villes =
-        std::iter::once(GLOBAL).chain(report.comparatif.iter().map(|city| city.ville.as_str()));
-    for nom in villes {
-        let Some(tendance) = report.tendance.get(nom) else {
-            continue;
-        };
-        table.row([
-            ville(nom),
-            euros(tendance.pente),
-            or_none(tendance.r2, |r2| number::fixed(r2, FR)),
-            euros(tendance.ca[2]),
-            euros(tendance.prevision.ca),
-        ]);
-    }
-    table.write(out);
+    let rows = tables::tendance::rows(report);
+    text::write(&tables::tendance::table(), rows, out);
 }
 
 fn qualite(report: &Report, out: &mut String) {
     let source = &report.source;
-    let taux = Percent::ratio(100 * i128::from(source.rejetees), source.lignes.into());
+    let taux = tables::qualite::rate(source.rejetees, source.lignes);
     let _ = writeln!(
         out,
         "{} lignes lues = {} acceptées + {} rejetées ({}) ; {} avertissements.",
         count(source.lignes),
         count(source.acceptees),
         count(source.rejetees),
-        or_none(taux, percent),
+        or_none(taux, |taux| number::percent(taux, FR)),
         count(source.avertissements),
     );
     for (title, words) in [
@@ -551,13 +260,8 @@ fn regroupements(report: &Report, out: &mut String) {
         return;
     }
     out.push_str("\nNoms écrits de plusieurs façons, comptés sous un seul\n");
-    let mut table = Table::new("qualite.csv", 2, ["Nom", "Écrit", "Lignes"]);
-    for (nom, spellings) in groups.villes.iter().chain(&groups.modeles) {
-        for (spelling, n) in spellings {
-            table.row([name(nom), name(spelling), count(*n)]);
-        }
-    }
-    table.write(out);
+    let rows = tables::qualite::spellings(report);
+    text::write(&tables::qualite::regroupements(), rows, out);
     if groups.autres > 0 {
         let _ = writeln!(out, "… et {} autres façons d’écrire", count(groups.autres));
     }

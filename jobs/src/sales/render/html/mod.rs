@@ -18,7 +18,7 @@ use autoconnect_report::lang::Lang;
 use autoconnect_report::name::cut;
 use autoconnect_report::number;
 use autoconnect_report::page::{self, Article, KeyFigure, Links, Section};
-use autoconnect_report::table::others;
+use autoconnect_report::table::html::others;
 
 use self::section::{marge, modeles, mois, qualite, rotation, saison, tendance, villes};
 use self::view::View;

@@ -57,14 +57,6 @@ impl<'a> View<'a> {
         self.report.comparatif.iter().take(BARS)
     }
 
-    /// The whole, then each city, best first.
-    pub(super) fn all_and_each(&self) -> impl Iterator<Item = &'a str> {
-        let whole = self.whole;
-        let villes = self.report.comparatif.iter();
-        let villes = villes.map(|city| city.ville.as_str());
-        std::iter::once(whole).chain(villes.filter(move |ville| *ville != whole))
-    }
-
     /// What the whole is called within a sentence.
     pub(super) fn together(&self) -> String {
         if self.whole == GLOBAL {
@@ -165,11 +157,7 @@ impl<'a> View<'a> {
 
     /// Whether the data do not cover the whole month.
     pub(super) fn partial(&self, mois: &str) -> bool {
-        self.report
-            .periode
-            .mois_partiels
-            .iter()
-            .any(|partial| partial == mois)
+        figures::is_partial(&self.report.periode, mois)
     }
 
     /// A city, or all of them.
@@ -179,6 +167,11 @@ impl<'a> View<'a> {
         } else {
             ville
         }
+    }
+
+    /// The title of the column of a city, or of all of them: short, because there are many.
+    pub(super) fn column_title(&self, ville: &str) -> String {
+        cut(self.ville(ville), 24)
     }
 
     /// `label : value`, with the space French wants.

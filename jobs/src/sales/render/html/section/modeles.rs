@@ -1,17 +1,16 @@
 //! The models: the five best of each city, and CA of each model.
 
-use std::borrow::Cow;
-use std::cmp::Reverse;
-
-use crate::sales::render::figures::{add, share};
+use crate::sales::render::figures::add;
 use crate::sales::render::html::view::{BARS, View};
+use crate::sales::render::tables;
+use crate::sales::render::tables::modeles::Row;
 use crate::sales::report::{CaModele, TopModele};
 use autoconnect_report::chart::bars::{self, Bar};
 use autoconnect_report::fixed::{Euros, Fixed};
 use autoconnect_report::name::cut;
-use autoconnect_report::number::or_none;
 use autoconnect_report::page::{Figure, Section};
-use autoconnect_report::table::{Table, row};
+use autoconnect_report::table::column::Column;
+use autoconnect_report::table::html::Shown;
 
 /// The five best models of each city.
 pub(in crate::sales::render::html) fn top(view: &View<'_>) -> Section {
@@ -66,17 +65,8 @@ fn top_figure(view: &View<'_>, title: String, class: &str, list: &[TopModele]) -
             view.pair(&cut(&top.modele, 40), &view.whole_euros(top.ca)),
         )],
     });
-    let columns = [
-        view.say("Modèle", "Model"),
-        view.say("Nombre", "Number"),
-        view.say("CA", "Revenue"),
-    ];
-    let rows = list
-        .iter()
-        .map(|top| row(&top.modele, [view.count(top.nombre), view.euros(top.ca)]));
-    let table = Table::new("top_modeles.csv", 1, columns)
-        .folded(view.say("Les chiffres", "The numbers"))
-        .rows(rows, view.lang);
+    let table = Shown::first(&tables::top_modeles::table(), list, view.lang)
+        .folded(view.say("Les chiffres", "The numbers"));
     let none = view
         .say("Aucune transaction.", "No transaction.")
         .to_owned();
@@ -96,8 +86,7 @@ fn top_figure(view: &View<'_>, title: String, class: &str, list: &[TopModele]) -
 
 /// CA of each model, by city.
 pub(in crate::sales::render::html) fn modeles(view: &View<'_>) -> Section {
-    let mut modeles: Vec<(&String, &CaModele)> = view.report.ca_par_modele.iter().collect();
-    modeles.sort_by_key(|(modele, ca)| (Reverse(ca.total), *modele));
+    let modeles = tables::modeles::rows(view.report);
     let all = modeles.len();
     let note = if all > BARS {
         view.say(
@@ -112,7 +101,7 @@ pub(in crate::sales::render::html) fn modeles(view: &View<'_>) -> Section {
         .map(|(modele, ca)| format!("{} {}", cut(modele, 40), view.whole_euros(ca.total)))
         .collect();
     let bars = best().map(|(modele, ca)| Bar {
-        name: (*modele).clone(),
+        name: (*modele).to_owned(),
         value: view.whole_euros(ca.total),
         pieces: pieces(view, ca),
     });
@@ -162,30 +151,19 @@ fn pieces(view: &View<'_>, ca: &CaModele) -> Vec<(i128, String, String)> {
         .collect()
 }
 
-fn table(view: &View<'_>, modeles: &[(&String, &CaModele)]) -> Table {
-    let mut columns: Vec<Cow<'_, str>> = vec![
-        view.say("Modèle", "Model").into(),
-        view.say("CA", "Revenue").into(),
-        view.say("Part", "Share").into(),
-    ];
-    columns.extend(view.coloured.iter().map(|ville| Cow::from(cut(ville, 24))));
-    if view.others() > 0 {
-        columns.push(view.other_cities().into());
-    }
-    let rows = modeles.iter().map(|(modele, ca)| {
-        let (own, rest) = by_city(view, ca);
-        let part = share(ca.total.0, view.report.ca_total.0);
-        let mut cells = vec![
-            view.euros(ca.total),
-            or_none(part, |part| view.percent(part)),
-        ];
-        cells.extend(own.into_iter().map(|ca| or_none(ca, |ca| view.euros(ca))));
-        if view.others() > 0 {
-            cells.push(view.euros(rest));
-        }
-        row(modele, cells)
+/// The CA of each model, and what each coloured city and the others have of it.
+fn table(view: &View<'_>, modeles: &[Row<'_>]) -> Shown {
+    let villes = view.coloured.iter().map(|ville| {
+        Column::euros("ca", view.column_title(ville), move |(_, ca): &Row<'_>| {
+            ca.villes.get(*ville).copied()
+        })
     });
-    Table::with_columns("ca_par_modele.csv", 1, columns)
+    let others = (view.others() > 0).then(|| {
+        Column::euros("ca", view.other_cities(), move |(_, ca): &Row<'_>| {
+            by_city(view, ca).1
+        })
+    });
+    let table = tables::modeles::table(view.report).and(villes.chain(others));
+    Shown::first(&table, modeles.iter().copied(), view.lang)
         .folded(view.say("Les chiffres de chaque modèle", "The numbers of each model"))
-        .rows(rows, view.lang)
 }

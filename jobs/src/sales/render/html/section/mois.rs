@@ -1,10 +1,10 @@
 //! CA month by month: all cities stacked, and each.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::sales::render::figures::{add, monthly};
 use crate::sales::render::html::view::{BARS, View};
+use crate::sales::render::tables;
 use crate::sales::report::CaMois;
 use autoconnect_report::chart::bars::{self, Bar};
 use autoconnect_report::chart::columns::{Column, Piece, Plane};
@@ -12,7 +12,8 @@ use autoconnect_report::chart::{Chart, Mark};
 use autoconnect_report::fixed::{Euros, Fixed};
 use autoconnect_report::name::cut;
 use autoconnect_report::page::{Figure, Section};
-use autoconnect_report::table::{Table, row};
+use autoconnect_report::table::html::Shown;
+use autoconnect_report::table::{Table, column};
 
 /// CA per month and city.
 pub(in crate::sales::render::html) fn ca_mensuel(view: &View<'_>) -> Section {
@@ -90,7 +91,11 @@ pub(in crate::sales::render::html) fn ca_du_mois(view: &View<'_>, mois: &str) ->
         note: notes.join(" "),
         legend: view.types(),
         chart: Some(bars_du_mois(view, &villes)),
-        tables: vec![table_du_mois(view, mois, &villes)],
+        tables: vec![Shown::first(
+            &tables::ca_mensuel::table().without("mois"),
+            tables::ca_mensuel::of_month(view.report, mois, villes),
+            view.lang,
+        )],
         ..Figure::default()
     };
     Section {
@@ -123,24 +128,6 @@ fn bars_du_mois(view: &View<'_>, villes: &[(&str, CaMois)]) -> Chart {
         .map(|(ville, ca)| format!("{} {}", cut(ville, 40), view.whole_euros(ca.total)))
         .collect();
     bars::chart(said.join(", "), bars.collect())
-}
-
-/// Sales, rentals and growth of each city in a month.
-fn table_du_mois(view: &View<'_>, mois: &str, villes: &[(&str, CaMois)]) -> Table {
-    let columns = [
-        view.say("Ville", "City"),
-        view.say("Ventes", "Sales"),
-        view.say("Locations", "Rentals"),
-        "Total",
-        view.say("Variation", "Change"),
-    ];
-    let rows = villes.iter().map(|(ville, ca)| {
-        let saison = view.report.saisonnalite.get(*ville);
-        let variation = saison.and_then(|saison| *saison.variations.get(mois)?);
-        let [vente, location, total] = [ca.vente, ca.location, ca.total].map(|ca| view.euros(ca));
-        row(ville, [vente, location, total, view.signed(variation)])
-    });
-    Table::new("ca_mensuel.csv", 1, columns).rows(rows, view.lang)
 }
 
 /// The cities with a colour of their own, each on a line, and what their CA is made of. There is no chart where there
@@ -280,69 +267,40 @@ fn desc(view: &View<'_>, months: &[&str], total: impl Fn(&str) -> Euros) -> Stri
     )
 }
 
-fn by_city(view: &View<'_>, months: &[&str], totals: &BTreeMap<&str, CaMois>) -> Table {
-    let mut columns: Vec<Cow<'_, str>> = vec![view.say("Mois", "Month").into()];
-    columns.extend(view.coloured.iter().map(|ville| Cow::from(cut(ville, 24))));
-    if view.others() > 0 {
-        columns.push(view.other_cities().into());
-    }
-    columns.push("Total".into());
-    let mut table = Table::with_columns("ca_mensuel.csv", 1, columns).folded(view.say(
+/// The CA of each coloured city, of the others and of all, by month.
+fn by_city(view: &View<'_>, months: &[&str], totals: &BTreeMap<&str, CaMois>) -> Shown {
+    let total = |mois: &str| totals.get(mois).map_or(Fixed(0), |ca| ca.total);
+    let villes = view.coloured.iter().map(|ville| {
+        let title = view.column_title(ville);
+        column::Column::euros("ca", title, move |mois: &&str| ca(view, ville, mois))
+    });
+    let others = (view.others() > 0).then(|| {
+        column::Column::euros("ca", view.other_cities(), move |mois: &&str| {
+            rest(view, mois, total(mois))
+        })
+    });
+    let total = column::Column::euros("ca", "Total", move |mois: &&str| total(mois));
+    let mois = column::Column::month("mois", ["Mois", "Month"], |mois: &&str| *mois);
+    let table =
+        Table::new(tables::ca_mensuel::FILE, [mois]).and(villes.chain(others).chain([total]));
+    let fold = view.say(
         "CA de chaque mois et ville",
         "Revenue of each month and city",
-    ));
-    let amount = |ca: Option<Euros>| ca.map_or_else(|| "–".to_owned(), |ca| view.euros(ca));
-    table.rows = months
-        .iter()
-        .map(|mois| {
-            let total = totals.get(mois).map_or(Fixed(0), |ca| ca.total);
-            let mut cells: Vec<String> = view
-                .coloured
-                .iter()
-                .map(|ville| amount(ca(view, ville, mois)))
-                .collect();
-            if view.others() > 0 {
-                cells.push(view.euros(rest(view, mois, total)));
-            }
-            cells.push(view.euros(total));
-            row(&view.mois(mois), cells)
-        })
-        .collect();
-    table
+    );
+    Shown::all(&table, months.iter().copied(), view.lang).folded(fold)
 }
 
 /// Sales, rentals and growth of one city, or of all.
-fn by_type(
-    view: &View<'_>,
-    ville: &str,
-    months: &[&str],
+fn by_type<'v>(
+    view: &View<'v>,
+    ville: &'v str,
+    months: &[&'v str],
     ca: impl Fn(&str) -> Option<CaMois>,
-) -> Table {
-    let columns = [
-        view.say("Mois", "Month"),
-        view.say("Ventes", "Sales"),
-        view.say("Locations", "Rentals"),
-        "Total",
-        view.say("Variation", "Change"),
-    ];
-    let variations = view
-        .report
-        .saisonnalite
-        .get(ville)
-        .map(|saison| &saison.variations);
+) -> Shown {
+    let months = months.iter().filter_map(|mois| Some((*mois, ca(mois)?)));
+    let rows = tables::ca_mensuel::of_city(view.report, ville, months);
     let name = cut(view.ville(ville), 40);
     let words = view.say("ventes, locations, variation", "sales, rentals, change");
-    let mut table = Table::new("ca_mensuel.csv", 1, columns).folded(view.pair(&name, words));
-    let rows = months.iter().filter_map(|mois| {
-        let ca = ca(mois)?;
-        let variation = if view.partial(mois) {
-            view.say("incomplet", "partial").to_owned()
-        } else {
-            view.signed(variations.and_then(|variations| *variations.get(*mois)?))
-        };
-        let [vente, location, total] = [ca.vente, ca.location, ca.total].map(|ca| view.euros(ca));
-        Some(row(&view.mois(mois), [vente, location, total, variation]))
-    });
-    table.rows = rows.collect();
-    table
+    let table = tables::ca_mensuel::table().without("ville");
+    Shown::all(&table, rows, view.lang).folded(view.pair(&name, words))
 }

@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::sales::render::html::view::View;
-use crate::sales::render::words;
+use crate::sales::render::tables;
 use autoconnect_report::chart::bars::{self, Bar};
-use autoconnect_report::fixed::Percent;
-use autoconnect_report::number::or_none;
 use autoconnect_report::page::{Figure, Legend, Section};
-use autoconnect_report::table::{Cell, Table, row};
+use autoconnect_report::table::html::Shown;
 
 /// Rows read, accepted and rejected.
 pub(in crate::sales::render::html) fn qualite(view: &View<'_>) -> Section {
@@ -46,17 +44,9 @@ fn lignes(view: &View<'_>) -> Figure {
     let source = &view.report.source;
     let good = view.say("acceptées", "accepted");
     let bad = view.say("rejetées", "rejected");
-    let lines = [
-        (view.say("lues", "read"), source.lignes),
-        (good, source.acceptees),
-        (bad, source.rejetees),
-        (
-            view.say("avertissements", "warnings"),
-            source.avertissements,
-        ),
-    ];
+    let rows = tables::qualite::lignes(source);
     let counted = |words: &str, n: u64| view.pair(words, &view.count(n));
-    let said = lines.map(|(words, n)| counted(words, n)).join(", ");
+    let said = rows.map(|([fr, en], n)| counted(view.say(fr, en), n));
     let bar = Bar {
         name: counted(good, source.acceptees),
         value: counted(bad, source.rejetees),
@@ -65,15 +55,6 @@ fn lignes(view: &View<'_>) -> Figure {
             piece(source.rejetees, "bad", counted(bad, source.rejetees)),
         ],
     };
-    let columns = [
-        view.say("Lignes", "Rows"),
-        view.say("Nombre", "Number"),
-        view.say("Part", "Share"),
-    ];
-    let rows = lines.map(|(words, n)| {
-        let share = or_none(rate(n, source.lignes), |rate| view.percent(rate));
-        row(words, [view.count(n), share])
-    });
     let shown = source.lignes > 0;
     let legend = [("good", good), ("bad", bad)].map(|(class, label)| Legend {
         class,
@@ -82,8 +63,12 @@ fn lignes(view: &View<'_>) -> Figure {
     Figure {
         title: view.say("Lignes lues", "Rows read").to_owned(),
         legend: if shown { legend.into() } else { Vec::new() },
-        chart: shown.then(|| bars::chart(said, vec![bar])),
-        tables: vec![Table::new("qualite.csv", 1, columns).rows(rows, view.lang)],
+        chart: shown.then(|| bars::chart(said.join(", "), vec![bar])),
+        tables: vec![Shown::first(
+            &tables::qualite::table_lignes(source),
+            rows,
+            view.lang,
+        )],
         ..Figure::default()
     }
 }
@@ -93,28 +78,12 @@ fn piece(n: u64, class: &str, tip: String) -> (i128, String, String) {
 }
 
 fn motifs(view: &View<'_>, title: &str, words: &BTreeMap<String, u64>, whole: u64) -> Figure {
-    let columns = [
-        view.say("Motif", "Reason"),
-        view.say("Ce que c’est", "What it is"),
-        view.say("Lignes", "Rows"),
-        view.say("Part", "Share"),
-    ];
-    let rows = words.iter().map(|(word, n)| {
-        let explained = words::explain(word, view.lang).unwrap_or_default();
-        let share = or_none(rate(*n, whole), |rate| view.percent(rate));
-        let mut cells = vec![Cell::name(word)];
-        cells.extend([explained.to_owned(), view.count(*n), share].map(Cell::from));
-        cells
-    });
+    let table = tables::qualite::motifs(whole);
     Figure {
         title: title.to_owned(),
-        tables: vec![Table::new("qualite.csv", 2, columns).rows(rows, view.lang)],
+        tables: vec![Shown::first(&table, words, view.lang)],
         ..Figure::default()
     }
-}
-
-fn rate(n: u64, whole: u64) -> Option<Percent> {
-    Percent::ratio(100 * i128::from(n), whole.into())
 }
 
 /// The names in several spellings, and how often each was written.
@@ -123,21 +92,6 @@ fn regroupements(view: &View<'_>) -> Option<Figure> {
     if groups.villes.is_empty() && groups.modeles.is_empty() {
         return None;
     }
-    let columns = [
-        view.say("Nom", "Name"),
-        view.say("Écrit", "Written"),
-        view.say("Lignes", "Rows"),
-    ];
-    let names = groups.villes.iter().chain(&groups.modeles);
-    let rows = names.flat_map(|(name, spellings)| {
-        spellings.iter().map(|(spelling, n)| {
-            vec![
-                Cell::name(name),
-                Cell::name(spelling),
-                Cell::from(view.count(*n)),
-            ]
-        })
-    });
     let others = view.count(groups.autres);
     Some(Figure {
         title: view
@@ -153,7 +107,11 @@ fn regroupements(view: &View<'_>) -> Option<Figure> {
                 format!("Other ways of writing, not listed: {others}."),
             ),
         },
-        tables: vec![Table::new("qualite.csv", 2, columns).rows(rows, view.lang)],
+        tables: vec![Shown::first(
+            &tables::qualite::regroupements(),
+            tables::qualite::spellings(view.report),
+            view.lang,
+        )],
         ..Figure::default()
     })
 }

@@ -1,13 +1,14 @@
 //! Rentals: how long they last, and what their contracts are worth.
 
-use std::borrow::Cow;
-
 use crate::sales::render::html::view::View;
+use crate::sales::render::tables;
 use autoconnect_report::chart::bars::{self, Bar};
 use autoconnect_report::name::cut;
 use autoconnect_report::number::{self, or_none};
 use autoconnect_report::page::{Figure, Section};
-use autoconnect_report::table::{Table, row};
+use autoconnect_report::table::Table;
+use autoconnect_report::table::column::Column;
+use autoconnect_report::table::html::Shown;
 
 /// Durations, rotations and contracts.
 pub(in crate::sales::render::html) fn rotation(view: &View<'_>) -> Section {
@@ -35,7 +36,6 @@ pub(in crate::sales::render::html) fn rotation(view: &View<'_>) -> Section {
 
 fn durees(view: &View<'_>) -> Figure {
     let of = |ville: &str| view.report.rotation.get(ville);
-    let months = |n| number::fixed(n, view.lang);
     let words = |ville: &str| {
         let mean = of(ville).and_then(|rotation| rotation.duree_moyenne_mois);
         or_none(mean, |mean| {
@@ -59,41 +59,24 @@ fn durees(view: &View<'_>) -> Figure {
         .best()
         .map(|city| format!("{} {}", cut(&city.ville, 40), words(&city.ville)))
         .collect();
-    let columns = [
-        view.say("Ville", "City"),
-        view.say("Contrats", "Contracts"),
-        view.say("Durée (mois)", "Length (months)"),
-        view.say("Rotations/an", "Turns a year"),
-    ];
-    let rows = view.report.comparatif.iter().filter_map(|city| {
-        let rotation = of(&city.ville)?;
-        let cells = [
-            view.count(rotation.contrats),
-            or_none(rotation.duree_moyenne_mois, months),
-            or_none(rotation.rotations_par_an, months),
-        ];
-        Some(row(&city.ville, cells))
-    });
     Figure {
         title: view
             .say("Durée moyenne d’une location", "Average length of a rental")
             .to_owned(),
         note: view.best_of_cities(),
         chart: Some(bars::chart(said.join(", "), bars.collect())),
-        tables: vec![Table::new("rotation.csv", 1, columns).rows(rows, view.lang)],
+        tables: vec![Shown::first(
+            &tables::rotation::table(),
+            tables::rotation::rows(view.report),
+            view.lang,
+        )],
         narrow: true,
         ..Figure::default()
     }
 }
 
 fn contrats(view: &View<'_>) -> Figure {
-    let of = |ville: &str| {
-        view.report
-            .valeur_contrats
-            .get(ville)
-            .copied()
-            .unwrap_or_default()
-    };
+    let of = |ville: &str| tables::rotation::valeur_of(view.report, ville);
     let bars = view.best().map(|city| {
         let words = view.whole_euros(of(&city.ville));
         Bar {
@@ -116,15 +99,6 @@ fn contrats(view: &View<'_>) -> Figure {
             )
         })
         .collect();
-    let columns = [
-        view.say("Ville", "City"),
-        view.say("Valeur des contrats", "Contract value"),
-    ];
-    let rows = view
-        .report
-        .comparatif
-        .iter()
-        .map(|city| row(&city.ville, [view.euros(of(&city.ville))]));
     Figure {
         title: view
             .say(
@@ -134,15 +108,17 @@ fn contrats(view: &View<'_>) -> Figure {
             .to_owned(),
         note: view.best_of_cities(),
         chart: Some(bars::chart(said.join(", "), bars.collect())),
-        tables: vec![Table::new("valeur_contrats.csv", 1, columns).rows(rows, view.lang)],
+        tables: vec![Shown::first(
+            &tables::rotation::table_valeur(),
+            tables::rotation::rows_valeur(view.report),
+            view.lang,
+        )],
         narrow: true,
         ..Figure::default()
     }
 }
 
 fn par_modele(view: &View<'_>) -> Figure {
-    let mut columns: Vec<Cow<'_, str>> = vec![view.say("Modèle", "Model").into()];
-    columns.extend(view.coloured.iter().map(|ville| Cow::from(cut(ville, 24))));
     let of = |ville: &str, modele: &str| {
         let rotation = view.report.rotation.get(ville)?;
         rotation.par_modele.get(modele).copied()
@@ -152,22 +128,20 @@ fn par_modele(view: &View<'_>) -> Figure {
         let mut villes = view.coloured.iter();
         villes.any(|ville| of(ville, modele).is_some())
     });
-    let rows = rented.map(|modele| {
-        let cells = view
-            .coloured
-            .iter()
-            .map(|ville| or_none(of(ville, modele), |n| number::fixed(n, view.lang)));
-        row(modele, cells)
+    let villes = view.coloured.iter().map(|ville| {
+        let title = view.column_title(ville);
+        Column::number("duree", title, move |modele: &&String| of(ville, modele))
     });
+    let modele = Column::name("modele", ["Modèle", "Model"], |modele: &&String| *modele);
+    let table = Table::new(tables::rotation::FILE, [modele]).and(villes);
     Figure {
         title: view
             .say("Durée moyenne par modèle", "Average length by model")
             .to_owned(),
         note: view.say("En mois.", "In months.").to_owned(),
         tables: vec![
-            Table::with_columns("rotation.csv", 1, columns)
-                .folded(view.say("Les chiffres de chaque modèle", "The numbers of each model"))
-                .rows(rows, view.lang),
+            Shown::first(&table, rented, view.lang)
+                .folded(view.say("Les chiffres de chaque modèle", "The numbers of each model")),
         ],
         ..Figure::default()
     }

@@ -3,14 +3,15 @@
 use crate::sales::mois::Mois;
 use crate::sales::render::figures::extremes;
 use crate::sales::render::html::view::View;
+use crate::sales::render::tables;
 use crate::sales::report::Saison;
 use autoconnect_report::chart::Chart;
 use autoconnect_report::chart::columns::{Column, Piece, Plane};
-use autoconnect_report::fixed::{Fixed, Percent};
-use autoconnect_report::name::cut;
-use autoconnect_report::number::{self, or_none};
+use autoconnect_report::fixed::Percent;
+use autoconnect_report::number;
 use autoconnect_report::page::{Figure, Section};
-use autoconnect_report::table::{Cell, Table, others, row};
+use autoconnect_report::table::html::{Shown, others};
+use autoconnect_report::table::{Table, column};
 
 /// An index of 100, and one percent, in hundredths.
 const AVERAGE: i128 = 10_000;
@@ -51,7 +52,11 @@ fn indices(view: &View<'_>, global: Option<&Saison>) -> Figure {
             .to_owned(),
         note,
         chart: shown.map(|saison| index_chart(view, saison)),
-        tables: vec![heat(view)],
+        tables: vec![Shown::first(
+            &tables::saisonnalite::table(),
+            tables::saisonnalite::rows(view.report),
+            view.lang,
+        )],
         ..Figure::default()
     }
 }
@@ -96,35 +101,6 @@ fn index_chart(view: &View<'_>, saison: &Saison) -> Chart {
     let mut marks = plane.columns(columns, AVERAGE);
     marks.extend(plane.calendar(view.lang));
     plane.chart(said.join(", "), marks)
-}
-
-/// The indices of all cities: the farther from 100, the stronger the colour.
-fn heat(view: &View<'_>) -> Table {
-    let mut columns = vec![view.say("Ville", "City").into()];
-    columns.extend((1..=12).map(|month| number::mois_abrege(month, view.lang).into()));
-    let rows = view.all_and_each().filter_map(|ville| {
-        let saison = view.report.saisonnalite.get(ville)?;
-        let mut cells = vec![Cell::name(view.ville(ville))];
-        cells.extend(saison.indices.values().map(|index| Cell {
-            text: or_none(*index, |index| number::fixed(index, view.lang)),
-            full: None,
-            class: index.map_or("h0", heat_class),
-        }));
-        Some(cells)
-    });
-    Table::with_columns("saisonnalite.csv", 1, columns).rows(rows, view.lang)
-}
-
-fn heat_class(index: Fixed<2>) -> &'static str {
-    match index.0 {
-        ..7_000 => "l3",
-        7_000..8_500 => "l2",
-        8_500..9_500 => "l1",
-        9_500..=10_500 => "h0",
-        10_501..=11_500 => "h1",
-        11_501..=13_000 => "h2",
-        13_001.. => "h3",
-    }
 }
 
 fn variations(view: &View<'_>, global: Option<&Saison>) -> Figure {
@@ -202,28 +178,25 @@ fn variation_chart(view: &View<'_>, months: &[&str], known: &[(&str, Percent)]) 
     plane.chart(desc.to_owned(), marks)
 }
 
-fn variation_table<'v>(
-    view: &View<'v>,
+/// The changes of the whole and of each coloured city, by month.
+fn variation_table(
+    view: &View<'_>,
     months: &[&str],
-    value: impl Fn(&str, &str) -> Option<Percent>,
-) -> Table {
+    value: impl Fn(&str, &str) -> Option<Percent> + Copy,
+) -> Shown {
     let coloured = view.coloured.iter().copied();
-    let villes: Vec<&str> = std::iter::once(view.whole)
-        .chain(coloured.filter(|ville| *ville != view.whole))
-        .collect();
-    let mut columns = vec![view.say("Mois", "Month").into()];
-    columns.extend(villes.iter().map(|ville| cut(view.ville(ville), 24).into()));
-    let mut table = Table::with_columns("saisonnalite.csv", 1, columns).folded(view.say(
+    let villes = std::iter::once(view.whole).chain(coloured.filter(|ville| *ville != view.whole));
+    let villes = villes.map(|ville| {
+        let title = view.column_title(ville);
+        column::Column::change("variation", title, move |mois: &&str| value(ville, mois))
+    });
+    let mois = column::Column::month("mois", ["Mois", "Month"], |mois: &&str| *mois);
+    let table = Table::new(tables::saisonnalite::FILE, [mois]).and(villes);
+    let fold = view.say(
         "Variations de chaque mois et ville",
         "Changes of each month and city",
-    ));
-    table.rows = months
-        .iter()
-        .map(|mois| {
-            let cells = villes.iter().map(|ville| view.signed(value(ville, mois)));
-            row(&view.mois(mois), cells)
-        })
-        .collect();
-    table.more = others(view.others(), view.lang);
-    table
+    );
+    let mut shown = Shown::all(&table, months.iter().copied(), view.lang).folded(fold);
+    shown.more = others(view.others(), view.lang);
+    shown
 }

@@ -2,13 +2,13 @@
 
 use crate::sales::render::figures::{monthly, no_trend, running};
 use crate::sales::render::html::view::View;
+use crate::sales::render::tables;
 use crate::sales::report::Tendance;
 use autoconnect_report::chart::columns::Plane;
 use autoconnect_report::chart::{Chart, Coord, Mark};
 use autoconnect_report::fixed::{Euros, Fixed};
-use autoconnect_report::number::{self, or_none};
 use autoconnect_report::page::{Figure, Section};
-use autoconnect_report::table::{Table, row};
+use autoconnect_report::table::html::Shown;
 
 /// The most months before the forecast.
 const MONTHS: usize = 12;
@@ -43,23 +43,6 @@ fn figure(view: &View<'_>, global: &Tendance) -> Figure {
         format!("{whole}\u{a0}: mois complets, et la droite des moindres carrés de {debut} à {fin}, prolongée à {prevu}."),
         format!("{whole}: complete months, and the least squares line from {debut} to {fin}, extended to {prevu}."),
     );
-    let columns = [
-        view.say("Ville", "City"),
-        view.say("Pente par mois", "Slope a month"),
-        "R²",
-        view.say("Dernier mois", "Last month"),
-        view.say("Prévision", "Forecast"),
-    ];
-    let rows = view.all_and_each().filter_map(|ville| {
-        let tendance = view.report.tendance.get(ville)?;
-        let cells = [
-            view.euros(tendance.pente),
-            or_none(tendance.r2, |r2| number::fixed(r2, view.lang)),
-            view.euros(tendance.ca[2]),
-            view.euros(tendance.prevision.ca),
-        ];
-        Some(row(view.ville(ville), cells))
-    });
     Figure {
         title: view
             .say(
@@ -69,7 +52,11 @@ fn figure(view: &View<'_>, global: &Tendance) -> Figure {
             .to_owned(),
         note,
         chart: Some(chart(view, global)),
-        tables: vec![Table::new("tendance.csv", 1, columns).rows(rows, view.lang)],
+        tables: vec![Shown::first(
+            &tables::tendance::table(),
+            tables::tendance::rows(view.report),
+            view.lang,
+        )],
         ..Figure::default()
     }
 }
