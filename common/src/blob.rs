@@ -20,14 +20,19 @@
 //!   empty folder where a volume is not mounted has none.
 //!
 //! A store belongs to one cluster: objects of jobs that are not open are removed from it after a while.
+//!
+//! A store is a folder, or, with the cargo feature `s3`, a prefix in a bucket of S3: what is said here holds for both.
 
+mod folder;
 mod jobs;
 mod place;
+#[cfg(feature = "s3")]
+mod s3;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::future::Future;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,6 +46,7 @@ use crate::message::Claim;
 use crate::{Body, Digest, Fate, JobId, wait};
 
 pub use jobs::Left;
+pub(crate) use place::ACCEPTS;
 pub use place::{InvalidPlace, Place};
 
 /// The largest body that is put into a store unless the settings say otherwise: a worker holds one or two of them, in a
@@ -118,7 +124,7 @@ impl BlobError {
 }
 
 /// A blob store; clones are the same store.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Blobs {
     store: Arc<dyn ObjectStore>,
     place: Place,
@@ -133,14 +139,30 @@ impl Blobs {
     /// # Errors
     /// [`InvalidPlace`] for a place that this program cannot use.
     pub fn open(place: &Place, max: u64) -> Result<Self, InvalidPlace> {
-        let (store, root) = place.store()?;
-        Ok(Self {
+        Ok(Self::at(place, max, place.open()?))
+    }
+
+    /// As [`Blobs::open`], with other `variables` than the process's, for credentials and endpoint of a bucket.
+    ///
+    /// # Errors
+    /// As [`Blobs::open`].
+    #[cfg(feature = "s3")]
+    pub fn open_with(
+        place: &Place,
+        max: u64,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, InvalidPlace> {
+        Ok(Self::at(place, max, place.open_with(variables)?))
+    }
+
+    fn at(place: &Place, max: u64, (store, root): (Arc<dyn ObjectStore>, Path)) -> Self {
+        Self {
             store,
             place: place.clone(),
             root,
             max,
             is_marked: Arc::default(),
-        })
+        }
     }
 
     /// Where it is.
@@ -177,7 +199,7 @@ impl Blobs {
         let path = self.path(&claim.job, claim.digest);
         if self.leads_elsewhere(claim).await? {
             return Err(BlobError::Damaged {
-                address: path.to_string(),
+                address: self.place.address(&path),
                 found: "a link, or no file".to_owned(),
                 expected: format!("a file of {} bytes", claim.bytes),
             });
@@ -189,7 +211,7 @@ impl Blobs {
         };
         if found.meta.size != claim.bytes {
             return Err(BlobError::Damaged {
-                address: path.to_string(),
+                address: self.place.address(&path),
                 found: format!("{} bytes", found.meta.size),
                 expected: format!("{} bytes", claim.bytes),
             });
@@ -198,20 +220,14 @@ impl Blobs {
         Ok(bytes.into())
     }
 
-    /// Whether the address leads to anything but a file in the job's own folder: only this store may be read, and reading
-    /// a pipe never ends.
+    /// Whether the address leads out of the job's own folder.
     async fn leads_elsewhere(&self, claim: &Claim) -> Result<bool, BlobError> {
-        let own = self.folder_of(&claim.job);
-        let file = own.join(claim.digest.to_string());
-        let look = async {
-            let is_folder = tokio::fs::symlink_metadata(&own).await?.is_dir();
-            io::Result::Ok(!is_folder || !tokio::fs::symlink_metadata(&file).await?.is_file())
+        let Some(own) = self.folder_of(&claim.job) else {
+            return Ok(false);
         };
-        match look.await {
-            // the fetch reports why it is missing
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            found => found.map_err(|error| self.away(&error)),
-        }
+        let file = own.join(claim.digest.to_string());
+        self.on_folder(move || folder::leads_elsewhere(&own, &file))
+            .await
     }
 
     fn check_size(&self, found: u64) -> Result<(), BlobError> {
@@ -237,7 +253,7 @@ impl Blobs {
         if let Err(error) = self.store.head(&self.marker()).await {
             return self.away(&error);
         }
-        let address = path.to_string();
+        let address = self.place.address(path);
         match self.store.head(&self.ended(&claim.job)).await {
             Ok(_) => BlobError::Ended { address },
             Err(StoreError::NotFound { .. }) => BlobError::Missing {
@@ -269,26 +285,41 @@ impl Blobs {
         self.own(job).join(PathPart::from(ENDED))
     }
 
-    /// The folder of a job, for what the store's interface lacks: links, and removing what a killed producer left half
-    /// written.
-    fn folder_of(&self, job: &JobId) -> PathBuf {
-        self.place.as_folder().join(JOBS).join(job.as_str())
+    /// The folder of a job, where the store is a folder.
+    fn folder_of(&self, job: &JobId) -> Option<PathBuf> {
+        let folder = self.place.as_folder()?;
+        Some(folder.join(JOBS).join(job.as_str()))
     }
 
     fn away(&self, error: &dyn std::error::Error) -> BlobError {
-        let mut why = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            let said = error.to_string();
-            if !why.contains(&said) {
-                why = format!("{why}: {said}");
-            }
-            cause = error.source();
-        }
         BlobError::Away {
-            store: self.store.to_string(),
-            why,
+            store: self.place.to_string(),
+            why: self.place.sentence(with_causes(error)),
         }
+    }
+}
+
+/// An error with its causes, each once.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let because = error.to_string();
+        if !said.contains(&because) {
+            said = format!("{said}: {because}");
+        }
+        cause = error.source();
+    }
+    said
+}
+
+impl fmt::Debug for Blobs {
+    /// Shows nothing of the client, which holds credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blobs")
+            .field("place", &self.place)
+            .field("max", &self.max)
+            .finish_non_exhaustive()
     }
 }
 

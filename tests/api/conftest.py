@@ -34,12 +34,23 @@ def data_file(site):
 
 
 @pytest.fixture(scope="session")
-def base_url(site, data_file):
-    """Where the API answers, which has a report on `data_file`."""
+def program():
+    """The program."""
     program = Path(os.environ.get("AUTOCONNECT_TEST_BIN", ROOT / "target" / "release" / "autoconnect")).resolve()
     if not program.is_file():
         pytest.fail(f"{program}: no such program: build it, or name it with AUTOCONNECT_TEST_BIN")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AUTOCONNECT_")}
+    return program
+
+
+def clean_environment():
+    """The variables of this process without settings of the program."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("AUTOCONNECT_")}
+
+
+@pytest.fixture(scope="session")
+def base_url(site, data_file, program):
+    """Where the API answers, which has a report on `data_file`."""
+    environment = clean_environment()
     # what a test sends may be large, but need not fill the disk
     environment["AUTOCONNECT_API__MAX_UPLOAD"] = "16m"
     environment["AUTOCONNECT_PRODUCER__INPUT"] = str(data_file)

@@ -1,13 +1,14 @@
 //! The bodies of one job, from its first put to its end.
 
 use std::collections::BTreeMap;
-use std::path::Path as Folder;
 use std::time::SystemTime;
 use std::{fs, io};
 
-use object_store::{Error as StoreError, ObjectStore as _, PutMode, PutPayload};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use object_store::path::Path;
+use object_store::{Error as StoreError, ObjectStoreExt as _, PutMode, PutPayload, Result};
 
-use super::{BlobError, Blobs, ENDED, JOBS};
+use super::{BlobError, Blobs, ENDED, JOBS, folder};
 use crate::{JobId, machine};
 
 /// What is left of a job in a store.
@@ -27,9 +28,17 @@ impl Blobs {
     /// # Errors
     /// [`BlobError::Away`].
     pub async fn begin(&self, job: &JobId) -> Result<(), BlobError> {
-        let ended = self.folder_of(job).join(ENDED);
-        self.on_folder(move || absent_is_done(fs::remove_file(ended)))
-            .await
+        match self.folder_of(job) {
+            Some(own) => {
+                let ended = own.join(ENDED);
+                self.on_folder(move || folder::absent_is_done(fs::remove_file(ended)))
+                    .await
+            }
+            None => {
+                let removed = self.store.delete(&self.ended(job)).await;
+                self.absent_is_done(removed)
+            }
+        }
     }
 
     /// Removes every body of a job that ended, and marks the job as ended, so that the chunks that still wait are not dead. A
@@ -38,14 +47,11 @@ impl Blobs {
     /// # Errors
     /// [`BlobError::Away`].
     pub async fn end(&self, job: &JobId) -> Result<(), BlobError> {
-        let own = self.folder_of(job);
-        let folder = own.clone();
-        // a link is no folder: nothing outside is removed
-        let has_folder = move || match fs::symlink_metadata(folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            found => found.map(|found| found.is_dir()),
+        let Some(own) = self.folder_of(job) else {
+            return self.end_objects(job).await;
         };
-        if !self.on_folder(has_folder).await? {
+        let folder = own.clone();
+        if !self.on_folder(move || folder::is_there(&folder)).await? {
             return Ok(());
         }
         let (mark, once) = (PutPayload::from_static(b"1\n"), PutMode::Create.into());
@@ -53,7 +59,7 @@ impl Blobs {
             Ok(_) | Err(StoreError::AlreadyExists { .. }) => {}
             Err(error) => return Err(self.away(&error)),
         }
-        self.on_folder(move || remove_bodies(&own)).await
+        self.on_folder(move || folder::remove_bodies(&own)).await
     }
 
     /// Removes all that is left of a job.
@@ -61,9 +67,13 @@ impl Blobs {
     /// # Errors
     /// [`BlobError::Away`].
     pub async fn remove(&self, job: &JobId) -> Result<(), BlobError> {
-        let own = self.folder_of(job);
-        self.on_folder(move || absent_is_done(fs::remove_dir_all(own)))
-            .await
+        match self.folder_of(job) {
+            Some(own) => {
+                self.on_folder(move || folder::absent_is_done(fs::remove_dir_all(own)))
+                    .await
+            }
+            None => self.remove_objects(self.objects(job).await?).await,
+        }
     }
 
     /// The jobs that left something here.
@@ -71,12 +81,17 @@ impl Blobs {
     /// # Errors
     /// [`BlobError::Away`].
     pub async fn jobs(&self) -> Result<BTreeMap<JobId, Left>, BlobError> {
-        let jobs = self.place.as_folder().join(JOBS);
-        self.on_folder(move || all_left(&jobs)).await
+        match self.place.as_folder() {
+            Some(folder) => {
+                let jobs = folder.join(JOBS);
+                self.on_folder(move || folder::all_left(&jobs)).await
+            }
+            None => self.all_left().await,
+        }
     }
 
     /// Does something with the store's folder, off the async threads.
-    async fn on_folder<T: Send + 'static>(
+    pub(super) async fn on_folder<T: Send + 'static>(
         &self,
         act: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> Result<T, BlobError> {
@@ -87,60 +102,72 @@ impl Blobs {
     }
 }
 
-fn absent_is_done(done: io::Result<()>) -> io::Result<()> {
-    match done {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done,
+/// The same where a store has objects only: a job's are found by their common prefix, and a put is whole or absent.
+impl Blobs {
+    /// All objects of a job.
+    async fn objects(&self, job: &JobId) -> Result<Vec<Path>, BlobError> {
+        let listed = self.store.list(Some(&self.own(job)));
+        let paths = listed.map_ok(|object| object.location).try_collect();
+        paths.await.map_err(|error| self.away(&error))
     }
-}
 
-/// Removes what is in the folder of a job, with what a producer left that was killed while it wrote.
-fn remove_bodies(own: &Folder) -> io::Result<()> {
-    for entry in fs::read_dir(own)? {
-        let entry = entry?;
-        if entry.file_name() != ENDED {
-            absent_is_done(match entry.file_type()?.is_dir() {
-                true => fs::remove_dir_all(entry.path()),
-                false => fs::remove_file(entry.path()),
-            })?;
+    async fn end_objects(&self, job: &JobId) -> Result<(), BlobError> {
+        let (mut bodies, ended) = (self.objects(job).await?, self.ended(job));
+        if bodies.is_empty() {
+            return Ok(());
         }
+        // put once: its age counts from the first end
+        if !bodies.contains(&ended) {
+            let mark = self.store.put(&ended, PutPayload::from_static(b"1\n"));
+            mark.await.map_err(|error| self.away(&error))?;
+        }
+        bodies.retain(|body| *body != ended);
+        self.remove_objects(bodies).await
     }
-    Ok(())
-}
 
-fn all_left(jobs: &Folder) -> io::Result<BTreeMap<JobId, Left>> {
-    let mut all = BTreeMap::new();
-    let folders = match fs::read_dir(jobs) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(all),
-        folders => folders?,
-    };
-    for folder in folders {
-        let folder = folder?;
-        let job = folder.file_name().to_str().and_then(|job| job.parse().ok());
-        if let Some(job) = job
-            && folder.file_type()?.is_dir()
-        {
-            match left(&folder.path()) {
-                // removed meanwhile
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                left => drop(all.insert(job, left?)),
+    async fn remove_objects(&self, objects: Vec<Path>) -> Result<(), BlobError> {
+        let objects = stream::iter(objects).map(Ok).boxed();
+        let mut removed = self.store.delete_stream(objects);
+        while let Some(removed) = removed.next().await {
+            self.absent_is_done(removed.map(drop))?;
+        }
+        Ok(())
+    }
+
+    async fn all_left(&self) -> Result<BTreeMap<JobId, Left>, BlobError> {
+        let (root, mut all) = (self.jobs_root(), BTreeMap::new());
+        let mut objects = self.store.list(Some(&root));
+        while let Some(object) = objects.next().await {
+            let object = object.map_err(|error| self.away(&error))?;
+            let Some((job, is_mark)) = job_of(&root, &object.location) else {
+                continue;
+            };
+            let put = object.last_modified.into();
+            let left = all.entry(job).or_insert(Left {
+                put,
+                has_bodies: false,
+                is_ended: false,
+            });
+            left.put = left.put.max(put);
+            match is_mark {
+                true => left.is_ended = true,
+                false => left.has_bodies = true,
             }
         }
+        Ok(all)
     }
-    Ok(all)
-}
 
-fn left(own: &Folder) -> io::Result<Left> {
-    let mut left = Left {
-        put: fs::symlink_metadata(own)?.modified()?,
-        has_bodies: false,
-        is_ended: false,
-    };
-    for entry in fs::read_dir(own)? {
-        match entry?.file_name() == ENDED {
-            true => left.is_ended = true,
-            false => left.has_bodies = true,
+    fn absent_is_done(&self, done: Result<()>) -> Result<(), BlobError> {
+        match done {
+            Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(self.away(&error)),
         }
     }
-    Ok(left)
+}
+
+/// The job that an object below `root` belongs to, and whether it is the mark of its end.
+fn job_of(root: &Path, object: &Path) -> Option<(JobId, bool)> {
+    let mut parts = object.prefix_match(root)?;
+    let job = parts.next()?.as_ref().parse().ok()?;
+    Some((job, parts.next()?.as_ref() == ENDED))
 }

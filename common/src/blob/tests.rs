@@ -254,7 +254,7 @@ async fn a_store_that_is_away_is_tried_again_and_the_program_says_so_meanwhile()
 }
 
 #[test]
-fn a_place_is_a_folder() {
+fn a_folder_is_a_place_and_what_is_neither_is_refused() {
     let place = |text: &str| text.parse::<Place>().ok();
     let folder = |path: &str| Some(Place::folder(path));
     assert_eq!(place("blobs"), folder("blobs"));
@@ -265,10 +265,23 @@ fn a_place_is_a_folder() {
         "file://",
         "file:///",
         "file://host/x",
-        "s3://bucket/x",
+        "s3://key:secret@bucket/x",
         "gs://b",
         "://x",
     ] {
         assert_eq!(place(wrong), None, "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_bucket_is_a_place_where_the_feature_s3_is_built_in_and_refused_by_its_name_where_not() {
+    let shown = "s3://bucket/x".parse::<Place>();
+    let shown = shown.map_or_else(|refused| refused.to_string(), |place| place.to_string());
+    match cfg!(feature = "s3") {
+        true => assert_eq!(shown, "s3://bucket/x"),
+        false => assert!(
+            shown.ends_with("built with the cargo feature s3"),
+            "{shown}"
+        ),
     }
 }

@@ -101,7 +101,7 @@ pub const KEYS: &[Key] = &[
     ),
     Key::new(
         "blobs.url",
-        "a folder, or file:///<folder>",
+        crate::blob::ACCEPTS,
         "where bodies lie that are too large for a message",
     ),
     Key::new(

@@ -1,5 +1,10 @@
 //! Bodies that are too large for a message: they go through the blob store, verified, and nothing of them stays. What is
-//! missing or damaged there is a dead chunk with its reason; a store that is away is waited for.
+//! missing or damaged there is a dead chunk with its reason; a store that is away is waited for. So it is in a folder and in a
+//! bucket of S3.
+
+mod s3;
+mod server;
+mod store;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,6 +26,8 @@ use autoconnect_worker as worker;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
+use crate::store::Store;
+
 /// Twice what a message may have.
 const BYTES: usize = 2 << 20;
 const CHUNKS: u32 = 3;
@@ -32,16 +39,6 @@ fn request(chunks: u32, bytes: usize) -> Result<JobRequest> {
 
 fn blobs(folder: &Path, max: u64) -> Result<Blobs> {
     Ok(Blobs::open(&Place::folder(folder), max)?)
-}
-
-/// Every body in a store.
-fn all(store: &Path) -> Vec<PathBuf> {
-    let jobs = fs::read_dir(store.join("jobs")).into_iter().flatten();
-    let files = jobs.flatten().flat_map(|job| fs::read_dir(job.path()));
-    let mut files: Vec<PathBuf> = files.flatten().flatten().map(|file| file.path()).collect();
-    files.retain(|file| !file.ends_with("ended"));
-    files.sort();
-    files
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,6 +56,23 @@ async fn bodies_of_64_megabytes_are_worked_and_none_stays() -> Result<()> {
     check(outcome.report()?, CHUNKS, bytes, &[])?;
     let left = fs::read_dir(folder.path().join("jobs"))?.count();
     ensure!(left == 0, "something of {left} jobs is left");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_go_through_a_bucket_and_none_stays() -> Result<()> {
+    let store = Store::s3().await?;
+    let cluster = Cluster {
+        blobs: Some(store.open(BYTES as u64)?),
+        ..Cluster::of(registry(), 2)
+    };
+    let outcome = cluster
+        .run(Embedded::new(), request(CHUNKS, BYTES)?)
+        .await?;
+    ensure!(outcome.end.status == Status::Done, "{:?}", outcome.end);
+    check(outcome.report()?, CHUNKS, BYTES, &[])?;
+    let left = store.open(BYTES as u64)?.jobs().await?;
+    ensure!(left.is_empty(), "{left:?} are left");
     Ok(())
 }
 
@@ -101,6 +115,7 @@ async fn produce(
 /// A job that was cut while no worker lived: its chunks wait, and its bodies are in the store.
 struct Cut {
     folder: TempDir,
+    store: Store,
     broker: Embedded,
     request: JobRequest,
     events: Subscription,
@@ -109,16 +124,16 @@ struct Cut {
 }
 
 impl Cut {
-    async fn new() -> Result<Self> {
+    async fn new(store: Store) -> Result<Self> {
         let (folder, broker, stop) = (tempfile::tempdir()?, Embedded::new(), Shutdown::new());
         let request = request(CHUNKS, BYTES)?;
         let events = Queue::Events(request.job.clone());
         let events = broker.subscribe(events, 64).await?;
-        let store = blobs(&folder.path().join("blobs"), BYTES as u64)?;
-        produce(&broker, &request, store.clone(), &stop).await?;
+        let blobs = store.open(BYTES as u64)?;
+        produce(&broker, &request, blobs.clone(), &stop).await?;
         let reducing = {
             let config = reducer::Config {
-                blobs: Some(store),
+                blobs: Some(blobs),
                 ..reducer::Config::durable(folder.path().join("out"), folder.path().join("state"))
             };
             let (broker, stop) = (broker.clone(), stop.clone());
@@ -126,6 +141,7 @@ impl Cut {
         };
         Ok(Self {
             folder,
+            store,
             broker,
             request,
             events,
@@ -134,14 +150,10 @@ impl Cut {
         })
     }
 
-    fn store(&self) -> PathBuf {
-        self.folder.path().join("blobs")
-    }
-
     /// A worker, until the roles are stopped.
     fn work(&self) -> Result<JoinHandle<Result<worker::Summary, worker::WorkerError>>> {
         let config = worker::Config {
-            blobs: Some(blobs(&self.store(), BYTES as u64)?),
+            blobs: Some(self.store.open(BYTES as u64)?),
             ..worker::Config::named("worker")
         };
         let (broker, stop) = (self.broker.clone(), self.stop.clone());
@@ -153,14 +165,14 @@ impl Cut {
 
     /// Cuts the job.
     async fn produce(&self) -> Result<()> {
-        let store = blobs(&self.store(), BYTES as u64)?;
+        let store = self.store.open(BYTES as u64)?;
         produce(&self.broker, &self.request, store, &self.stop).await
     }
 
     /// Waits until no body is left.
     async fn bodies_are_removed(&self) -> Result<()> {
         let gone = async {
-            while !all(&self.store()).is_empty() {
+            while !self.store.bodies().is_empty() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
@@ -181,7 +193,7 @@ impl Cut {
         let end = finished(&mut self.events, &self.request.job).await?;
         self.stop.cancel();
         soon("the reducer to stop", self.reducing).await???;
-        let left = all(&self.folder.path().join("blobs"));
+        let left = self.store.bodies();
         ensure!(left.is_empty(), "{left:?} are left");
         let own = self
             .folder
@@ -208,70 +220,73 @@ async fn a_body_that_is_missing_or_damaged_is_a_dead_chunk_with_its_reason() -> 
         (shorter, "is damaged: found 5 bytes"),
         (flipped, "is damaged: found the digest"),
     ] {
-        let cut = Cut::new().await?;
-        let blobs = all(&cut.store());
-        ensure!(blobs.len() == CHUNKS as usize, "{blobs:?}");
-        harm(&blobs[1])?;
-        let digest = blobs[1]
-            .file_name()
-            .context("a name")?
-            .to_string_lossy()
-            .into_owned();
-        let working = cut.work()?;
-        let broker = cut.broker.clone();
-        let (end, report) = cut.ends().await?;
-        let said = end.reason.unwrap_or_default();
-        ensure!(
-            end.status == Status::Incomplete && said.contains(reason),
-            "{said}"
-        );
-        let found: Report = serde_json::from_slice(&report)?;
-        ensure!(found.missing.len() == 1, "{found:?}");
-        check(&report, CHUNKS, BYTES, &found.missing)?;
-        let summary = soon("the worker to stop", working).await???;
-        ensure!(summary.buried == 1 && summary.chunks == 2, "{summary:?}");
-        let dead = broker
-            .take(Queue::DeadChunks)
-            .await?
-            .context("a dead chunk")?;
-        ensure!(dead.message.headers["sha256"] == digest);
-        ensure!(dead.message.body.is_empty());
+        for store in Store::each().await? {
+            let cut = Cut::new(store).await?;
+            let bodies = cut.store.bodies();
+            ensure!(bodies.len() == CHUNKS as usize, "{bodies:?}");
+            harm(&bodies[1])?;
+            one_chunk_is_dead(cut, &bodies[1], reason).await?;
+        }
     }
+    Ok(())
+}
+
+/// The job ends without the chunk of that body, which is dead for that reason.
+async fn one_chunk_is_dead(cut: Cut, body: &Path, reason: &str) -> Result<()> {
+    let digest = body.file_name().context("a name")?.to_string_lossy();
+    let working = cut.work()?;
+    let broker = cut.broker.clone();
+    let (end, report) = cut.ends().await?;
+    let said = end.reason.unwrap_or_default();
+    ensure!(
+        end.status == Status::Incomplete && said.contains(reason),
+        "{said}"
+    );
+    let found: Report = serde_json::from_slice(&report)?;
+    ensure!(found.missing.len() == 1, "{found:?}");
+    check(&report, CHUNKS, BYTES, &found.missing)?;
+    let summary = soon("the worker to stop", working).await???;
+    ensure!(summary.buried == 1 && summary.chunks == 2, "{summary:?}");
+    let dead = broker.take(Queue::DeadChunks).await?;
+    let dead = dead.context("a dead chunk")?;
+    ensure!(dead.message.headers["sha256"] == *digest);
+    ensure!(dead.message.body.is_empty());
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_away_is_waited_for_and_kills_no_chunk() -> Result<()> {
-    let cut = Cut::new().await?;
-    let (store, aside) = (cut.store(), cut.folder.path().join("aside"));
-    fs::rename(&store, &aside)?;
-    // as where a volume is not mounted
-    fs::create_dir(&store)?;
-    let working = cut.work()?;
-    let health = cut.broker.health();
-    let waits = async {
-        while !health.is_raised("blobs") {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    soon("the worker to say that the store is away", waits).await?;
-    fs::remove_dir(&store)?;
-    fs::rename(&aside, &store)?;
-    let (end, report) = cut.ends().await?;
-    ensure!(end.status == Status::Done, "{end:?}");
-    check(&report, CHUNKS, BYTES, &[])?;
-    let summary = soon("the worker to stop", working).await???;
-    ensure!(summary.buried == 0, "{summary:?}");
+    for store in Store::each().await? {
+        let cut = Cut::new(store).await?;
+        cut.store.go()?;
+        let working = cut.work()?;
+        let health = cut.broker.health();
+        let waits = async {
+            while !health.is_raised("blobs") {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        soon("the worker to say that the store is away", waits).await?;
+        cut.store.come_back()?;
+        let (end, report) = cut.ends().await?;
+        ensure!(end.status == Status::Done, "{end:?}");
+        check(&report, CHUNKS, BYTES, &[])?;
+        let summary = soon("the worker to stop", working).await???;
+        ensure!(summary.buried == 0, "{summary:?}");
+        ensure!(!health.is_raised("blobs"), "a trouble that is over");
+    }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_is_cancelled_leaves_no_body() -> Result<()> {
-    let cut = Cut::new().await?;
-    ensure!(all(&cut.store()).len() == CHUNKS as usize);
-    cut.broker.publish(cut.cancel()?).await?;
-    let (end, _) = cut.ends().await?;
-    ensure!(end.status == Status::Cancelled, "{end:?}");
+    for store in Store::each().await? {
+        let cut = Cut::new(store).await?;
+        ensure!(cut.store.bodies().len() == CHUNKS as usize);
+        cut.broker.publish(cut.cancel()?).await?;
+        let (end, _) = cut.ends().await?;
+        ensure!(end.status == Status::Cancelled, "{end:?}");
+    }
     Ok(())
 }
 
@@ -288,7 +303,7 @@ async fn is_taken(broker: &Embedded, queue: Queue) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chunks_that_outlive_their_job_are_done_with_and_are_not_dead() -> Result<()> {
-    let cut = Cut::new().await?;
+    let cut = Cut::new(Store::folder()?).await?;
     let broker = cut.broker.clone();
     let [format] = &registry().formats()[..] else {
         anyhow::bail!("one format");
@@ -316,15 +331,15 @@ async fn chunks_that_outlive_their_job_are_done_with_and_are_not_dead() -> Resul
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_is_cut_again_after_its_end_has_its_bodies_and_is_not_taken_for_ended()
 -> Result<()> {
-    let cut = Cut::new().await?;
-    let store = blobs(&cut.store(), BYTES as u64)?;
+    let cut = Cut::new(Store::folder()?).await?;
+    let store = cut.store.open(BYTES as u64)?;
     cut.broker.publish(cut.cancel()?).await?;
     cut.bodies_are_removed().await?;
     ensure!(store.jobs().await?[&cut.request.job].is_ended);
     cut.produce().await?;
     let left = store.jobs().await?[&cut.request.job];
     ensure!(!left.is_ended && left.has_bodies, "{left:?}");
-    ensure!(all(&cut.store()).len() == CHUNKS as usize);
+    ensure!(cut.store.bodies().len() == CHUNKS as usize);
     cut.stop.cancel();
     soon("the reducer to stop", cut.reducing).await???;
     Ok(())
