@@ -22,7 +22,7 @@ RUN find . -path '*/src/*.rs' ! -name lib.rs ! -name main.rs ! -path '*/bin/*' !
 FROM ${BUILD_IMAGE} AS build
 WORKDIR /src
 ENV CARGO_TERM_COLOR=never BUILD="cargo build --release --locked -p autoconnect -p autoconnect-producer \
--p autoconnect-worker -p autoconnect-reducer -p autoconnect-api -p autoconnect-setup"
+-p autoconnect-worker -p autoconnect-reducer -p autoconnect-api -p autoconnect-setup --features s3"
 # The dependencies, in a layer of their own.
 COPY --from=manifests /src /src
 RUN $BUILD
@@ -36,5 +36,7 @@ RUN find . -name '*.rs' -exec touch {} + \
     && strip /programs/*
 
 FROM runtime
+# The authorities that S3 is trusted by; Debian's small image has none.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /programs/ /usr/local/bin/
 CMD ["autoconnect", "--help"]
