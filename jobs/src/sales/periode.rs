@@ -209,8 +209,8 @@ impl Days {
         before.chain(table.map(|(day, _)| day)).chain(after)
     }
 
-    /// The runs that the days make, in order, and where the first rows of the months stand that [`FirstLines`] reports beside
-    /// them.
+    /// The runs that the days make, in order, and where the first rows of each month of the shortest ones stand: nothing where
+    /// there is one run.
     pub fn sum_up(self) -> (Vec<Suite>, BTreeMap<i32, Vec<Lieu>>) {
         let runs = self.runs();
         let first_lines = self.first_lines.of_short_runs(&runs);
