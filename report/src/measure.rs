@@ -1,6 +1,6 @@
 //! What was measured, as people write it: durations, sizes, shares. Rounded to what is worth reading.
 //!
-//! For what depends on the machine and the hour. Figures of a report are exact: [`number`](crate::number).
+//! For what depends on the machine and the hour. Figures of a report are exact: [`crate::number`].
 //!
 //! ```
 //! use autoconnect_report::lang::Lang;
