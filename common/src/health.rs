@@ -100,20 +100,23 @@ impl Health {
 
     fn raise_after(&self, after: Duration, name: &str, why: String) {
         let mut state = self.state();
-        let since = match state.troubles.get(name) {
-            Some(known) if known.why == why => return,
-            Some(known) => known.since,
-            None => Instant::now(),
-        };
+        let known = state.troubles.get(name);
+        if known.is_some_and(|known| known.why == why) {
+            return;
+        }
+        // a reason that changes, as that of a full queue does with the routing key, is shown and not logged again
+        let is_new = !known.is_some_and(|known| known.logged);
         let trouble = Trouble {
             why: why.clone(),
-            since,
+            since: known.map_or_else(Instant::now, |known| known.since),
             after,
             logged: true,
         };
         state.troubles.insert(name.to_owned(), trouble);
         drop(state);
-        tracing::warn!(trouble = name, why, "no progress");
+        if is_new {
+            tracing::warn!(trouble = name, why, "no progress");
+        }
     }
 
     /// Whether there is a trouble of this name, shown or not.
@@ -303,6 +306,39 @@ mod tests {
         health.clear("disk");
         health.clear("disk");
         assert!(health.troubles().is_empty());
+    }
+
+    /// A log in memory.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("no panic").write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reason_that_changes_is_shown_and_not_logged_again() {
+        let (health, log) = (Health::default(), Log::default());
+        let writer = log.clone();
+        let logs = tracing_subscriber::fmt().with_writer(move || writer.clone());
+        tracing::subscriber::with_default(logs.finish(), || {
+            health.expect("publish", "a wait");
+            for key in ["sales.v1.lyon", "sales.v1.paris", "sales.v1.lyon"] {
+                health.raise("publish", format!("the queue of x.chunks, {key}, is full"));
+            }
+        });
+        tokio::time::advance(LASTS).await;
+        let shown = health.troubles().join("\n");
+        assert!(shown.contains("sales.v1.lyon"), "{shown}");
+        let log = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("text");
+        assert_eq!(log.lines().count(), 1, "{log}");
+        assert!(log.contains("sales.v1.lyon"), "{log}");
     }
 
     #[tokio::test(start_paused = true)]
