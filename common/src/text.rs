@@ -44,6 +44,17 @@ pub fn printable(bytes: &[u8], max: usize) -> String {
     shown
 }
 
+/// `text` without what stands between `://` and the last `@`: a login, in an address.
+pub fn without_login(text: &str) -> Cow<'_, str> {
+    let login = text
+        .split_once("://")
+        .and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1)));
+    match login {
+        Some((scheme, place)) => Cow::Owned(format!("{scheme}://***@{place}")),
+        None => Cow::Borrowed(text),
+    }
+}
+
 /// `text` as a cell that no spreadsheet evaluates as a formula: an apostrophe goes before `=`, `+`, `-`, `@` (full-width
 /// ones too, for Japanese spreadsheets), tab, CR or LF at its beginning, and after each `;`, where a spreadsheet set to
 /// French begins another cell, even within the quotes of a file with commas. For text only; numbers need none.
@@ -75,6 +86,19 @@ fn is_formula(cell: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_login_in_an_address_is_not_shown() {
+        for (text, shown) in [
+            ("s3://key:secret@bucket/x", "s3://***@bucket/x"),
+            ("s3://key:sec@ret/x@bucket", "s3://***@bucket"),
+            ("s3://bucket/x", "s3://bucket/x"),
+            ("blobs@home", "blobs@home"),
+            ("", ""),
+        ] {
+            assert_eq!(without_login(text), shown);
+        }
+    }
 
     #[test]
     fn control_and_bidirectional_characters_are_spelled_out() {

@@ -11,6 +11,7 @@ use object_store::path::Path;
 
 #[cfg(feature = "s3")]
 use super::s3::Bucket;
+use crate::text::without_login;
 
 /// What a place is written as, to complete "expected …".
 #[cfg(feature = "s3")]
@@ -138,7 +139,7 @@ impl FromStr for Place {
             _ => None,
         };
         place.ok_or_else(|| InvalidPlace {
-            found: text.chars().take(200).collect(),
+            found: without_login(text).chars().take(200).collect(),
             what: format!("expected {ACCEPTS}"),
         })
     }

@@ -2,7 +2,7 @@
 //!
 //! Credentials, region and endpoint are AWS's own variables, as `object_store` reads them (`AWS_ACCESS_KEY_ID`,
 //! `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT`, `AWS_ALLOW_HTTP`, …). No setting of ours holds them, and no message
-//! shows a secret: of an answer of the server, only its code and its message are shown.
+//! shows a secret: of an answer of S3, only its code and its message are shown, of another server's, its beginning.
 
 use std::fmt;
 use std::sync::Arc;
@@ -50,7 +50,8 @@ impl Bucket {
                 .iter()
                 .flatten()
                 .all(|b| b.is_ascii_alphanumeric());
-        let is_prefix = prefix.bytes().all(|b| b.is_ascii_graphic());
+        // `Path::parse` takes a slash at the beginning away
+        let is_prefix = prefix.bytes().all(|b| b.is_ascii_graphic()) && !prefix.starts_with('/');
         let prefix = Path::parse(prefix.strip_suffix('/').unwrap_or(prefix)).ok()?;
         (is_name && is_prefix).then(|| Self {
             name: name.to_owned(),
@@ -138,6 +139,9 @@ fn checked(variable: &Variable, value: &str) -> Result<String, &'static str> {
                 false => Err("letters, digits and -"),
             }
         }
+        Variable::Client(ClientConfigKey::ProxyUrl) if Url::parse(value).is_err() => {
+            Err("an address, as in http://proxy:3128")
+        }
         // names of files, and options that are checked when the client is built
         Variable::WebIdentityTokenFile
         | Variable::ContainerAuthorizationTokenFile
@@ -170,7 +174,7 @@ fn refuse_plain_http(builder: &AmazonS3Builder) -> Result<(), String> {
     let endpoint = value(Variable::S3Endpoint).or_else(|| value(Variable::Endpoint));
     let is_plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
     let is_allowed = value(Variable::Client(ClientConfigKey::AllowHttp));
-    match is_plain && is_allowed.as_deref() == Some("false") {
+    match is_plain && is_allowed.as_deref() != Some("true") {
         true => Err("its endpoint is http://, expected https:// or AWS_ALLOW_HTTP=true".to_owned()),
         false => Ok(()),
     }

@@ -274,6 +274,16 @@ fn a_folder_is_a_place_and_what_is_neither_is_refused() {
 }
 
 #[test]
+fn a_login_in_an_address_of_a_store_is_refused_and_not_shown() {
+    let refused = "s3://key:s3cret@bucket/x".parse::<Place>();
+    let said = refused.expect_err("a login").to_string();
+    assert!(
+        !said.contains("s3cret") && said.contains("bucket/x"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_bucket_is_a_place_where_the_feature_s3_is_built_in_and_refused_by_its_name_where_not() {
     let shown = "s3://bucket/x".parse::<Place>();
     let shown = shown.map_or_else(|refused| refused.to_string(), |place| place.to_string());

@@ -20,6 +20,8 @@ use std::str::FromStr;
 
 use config::{Config, ConfigError, Environment, File, FileFormat, Value, ValueKind};
 
+use crate::text::without_login;
+
 pub use blobs::Blobs;
 pub use secret::Secret;
 pub use sections::{Api, Broker, Health, KEYS, Log, Producer, Reducer, Worker, host};
@@ -337,7 +339,7 @@ impl Settings {
 
     fn refuse(&self, path: &str, found: &Found) -> SettingsError {
         let key = self.keys.iter().find(|key| key.path == path);
-        let shown: String = found.text.chars().take(80).collect();
+        let shown: String = without_login(&found.text).chars().take(80).collect();
         SettingsError::BadValue {
             path: path.to_owned(),
             origin: found.origin.clone(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use autoconnect_common::blob::{BlobError, Blobs, Left};
+use autoconnect_common::health::Health;
 use autoconnect_common::wait::or_pending;
 use autoconnect_common::{Broker, JobId, machine};
 use futures_util::StreamExt as _;
@@ -15,6 +16,10 @@ use super::Reducer;
 
 /// How often the store is swept: it lists every job, and what it removes is at least a day old.
 const SWEEP: Duration = Duration::from_secs(3600);
+/// How soon a sweep that failed is tried again: the trouble that it shows ends soon after the store works.
+const SWEEP_AGAIN: Duration = Duration::from_secs(60);
+/// The name of the trouble that a failed sweep shows.
+const TROUBLE: &str = "blobs";
 /// How long nothing was put for a job that is not open before its bodies count as left behind. A producer that cuts a job
 /// sends `begun` within seconds, which opens the job; a day is longer than a reducer is down while one cuts.
 const LEFT_BEHIND: Duration = Duration::from_secs(24 * 3600);
@@ -47,6 +52,7 @@ fn due(left: Left, now: SystemTime) -> Option<Removal> {
 /// The blob store of a reducer, and the removals in progress.
 pub(super) struct Removals<'r> {
     blobs: Option<Blobs>,
+    health: Health,
     /// When the next sweep begins; never where the store ends with the process.
     sweep_at: Option<Instant>,
     sweeping: Option<BoxFuture<'r, Result<BTreeMap<JobId, Left>, BlobError>>>,
@@ -56,12 +62,13 @@ pub(super) struct Removals<'r> {
 }
 
 impl<'r> Removals<'r> {
-    /// Removals in `blobs`; `sweeps` says whether the store outlives this process.
-    pub(super) fn new(blobs: Option<Blobs>, sweeps: bool) -> Self {
+    /// Removals in `blobs`; `sweeps` says whether the store outlives this process. Sweeps that fail are shown by `health`.
+    pub(super) fn new(blobs: Option<Blobs>, health: Health, sweeps: bool) -> Self {
         Self {
             // by then the reducer knows every job whose results waited in its queues
             sweep_at: (sweeps && blobs.is_some()).then(|| Instant::now() + SWEEP),
             blobs,
+            health,
             sweeping: None,
             removing: FuturesUnordered::new(),
             ended: (!sweeps).then(Vec::new),
@@ -112,8 +119,14 @@ impl<'r> Removals<'r> {
                 found = or_pending(self.sweeping.as_mut()) => {
                     self.sweeping = None;
                     match found {
-                        Ok(jobs) => return jobs,
-                        Err(error) => tracing::warn!(%error, "blob store not looked through"),
+                        Ok(jobs) => {
+                            self.health.clear(TROUBLE);
+                            return jobs;
+                        }
+                        Err(error) => {
+                            self.sweep_at = Some(Instant::now() + SWEEP_AGAIN);
+                            self.health.raise(TROUBLE, error.to_string());
+                        }
                     }
                 }
                 () = or_pending(self.sweep_at.map(sleep_until)), if self.sweeping.is_none() => {}
@@ -131,9 +144,7 @@ impl<'r> Removals<'r> {
             while self.removing.next().await.is_some() {}
         };
         if tokio::time::timeout(LAST_REMOVALS, all).await.is_err() {
-            tracing::warn!(
-                "bodies of ended jobs are left in the blob store: the next sweep removes them"
-            );
+            tracing::warn!("bodies of ended jobs are left in the blob store, for a sweep");
         }
     }
 }

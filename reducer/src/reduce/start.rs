@@ -42,7 +42,11 @@ impl<'r, B: Broker> Reducer<'r, B> {
             }
         };
         let abandon_after = config.abandon_after;
-        let removals = Removals::new(config.blobs.clone(), config.state.is_some());
+        let removals = Removals::new(
+            config.blobs.clone(),
+            broker.health(),
+            config.state.is_some(),
+        );
         let mut reducer = Self {
             broker,
             registry,
