@@ -106,6 +106,8 @@ fn plan(
     let run = broker.uri.is_some().then(ask::unheard);
     let request = autoconnect_producer::name_erased(kind, request, run.as_deref())
         .map_err(|error| Trouble::Producer(error.into()).into_failure())?;
+    let blobs = settings.load::<settings::Blobs>()?.open();
+    let blobs = blobs.map_err(Failure::usage)?;
     let reducer: settings::Reducer = settings.load()?;
     check_folder(&reducer.results)?;
     Ok(Plan {
@@ -118,10 +120,7 @@ fn plan(
         threads: settings.load::<settings::Producer>()?.threads,
         workers: asked.workers.map(Into::into),
         prefetch: settings.load::<settings::Worker>()?.prefetch,
-        blobs: settings
-            .load::<settings::Blobs>()?
-            .open()
-            .map_err(Failure::usage)?,
+        blobs,
         broker,
         config: asked.place.config,
         profile: asked.place.profile,
