@@ -238,13 +238,14 @@ async fn supervise(cluster: Arc<Cluster>, place: usize) {
                 .world
                 .violation(format_args!("{} panicked: {panic}", life.name)),
         }
-        // a machine without power closes no connection
+        // A machine without power closes no connection. One whose process crashed does: a chunk that kills its worker
+        // twenty times is dead-lettered before the reducer may give its job up.
         let unnoticed = match slot.role {
             Role::Reducer => cluster.settings.unnoticed,
             Role::Producer | Role::Worker => 10,
         };
-        let silent =
-            life.has_vanished() || died && cluster.world.roll(|dice| dice.chance(unnoticed));
+        let silent = life.has_vanished()
+            || died && !life.has_crashed() && cluster.world.roll(|dice| dice.chance(unnoticed));
         let broker = cluster.broker.clone();
         let gone = Arc::clone(&life);
         tokio::spawn(async move {

@@ -235,7 +235,7 @@ impl<const V: u32> JobKind for Count<V> {
         let lines = input(&request.file)?;
         let deadly = lines.iter().any(|line| line.does == Does::KillProducer);
         if let Some(life) = life::current().filter(|_| deadly) {
-            life.kill();
+            life.crash();
         }
         let mut number = 0;
         for (key, lines) in chunks(&lines, request.chunk_lines) {
@@ -283,7 +283,7 @@ impl<const V: u32> JobKind for Count<V> {
         for line in lines.iter().filter(|_| !MENDED.with(Cell::get)) {
             match line.does {
                 Does::Panic => std::panic::panic_any("a line that panics"),
-                Does::Kill => life::current().into_iter().for_each(|life| life.kill()),
+                Does::Kill => life::current().into_iter().for_each(|life| life.crash()),
                 _ => {}
             }
         }

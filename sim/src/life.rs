@@ -20,6 +20,8 @@ pub struct Life {
     dead: AtomicBool,
     /// Whether its machine died with it, so that its connections were not closed.
     vanished: AtomicBool,
+    /// Whether its own work ended it, so that its machine closed its connections.
+    crashed: AtomicBool,
     killed: Shutdown,
     frozen: Mutex<Option<Instant>>,
     /// Operations on files, and polls, until it dies; below zero: never.
@@ -49,6 +51,7 @@ impl Life {
             name,
             dead: AtomicBool::new(false),
             vanished: AtomicBool::new(false),
+            crashed: AtomicBool::new(false),
             killed: Shutdown::new(),
             frozen: Mutex::new(None),
             operations: AtomicI64::new(-1),
@@ -72,6 +75,17 @@ impl Life {
     /// Whether its machine went with it.
     pub fn has_vanished(&self) -> bool {
         self.vanished.load(Ordering::Relaxed)
+    }
+
+    /// Ends it by what it works on.
+    pub(crate) fn crash(&self) {
+        self.crashed.store(true, Ordering::Relaxed);
+        self.kill();
+    }
+
+    /// Whether its own work ended it.
+    pub fn has_crashed(&self) -> bool {
+        self.crashed.load(Ordering::Relaxed)
     }
 
     /// Whether it has ended.
