@@ -26,7 +26,7 @@ test-faults: build ## the whole fault suite: containers first, then 20 seeds of 
 		cargo test --locked -p autoconnect-testkit --test faults --test rabbitmq
 
 sim: ## SEEDS=n whole clusters in one thread each, under seeded worlds: docs/simulation.md; REPLAY=seed: one, with its trace
-	cargo run -q --locked --profile sim -p autoconnect-sim -- $(if $(REPLAY),--replay $(REPLAY),--seeds $(SEEDS) --from $(FROM))
+	cargo run -q --locked -p autoconnect-sim -- $(if $(REPLAY),--replay $(REPLAY),--seeds $(SEEDS) --from $(FROM))
 
 sim-mutants: ## plant every bug of sim/mutants, one after the other, and see it found
 	scripts/sim-mutants

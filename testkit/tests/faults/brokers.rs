@@ -330,7 +330,7 @@ async fn row_16_queues_deleted_under_their_consumers() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn row_19_all_connections_closed_every_three_seconds() -> Result<()> {
     let test = "row_19_all_connections_closed_every_three_seconds";
-    let case = Case::sales(6_000, 5).await?;
+    let case = Case::sales(12_000, 5).await?;
     let Some(ctl) = Ctl::of(test) else {
         return Ok(());
     };
