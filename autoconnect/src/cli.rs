@@ -1,4 +1,4 @@
-//! The commands, their manual, and which of them was typed. Each command has a file of its own.
+//! The commands, their manual, and the choice of the one that was typed. Each command has a file of its own.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -20,39 +20,39 @@ use crate::serve::{self, Serve};
 use crate::submit::{self, Submit};
 use crate::worker::{self, Worker};
 
-const ABOUT: &str = "Reports on a car dealer's transactions, exactly";
+const ABOUT: &str = "Reports on a car dealer's transactions, with exact figures";
 
 const LONG_ABOUT: &str = "\
-Reports on a car dealer's transactions, exactly.
+Reports on a car dealer's transactions, with exact figures.
 
-Reads CSV files of sales and rentals (date, ville, type, modele, prix, duree_location_mois), refuses what is wrong row by \
-row with its reason, and writes a report: CA per month and city, ranking, top 5 models, seasonality, rental duration, \
-margin, trend. A job is cut into chunks; workers turn each chunk into a partial; partials merge exactly; so the same file \
-gives the same report.json, byte for byte, with 1 worker or 16, in one process or through RabbitMQ.
+Reads CSV files of sales and rentals (date, ville, type, modele, prix, duree_location_mois), rejects each wrong row with \
+its reason, and writes a report: CA per month and city, ranking, top 5 models, seasonality, rental duration, margin, \
+trend. A job is cut into chunks; workers turn each chunk into a partial; partials merge exactly; so the same file gives \
+the same report.json, byte for byte, with 1 worker or 16, in one process or through RabbitMQ.
 
-Without a command it does the main job: it reads data/transactions_autoconnect.csv and writes into results/.";
+Without a command it reads data/transactions_autoconnect.csv and writes the report into results/, as `run` does.";
 
 const EXAMPLES: &str = "\
 Examples:
-  autoconnect                                      the main job, into results/
+  autoconnect                                      data/transactions_autoconnect.csv, into results/
   autoconnect run export.csv --out rapport         another file, another folder
   autoconnect run janvier.csv fevrier.csv.gz       several files, compressed or not
   zcat export.csv.gz | autoconnect run -           standard input
   autoconnect run export.csv --broker amqp://user:password@localhost/autoconnect --workers 2
   autoconnect serve                                the dashboard, on http://127.0.0.1:5000
   autoconnect submit /data/export.csv              a job for a cluster, followed to its end
-  autoconnect jobs list                            what the cluster's reducer does and did
-  autoconnect dead list                            chunks that nobody could work, and why
-  autoconnect queues list                          its exchanges and queues, and who uses them
+  autoconnect jobs list                            the cluster's open and ended jobs
+  autoconnect dead list                            dead-lettered chunks and results, and why
+  autoconnect queues list                          the cluster's exchanges and queues
   autoconnect generate --rows 1000000 --dirty 0.02 essai.csv
   autoconnect completions bash > ~/.local/share/bash-completion/completions/autoconnect";
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done: the report is complete (rejected rows, if any, are in rejets.csv)
-  1  failed: too many rejected rows, a disk, a broker
+  1  failed: too many rejected rows, or an error of the disk or the broker
   2  bad usage or input: an argument, a setting or a file that cannot be used
-  3  the report is incomplete: it names the chunks that nobody could work
+  3  the report is incomplete: it names the chunks that it lacks
   130  stopped by Ctrl-C";
 
 const STYLES: Styles = Styles::styled()
@@ -60,32 +60,32 @@ const STYLES: Styles = Styles::styled()
     .usage(AnsiColor::Green.on_default().bold())
     .literal(AnsiColor::Cyan.on_default().bold());
 
-/// The name of the program, and of the command that asks a cluster.
 const PROGRAM: &str = "autoconnect";
+/// The command that sends a job to a cluster.
 const SUBMIT: &str = "submit";
 
-/// The commands that are the same whatever kinds there are.
+/// The commands that do not depend on the kinds of job.
 ///
 /// The order of all commands in the manual: the default kind's (0), those of the other kinds (1), `serve` (2), `submit`
 /// (3), then as they stand here.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the API and the dashboard, with every role in this process
+    /// Serve the API and the dashboard, with producer, workers and reducer in this process
     #[command(display_order = 2)]
     Serve(Serve),
-    /// Look at the jobs of a cluster, or cancel one
+    /// List the jobs of a cluster, show one, or cancel one
     #[command(display_order = 4)]
     Jobs(Jobs),
-    /// Look at what could not be worked or read, send it once more, or drop it
+    /// List, show, requeue or drop dead-lettered messages
     #[command(display_order = 5)]
     Dead(Dead),
-    /// Look at the exchanges and queues of a cluster, or remove those that are no longer used
+    /// List the exchanges and queues of a cluster, or remove them
     #[command(display_order = 6)]
     Queues(Queues),
-    /// Write a file of transactions that looks real, to try things with
+    /// Write a file of made-up transactions, clean or with faults, for trials
     #[command(display_order = 7)]
     Generate(Generate),
-    /// Print the completions of a shell, to be put where it looks for them
+    /// Print the completion script of a shell
     #[command(display_order = 8)]
     Completions(Completions),
     /// A worker of `run --broker … --workers N`; it stops when its standard input ends
@@ -96,13 +96,13 @@ enum Command {
 /// The command line: the kinds that it knows, and the command of each.
 pub struct Cli {
     registry: Arc<Registry>,
-    /// The default where no command is typed, and of `submit` where it names no kind.
+    /// The kind whose command runs where none is typed, and that `submit` sends where it names no kind.
     default: Box<dyn AnyCommand>,
     others: Vec<Box<dyn AnyCommand>>,
 }
 
 impl Cli {
-    /// A command line for the kinds of `registry`, with the command `C`, which is the default where none is typed.
+    /// A command line for the kinds of `registry`, with the command `C`, which runs where none is typed.
     pub fn new<C: KindCommand>(registry: Registry) -> Self {
         Self {
             registry: Arc::new(registry),
@@ -126,7 +126,7 @@ impl Cli {
         }
     }
 
-    /// What was typed; the default command where it is none.
+    /// Parses the arguments; where they name no command, the default one is parsed without arguments.
     fn typed(
         &self,
         arguments: impl IntoIterator<Item = OsString>,
@@ -174,7 +174,7 @@ impl Cli {
         Some(kind.as_ref())
     }
 
-    /// Everything that may be typed.
+    /// The whole command line, as `clap` describes it.
     fn command(&self) -> clap::Command {
         let default = self.default.as_ref();
         let run = |kind: &dyn AnyCommand, order| {
@@ -203,7 +203,9 @@ impl Cli {
             self.explained(kind, Submit::augment_args(arguments))
         };
         let command = submit(self.default.as_ref(), SUBMIT)
-            .about("Let a cluster report on files that its producer sees, and follow the job")
+            .about(
+                "Send a job to a cluster, whose producer reads the files, and follow it to its end",
+            )
             .display_order(3);
         if self.others.is_empty() {
             return command;

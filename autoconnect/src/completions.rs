@@ -1,18 +1,18 @@
-//! `autoconnect completions`: what a shell completes.
+//! `autoconnect completions`: prints the completion script of a shell.
 
 use clap::{Args, Command};
 use clap_complete::Shell;
 
 use crate::{Failure, print};
 
-/// What `completions` was asked, as typed.
+/// The arguments of `completions`.
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
-    /// Which shell
+    /// The shell
     shell: Shell,
 }
 
-/// Prints the completions of `command`.
+/// Prints the script that completes `command`.
 ///
 /// # Errors
 /// [`Failure`] where standard output cannot be written.

@@ -1,4 +1,4 @@
-//! Reaching the cluster: the first contact with the broker.
+//! Connects a command to the cluster's broker, with a short timeout for the first answer.
 
 use std::future::Future;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::Failure;
 use crate::options::Place;
 use crate::trouble::Trouble;
 
-/// How long the broker may take for its first answer: a person at the terminal waits for it.
+/// How long the broker may take for its first answer. Services retry for longer; here a person waits at a terminal.
 const FIRST_CONTACT: Duration = Duration::from_secs(10);
 
 /// Connects to the cluster as `name`, runs `act` there, and disconnects.
@@ -68,7 +68,7 @@ pub(crate) async fn first<T>(
     if let Ok(answer) = tokio::time::timeout(FIRST_CONTACT, asked).await {
         return Ok(answer?);
     }
-    // a person at a terminal waits less long for a broker that refuses the login than a service does
+    // the client retries a refused login, as a broker that is starting needs; after the timeout it is the reason to give
     if let Some(why) = rabbit.refusal() {
         return Err(BrokerError::Refused(why).into());
     }

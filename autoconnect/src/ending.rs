@@ -12,11 +12,11 @@ use crate::kind::AnyCommand;
 use crate::options::Print;
 use crate::summary::{self, Finished};
 
-/// Carries out a job, and prints how it ended.
+/// Runs `job`, and prints how it ended.
 ///
 /// # Errors
 /// [`Failure`] for a job without a report, or with one that is incomplete.
-pub(crate) fn told(
+pub(crate) fn carry_out(
     print: Print,
     kind: &dyn AnyCommand,
     job: impl FnOnce() -> Result<(PathBuf, Finished), Failure>,
@@ -35,7 +35,7 @@ pub(crate) fn told(
         Err(failure) if print.json => (summary::json_of_failure(&failure), Err(failure)),
         Err(failure) => (String::new(), Err(failure)),
     };
-    // a closed pipe is no error: the files are written
+    // the files are written by now, so a closed pipe is no error
     let _ = std::io::stdout().lock().write_all(shown.as_bytes());
     ended
 }

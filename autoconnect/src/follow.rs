@@ -10,7 +10,7 @@ use crate::progress::Gauge;
 use crate::summary::Finished;
 use crate::trouble::Trouble;
 
-/// The prefetch of a job's events: they arrive a few times a second.
+/// The prefetch of a job's events: they arrive a few times a second, so 64 unacked ones never hold the next one back.
 pub(crate) const EVENTS: u16 = 64;
 
 /// Consumes the events of a job until its end.
@@ -27,15 +27,15 @@ pub(crate) async fn listen(
         let news = Event::from_message(&event.message);
         event.ack();
         if let Ok(news) = news
-            && let Some(finished) = heard(news, job, gauge)
+            && let Some(finished) = apply(news, job, gauge)
         {
             return Ok(finished);
         }
     }
 }
 
-/// Applies an event to the gauge; returns the job's end, if the event says so.
-fn heard(event: Event, ours: &JobId, gauge: &Gauge) -> Option<Finished> {
+/// Applies an event to the gauge; returns how the job ended, for the event of its end.
+fn apply(event: Event, ours: &JobId, gauge: &Gauge) -> Option<Finished> {
     match event {
         Event::Progress {
             job, done, total, ..

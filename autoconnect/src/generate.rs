@@ -1,4 +1,4 @@
-//! `autoconnect generate`: a file of transactions that looks real, to try things with.
+//! `autoconnect generate`: writes a file of made-up transactions.
 
 use std::path::PathBuf;
 
@@ -8,25 +8,25 @@ use clap::{Args, ValueHint};
 
 use crate::Failure;
 
-/// What `generate` was asked, as typed.
+/// The arguments of `generate`.
 #[derive(Debug, Args)]
 pub(crate) struct Generate {
     /// The file to write
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: PathBuf,
-    /// How many rows, dirty ones included
+    /// How many rows, wrong ones included
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     rows: u64,
     /// How many cities: Lyon, Paris, Marseille, then others
     #[arg(long, value_name = "K", default_value_t = 3)]
     cities: u32,
-    /// The share of rows that are wrong or odd, from 0 to 1
+    /// The share of rows that have a fault or an unusual spelling, from 0 to 1
     #[arg(long, value_name = "RATE", default_value_t = 0.0)]
     dirty: f64,
-    /// Another seed, another file; the same seed, the same bytes
+    /// The seed of the random numbers: the same flags and seed give the same bytes
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
-    /// Write FILE.truth.json as well: what was planted, and the exact tables a correct reader finds
+    /// Also write FILE.truth.json: the planted faults, and the exact tables of a correct report
     #[arg(long)]
     truth: bool,
 }

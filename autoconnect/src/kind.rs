@@ -13,14 +13,14 @@ use serde_json::value::RawValue;
 
 use crate::Failure;
 
-/// A kind's command: what is typed for it, the request made of that, and what a person reads at the end.
+/// A kind's command: its arguments, the request made of them, and the summary at the end of a job.
 ///
-/// `autoconnect NAME …` does such a job, `autoconnect submit NAME …` asks a cluster for it. What every job is asked
-/// beside (`--out`, `--workers`, `--broker`, …) is added to [`Arguments`](KindCommand::Arguments).
+/// `autoconnect NAME …` runs such a job, `autoconnect submit NAME …` sends it to a cluster. The arguments that every kind
+/// has (`--out`, `--workers`, `--broker`, …) are added to [`Arguments`](KindCommand::Arguments).
 pub trait KindCommand: 'static {
     /// The kind.
     type Kind: JobKind;
-    /// What is typed for this kind: its positional arguments and its flags.
+    /// The positional arguments and flags of this kind alone.
     type Arguments: Args;
     /// The part of `report.json` that is shown at the end; whatever else is in it is ignored.
     type Shown: DeserializeOwned;
@@ -29,15 +29,15 @@ pub trait KindCommand: 'static {
     const NAME: &'static str;
     /// What it does, in one line.
     const ABOUT: &'static str;
-    /// What the long help says beside, such as the files that are written.
+    /// A part of the long help, such as the list of the files that are written.
     const MANUAL: &'static str = "";
 
-    /// Changes the arguments for a job that a cluster does, whose producer alone sees the files.
+    /// Changes the arguments for `submit`, where a cluster's producer reads the files.
     fn submitted(arguments: Command) -> Command {
         arguments
     }
 
-    /// The request that arguments and settings make.
+    /// The request made of arguments and settings.
     ///
     /// # Errors
     /// [`Failure`] for a setting that cannot be used, or arguments that do not fit together.
@@ -46,10 +46,10 @@ pub trait KindCommand: 'static {
         settings: &Settings,
     ) -> Result<<Self::Kind as JobKind>::Request, Failure>;
 
-    /// What a person reads first at the end, in French: lines that end with a line feed.
+    /// The summary that is printed at the end, in French: lines that end with a line feed.
     fn summary(shown: &Self::Shown) -> String;
 
-    /// The rows that `--json` counts, of a kind that reads rows.
+    /// The counts of rows that `--json` prints; `None` for a kind without rows.
     fn rows(shown: &Self::Shown) -> Option<Rows> {
         let _ = shown;
         None
@@ -84,7 +84,7 @@ pub(crate) trait AnyCommand {
     fn about(&self) -> &'static str;
     /// [`KindCommand::MANUAL`].
     fn manual(&self) -> &'static str;
-    /// The kind, in the version that requests are made for.
+    /// The kind, and the schema of its requests.
     fn format(&self) -> Format;
     /// [`JobKind::AT_ROOT`].
     fn at_root(&self) -> bool;
@@ -92,12 +92,12 @@ pub(crate) trait AnyCommand {
     fn arguments(&self, command: Command) -> Command;
     /// As [`KindCommand::submitted`].
     fn submitted(&self, arguments: Command) -> Command;
-    /// [`KindCommand::request`], as it travels.
+    /// [`KindCommand::request`], as JSON.
     ///
     /// # Errors
     /// As there, and for a path that JSON cannot hold.
     fn request(&self, typed: &ArgMatches, settings: &Settings) -> Result<Box<RawValue>, Failure>;
-    /// What is shown of a `report.json`; nothing where it cannot be read.
+    /// What is shown of a `report.json`; `None` where it cannot be read.
     fn shown(&self, report: &[u8]) -> Option<Shown>;
 }
 
@@ -106,7 +106,7 @@ pub(crate) fn erased<C: KindCommand>() -> Box<dyn AnyCommand> {
     Box::new(Erased::<C>(PhantomData))
 }
 
-/// What was typed, as `T`.
+/// Reads the parsed arguments as `T`.
 ///
 /// # Errors
 /// [`Failure`] where the arguments are not those of `T`.
@@ -138,7 +138,7 @@ impl<C: KindCommand> AnyCommand for Erased<C> {
     }
 
     fn arguments(&self, command: Command) -> Command {
-        // a heading of the kind's own ends with its arguments
+        // reset the heading, so that arguments added after the kind's own are not listed below it
         C::Arguments::augment_args(command).next_help_heading(Resettable::Reset)
     }
 

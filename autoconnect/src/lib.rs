@@ -1,16 +1,16 @@
-//! The command people type, as a library.
+//! The command line program `autoconnect`, as a library.
 //!
 //! # Layout
 //!
-//! * `cli`: the commands, their manual, and which of them was typed.
+//! * `cli`: the commands, their manual, and the choice of the one that was typed.
 //! * One file for each command, its arguments and help beside its code: `run` (a whole job, in this process or through
 //!   RabbitMQ), `submit`, `serve` (the API, the dashboard and every role in this process), `operator` (`jobs`, `dead`,
 //!   `queues`), `generate`, `completions`, `worker`.
-//! * [`kinds`]: what is typed for a kind of job and what is shown of its report, one file or folder for each. `kind`: the
-//!   trait that each of them implements, [`KindCommand`].
-//! * `options`: flags that several commands share. `contact`: reaching the cluster. `roles`: those that this process plays.
-//! * `follow`: a job's events, to its end. `progress`: the bar meanwhile. `summary` and `ending`: what is printed at its end.
-//! * `spool`: reports that were concluded elsewhere, written here.
+//! * [`kinds`]: the arguments of a kind of job and what is shown of its report, one file or folder for each kind. `kind`:
+//!   the trait that each of them implements, [`KindCommand`].
+//! * `options`: flags that several commands share. `contact`: connects to the cluster. `roles`: runs roles in this process.
+//! * `follow`: follows a job by its events. `progress`: the progress bar. `summary` and `ending`: what is printed at the end.
+//! * `spool`: writes into a local folder reports that were concluded on another machine.
 //! * `print`: safe text and tables on standard output. `trouble`: why a command failed.
 
 mod cli;

@@ -11,15 +11,15 @@ use clap::{Args, ValueHint};
 
 use crate::Failure;
 
-/// Which report becomes the newest, as typed.
+/// The flags that decide which report becomes the newest.
 #[derive(Debug, Default, Clone, Copy, Args)]
 #[command(next_help_heading = "Writing")]
 pub(crate) struct Accepting {
-    /// Let a report without an accepted row take the place of the newest
+    /// Let a report without accepted rows become the newest
     #[arg(long)]
     pub(crate) accept_empty: bool,
 
-    /// Let a report that lacks something take the place of a complete one
+    /// Let an incomplete report replace a complete one as the newest
     #[arg(long)]
     pub(crate) accept_incomplete: bool,
 }
@@ -33,11 +33,11 @@ impl From<Accepting> for Accept {
     }
 }
 
-/// What is printed, as typed.
+/// The flags that decide what is printed.
 #[derive(Debug, Default, Clone, Copy, Args)]
 #[command(next_help_heading = "Printing")]
 pub(crate) struct Print {
-    /// Print nothing unless something goes wrong
+    /// Print nothing but errors
     #[arg(short, long, conflicts_with = "json")]
     pub(crate) quiet: bool,
 
@@ -47,23 +47,24 @@ pub(crate) struct Print {
 }
 
 impl Print {
-    /// Whether a person may look at a bar.
+    /// Whether these flags allow a progress bar.
     pub(crate) fn shows_progress(self) -> bool {
         !self.quiet && !self.json
     }
 }
 
-/// Where the broker and the settings are, as typed.
+/// The flags that say where the broker and the settings are.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Settings")]
 pub(crate) struct Place {
-    /// Go through RabbitMQ at this address, as in amqp://user:password@host:5672/vhost (or amqps://)
+    /// The address of RabbitMQ, as in amqp://user:password@host:5672/vhost (or amqps://)
     ///
-    /// A password is better kept in a file: see AUTOCONNECT_BROKER__URI_FILE.
+    /// Other users of the machine can read a command line: keep an address with a password in a file, see
+    /// AUTOCONNECT_BROKER__URI_FILE.
     #[arg(short, long, global = true, value_name = "URI", value_hint = ValueHint::Url)]
     pub(crate) broker: Option<String>,
 
-    /// The authority that signed the broker's certificate, in PEM
+    /// The certificate of the authority that signed the broker's certificate, in PEM
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) ca: Option<PathBuf>,
 
@@ -75,13 +76,13 @@ pub(crate) struct Place {
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) config: Option<PathBuf>,
 
-    /// Settings that stand in PROFILE.toml, beside base.toml
+    /// Also read PROFILE.toml, beside base.toml, whose settings it overrides
     #[arg(long, global = true, value_name = "PROFILE")]
     pub(crate) profile: Option<String>,
 }
 
 impl Place {
-    /// Where settings are written, these flags last.
+    /// The layers that settings are read from: files, environment, then these flags, which override the others.
     pub(crate) fn sources(&self) -> Sources {
         Sources::of_process(self.config.clone(), self.profile.clone())
             .flag("broker.uri", self.broker.as_ref())
@@ -102,7 +103,7 @@ impl Place {
         Ok(settings)
     }
 
-    /// Every layer of the settings, these flags last.
+    /// Reads the settings from every layer; these flags override the others.
     ///
     /// # Errors
     /// As [`Place::read`].
@@ -111,7 +112,7 @@ impl Place {
     }
 }
 
-/// Gathers the settings of `sources`, those of the kinds of `registry` among them.
+/// Reads the settings of `sources`, those of the kinds of `registry` among them.
 ///
 /// # Errors
 /// [`Failure`] for a setting that is unknown.
@@ -119,7 +120,7 @@ pub(crate) fn read(sources: Sources, registry: &Registry) -> Result<Settings, Fa
     sources.read(&registry.catalogue()).map_err(Failure::usage)
 }
 
-/// A number of workers, as typed.
+/// Parses a number of workers.
 pub(crate) fn workers(text: &str) -> Result<NonZeroU16, &'static str> {
     text.parse()
         .map_err(|_| "expected a whole number from 1 to 65535")

@@ -6,7 +6,7 @@ pub(crate) use autoconnect_common::text::printable;
 
 use crate::Failure;
 
-/// Characters of a cell that are shown.
+/// The most characters of a cell that are printed: a reason may quote a field of any length, and `show` prints more of it.
 const CELL: usize = 200;
 
 /// Prints `text`; a closed pipe is no error.
@@ -29,7 +29,7 @@ pub(crate) fn json(value: &impl serde::Serialize) -> Result<(), Failure> {
     out(&(text + "\n"))
 }
 
-/// A table with its titles and fitting columns; cells may hold hostile text.
+/// A table with its titles, each column as wide as its longest cell; cells may hold hostile text.
 pub(crate) fn table<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -> String {
     let rows: Vec<[String; N]> = std::iter::once(titles.map(str::to_owned))
         .chain(rows.iter().cloned())

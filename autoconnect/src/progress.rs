@@ -10,7 +10,7 @@ use autoconnect_report::lang::Lang;
 use autoconnect_report::number;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// How often the bar is drawn: smooth to the eye, and free.
+/// How often the bar is drawn: ten times a second looks smooth and costs nearly nothing.
 const FRAME: Duration = Duration::from_millis(100);
 
 /// How far a job has come.
@@ -18,9 +18,9 @@ const FRAME: Duration = Duration::from_millis(100);
 pub(crate) struct Gauge {
     /// The cut: bytes and rows.
     pub(crate) cut: Arc<Progress>,
-    /// Chunks merged or dead.
+    /// Chunks that are merged or dead-lettered.
     pub(crate) merged: AtomicU64,
-    /// Chunks in all; 0 while unknown.
+    /// The total of chunks; 0 while unknown.
     pub(crate) chunks: AtomicU64,
 }
 
@@ -67,7 +67,7 @@ impl Drop for Bar {
 async fn draw(bar: ProgressBar, measure: Measure, gauge: Arc<Gauge>) {
     let start = Instant::now();
     let mut frames = tokio::time::interval(FRAME);
-    // a job that takes less than a frame draws nothing
+    // the first tick comes at once: skip it, so that a job of less than a frame draws nothing
     frames.tick().await;
     loop {
         frames.tick().await;

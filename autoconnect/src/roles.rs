@@ -1,4 +1,4 @@
-//! The roles of a cluster that this process runs, and the folder they write into.
+//! Runs roles of a cluster in this process, and checks the folder that they write into.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use crate::Failure;
 use crate::trouble::Trouble;
 
-/// How long the roles may take to stop once the job has ended or was given up: each finishes its current message in less.
-const GOODBYE: Duration = Duration::from_secs(10);
+/// How long the roles may take to stop once the job has ended or failed: each finishes its current message in less.
+const STOP: Duration = Duration::from_secs(10);
 
 /// The roles that were started for this job; each runs until its shutdown.
 pub(crate) type Roles = JoinSet<Result<(), Trouble>>;
@@ -20,7 +20,7 @@ pub(crate) type Roles = JoinSet<Result<(), Trouble>>;
 /// Runs the reducer until `stop`.
 ///
 /// # Errors
-/// [`Trouble`]: why it ended before.
+/// [`Trouble`]: why it ended before `stop`.
 pub(crate) async fn reduce<B: Broker>(
     broker: B,
     registry: Arc<Registry>,
@@ -36,7 +36,7 @@ pub(crate) async fn reduce<B: Broker>(
 /// Runs a worker until `stop`.
 ///
 /// # Errors
-/// [`Trouble`]: why it ended before.
+/// [`Trouble`]: why it ended before `stop`.
 pub(crate) async fn work_here<B: Broker>(
     broker: B,
     registry: Arc<Registry>,
@@ -53,11 +53,11 @@ pub(crate) async fn work_here<B: Broker>(
 pub(crate) async fn leave<B: Broker>(broker: &B, mut roles: Roles, stop: &Shutdown) {
     stop.cancel();
     let all = async { while roles.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(GOODBYE, all).await;
+    let _ = tokio::time::timeout(STOP, all).await;
     broker.close().await;
 }
 
-/// Checks before the work that the report can be written.
+/// Checks that files can be written into `out`, before a job starts.
 ///
 /// # Errors
 /// [`Failure`] for a folder that cannot be made or written.

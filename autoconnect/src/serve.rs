@@ -1,11 +1,11 @@
-//! `autoconnect serve`: the API, the dashboard and all three roles in this process, over the embedded queue.
+//! `autoconnect serve`: the API, the dashboard and all three roles in this process, over the embedded broker.
 //!
 //! ```text
 //! browser --> api --> q.jobs --> producer --> q.chunks --> worker x N --> q.results --> reducer --> --results
 //! ```
 //!
-//! How jobs ended outlives the process, in the reducer's state; the queues do not. So a job that was open when the process
-//! ended is cancelled at the next start, with that reason.
+//! The reducer's state, with the end of every job, outlives the process; the queues do not. So the next start cancels each
+//! job that was open when the process ended, with that reason.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -28,14 +28,15 @@ use crate::roles::{Roles, check_folder, leave, reduce, work_here};
 use crate::trouble::Trouble;
 use crate::{Failure, print};
 
-/// What `serve` was asked, as typed.
+/// The arguments of `serve`.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// Where to listen [default: 127.0.0.1:5000]; beyond this machine only with a token, see AUTOCONNECT_API__TOKEN_FILE
+    /// The address to listen on [default: 127.0.0.1:5000]; one that other machines reach needs a token, see
+    /// AUTOCONNECT_API__TOKEN_FILE
     #[arg(long, value_name = "ADDRESS:PORT")]
     bind: Option<SocketAddr>,
 
-    /// The folder of files that may be reported on; uploads go into its folder incoming [default: data]
+    /// The folder that jobs may read files from; uploads go into its folder incoming [default: data]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     data: Option<PathBuf>,
 
@@ -52,7 +53,7 @@ pub(crate) struct Serve {
 }
 
 impl Serve {
-    /// Every layer of the settings, flags last.
+    /// Reads the settings from every layer; flags override the others.
     ///
     /// # Errors
     /// [`Failure`] for a setting that is unknown.
@@ -74,7 +75,7 @@ pub(crate) fn carry_out(asked: Serve, registry: &Arc<Registry>) -> Result<(), Fa
     let settings = asked.settings(registry)?;
     if settings.load::<settings::Broker>()?.uri.is_some() {
         return Err(Failure::usage(
-            "serve plays every role in this process: it wants no broker; the API of a cluster is the program `api`",
+            "serve runs every role in this process and takes no broker; for a cluster, start the program `api`",
         ));
     }
     let config = api::Config::load(&settings)?;
@@ -105,8 +106,8 @@ async fn serve(
     let mut roles = start(&broker, &settings, &registry, &config, workers, &stop)?;
     let link = api::link::Link::Embedded(broker.clone());
     let serving = async {
-        let forgotten = forget_unfinished(&broker).await;
-        forgotten.map_err(Trouble::into_failure)?;
+        let cancelled = cancel_unfinished(&broker).await;
+        cancelled.map_err(Trouble::into_failure)?;
         print::out(&format!("http://{address}\n"))?;
         api::serve(config, link, listener, &stop).await
     };
@@ -115,16 +116,16 @@ async fn serve(
         served = serving => served,
         Some(ended) = roles.join_next() => match ended {
             Ok(Ok(())) if stop.is_cancelled() => Ok(()),
-            Ok(Ok(())) => Err(Failure::failed("a role ended by itself")),
+            Ok(Ok(())) => Err(Failure::failed("a role ended before it was stopped")),
             Ok(Err(trouble)) => Err(trouble.into_failure()),
-            Err(death) => Err(Failure::failed(format!("a role died: {death}"))),
+            Err(panic) => Err(Failure::failed(format!("a role ended abnormally: {panic}"))),
         },
     };
     leave(&broker, roles, &stop).await;
     served
 }
 
-/// Every role, until `stop`.
+/// Starts every role; each runs until `stop`.
 fn start(
     broker: &Embedded,
     settings: &Settings,
@@ -194,13 +195,13 @@ async fn produce(
 }
 
 /// Cancels the jobs that the last process left unfinished: their chunks were lost with its queues.
-async fn forget_unfinished(broker: &Embedded) -> Result<(), Trouble> {
+async fn cancel_unfinished(broker: &Embedded) -> Result<(), Trouble> {
     let Answer { jobs, .. } = ask::ask(broker, None).await?;
-    let open = |told: &JobStage| !matches!(told.stage, Stage::Ended { .. });
+    let open = |job: &JobStage| !matches!(job.stage, Stage::Ended { .. });
     for JobStage { job, .. } in jobs.into_iter().filter(open) {
         let cancel = Cancel {
             job,
-            reason: "the server was stopped before the job was at its end".to_owned(),
+            reason: "the server was stopped before the job ended".to_owned(),
         };
         let cancel = cancel.to_message().map_err(|error| Trouble::of(&error))?;
         broker.publish(cancel).await?;

@@ -1,7 +1,7 @@
-//! Writes a report locally that a reducer concluded elsewhere.
+//! Writes into a local folder the report that a reducer on another machine concluded.
 //!
-//! The report travels in the job's last event, and its files are rendered from it; side files (`rejets.csv`) do not, so a
-//! [`Spool`] keeps a copy of their pages on disk while they pass on their way to the broker.
+//! The job's last event carries the report, and the files of the report are rendered from it. It does not carry side files
+//! (`rejets.csv`), so a [`Spool`] keeps a copy of each of their pages on disk when it is published.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
@@ -25,9 +25,7 @@ pub(crate) enum SpoolError {
     /// A file or folder could not be written.
     #[error("{}: cannot be written", path.display())]
     Write {
-        /// Its path.
         path: PathBuf,
-        /// The error of the system.
         #[source]
         source: io::Error,
     },
@@ -46,15 +44,17 @@ pub(crate) struct Spool<B> {
     sides: Mutex<BTreeMap<String, Side>>,
 }
 
-/// A side file in progress: its pages are appended in order, whichever is published first.
+/// A side file in progress: its pages are appended in the order of their numbers, in whatever order they are published.
 #[derive(Default)]
 struct Side {
+    /// The number of the page that is appended next.
     next: u32,
+    /// Pages that were published before an earlier one.
     early: BTreeMap<u32, Body>,
 }
 
 impl<B> Spool<B> {
-    /// A spool in a folder of the job's own below `out`; gone when the spool is.
+    /// A spool in a folder of the job's own below `out`; dropping the spool removes the folder.
     pub(crate) fn new(broker: B, out: &Path, job: &JobId) -> Self {
         Self {
             broker,
@@ -67,8 +67,8 @@ impl<B> Spool<B> {
         self.sides.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a copy of a page that is published.
-    fn pass(&self, message: &Message) -> Result<(), BrokerError> {
+    /// Keeps a copy of a page of a side file; does nothing for another message.
+    fn copy(&self, message: &Message) -> Result<(), BrokerError> {
         if message.kind != "annex" {
             return Ok(());
         }
@@ -113,8 +113,8 @@ impl<B> Spool<B> {
         Ok(fetch::report(&self.broker, &finished.job, &path).await?)
     }
 
-    /// Writes the results in `finished` into `out`, in the layout of a reducer, and says why it is not
-    /// the newest report there, if it is not.
+    /// Writes the results in `finished` into `out`, in the layout of a reducer; returns why the report does not become the
+    /// newest there, if it does not.
     ///
     /// # Errors
     /// [`SpoolError`].
@@ -189,12 +189,12 @@ impl<B> Drop for Spool<B> {
 
 impl<B: Broker> Broker for Spool<B> {
     async fn publish(&self, message: Message) -> Result<(), BrokerError> {
-        self.pass(&message)?;
+        self.copy(&message)?;
         self.broker.publish(message).await
     }
 
     async fn offer(&self, message: Message) -> Result<Offered, BrokerError> {
-        self.pass(&message)?;
+        self.copy(&message)?;
         self.broker.offer(message).await
     }
 

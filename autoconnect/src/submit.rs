@@ -1,4 +1,5 @@
-//! A job that the cluster does by itself: its producer cuts, its workers work, its reducer writes; we follow.
+//! `autoconnect submit`: sends a request for a job to a running cluster, and follows the job. This process cuts and writes
+//! nothing.
 
 use std::sync::Arc;
 
@@ -17,13 +18,13 @@ use crate::progress::{Bar, Gauge, Measure};
 use crate::summary::Finished;
 use crate::{Failure, contact, ending, print};
 
-/// What the broker calls us.
+/// The name of this program's connection, as RabbitMQ's management pages show it.
 const NAME: &str = "autoconnect submit";
 
-/// What every job that is submitted is asked, as typed.
+/// The arguments of `submit` that every kind has.
 #[derive(Debug, Args)]
 pub(crate) struct Submit {
-    /// Print the job's id, and leave the job to the cluster
+    /// Print the job's id and exit, without waiting for the job's end
     #[arg(long, conflicts_with_all = ["quiet", "json"])]
     no_wait: bool,
 
@@ -61,7 +62,7 @@ pub(crate) fn carry_out(
         })?;
         return print::out(&format!("{}\n", request.job));
     }
-    ending::told(asked.print, kind, || {
+    ending::carry_out(asked.print, kind, || {
         let (settings, request) = named()?;
         let finished = follow(&settings, registry, &request, asked.print.shows_progress())?;
         Ok((settings.load::<Reducer>()?.results, finished))
@@ -80,7 +81,7 @@ fn named(
     let inputs = kind.inputs(&request).map_err(Failure::usage)?;
     if inputs.iter().any(|input| input.as_os_str() == "-") {
         return Err(Failure::usage(
-            "-: found standard input, expected files that the cluster's producer sees",
+            "-: found standard input, expected files that the cluster's producer can read",
         ));
     }
     let request = autoconnect_producer::name_unseen_erased(kind, request, &ask::unheard());
@@ -113,7 +114,9 @@ fn follow(
     followed.map_err(|failure| match failure.exit {
         Exit::Interrupted => Failure::new(
             Exit::Interrupted,
-            format!("interrupted: the cluster goes on with job {job}, if it has it"),
+            format!(
+                "interrupted: the cluster continues with job {job}, if it received the request"
+            ),
         ),
         _ => failure,
     })

@@ -1,4 +1,4 @@
-//! The output at the end of a job: a summary in French for a person, or one JSON object for a program.
+//! What is printed at the end of a job: a summary in French for a person, or one JSON object for a program.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -22,19 +22,17 @@ use crate::print::printable;
 
 /// The language of the summary.
 const FR: Lang = Lang::Fr;
-/// Characters of a reason that are shown.
+/// The most characters of a reason that are printed: it may quote a field of any length.
 const REASON: usize = 500;
 
 /// How a job ended.
 #[derive(Debug, Clone)]
 pub(crate) struct Finished {
-    /// The job.
     pub(crate) job: JobId,
-    /// How it ended.
     pub(crate) status: Status,
-    /// Why there is no report or an incomplete one.
+    /// Why there is no report or an incomplete one, or why a complete one is not the newest.
     pub(crate) reason: Option<String>,
-    /// `report.json`, where it was small enough to travel.
+    /// `report.json`, where it was small enough for an event.
     pub(crate) report: Option<String>,
     /// `execution.json`.
     pub(crate) execution: Option<String>,
@@ -45,8 +43,8 @@ fn own(out: &Path, job: &JobId) -> PathBuf {
     results::job_folder(out, job)
 }
 
-/// Where the job's files are found: its own folder, but for the newest report of the kind whose files also stand at the
-/// root.
+/// The folder that is named for the job's files: the root for the newest report of a kind whose files also lie there, the
+/// job's own folder otherwise.
 fn place(kind: &dyn AnyCommand, out: &Path, job: &JobId) -> PathBuf {
     let name = kind.format().kind;
     let results = Results::new(disk::real(), out, kind.at_root().then_some(name.as_str()));
@@ -64,7 +62,7 @@ fn read<T: for<'de> Deserialize<'de>>(text: Option<&str>, own: &Path, name: &str
     }
 }
 
-/// What the kind shows of its report; nothing where there is none.
+/// What the kind shows of its report; empty where there is none.
 fn shown_of(kind: &dyn AnyCommand, out: &Path, finished: &Finished) -> Shown {
     if !finished.status.has_report() {
         return Shown::default();
@@ -83,7 +81,7 @@ fn execution(out: &Path, finished: &Finished) -> Option<Execution> {
     read(finished.execution.as_deref(), &own, EXECUTION)
 }
 
-/// The files of the job, by their path below [`place`], sorted, the report first.
+/// The paths of the job's files below [`place`]: `report.json`, other files, then files in folders.
 fn written(out: &Path, job: &JobId) -> Vec<String> {
     let own = own(out, job);
     let mut found = Vec::new();
@@ -155,7 +153,7 @@ pub(crate) fn text(
     text
 }
 
-/// A folder without the slashes at its end.
+/// A folder's path without the slashes at its end.
 fn shown(out: &Path) -> String {
     let path = out.display().to_string();
     path.trim_end_matches('/').to_owned()
@@ -302,7 +300,7 @@ mod tests {
         ]}"#;
 
     #[test]
-    fn the_summary_says_what_a_person_asks_first() {
+    fn the_summary_says_rows_ranking_rejects_warnings_files_and_times() {
         let took = Duration::from_millis(30);
         let said = text(
             &*erased::<sales::Report>(),

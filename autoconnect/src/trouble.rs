@@ -12,9 +12,9 @@ use crate::Failure;
 pub(crate) enum Trouble {
     /// The job cannot be cut.
     Producer(ProducerError),
-    /// The broker refused the command.
+    /// An error of the broker, or of the connection to it.
     Broker(BrokerError),
-    /// Anything else; one sentence.
+    /// Another error, in one sentence.
     Failed(String),
     /// Interrupted by Ctrl-C.
     Interrupted,

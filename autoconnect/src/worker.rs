@@ -10,10 +10,10 @@ use clap::Args;
 
 use crate::{Failure, options};
 
-/// The arguments of a worker process; the broker's address comes by the environment.
+/// The arguments of a worker process; the broker's address is in the environment.
 #[derive(Debug, Args)]
 pub(crate) struct Worker {
-    /// Its name
+    /// The worker's name
     #[arg(long)]
     name: String,
     /// As in `run`
@@ -38,8 +38,8 @@ pub(crate) fn carry_out(asked: Worker, registry: &Arc<Registry>) -> Result<(), F
     })
 }
 
-/// Our parent keeps our standard input open for as long as it wants us, or lives. The thread that waits for its end is
-/// not the runtime's, so that nothing waits for it when a signal comes first.
+/// Cancels `shutdown` at the end of standard input. The parent process holds its other end, which closes when the parent
+/// stops this worker or dies. The thread is not one of the runtime's, whose end would wait for it when a signal comes first.
 fn stop_at_end_of_input(shutdown: Shutdown) {
     std::thread::spawn(move || {
         let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());

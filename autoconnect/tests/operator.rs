@@ -174,7 +174,7 @@ async fn dead_chunks_are_listed_shown_dropped_and_given_back() -> Result<()> {
     let Some(site) = Site::of("dead_chunks_are_listed_shown_dropped_and_given_back").await? else {
         return Ok(());
     };
-    ensure!(site.says(&["dead", "list"])? == "nothing is dead\n");
+    ensure!(site.says(&["dead", "list"])? == "there are no dead messages\n");
     ensure!(site.tells(&["dead", "list", "--json"])? == json!([]));
     let mut messages = Vec::new();
     for chunk in [chunk("a-1", 0)?, chunk("a-1", 1)?, rental("b-2")?] {
@@ -230,7 +230,7 @@ async fn dead_chunks_are_listed_shown_dropped_and_given_back() -> Result<()> {
     refuses(
         site.autoconnect(&["dead", "show", "nothing"]),
         1,
-        "nothing: not among the dead",
+        "nothing: no such dead message",
     )?;
 
     refuses(site.autoconnect(&["dead", "drop"]), 2, "--all")?;
@@ -247,14 +247,14 @@ async fn dead_chunks_are_listed_shown_dropped_and_given_back() -> Result<()> {
         .output()?;
     let (out, err) = refused(output, 1)?;
     ensure!(
-        out == "dropped 1 dead message\n" && err == "error: a-1/0.9: not among the dead\n",
+        out == "dropped 1 dead message\n" && err == "error: a-1/0.9: no such dead message\n",
         "{out}{err}"
     );
     site.waits(Queue::DeadChunks, 1).await?;
     site.waits(Queue::DeadResults, 1).await?;
     let said = site.says(&["dead", "drop", "--all"])?;
     ensure!(said == "dropped 2 dead messages\n", "{said}");
-    ensure!(site.says(&["dead", "list"])? == "nothing is dead\n");
+    ensure!(site.says(&["dead", "list"])? == "there are no dead messages\n");
     site.broker.close().await;
     Ok(())
 }
@@ -320,7 +320,7 @@ async fn jobs_are_listed_asked_about_and_cancelled() -> Result<()> {
         "the reducer did not answer within 5 seconds",
     )?;
     let reducer = site.start("reducer")?;
-    ensure!(site.says(&["jobs", "list"])? == "the reducer knows no job\n");
+    ensure!(site.says(&["jobs", "list"])? == "the reducer knows no jobs\n");
     refuses(
         site.autoconnect(&["jobs", "status", "sales-1"]),
         1,
@@ -348,7 +348,7 @@ async fn jobs_are_listed_asked_about_and_cancelled() -> Result<()> {
     .await?;
     let said = site.says(&["jobs", "status", "sales-1"])?;
     ensure!(
-        said.starts_with("sales-1: open: 1 of 3 chunks, 0 rows, last news "),
+        said.starts_with("sales-1: open: 1 of 3 chunks, 0 rows, last message "),
         "{said}"
     );
     let told = site.tells(&["jobs", "status", "sales-1", "--json"])?;
@@ -501,7 +501,7 @@ async fn a_cancelled_job_is_cut_no_further() -> Result<()> {
     refuses(
         site.autoconnect(&["jobs", "cancel", job]),
         1,
-        "no such job is known; if its request still waits, what comes of it is dropped",
+        "no such job is known; if its request still waits in the queue, the job is dropped when it starts",
     )?;
     let producer = Running::start(
         site.role("producer")?,

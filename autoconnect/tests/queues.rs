@@ -196,7 +196,7 @@ async fn what_somebody_uses_or_what_holds_messages_is_removed_by_force_only() ->
     let line = site.line("q.chunks.sales.v1")?;
     ensure!(line["messages"] == 1 && line["consumers"] == 1, "{line}");
     let chunks_queue = site.node.named("q.chunks.sales.v1");
-    let used = format!("somebody still consumes from {chunks_queue} (1 consumer)");
+    let used = format!("programs still consume from {chunks_queue} (1 consumer)");
     refuses(site.queues(&["remove"]), 1, &used)?;
     let full = format!("the messages in {chunks_queue} (1 message) would be lost");
     refuses(site.queues(&["remove"]), 1, &full)?;
@@ -214,7 +214,7 @@ async fn what_somebody_uses_or_what_holds_messages_is_removed_by_force_only() ->
     let full = format!("the messages in {chunks_queue} (2 messages) would be lost");
     refuses(site.queues(&["remove"]), 1, &full)?;
 
-    // who listens to events has a queue without a name of ours
+    // a listener to events has a queue that the broker named
     let listener = RabbitMq::connect(Options {
         declare: false,
         ..site.under("")
@@ -228,7 +228,7 @@ async fn what_somebody_uses_or_what_holds_messages_is_removed_by_force_only() ->
         site.queues(&["remove"]),
         1,
         &format!(
-            "nothing was removed, somebody still listens to {}",
+            "nothing was removed, {} still has listeners",
             site.node.named("x.events")
         ),
     )?;
@@ -295,7 +295,9 @@ async fn what_an_older_topology_left_is_told_apart_and_removed_alone() -> Result
     refuses(
         site.queues(&["remove", "--older"]),
         1,
-        &format!("removed 5 queues and 4 exchanges; something else is bound to {exchange}"),
+        &format!(
+            "removed 5 queues and 4 exchanges; another exchange or queue is bound to {exchange}"
+        ),
     )?;
     let said = site.says(&["remove", "--older", "--force"])?;
     ensure!(said == "removed 0 queues and 1 exchange\n", "{said}");
@@ -365,7 +367,7 @@ async fn prefixes_that_nobody_remembers_are_found_by_the_management_api() -> Res
         "AUTOCONNECT_BROKER__URI",
         format!("amqp://nobody:secret@{host}"),
     );
-    refuses(nobody, 1, "user nobody may not look there")?;
+    refuses(nobody, 1, "user nobody may not list queues")?;
     Ok(())
 }
 
@@ -384,7 +386,7 @@ fn where_there_is_no_management_api_a_sentence_says_so() -> Result<()> {
     )?;
     refuses(queues(&[]), 2, "requires a subcommand")?;
     let elsewhere = ["list", "--management", "http://rabbit.example:15672"];
-    refuses(queues(&elsewhere), 2, "the password travels in the clear")?;
+    refuses(queues(&elsewhere), 2, "the password is sent unencrypted")?;
     let odd = ["list", "--broker", "amqp://localhost", "--prefix", "a b"];
     refuses(queues(&odd), 2, "broker.prefix")
 }

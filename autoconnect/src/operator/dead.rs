@@ -14,12 +14,13 @@ use crate::options::Place;
 use crate::print::{self, printable};
 use crate::trouble::Trouble;
 
-/// The most messages of a queue that are looked at: the largest prefetch that AMQP has.
+/// The most messages of a queue that are read. Each is held unacked until all are read, and AMQP's largest prefetch is
+/// 65,535.
 const MOST: u16 = u16::MAX;
-/// Characters of a header or a line that are shown.
+/// The most characters of a header or a line that are printed: either may be hostile and of any length.
 const LINE: usize = 500;
 
-/// What `dead` was asked, as typed.
+/// The arguments of `dead`.
 #[derive(Debug, Args)]
 #[command(arg_required_else_help = false)]
 pub(crate) struct Dead {
@@ -32,50 +33,50 @@ pub(crate) struct Dead {
 /// The commands of `dead`.
 #[derive(Debug, Subcommand)]
 enum Act {
-    /// A line for every chunk that could not be worked and every result that the reducer could not read
+    /// List every chunk that no worker could process and every message that no role could read
     List {
         /// Print one JSON array
         #[arg(long)]
         json: bool,
     },
-    /// One of them: its headers, its reason, its first rows
+    /// Show one message: its headers, its reason, its first rows
     Show {
-        /// Its id, as in sales-0123456789abcdef/0.17
+        /// The message's id, as in sales-0123456789abcdef/0.17
         #[arg(value_name = "ID")]
         id: String,
-        /// How many rows
+        /// How many rows to show
         #[arg(long, value_name = "N", default_value_t = 10)]
         rows: usize,
-        /// Write its body, as it is, into this file instead
+        /// Write the message's body unchanged into this file instead
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         save: Option<PathBuf>,
     },
-    /// Send them once more; a worker or the reducer may be better now
+    /// Requeue messages, for instance once the program that failed on them is repaired
     Requeue {
         #[command(flatten)]
         selection: Selection,
-        /// Also of jobs that have ended, whose reports do not change any more
+        /// Requeue messages of ended jobs too, although the reports of these jobs no longer change
         #[arg(long)]
         even_if_ended: bool,
     },
-    /// Remove them for good
+    /// Remove messages for good
     Drop {
         #[command(flatten)]
         selection: Selection,
     },
 }
 
-/// Which dead messages.
+/// The dead messages that a command applies to.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Selection {
-    /// Those with these ids, as in sales-0123456789abcdef/0.17
+    /// The messages with these ids, as in sales-0123456789abcdef/0.17
     #[arg(value_name = "ID")]
     ids: Vec<String>,
-    /// Those of this job
+    /// Every dead message of this job
     #[arg(long, value_name = "JOB")]
     job: Option<JobId>,
-    /// All of them
+    /// Every dead message
     #[arg(long)]
     all: bool,
 }
@@ -134,7 +135,7 @@ fn list((lines, beyond): (Vec<Line>, u64), json: bool) -> Result<(), Failure> {
     if json {
         print::json(&lines)?;
     } else if lines.is_empty() {
-        print::out("nothing is dead\n")?;
+        print::out("there are no dead messages\n")?;
     } else {
         let rows: Vec<[String; 7]> = lines.iter().map(cells).collect();
         let titles = ["ID", "TYPE", "KIND", "KEY", "ROWS", "BYTES", "REASON"];
@@ -160,12 +161,12 @@ async fn find<B: Broker>(broker: &B, id: &str) -> Result<Message, Trouble> {
 fn missing<'i>(ids: impl IntoIterator<Item = &'i str>) -> String {
     let shown = ids.into_iter().map(|id| printable(id.as_bytes(), LINE));
     let shown: Vec<String> = shown.collect();
-    format!("{}: not among the dead", shown.join(", "))
+    format!("{}: no such dead message", shown.join(", "))
 }
 
-/// Says how many dead messages wait for the operator, if there are any.
+/// Says how many dead messages were not read, if any.
 fn further(count: u64) -> Option<String> {
-    (count > 0).then(|| format!("{count} more dead messages were not looked at, ask again"))
+    (count > 0).then(|| format!("{count} more dead messages were not read: run the command again"))
 }
 
 /// Prints a dead message, or saves its body.
@@ -234,24 +235,24 @@ impl Selection {
 /// What became of the dead messages that were selected.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Done {
-    /// How many are no longer dead.
+    /// How many were requeued or dropped.
     done: u64,
-    /// Why some of them still are, each reason once.
+    /// Why the others were not, each reason once.
     left: BTreeSet<String>,
     /// The ids that were found.
     found: BTreeSet<String>,
-    /// How many were not looked at.
+    /// How many were not read.
     further: u64,
 }
 
 impl Done {
-    /// What was done, in a line.
+    /// The line that says what was done.
     fn line(&self, verb: &str) -> String {
         let s = if self.done == 1 { "" } else { "s" };
         format!("{verb} {} dead message{s}\n", self.done)
     }
 
-    /// What was not done, in one sentence, if anything.
+    /// The error that says what was not done, if anything.
     fn verdict(self, selection: &Selection) -> Result<(), Failure> {
         let ids = selection.ids.iter().map(String::as_str);
         let lost: Vec<&str> = ids.filter(|&id| !self.found.contains(id)).collect();
@@ -375,7 +376,7 @@ mod tests {
         let done = discard(&broker, &named).await.ok().expect("dropped");
         assert_eq!(done.line("dropped"), "dropped 1 dead message\n");
         let failure = done.verdict(&named).expect_err("one is lost");
-        assert_eq!(failure.sentence, "job-1/0.9: not among the dead");
+        assert_eq!(failure.sentence, "job-1/0.9: no such dead message");
         assert_eq!(ids().await, ["job-1/0.0", "job-1/0.2"]);
     }
 

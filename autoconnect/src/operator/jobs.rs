@@ -1,4 +1,4 @@
-//! `autoconnect jobs`: what the reducer knows of its jobs, and how to cancel one.
+//! `autoconnect jobs`: asks the reducer for the stage of its jobs, or cancels one.
 
 use std::time::Duration;
 
@@ -16,12 +16,12 @@ use crate::options::Place;
 use crate::print::{self, printable};
 use crate::trouble::Trouble;
 
-/// The prefetch of a job's events: only its end matters here.
+/// The prefetch of a job's events: each is acked at once, and only the last of them matters here.
 const EVENTS: u16 = 16;
-/// Characters of a reason that are shown.
+/// The most characters of a reason that are printed: it may quote a field of any length.
 const REASON: usize = 500;
 
-/// What `jobs` was asked, as typed.
+/// The arguments of `jobs`.
 #[derive(Debug, Args)]
 #[command(arg_required_else_help = false)]
 pub(crate) struct Jobs {
@@ -34,27 +34,27 @@ pub(crate) struct Jobs {
 /// The commands of `jobs`.
 #[derive(Debug, Subcommand)]
 enum Act {
-    /// Every job that the reducer knows: those that go on, then those that ended, the newest first
+    /// List every job that the reducer knows: open ones first, then ended ones, the newest first
     List {
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// One job: how far it is, or how it ended
+    /// Show one job: its progress, or how it ended
     Status {
-        /// Its id
+        /// The job's id
         #[arg(value_name = "JOB")]
         job: JobId,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// End a job without a report; one of which nothing has come yet is dropped when it comes
+    /// Cancel a job: it ends without a report, even if its first message has not reached the reducer yet
     Cancel {
-        /// Its id
+        /// The job's id
         #[arg(value_name = "JOB")]
         job: JobId,
-        /// Why, in a few words
+        /// The reason, which the job's status shows
         #[arg(long, value_name = "TEXT", default_value = "by the operator")]
         reason: String,
     },
@@ -82,7 +82,7 @@ pub(crate) fn carry_out(asked: Jobs, registry: &Registry) -> Result<(), Failure>
 #[derive(Serialize)]
 struct Listed {
     jobs: Vec<JobStage>,
-    /// How many more there are: open ones are listed first, then those that ended, the newest first.
+    /// How many jobs the answer leaves out. It names open ones first, then ended ones, the newest first.
     more: u64,
 }
 
@@ -94,7 +94,7 @@ fn list(place: &Place, registry: &Registry, json: bool) -> Result<(), Failure> {
         return print::json(&Listed { jobs, more });
     }
     if jobs.is_empty() {
-        return print::out("the reducer knows no job\n");
+        return print::out("the reducer knows no jobs\n");
     }
     let mut text = print::table(["JOB", "KIND", "STAGE", ""], &rows(&jobs));
     if more > 0 {
@@ -103,10 +103,10 @@ fn list(place: &Place, registry: &Registry, json: bool) -> Result<(), Failure> {
     print::out(&text)
 }
 
-/// A line for each job; a reducer that does not know a job's kind says none.
+/// A line for each job; `-` where the reducer does not know the job's kind.
 fn rows(jobs: &[JobStage]) -> Vec<[String; 4]> {
     let row = |job: &JobStage| {
-        let (word, rest) = told(&job.stage);
+        let (word, rest) = described(&job.stage);
         let kind = job.kind.clone().unwrap_or_else(|| "-".to_owned());
         [job.job.to_string(), kind, word.to_owned(), rest]
     };
@@ -119,18 +119,18 @@ fn status(place: &Place, registry: &Registry, job: &JobId, json: bool) -> Result
     })?;
     let [known] = answer.jobs.as_slice() else {
         return Err(Failure::failed(format!(
-            "job {job}: the reducer does not know it: nothing of it has come yet, or it ended long ago"
+            "job {job}: the reducer does not know it: none of its messages has arrived yet, or it ended long ago"
         )));
     };
     if json {
         return print::json(known);
     }
-    let (word, rest) = told(&known.stage);
+    let (word, rest) = described(&known.stage);
     print::out(&format!("{job}: {word}: {rest}\n"))
 }
 
 /// A stage as one word, and its details.
-fn told(stage: &Stage) -> (&'static str, String) {
+fn described(stage: &Stage) -> (&'static str, String) {
     match stage {
         Stage::Open {
             done,
@@ -140,7 +140,7 @@ fn told(stage: &Stage) -> (&'static str, String) {
         } => {
             let total = total.map_or_else(|| "?".to_owned(), |total| total.to_string());
             let idle = Duration::from_millis(*idle_ms).as_secs();
-            let rest = format!("{done} of {total} chunks, {rows} rows, last news {idle} s ago");
+            let rest = format!("{done} of {total} chunks, {rows} rows, last message {idle} s ago");
             ("open", rest)
         }
         Stage::Ending => ("ending", "its report is being written".to_owned()),
@@ -173,12 +173,12 @@ async fn cancel<B: Broker>(broker: &B, job: JobId, reason: String) -> Result<Str
             stage: Stage::Ended { status, .. },
             ..
         }) => *status,
-        _ => told_to_end(broker, &job, reason).await?,
+        _ => cancel_and_wait(broker, &job, reason).await?,
     };
     match (status, known) {
         (Status::Cancelled, Some(_)) => Ok(format!("job {job} is cancelled")),
         (Status::Cancelled, None) => Err(Trouble::Failed(format!(
-            "job {job}: no such job is known; if its request still waits, what comes of it is dropped"
+            "job {job}: no such job is known; if its request still waits in the queue, the job is dropped when it starts"
         ))),
         (status, _) => Err(Trouble::Failed(format!(
             "job {job} cannot be cancelled, it has ended: {}",
@@ -188,7 +188,7 @@ async fn cancel<B: Broker>(broker: &B, job: JobId, reason: String) -> Result<Str
 }
 
 /// Publishes the cancellation, and waits for the job's end.
-async fn told_to_end<B: Broker>(
+async fn cancel_and_wait<B: Broker>(
     broker: &B,
     job: &JobId,
     reason: String,
@@ -199,11 +199,11 @@ async fn told_to_end<B: Broker>(
         reason,
     };
     let cancel = cancel.to_message().map_err(|error| Trouble::of(&error))?;
-    let hearing = async {
+    let cancelled = async {
         broker.publish(cancel).await?;
         ended(&mut events).await
     };
-    tokio::time::timeout(ANSWER, hearing)
+    tokio::time::timeout(ANSWER, cancelled)
         .await
         .unwrap_or_else(|_| Err(AskError::Silence.into()))
 }
@@ -250,7 +250,7 @@ mod tests {
         let again = cancel().await.ok();
         assert_eq!(again.as_deref(), Some("job sales-1 is cancelled"));
         let answer = ask::ask(&broker, Some(&job)).await.expect("asked");
-        let (word, rest) = told(&answer.jobs[0].stage);
+        let (word, rest) = described(&answer.jobs[0].stage);
         assert_eq!(word, "cancelled");
         assert!(rest.ends_with("  cancelled: no"), "{rest}");
 
@@ -280,21 +280,21 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_is_told_in_a_line_that_moves_no_cursor() {
+    fn a_stage_is_described_in_a_line_that_moves_no_cursor() {
         let open = Stage::Open {
             done: 3,
             total: None,
             rows: 12,
             idle_ms: 61_500,
         };
-        let rest = "3 of ? chunks, 12 rows, last news 61 s ago";
-        assert_eq!(told(&open), ("open", rest.to_owned()));
+        let rest = "3 of ? chunks, 12 rows, last message 61 s ago";
+        assert_eq!(described(&open), ("open", rest.to_owned()));
         let ended = Stage::Ended {
             status: Status::Failed,
             reason: Some("a\u{1b}\nb".to_owned()),
             ended_at: 1_700_000_000,
         };
         let rest = "2023-11-14 22:13:20Z  a\\u{1b}\\nb";
-        assert_eq!(told(&ended), ("failed", rest.to_owned()));
+        assert_eq!(described(&ended), ("failed", rest.to_owned()));
     }
 }

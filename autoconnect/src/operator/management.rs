@@ -1,4 +1,4 @@
-//! Lists exchanges and queues through RabbitMQ's management API, which AMQP cannot do.
+//! Lists exchanges and queues through RabbitMQ's management API: AMQP has no command that lists them.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -19,11 +19,12 @@ use tokio::net::TcpStream;
 
 use crate::trouble::Trouble;
 
-/// How long an answer may take: a broker with thousands of queues needs a second or two.
+/// How long an answer may take. A broker with thousands of queues needs a second or two; 30 seconds leave room for a loaded
+/// one.
 const ANSWER: Duration = Duration::from_secs(30);
-/// The longest answer that is read: a hundred thousand names.
+/// The longest answer that is read, in bytes: enough for a hundred thousand names.
 const MOST: usize = 16 << 20;
-/// Where it listens unless the broker's settings say otherwise.
+/// The port of the management API in RabbitMQ's default configuration.
 const PORT: u16 = 15672;
 
 /// Where the management API is.
@@ -50,8 +51,8 @@ impl FromStr for Management {
         let here = host.parse().map(|ip: IpAddr| ip.is_loopback());
         if host != "localhost" && here != Ok(true) {
             return Err(
-                "expected an address of this machine, since the password travels in the clear: have ssh \
-                 lead a port there, as in ssh -L 15672:localhost:15672 BROKER",
+                "expected an address of this machine, because the password is sent unencrypted: forward a port \
+                 with ssh, as in ssh -L 15672:localhost:15672 BROKER",
             );
         }
         Ok(Self {
@@ -69,7 +70,7 @@ struct Listed {
 }
 
 impl Management {
-    /// Every exchange and queue of the account's virtual host that a cluster of ours may have declared.
+    /// Every exchange and queue of the account's virtual host whose name is one that a cluster declares.
     pub(crate) async fn parts(&self, account: &Account) -> Result<Vec<Part>, Trouble> {
         let mut parts = Vec::new();
         for (what, listing) in [(What::Queue, "queues"), (What::Exchange, "exchanges")] {
@@ -106,7 +107,7 @@ impl Management {
             .header(header::AUTHORIZATION, format!("Basic {login}"))
             .body(Empty::<Bytes>::new())
             .map_err(|e| said(&e))?;
-        // it ends the connection with it
+        // `requests` is moved in and dropped at the end, which closes the connection and ends `connection`
         let asking = async move {
             let response = requests.send_request(request).await.map_err(|e| said(&e))?;
             let status = response.status();
@@ -117,14 +118,14 @@ impl Management {
         match answer? {
             (StatusCode::OK, body) => serde_json::from_slice(&body).map_err(|e| said(&e)),
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => Err(format!(
-                "user {user} may not look there: it needs the tag monitoring and rights in the virtual host"
+                "user {user} may not list queues: it needs the tag monitoring and rights in the virtual host"
             )),
             (status, _) => Err(format!("it answered {status}")),
         }
     }
 }
 
-/// A name as one segment of a path.
+/// Percent-encodes a name as one segment of a path.
 fn escaped(name: &str) -> String {
     let escape = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => char::from(byte).to_string(),

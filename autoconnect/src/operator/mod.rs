@@ -1,8 +1,8 @@
-//! An operator's first aid to a cluster: [`dead`] messages, [`jobs`], and [`queues`].
+//! The commands of a cluster's operator: [`dead`] messages, [`jobs`], and [`queues`].
 //!
-//! Everything goes through the broker, with the rights to consume events and the dead queues and to publish chunks and
-//! messages to the reducer; nothing is declared but a listener's own queue. Only removing queues needs more: the right to
-//! configure them.
+//! They reach the cluster through the broker alone. They need the rights to consume events and the dead queues and to
+//! publish chunks, results and messages to the reducer, and declare nothing but the queue in which they listen to events.
+//! Only removing queues needs more: the right to configure them.
 
 pub(crate) mod dead;
 pub(crate) mod jobs;

@@ -1,4 +1,4 @@
-//! `autoconnect queues`: the exchanges and queues of a cluster, and those that are no longer used.
+//! `autoconnect queues`: lists and removes the exchanges and queues of a cluster.
 
 use std::time::Duration;
 
@@ -15,21 +15,23 @@ use crate::options::Place;
 use crate::trouble::Trouble;
 use crate::{Failure, contact, print};
 
-/// How long the broker may take to look up all names, or to remove them: a queue takes some ten milliseconds.
+/// How long the broker may take to look up all names, or to remove them: a queue takes some ten milliseconds, so a minute
+/// is enough for thousands.
 const ALL: Duration = Duration::from_secs(60);
 
-/// What `queues` was asked, as typed.
+/// The arguments of `queues`.
 #[derive(Debug, Args)]
 #[command(arg_required_else_help = false)]
 pub(crate) struct Queues {
-    /// What stands before the names of the exchanges and queues [default: broker.prefix of the settings]
+    /// The prefix of the exchanges' and queues' names [default: broker.prefix of the settings]
     #[arg(long, global = true, value_name = "PREFIX")]
     prefix: Option<String>,
 
-    /// Ask RabbitMQ's management API for names, as in http://localhost:15672
+    /// Also list names through RabbitMQ's management API, as in http://localhost:15672
     ///
-    /// The broker itself tells of names only that it is asked for. With this, `list` finds those of every prefix, and
-    /// both commands the queues of formats that this program does not know. Its user and password are the broker's.
+    /// AMQP can only tell whether a given name exists. With the management API, `list` finds the exchanges and queues of
+    /// every prefix, and both commands find the queues of kinds and versions that this program does not know. The login is
+    /// that of the broker's address.
     #[arg(long, global = true, value_name = "URL")]
     management: Option<Management>,
 
@@ -43,18 +45,18 @@ pub(crate) struct Queues {
 /// The commands of `queues`.
 #[derive(Debug, Subcommand)]
 enum Act {
-    /// A line for every exchange and queue that is there: what waits in it, and how many consumers it has
+    /// List every exchange and queue, with its waiting messages and its consumers
     List {
         /// Print one JSON array
         #[arg(long)]
         json: bool,
     },
-    /// Remove what `list` shows of one prefix: as a user that may declare, as `topology` may
+    /// Remove the exchanges and queues of one prefix; the user needs the right to configure them
     Remove {
-        /// Only those of an older topology, which this version does not use any more
+        /// Remove only those of an older topology, which this version no longer uses
         #[arg(long)]
         older: bool,
-        /// Also where somebody consumes or messages wait: these are lost
+        /// Remove queues that have consumers or messages too; the messages are lost
         #[arg(long)]
         force: bool,
     },
@@ -97,7 +99,7 @@ pub(crate) fn carry_out(asked: Queues, registry: &Registry) -> Result<(), Failur
 }
 
 impl Queues {
-    /// The settings, without the right to declare: looking for names must not make them.
+    /// The settings, with `broker.declare` off: looking for a queue must not create it.
     fn settings(&self, registry: &Registry) -> Result<Settings, Failure> {
         let sources = self.place.sources().flag("broker.declare", Some(false));
         let sources = sources.flag("broker.prefix", self.prefix.as_ref());
@@ -117,7 +119,8 @@ fn at<T>(
         done.unwrap_or_else(|_| {
             let seconds = ALL.as_secs();
             Err(Trouble::Failed(format!(
-                "the broker did not do it within {seconds} seconds: look with `autoconnect queues list`, and do it again"
+                "the broker did not finish within {seconds} seconds: see what is left with `autoconnect queues list`, and try \
+                 again"
             )))
         })
     })
@@ -136,8 +139,8 @@ async fn look(
         parts.extend(Part::older(prefix));
     }
     if let (Some(management), Some(account)) = (management, rabbit.account()) {
-        let told = management.parts(&account).await?.into_iter();
-        parts.extend(told.filter(|part| prefix.is_none_or(|prefix| prefix == part.prefix)));
+        let listed = management.parts(&account).await?.into_iter();
+        parts.extend(listed.filter(|part| prefix.is_none_or(|prefix| prefix == part.prefix)));
     }
     parts.sort();
     parts.dedup();
@@ -150,7 +153,7 @@ struct Line<'f> {
     name: String,
     prefix: &'f str,
     r#type: &'static str,
-    /// Of an exchange, null.
+    /// Null for an exchange, as is `consumers`.
     messages: Option<u32>,
     consumers: Option<u32>,
     older: bool,
@@ -215,13 +218,11 @@ fn check(found: &[Found]) -> Result<(), Trouble> {
     let full = having("message", |each| each.messages);
     let mut said = Vec::new();
     if !used.is_empty() {
-        said.push(format!(
-            "somebody still consumes from {used}: stop those programs"
-        ));
+        said.push(format!("programs still consume from {used}: stop them"));
     }
     if !full.is_empty() {
         said.push(format!(
-            "the messages in {full} would be lost: have them worked off or drop them"
+            "the messages in {full} would be lost: wait until they are consumed, or drop them"
         ));
     }
     if said.is_empty() {
@@ -242,11 +243,11 @@ fn counted(count: u32, word: &str) -> String {
 async fn remove(rabbit: &RabbitMq, found: &[Found], force: bool) -> Result<String, Trouble> {
     let events = |part: &Part| part.name == Exchange::Events.name();
     let parts = || found.iter().map(|each| &each.part);
-    // a listener's queue is named by the broker, so only the bindings of the exchange of events show it
+    // the broker names the queue of a listener, so only a binding of the exchange of events shows that there is one
     for part in parts().filter(|part| events(part)) {
         if rabbit.remove(part, force).await? == Removed::InUse {
             return Err(Trouble::Failed(format!(
-                "nothing was removed, somebody still listens to {}: stop the API and whoever follows a job, or add --force",
+                "nothing was removed, {} still has listeners: stop the API and every program that follows a job, or add --force",
                 part.full_name()
             )));
         }
@@ -274,6 +275,6 @@ async fn remove(rabbit: &RabbitMq, found: &[Found], force: bool) -> Result<Strin
     }
     let left = left.join(", ");
     Err(Trouble::Failed(format!(
-        "{removed}; something else is bound to {left}: remove that first, or add --force"
+        "{removed}; another exchange or queue is bound to {left}: remove it first, or add --force"
     )))
 }

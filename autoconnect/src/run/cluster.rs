@@ -24,11 +24,12 @@ use crate::spool::Spool;
 use crate::summary::Finished;
 use crate::trouble::Trouble;
 
-/// How often a killed worker process is restarted: more than the returns of a few killing chunks until they are dead, and
-/// an end for a machine that kills every process.
+/// How often a killed worker process is restarted. A chunk that kills its workers does so up to 22 times before it is
+/// dead-lettered, so 100 restarts outlast four such chunks; on a machine that kills every process, the restarts end.
 const RESTARTS: u32 = 100;
 
-/// How long the broker may take to remove a run's own queues; otherwise they expire later.
+/// How long the broker may take to remove a run's own queues: a queue takes some ten milliseconds. Queues that are left
+/// expire an hour after their last use.
 const REMOVE: Duration = Duration::from_secs(10);
 
 /// Runs a job: on a cluster that this run starts, with queues of its own, or on an existing one.
@@ -41,8 +42,8 @@ pub(super) async fn run(
     match plan.workers {
         None => on(plan, RabbitMq::connect(options)?, None, gauge, shutdown).await,
         Some(_) if !plan.broker.declare => Err(Trouble::Failed(
-            "--workers starts a cluster of this run's own, whose queues must be declared, and broker.declare is false: \
-             leave --workers away to use the workers that are there"
+            "--workers starts a cluster for this run, which declares queues, but broker.declare is false: leave out \
+             --workers to use workers that already run"
                 .to_owned(),
         )),
         Some(workers) => {
@@ -60,7 +61,7 @@ pub(super) async fn run(
             // also after an error and after Ctrl-C: no other program removes these queues
             if let Err(error) = RabbitMq::remove_all(own.clone(), REMOVE).await {
                 let prefix = &own.prefix;
-                tracing::warn!(%error, prefix, "the queues of this run go an hour after they were used last");
+                tracing::warn!(%error, prefix, "the queues of this run expire an hour after their last use");
             }
             finished
         }
@@ -73,10 +74,10 @@ struct Own<'p> {
     prefix: &'p str,
 }
 
-/// The prefix of the queues of a run's own cluster: its job, and digits that no other run has.
+/// The prefix of the queues of a run's own cluster: the id of its job, and 8 random hexadecimal digits.
 fn own_prefix(plan: &Plan) -> String {
     let site = &plan.broker.prefix;
-    // a prefix has at most 64 characters, and ours needs 14 beside the job
+    // a prefix has at most 64 characters: `run-`, `-`, 8 digits and `.` take 14, the job and the site's prefix the other 50
     let room = 50usize.saturating_sub(site.len());
     let job: String = plan.request.job.as_str().chars().take(room).collect();
     let run = Digest::of(ask::unheard().as_bytes()).short(8);
@@ -96,7 +97,7 @@ async fn on(
     let events = tokio::select! {
         biased;
         events = begin(plan, &rabbit, own.is_some()) => events,
-        // a cluster of one's own takes nothing before its queues are declared: the first chunks are cut meanwhile
+        // for a cluster of this run's own, cut the first chunks while its queues are declared; a chunk waits for them
         trouble = &mut producing, if own.is_some() => Err(trouble),
         () = shutdown.cancelled() => Err(Trouble::Interrupted),
     };
@@ -119,7 +120,7 @@ async fn on(
         roles.spawn(reduce(rabbit.clone(), registry, config, stop.clone()));
         for number in 1..=own.workers {
             let name = format!("worker-{}-{number}", std::process::id());
-            let worker = start(plan, &name, own.prefix)?;
+            let worker = worker_command(plan, &name, own.prefix)?;
             roles.spawn(supervise(worker, stop.clone()));
         }
     }
@@ -136,7 +137,7 @@ async fn on(
     };
     leave(&rabbit, roles, &stop).await;
     if own.is_some() {
-        forget(&state);
+        remove_state(&state);
     }
     let mut finished = finished?;
     fetched?;
@@ -144,7 +145,7 @@ async fn on(
     Ok(finished)
 }
 
-/// Subscribes to the job's events, once the broker answered, and the reducer where it is not this run's own.
+/// Subscribes to the job's events; for a reducer that is not this run's own, then waits for its first answer.
 async fn begin(plan: &Plan, rabbit: &RabbitMq, is_own: bool) -> Result<Subscription, Trouble> {
     let listening = rabbit.subscribe(Queue::Events(plan.request.job.clone()), EVENTS);
     let events = contact::first(rabbit, listening).await?;
@@ -174,7 +175,7 @@ fn is_written(plan: &Plan) -> bool {
     own.join(REPORT).exists() || own.join(EXECUTION).exists()
 }
 
-/// A reducer that ran elsewhere wrote its files there; ours are made of the same report.
+/// Writes the job's files, rendered from the same report, where the reducer ran on another machine and wrote its own there.
 fn write_if_elsewhere(
     plan: &Plan,
     spool: &Spool<RabbitMq>,
@@ -190,15 +191,15 @@ fn write_if_elsewhere(
     let refused = spool
         .write(kind, &plan.out, finished, plan.request.accept)
         .map_err(|error| Trouble::of(&error))?;
-    // the reducer's reason was about its own folder
+    // the reducer's reason is about the newest report in its own folder, not in this one
     if finished.status == Status::Done {
         finished.reason = refused;
     }
     Ok(())
 }
 
-/// Removes the reducer's state, unless results of another job are in it: those exist nowhere else.
-fn forget(state: &Path) {
+/// Removes the reducer's state, unless it holds results of another job: these exist nowhere else.
+fn remove_state(state: &Path) {
     let is_empty = |folder: &Path| {
         std::fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none())
     };
@@ -207,8 +208,8 @@ fn forget(state: &Path) {
     }
 }
 
-/// How to start a worker process. The address is passed in the environment, because every user can see arguments.
-fn start(plan: &Plan, name: &str, prefix: &str) -> Result<Command, Trouble> {
+/// The command of a worker process. The address is passed in the environment, because every user can see arguments.
+fn worker_command(plan: &Plan, name: &str, prefix: &str) -> Result<Command, Trouble> {
     let program = std::env::current_exe()
         .map_err(|error| Trouble::Failed(format!("cannot find this program: {error}")))?;
     let mut command = Command::new(program);
@@ -248,10 +249,10 @@ async fn supervise(mut command: Command, stop: Shutdown) -> Result<(), Trouble> 
             }
             ended = ended(&mut worker) => {
                 if let Some(code) = ended?.code() {
-                    // it printed the reason itself
+                    // the worker printed the reason
                     return Err(Trouble::Failed(format!("a worker process ended with exit code {code}")));
                 }
-                tracing::warn!("a worker process was killed, another takes its place");
+                tracing::warn!("a worker process was killed and is restarted");
             }
         }
     }
@@ -261,7 +262,7 @@ async fn supervise(mut command: Command, stop: Shutdown) -> Result<(), Trouble> 
 }
 
 async fn ended(worker: &mut Child) -> Result<ExitStatus, Trouble> {
-    // `wait` would close the worker's standard input, at which it stops
+    // take the worker's standard input first: `wait` would close it, at which the worker stops
     let stdin = worker.stdin.take();
     let status = worker.wait().await;
     drop(stdin);

@@ -6,7 +6,7 @@
 //! --broker URI   producer --+--> RabbitMQ <-- workers and reducer: started here (--workers N), or elsewhere
 //! ```
 //!
-//! `autoconnect submit` asks a cluster for all of it, and only follows the job.
+//! With `autoconnect submit` none of this runs here: a cluster does the whole job.
 //!
 //! Either way the job ends with its [`Event::Finished`](autoconnect_common::message::Event::Finished), and the bytes of the report are the same.
 
@@ -34,7 +34,7 @@ use crate::trouble::Trouble;
 use crate::{Failure, ending};
 use plan::Plan;
 
-/// What every job is asked that is done by this command, as typed.
+/// The arguments of `run` that every kind has.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     /// Where to write the report [default: results]
@@ -44,10 +44,10 @@ pub(crate) struct Run {
     #[command(flatten)]
     accepting: Accepting,
 
-    /// How many workers [default: one for each core; with --broker, those that run elsewhere]
+    /// How many workers [default: one for each core; with --broker, those that already run]
     ///
-    /// With --broker, so many worker processes and a reducer are started for this job and stopped at its end; without
-    /// this, they must run elsewhere.
+    /// With --broker, this many worker processes and a reducer are started for this job and stopped at its end. Without
+    /// --workers, a reducer and workers must already run.
     #[arg(short, long, value_name = "N", value_parser = options::workers, help_heading = "Working")]
     workers: Option<NonZeroU16>,
 
@@ -69,7 +69,7 @@ pub(crate) fn carry_out(
 ) -> Result<(), Failure> {
     let asked: Run = kind::typed(typed)?;
     let print = asked.print;
-    ending::told(print, kind, || {
+    ending::carry_out(print, kind, || {
         let settings = asked.settings(registry)?;
         let request = kind.request(typed, &settings)?;
         let plan = plan(asked, &settings, kind.format(), request, registry)?;
@@ -79,7 +79,7 @@ pub(crate) fn carry_out(
 }
 
 impl Run {
-    /// Every layer of the settings, flags last.
+    /// Reads the settings from every layer; flags override the others.
     ///
     /// # Errors
     /// [`Failure`] for a setting that is unknown.
@@ -102,7 +102,7 @@ fn plan(
     let kind = registry
         .known(&format.kind, format.schema)
         .map_err(Failure::failed)?;
-    // Through a broker each run is a job of its own: a reducer elsewhere may have ended an equal one before.
+    // through a broker each run has its own job id: the reducer of a cluster may already have ended an equal request
     let run = broker.uri.is_some().then(ask::unheard);
     let request = autoconnect_producer::name_erased(kind, request, run.as_deref())
         .map_err(|error| Trouble::Producer(error.into()).into_failure())?;

@@ -1,4 +1,4 @@
-//! What a run is to do, checked before anything is started.
+//! The plan of a run, checked before anything is started.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ pub(super) struct Plan {
     pub(super) registry: Arc<Registry>,
     pub(super) request: JobRequest,
     pub(super) out: PathBuf,
-    /// How many threads parse.
+    /// How many threads parse the input.
     pub(super) threads: usize,
-    /// The requested number of workers.
+    /// The value of `--workers`.
     pub(super) workers: Option<u16>,
     pub(super) prefetch: u16,
     pub(super) blobs: Blobs,
     pub(super) broker: settings::Broker,
-    /// Where a worker process finds the same settings.
+    /// The folder of settings, which a worker process is given too.
     pub(super) config: Option<PathBuf>,
     pub(super) profile: Option<String>,
 }

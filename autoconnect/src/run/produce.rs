@@ -13,7 +13,7 @@ use crate::roles::Roles;
 use crate::summary::Finished;
 use crate::trouble::Trouble;
 
-/// Cuts and publishes the job. Returns only where that fails: the job's end is an event.
+/// Cuts and publishes the job. Returns only an error: after success the job goes on until its end is announced by an event.
 pub(super) async fn produce<B: Broker>(
     broker: &B,
     plan: &Plan,
@@ -53,7 +53,7 @@ pub(super) async fn follow(
             Ok(Err(trouble)) => trouble,
             Ok(Ok(())) if shutdown.is_cancelled() => Trouble::Interrupted,
             Ok(Ok(())) => Trouble::Failed("a role ended before the job did".to_owned()),
-            Err(death) => Trouble::Failed(format!("a role died: {death}")),
+            Err(panic) => Trouble::Failed(format!("a role ended abnormally: {panic}")),
         }),
         () = shutdown.cancelled() => Err(Trouble::Interrupted),
     }

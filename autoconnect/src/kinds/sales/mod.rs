@@ -1,4 +1,4 @@
-//! `sales` on the command line, as `run`: which files are read and how, the request made of that, and the summary.
+//! `sales` on the command line, as `run`: its arguments, the request made of them, and the summary.
 
 mod summary;
 
@@ -18,10 +18,10 @@ use crate::Failure;
 use crate::kind::{KindCommand, Rows};
 use summary::Shown;
 
-/// What is read where no file is named.
+/// The file that is read where none is named.
 const DEFAULT_FILE: &str = "data/transactions_autoconnect.csv";
 
-/// The commercial report on files of transactions.
+/// The command of `sales`.
 pub(crate) struct Report;
 
 impl KindCommand for Report {
@@ -50,17 +50,17 @@ impl KindCommand for Report {
             files.push(PathBuf::from(DEFAULT_FILE));
         }
         let section: Section = settings.load()?;
-        let usual = section.request(files, reading.today.unwrap_or_else(today));
+        let default = section.request(files, reading.today.unwrap_or_else(today));
         let chunk_rows = reading.chunk_rows.map(NonZeroU32::get);
         let max_rejects = reading.max_rejects.map(|Limit(limit)| limit);
         Ok(Request {
-            chunk_rows: chunk_rows.unwrap_or(usual.chunk_rows),
+            chunk_rows: chunk_rows.unwrap_or(default.chunk_rows),
             delimiter: reading.delimiter,
             encoding: reading.encoding.into(),
             dedup: !reading.no_dedup,
-            max_rejects: max_rejects.unwrap_or(usual.max_rejects),
-            periode: reading.periode.or(usual.periode),
-            ..usual
+            max_rejects: max_rejects.unwrap_or(default.max_rejects),
+            periode: reading.periode.or(default.periode),
+            ..default
         })
     }
 
@@ -80,19 +80,19 @@ impl KindCommand for Report {
 const MANUAL: &str = "\
 Files written into --out:
   report.json          the report; the same bytes for the same input
-  report.html          the same, to look at, with charts
-  analysis_report.txt  the same, to read in a terminal
-  tables/*.csv         the same, for a spreadsheet
+  report.html          the same as a web page, with charts
+  analysis_report.txt  the same as text, for a terminal
+  tables/*.csv         its tables, for a spreadsheet
   rejets.csv           every rejected row: line, reason, field, value
-  execution.json       times and workers: what may differ from run to run
-  jobs/<job>/          every job's own copy";
+  execution.json       times and workers, which differ from run to run
+  jobs/<job>/          the same files of every job";
 
-/// What is typed.
+/// The arguments of `run`, without those that every kind has.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Files and folders to read, in this order; - is standard input [default: data/transactions_autoconnect.csv]
     ///
-    /// A folder stands for the CSV files in it, by name. Files may be compressed (.gz, .zst).
+    /// A folder stands for the CSV files in it, in the order of their names. Files may be compressed (.gz, .zst).
     #[arg(value_name = "FILE", value_hint = ValueHint::AnyPath)]
     files: Vec<PathBuf>,
 
@@ -100,52 +100,52 @@ pub(crate) struct Arguments {
     reading: Reading,
 }
 
-/// How files are read, as typed.
+/// The flags that say how files are read.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Reading")]
 struct Reading {
-    /// What stands between fields: , ; or tab [default: detected from the header]
+    /// The field delimiter: , ; or tab [default: detected from the header]
     #[arg(long, value_name = "CHAR", value_parser = delimiter)]
     delimiter: Option<char>,
 
-    /// How the files' bytes spell text
+    /// The text encoding of the files
     #[arg(long, value_enum, default_value_t)]
     encoding: EncodingName,
 
-    /// Accept a second row with the same id (by default the first valid row keeps it)
+    /// Accept several rows with the same id (by default all but the first valid one are rejected)
     #[arg(long)]
     no_dedup: bool,
 
-    /// The most rejected rows for which there is a report: so many rows, or so many percent [default: 10%]
+    /// The job fails if more rows than this, or more than this percentage, are rejected [default: 10%]
     #[arg(long, value_name = "N|P%")]
     max_rejects: Option<Limit>,
 
-    /// The months to report on, all of them complete: rows outside are counted apart [default: detected from the rows]
+    /// The months to report on, each taken as complete; rows outside are only counted [default: detected from the rows]
     #[arg(long, value_name = "YYYY-MM..YYYY-MM")]
     periode: Option<Plage>,
 
-    /// The day after which a date is in the future: accepted, with a warning [default: today]
+    /// The day of the report: a row with a later date is accepted with a warning [default: today]
     #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
     today: Option<NaiveDate>,
 
-    /// How many rows a chunk has at most [default: 16384]
+    /// The most rows in a chunk [default: 16384]
     #[arg(long, value_name = "N", value_parser = rows)]
     chunk_rows: Option<NonZeroU32>,
 }
 
-/// How a file's bytes spell text.
+/// The text encoding of a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum EncodingName {
-    /// UTF-8, or Windows-1252 where every byte beyond ASCII says so
+    /// UTF-8; a file without any valid UTF-8 sequence beyond ASCII is read as Windows-1252
     #[default]
     Auto,
-    /// UTF-8, with or without byte order mark; rows that are not are rejected
+    /// UTF-8, with or without byte order mark; rows that are not valid UTF-8 are rejected
     #[value(name = "utf-8", alias = "utf8")]
     Utf8,
-    /// Old Windows exports
+    /// The encoding of old Windows exports
     #[value(name = "windows-1252", alias = "cp1252")]
     Windows1252,
-    /// UTF-16, its byte order given by its mark
+    /// UTF-16, in the byte order of its mark, or little endian without one
     #[value(name = "utf-16", alias = "utf16")]
     Utf16,
 }

@@ -14,9 +14,9 @@ use crate::print::printable;
 
 /// The language of the summary.
 const FR: Lang = Lang::Fr;
-/// Characters of a city's name that are shown.
+/// The most characters of a city's name that are shown: a longer one would push CA and share off a terminal's line.
 const NAME: usize = 60;
-/// Cities shown in the ranking; the others are in the report.
+/// The most cities in the ranking, so that it fits on a terminal of 24 lines; the report has all of them.
 const CITIES: usize = 15;
 
 /// The part of `report.json` that is shown; whatever else is in it is ignored.
