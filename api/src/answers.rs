@@ -1,4 +1,4 @@
-//! Responses made from a report: each is made once, and kept while its report is in memory.
+//! A cache of the responses made from a report: each is made once, and kept while its report is in memory.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
-/// The most answers that are kept: every city of a large report for one read, or a month of each for a few.
+/// The most answers that are kept: one for each city of a report with 500 of them.
 const MOST: usize = 512;
-/// The most bytes of questions and answers that are kept, beside a report of 256 MiB at most.
+/// The most bytes of questions and answers that are kept: a quarter of the largest report, which is 256 MiB.
 const MOST_BYTES: usize = 64 << 20;
 
-/// The responses made from a report. When there is no more room, all are dropped.
+/// The responses made from a report. Where one more would exceed a limit, all are dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Answers(Mutex<Kept>);
 
@@ -26,7 +26,7 @@ impl Answers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where the answer to a question is, or will be: concurrent requests for the same wait for one answer.
+    /// The cell of the answer to a question: concurrent requests for the same answer wait for one of them to make it.
     pub(crate) fn cell(&self, question: &str) -> Arc<OnceCell<Bytes>> {
         let mut kept = self.kept();
         if let Some(cell) = kept.cells.get(question) {
@@ -41,7 +41,7 @@ impl Answers {
         cell
     }
 
-    /// Counts the bytes of an answer.
+    /// Adds the bytes of an answer to those that are kept.
     pub(crate) fn grow(&self, bytes: usize) {
         let mut kept = self.kept();
         kept.bytes += bytes;

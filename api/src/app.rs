@@ -1,4 +1,4 @@
-//! What handlers share: how the API serves, and what it keeps in memory.
+//! The state that handlers share: the configuration of the API, and what it keeps in memory.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use crate::link::Link;
 use crate::metrics::Metrics;
 use crate::streams::Streams;
 
-/// How the API serves.
+/// The configuration of the API.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where it listens, and what it lets in.
+    /// The address, the limits and the access rules.
     pub api: settings::Api,
-    /// The folder of reports, as the reducer writes it.
+    /// The folder of results, which the reducer writes.
     pub results: PathBuf,
-    /// The input of a job that names none.
+    /// The file that a job reads where its request names none.
     pub input: PathBuf,
-    /// The kinds of job it reads and shows.
+    /// The kinds of job that the API reads and shows.
     pub kinds: Kinds,
 }
 
@@ -40,7 +40,7 @@ impl Config {
         let reducer: settings::Reducer = settings.load()?;
         if !api.bind.ip().is_loopback() && api.token.is_none() {
             return Err(Failure::usage(format!(
-                "{} can be reached from elsewhere: set {} or {}, or api.token in the settings",
+                "other machines can reach {}: set {} or {}, or api.token in the settings",
                 api.bind,
                 settings::variable("api.token"),
                 settings::variable("api.token_file")
@@ -58,15 +58,15 @@ impl Config {
 
 /// The state of the API.
 pub struct App {
-    /// How it serves.
+    /// The configuration.
     pub config: Config,
     /// The broker.
     pub link: Link,
-    /// What the cluster does, as events say.
+    /// The activity of the cluster, from events.
     pub activity: Activity,
-    /// The reports.
+    /// The reports in memory.
     pub editions: Arc<Editions>,
-    /// When it started to serve.
+    /// When the API started to serve.
     pub since: Instant,
     pub(crate) metrics: Metrics,
     pub(crate) streams: Streams,
@@ -74,7 +74,7 @@ pub struct App {
 }
 
 impl App {
-    /// An API before its first event; its streams of events end with `shutdown`.
+    /// The state before the first event; `shutdown` ends the streams of events.
     pub fn new(config: Config, link: Link, shutdown: &Shutdown) -> Self {
         Self {
             activity: Activity::new(&config.results),

@@ -1,4 +1,4 @@
-//! What comes with a request: bodies that are read to their end, within limits.
+//! The bodies of requests, read to their end within limits of size and time.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -14,22 +14,22 @@ use tokio::sync::Mutex;
 
 use crate::problem::Problem;
 
-/// The most bytes of a body that is no upload.
+/// The most bytes of a body that is no upload: a list of 400 ids of the usual length takes less than half.
 pub(crate) const SMALL: usize = 64 << 10;
-/// How long the next part of a body may take: longer than a mobile network is interrupted, and it frees a dead connection.
+/// How long the next part of a body may take. A mobile network is interrupted for less; a dead connection is closed.
 const STALL: Duration = Duration::from_secs(30);
 /// How long the rest of an unwanted body is read, so that its sender receives the response: a client that is still
 /// sending would see a reset instead.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// The sender made no progress for a while.
+/// The sender sent nothing for [`STALL`].
 #[derive(Debug, thiserror::Error)]
-#[error("nothing came for {} seconds", STALL.as_secs())]
+#[error("no data arrived for {} seconds", STALL.as_secs())]
 pub(crate) struct Stalled;
 
-/// More came than is read.
+/// The body is larger than the limit.
 #[derive(Debug, thiserror::Error)]
-#[error("more than is read")]
+#[error("the body is larger than allowed")]
 pub(crate) struct TooLong;
 
 /// The unread rest of a body, for a handler that responds before the end.
@@ -59,13 +59,13 @@ pub(crate) fn patient(headers: &HeaderMap, body: Body) -> (Body, Rest) {
         drop(frames);
         Some((part, reading))
     });
-    // a client that awaits `100 Continue` has sent nothing yet
+    // a client that awaits `100 Continue` sends no body after an error response: there is nothing to drain
     let rest = (!headers.contains_key(EXPECT)).then_some(frames);
     (Body::from_stream(parts), Rest(rest))
 }
 
 impl Rest {
-    /// Reads what is left, for a little while, and forgets it.
+    /// Reads and drops the rest of the body, for at most [`LINGER`].
     pub(crate) async fn ignore(self) {
         let Some(frames) = self.0 else { return };
         let ignoring = async {
@@ -95,7 +95,7 @@ pub(crate) fn unreadable(error: &(dyn Error + 'static)) -> Problem {
     )
 }
 
-/// The request takes too long to come.
+/// The request does not arrive in time.
 pub(crate) fn slow() -> Problem {
     Problem::new(
         StatusCode::REQUEST_TIMEOUT,
@@ -105,7 +105,7 @@ pub(crate) fn slow() -> Problem {
     .about("corps")
 }
 
-/// More came than is taken.
+/// The body is larger than is accepted.
 pub(crate) fn too_large(detail: impl Into<String>) -> Problem {
     Problem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
@@ -115,7 +115,7 @@ pub(crate) fn too_large(detail: impl Into<String>) -> Problem {
     .about("corps")
 }
 
-/// The body is of a type that is not understood.
+/// The body has an unsupported `Content-Type`.
 pub(crate) fn unsupported(detail: impl Into<String>) -> Problem {
     Problem::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -132,7 +132,7 @@ pub(crate) fn content_type(headers: &HeaderMap) -> Option<String> {
     Some(essence.to_ascii_lowercase())
 }
 
-/// The `charset` that the `Content-Type` says.
+/// The `charset` of the `Content-Type`.
 pub(crate) fn charset(headers: &HeaderMap) -> Option<String> {
     let said = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     let parameters = said.split(';').skip(1);
@@ -143,10 +143,10 @@ pub(crate) fn charset(headers: &HeaderMap) -> Option<String> {
     (!value.is_empty()).then(|| value.to_owned())
 }
 
-/// A small body, whole.
+/// Reads a small body as a whole.
 ///
 /// # Errors
-/// [`Problem`] for one over [`SMALL`] bytes, and one that does not come to its end.
+/// [`Problem`] for a body over [`SMALL`] bytes, or one that is cut off.
 pub(crate) async fn small(body: Body) -> Result<Bytes, Problem> {
     let mut frames = body.into_data_stream();
     let mut whole = Vec::new();
@@ -160,12 +160,12 @@ pub(crate) async fn small(body: Body) -> Result<Bytes, Problem> {
     Ok(whole.into())
 }
 
-/// A small body, as the JSON object that `expected` describes.
+/// Reads a small body as a JSON object; `expected` describes it in an error.
 ///
 /// # Errors
 /// [`Problem`] for anything else.
 pub(crate) fn object<T: DeserializeOwned>(body: &[u8], expected: &str) -> Result<T, Problem> {
-    // a list of the values would do as well, to serde
+    // serde would also read a struct from a JSON array of its values
     let is_object = body.trim_ascii_start().starts_with(b"{");
     let read = is_object.then(|| serde_json::from_slice(body).ok());
     read.flatten()

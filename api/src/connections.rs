@@ -1,7 +1,7 @@
 //! Accepts connections: bounds their number, and closes idle and stalled ones.
 //!
-//! `axum::serve` sets no time limits, so the loop that accepts is ours; hyper limits the head of a request, tokio-io-timeout the
-//! reading of an answer, hyper-util ends the connections.
+//! `axum::serve` sets no time limits, so this module has its own accept loop. hyper limits the time for the head of a
+//! request, tokio-io-timeout that for reading a response; hyper-util ends the connections at shutdown.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,23 +17,23 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 
-/// The most connections at a time, a few hundred browsers with their streams; others wait to be accepted.
+/// The most connections at a time: a few hundred browsers with their streams. Further ones wait to be accepted.
 const CONNECTIONS: usize = 4096;
 /// How long a request may take to send its head, and a connection may wait for its next request.
 const HEADERS: Duration = Duration::from_secs(10);
-/// The most headers of a request; a browser sends some twenty.
+/// The most headers of a request; a browser sends about twenty.
 const MAX_HEADERS: usize = 64;
-/// The most bytes of them, and of what is read ahead of a body.
+/// The most bytes of a request's headers, and of the read buffer of a connection.
 const BUFFER: usize = 64 << 10;
 /// How long a client may take to read the next part of a response: the same as for sending the next part of a body.
 const STALL: Duration = Duration::from_secs(30);
-/// How long requests in flight may take after the shutdown: most take milliseconds, and a supervisor soon kills.
-const GOODBYE: Duration = Duration::from_secs(5);
-/// How long to wait where the system has no file descriptor left: a client closes one soon, and a tight loop would only
-/// burn CPU.
-const BREATH: Duration = Duration::from_millis(100);
+/// How long requests in flight may take after the shutdown. Most take milliseconds, and Docker kills after ten seconds.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How long to wait before the next accept where the system has no file descriptor left: a client soon closes one, and a
+/// loop without a pause would use a whole core.
+const RETRY_ACCEPT: Duration = Duration::from_millis(100);
 
-/// Serves `routes` until `shutdown`; requests in flight then have [`GOODBYE`] to end.
+/// Serves `routes` until `shutdown`; requests in flight then have [`DRAIN`] to end.
 pub(crate) async fn serve(listener: TcpListener, routes: Router, shutdown: &Shutdown) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -42,7 +42,7 @@ pub(crate) async fn serve(listener: TcpListener, routes: Router, shutdown: &Shut
         .max_buf_size(BUFFER);
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let graceful = GracefulShutdown::new();
-    // dropped with every connection that is left in it
+    // dropping the set at the end closes every connection that is still in it
     let mut connections = JoinSet::new();
     while let Some(Ok(place)) = shutdown
         .run_until_cancelled(Arc::clone(&places).acquire_owned())
@@ -56,7 +56,7 @@ pub(crate) async fn serve(listener: TcpListener, routes: Router, shutdown: &Shut
             Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::warn!(%error, "connection not accepted");
-                tokio::time::sleep(BREATH).await;
+                tokio::time::sleep(RETRY_ACCEPT).await;
                 continue;
             }
         };
@@ -67,11 +67,11 @@ pub(crate) async fn serve(listener: TcpListener, routes: Router, shutdown: &Shut
         });
     }
     drop(listener);
-    let _left = tokio::time::timeout(GOODBYE, graceful.shutdown()).await;
+    let _left = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
 }
 
 async fn serve_one(http: &http1::Builder, stream: TcpStream, routes: Router, watcher: Watcher) {
-    // without it an answer is only slower
+    // without TCP_NODELAY a response is only slower, so an error is ignored
     let _refused = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(STALL));

@@ -1,4 +1,4 @@
-//! Dead messages: lists and requeues them.
+//! Lists and requeues dead messages.
 
 use std::time::{Duration, Instant};
 
@@ -18,16 +18,17 @@ use crate::body;
 use crate::params::{Nothing, Params};
 use crate::problem::Problem;
 
-/// The most messages of a queue that are read: a page to look at, and unacked for a moment only.
+/// The most messages of a queue that are read: a page for a person. They are unacked until all are read.
 const MOST: u16 = 200;
-/// The most messages that are requeued at a time.
+/// The most ids of one request to requeue: as many messages as the list shows of two full queues.
 const MOST_IDS: usize = 2 * MOST as usize;
 /// The longest id, in bytes.
 const MAX_ID: usize = autoconnect_common::message::MAX_NAME;
-/// How old a list may be while the number of dead messages is the same, and while it is another.
+/// How old a list may be while the number of dead messages is unchanged, and while it changes. A look disturbs the
+/// messages, which it consumes and requeues.
 const SAME: Duration = Duration::from_secs(60);
 const OTHER: Duration = Duration::from_secs(3);
-/// How long the broker and the reducer may take: less than a request may take in all.
+/// How long the broker and the reducer may take to answer: half of the 30 seconds that a request may take.
 const ANSWERS: Duration = Duration::from_secs(15);
 
 /// The routes of this module.
@@ -37,21 +38,21 @@ pub(crate) fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(requeue))
 }
 
-/// The dead messages at the last look, which consumes and requeues all of them.
+/// The dead messages at the last look.
 #[derive(Default)]
 pub(crate) struct Seen(Mutex<Option<(Instant, Listed)>>);
 
-/// The dead messages.
+/// Dead messages.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
 #[schema(as = Dead)]
 struct Listed {
-    /// The first of them, with the reason of each.
+    /// The first messages of each dead queue, with their reasons.
     dead: Vec<Line>,
-    /// How many there are beyond.
+    /// How many dead messages the list leaves out.
     beyond: u64,
 }
 
-/// What could not be processed, and why.
+/// The dead-lettered messages, with the reason of each.
 #[utoipa::path(get, path = "/api/dead", tag = "activity",
     responses(
         (status = 200, description = "The first dead messages", body = Listed),
@@ -64,7 +65,7 @@ async fn list(State(app): State<Shared>, _: Params<Nothing>) -> Result<Json<List
     if count == 0 {
         return Ok(Json(Listed::default()));
     }
-    // concurrent requests wait here and share one look
+    // concurrent requests wait for this lock and share one look
     let mut seen = app.dead.0.lock().await;
     if let Some((when, listed)) = &*seen {
         let is_same = listed.dead.len() as u64 + listed.beyond == count;
@@ -83,44 +84,43 @@ fn away() -> Problem {
     Problem::unavailable("le courtier de messages ne répond pas\u{a0}; réessayez plus tard")
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "it is what map_err hands over"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "map_err passes it by value")]
 fn refused(error: BrokerError) -> Problem {
-    tracing::warn!(%error, "dead messages not looked at");
+    tracing::warn!(%error, "the dead messages cannot be read");
     away()
 }
 
-/// Which dead messages are to be sent once more.
+/// The dead messages to requeue.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = DeadIds)]
 #[serde(deny_unknown_fields)]
 struct Asked {
-    /// Their ids.
+    /// The ids of the messages.
     #[schema(min_items = 1, max_items = 400)]
     ids: Vec<String>,
 }
 
-/// What became of them.
+/// The outcome of a requeue.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Requeued)]
 struct Done {
-    /// How many are no longer dead.
+    /// How many messages were requeued.
     requeued: u64,
-    /// Those that are not among the dead messages.
+    /// The ids that no dead message has.
     not_found: Vec<String>,
-    /// Those whose job has ended: its report does not change.
+    /// The messages whose job has ended, which stay dead: its report does not change.
     ended: Vec<String>,
-    /// Those that do not say where they belong.
+    /// The messages that do not name their job or their queue, which stay dead.
     refused: Vec<String>,
 }
 
-/// Sends dead messages once more to where they belong.
+/// Requeues dead messages.
+///
+/// Each is published to the queue that it came from and, once the broker has confirmed it, removed from the dead queue.
 #[utoipa::path(post, path = "/api/dead/requeue", tag = "activity",
-    request_body(content = Asked, description = "The messages to send once more"),
+    request_body(content = Asked, description = "The messages to requeue"),
     responses(
-        (status = 200, description = "What became of them", body = Done),
+        (status = 200, description = "The outcome for each message", body = Done),
         (status = 400, description = "The body cannot be used", body = Problem),
         (status = 413, description = "The body is too long", body = Problem),
         (status = 415, description = "The body is not JSON", body = Problem),
@@ -143,7 +143,7 @@ async fn requeue(
         );
         return Err(Problem::bad("ids", detail));
     }
-    // the list is another one after this
+    // the list changes now: drop the last look, and let no other begin before the end
     let mut seen = app.dead.0.lock().await;
     *seen = None;
     let sending = dead::requeue(&app.link, MOST, false, |message| ids.contains(&message.id));

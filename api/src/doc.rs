@@ -1,4 +1,4 @@
-//! The OpenAPI document, made from the handlers themselves, and a page to read and try it.
+//! The OpenAPI document, made from the annotations of the handlers, and Swagger UI, a page to read and try it.
 
 use std::sync::Arc;
 
@@ -18,37 +18,37 @@ use crate::app::Shared;
 use crate::kinds::Kinds;
 use crate::problem::Problem;
 
-/// Where the document is.
+/// The route of the document.
 const DOCUMENT: &str = "/api/openapi.json";
 /// The route of a report of any kind.
 const REPORT: &str = "/api/jobs/{id}/report";
-/// What the page to read and try it may load: nothing from elsewhere; its script styles elements one by one.
+/// The content security policy of Swagger UI: nothing from another host. Its script sets inline styles.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// What the document says before any route is added.
+/// The document without its routes.
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(
         title = "AutoConnect",
-        description = "What the cluster does, and what came of the sales and the rentals. Every error has one shape, `Problem`, in French.",
+        description = "The activity of the cluster, and the reports that its jobs made of files of sales and rentals. Every error is a `Problem`, in French.",
     ),
     servers((url = "/", description = "This server")),
     tags(
-        (name = "report", description = "The newest report"),
-        (name = "jobs", description = "Ask for a report, follow its job, cancel it"),
-        (name = "activity", description = "What the cluster does"),
-        (name = "health", description = "For whoever watches over it"),
+        (name = "report", description = "Read the newest report, or that of a job"),
+        (name = "jobs", description = "Request a report, follow its job, cancel it"),
+        (name = "activity", description = "The activity of the cluster, and its dead messages"),
+        (name = "health", description = "For monitoring"),
     ),
 )]
 struct Start;
 
-/// The start of the document.
+/// A router with the document without its routes.
 pub(crate) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Start::openapi())
 }
 
-/// Says of every parameter that is one of some words that it may be empty as well, which is as good as none.
+/// Allows the empty value, which counts as absent, for every parameter whose type is an enum.
 fn with_empty_words(mut document: OpenApi) -> OpenApi {
     for item in document.paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.post, &mut item.delete];
@@ -69,7 +69,7 @@ fn with_empty_words(mut document: OpenApi) -> OpenApi {
     document
 }
 
-/// Says of the report of a job that it is one of any kind.
+/// Describes the report of a job as that of any kind.
 fn with_reports(mut document: OpenApi, kinds: &Kinds) -> OpenApi {
     let item = document.paths.paths.get_mut(REPORT);
     let answer = item.and_then(|item| item.get.as_mut()?.responses.responses.get_mut("200"));
@@ -81,7 +81,7 @@ fn with_reports(mut document: OpenApi, kinds: &Kinds) -> OpenApi {
     document
 }
 
-/// The document itself, and a page to read and try it.
+/// The routes of the document and of Swagger UI.
 pub(crate) fn routes(document: OpenApi, kinds: &Kinds) -> Router<Shared> {
     let document = with_reports(with_empty_words(document), kinds);
     let json = Bytes::from(serde_json::to_vec(&document).unwrap_or_default());
@@ -115,7 +115,7 @@ pub(crate) fn routes(document: OpenApi, kinds: &Kinds) -> Router<Shared> {
         )
 }
 
-/// A file of the page.
+/// A file of Swagger UI.
 fn asset(file: &str, config: &Arc<Config<'static>>) -> Result<Response, Problem> {
     let found = utoipa_swagger_ui::serve(file, Arc::clone(config))
         .ok()

@@ -1,11 +1,11 @@
-//! Reports in memory: the newest of each kind, and some of those that single jobs left.
+//! Reports in memory: the newest of each kind, and a few of single jobs. A report in memory is called an edition.
 //!
-//! The folder of the newest report of each kind ([`Results::newest_folder`]) is polled and resolved once for each
-//! edition, and the report replaced as a whole: what is read together is of one job. Results of the oldest layout have
-//! `report.json` itself at the root; it is shown without a job.
+//! The link to the newest report of each kind ([`Results::newest_folder`]) is polled. It is resolved once for each edition,
+//! and an edition is replaced as a whole, so all its files are of one job. Results of the oldest layout have `report.json`
+//! itself at the root; such a report has no job.
 //!
-//! A file that cannot be read, is half written or is no report of its kind never replaces a good one; it is named once
-//! in the log. The reports of other jobs are read on request: [`KEPT`] of them, and [`KEPT_BYTES`], stay.
+//! A file that cannot be read, is half written or is no report of its kind never replaces a good one; it is logged once.
+//! The reports of other jobs are read on request; at most [`KEPT`] of them, and [`KEPT_BYTES`], stay in memory.
 
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
@@ -26,15 +26,17 @@ use tokio::sync::watch;
 use crate::answers::Answers;
 use crate::problem::Problem;
 
-/// The folder of every job's own results.
+/// The folder with one folder of results for each job.
 const JOBS: &str = "jobs";
-/// How often the newest report is looked at, beside when a job ends: a person who put a report there sees it at once.
+/// How often the newest report is polled, besides at the end of each job: a report that a person puts there by hand shows
+/// without a noticeable delay.
 const LOOK: Duration = Duration::from_millis(250);
-/// The largest report that is read, in bytes.
+/// The largest report that is read, in bytes: twice the figures that a job may have.
 const MAX_REPORT: u64 = 256 << 20;
-/// Reports of single jobs that stay in memory: a person compares a few.
+/// How many reports of single jobs stay in memory: a person compares a few.
 pub const KEPT: usize = 8;
-/// Their bytes as JSON; parsed they take a few times as much. The one that was requested last always stays.
+/// The most bytes of these reports, as JSON; parsed they take a few times as much. The one that was requested last always
+/// stays.
 pub const KEPT_BYTES: usize = 32 << 20;
 
 /// Reads the reports of one kind of job.
@@ -42,19 +44,19 @@ pub trait ReadReport: Send + Sync {
     /// The name of the kind.
     fn kind(&self) -> &'static str;
 
-    /// Whether the files of its newest report also stand at the root of the folder of results.
+    /// Whether the files of its newest report are also at the root of the folder of results.
     fn at_root(&self) -> bool;
 
-    /// Reads a report: `bytes` is its `report.json`, `folder` where the other files of its job are. Blocks.
+    /// Reads a report: `bytes` is its `report.json`, and `folder` has the other files of its job. Blocks.
     ///
     /// # Errors
     /// [`io::Error`] for bytes that are no report of this kind.
     fn read(&self, bytes: &Bytes, folder: &Path) -> io::Result<Box<dyn Any + Send + Sync>>;
 }
 
-/// A report, as read.
+/// A report in memory.
 pub struct Edition {
-    /// The job it is of; unknown where its folder was removed.
+    /// The job that made it; unknown where the job's folder was removed.
     pub job: Option<JobId>,
     /// The kind of that job.
     pub kind: &'static str,
@@ -64,14 +66,14 @@ pub struct Edition {
     pub bytes: Bytes,
     /// Its entity tag, in quotes: the digest of the bytes.
     pub etag: String,
-    /// When it was written.
+    /// When `report.json` was written.
     pub written: SystemTime,
     /// The responses made from it.
     pub(crate) answers: Answers,
 }
 
 impl Edition {
-    /// The report, as its kind keeps it in memory; `None` for another type than that.
+    /// The report, as its kind keeps it in memory; `None` if `R` is not that type.
     pub fn report<R: 'static>(&self) -> Option<&R> {
         self.report.downcast_ref()
     }
@@ -83,10 +85,10 @@ pub struct Editions {
     readers: Vec<Arc<dyn ReadReport>>,
     /// By kind.
     newest: RwLock<BTreeMap<&'static str, Arc<Edition>>>,
-    /// The file of each kind that was looked at last; held while it is read, so that a concurrent look waits for the report.
+    /// The file of each kind that was read last. Locked while one is read, so that a concurrent look waits for the report.
     seen: Mutex<BTreeMap<&'static str, (PathBuf, Seen)>>,
     kept: Mutex<VecDeque<(Seen, Arc<Edition>)>>,
-    /// Held while the report of a single job is read: one at a time.
+    /// Locked while the report of a single job is read: one at a time.
     reading: Mutex<()>,
     changed: watch::Sender<()>,
 }
@@ -99,7 +101,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Editions {
-    /// The reports of this folder of results, of the kinds that have a reader.
+    /// The reports in this folder of results, of the kinds that `readers` read.
     pub fn new(results: &Path, readers: Vec<Arc<dyn ReadReport>>) -> Self {
         let editions = Self {
             results: results.to_owned(),
@@ -148,13 +150,13 @@ impl Editions {
                 Some(edition)
             }
             Err(error) => {
-                tracing::error!(file = %file.display(), %error, "report of a job not read");
+                tracing::error!(file = %file.display(), %error, "the report of a job cannot be read");
                 None
             }
         }
     }
 
-    /// The report of a job, if it is in memory and its file is still this one.
+    /// The report of a job, if it is in memory and its file has not changed since.
     fn recall(&self, job: &JobId, seen: Seen) -> Option<Arc<Edition>> {
         let mut kept = lock(&self.kept);
         let at = kept
@@ -192,7 +194,7 @@ impl Editions {
         &self.results
     }
 
-    /// Notifies of every new edition.
+    /// Subscribes to new editions.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
@@ -208,7 +210,7 @@ impl Editions {
             if seen.get(reader.kind()) == found.as_ref() {
                 continue;
             }
-            // removed by hand: keep the last good report
+            // a person removed the file: keep the last good report
             match found {
                 Some(found) => drop(seen.insert(reader.kind(), found)),
                 None => {
@@ -225,13 +227,13 @@ impl Editions {
                     self.changed.send_replace(());
                 }
                 Err(error) => {
-                    tracing::error!(file = %newest.display(), %error, "report not taken over");
+                    tracing::error!(file = %newest.display(), %error, "the newest report cannot be read, the last one is kept");
                 }
             }
         }
     }
 
-    /// Where the newest report of a kind is.
+    /// The path of the newest report of a kind.
     fn newest_file(&self, reader: &dyn ReadReport) -> PathBuf {
         let at_root = reader.at_root().then(|| reader.kind());
         let results = Results::new(disk::real(), &self.results, at_root);
@@ -261,7 +263,8 @@ impl Editions {
         })
     }
 
-    /// Reads a report by its kind: the one that `execution.json` names, or else the first that can read it.
+    /// Reads a report with the reader of the kind that `execution.json` names; where it names none, with the first reader
+    /// that can read it.
     fn open(&self, bytes: &Bytes, folder: &Path) -> io::Result<Opened> {
         let named = kind_of(folder);
         let mut refused = None;
@@ -276,7 +279,7 @@ impl Editions {
         }
         Err(refused.unwrap_or_else(|| {
             let kind = named.unwrap_or_default();
-            let sentence = format!("no kind {kind:?} is known here");
+            let sentence = format!("the kind {kind:?} is unknown");
             io::Error::new(io::ErrorKind::Unsupported, sentence)
         }))
     }
@@ -298,7 +301,7 @@ impl Editions {
     }
 }
 
-/// A kind, and a report as it keeps it.
+/// A kind, and a report as that kind keeps it in memory.
 type Opened = (&'static str, Box<dyn Any + Send + Sync>);
 
 /// The kind that the `execution.json` in a job's folder names; `None` where it names none.
@@ -445,7 +448,7 @@ mod tests {
             let edition = editions.newest("sales").expect("a report");
             (edition.job.clone(), ville(&edition))
         };
-        // as before there was a link
+        // the oldest layout, without a link
         fs::write(results.join(REPORT), report("Lyon")).expect("written");
         assert_eq!(newest(), (None, "Lyon".to_owned()));
         put(results, "two", &report("Paris"));
@@ -456,7 +459,7 @@ mod tests {
         assert_eq!(newest(), (Some(job("three")), "Nice".to_owned()));
         link(results, "two");
         assert_eq!(newest(), (Some(job("two")), "Paris".to_owned()));
-        // a link that leads nowhere, and its job's folder removed
+        // the link of a job whose folder was removed
         link(results, "gone");
         assert_eq!(newest(), (Some(job("two")), "Paris".to_owned()));
     }
@@ -482,7 +485,7 @@ mod tests {
         let first = editions.of(&job("job-1")).expect("a report");
         let again = editions.of(&job("job-1")).expect("a report");
         assert!(Arc::ptr_eq(&first, &again));
-        // requested again, it may have another report
+        // a job whose folder was removed may be requested again and have another report
         put(folder.path(), "job-1", &report("Brest"));
         assert_eq!(ville("job-1").as_deref(), Some("Brest"));
         assert_eq!(ville("unknown"), None);

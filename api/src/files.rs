@@ -1,7 +1,7 @@
-//! What a job left on disk, file by file: of a job that failed too, which leaves its rejects.
+//! The files that a job left on disk. A job that failed leaves files too: its rejects.
 //!
-//! A file is found by its name in a list that was made by walking the job's own folder, links left out. So no name leads
-//! anywhere else.
+//! A requested name is looked up in the list of the job's files, which is made by walking the job's folder without following
+//! links. So no name can lead out of the folder.
 
 use std::fs;
 use std::io;
@@ -28,13 +28,13 @@ use crate::lookup::{Named, named, unknown};
 use crate::params::{Nothing, Params};
 use crate::problem::Problem;
 
-/// How much of a file is read at once.
+/// How many bytes of a file are read and sent at once.
 const PIECE: usize = 64 << 10;
-/// The most files that a job is looked through for; a kind leaves some twenty.
+/// The most files of a job that are listed; a job leaves some twenty.
 const MOST: usize = 1000;
-/// How deep folders are looked into: tables are in one of their own.
+/// How many levels of folders are walked: the job's folder, and the folder of tables in it.
 const DEPTH: usize = 2;
-/// The route of a file, as it is served; in the document a parameter has no star.
+/// The route of a file, as axum writes it; in the OpenAPI document the parameter has no star.
 const FILE: &str = "/api/jobs/{id}/files/{*chemin}";
 const DOCUMENTED: &str = "/api/jobs/{id}/files/{chemin}";
 
@@ -53,20 +53,20 @@ pub(crate) fn routes() -> OpenApiRouter<Shared> {
 /// A file that a job left.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 pub struct JobFile {
-    /// Its path below the folder of the job: `tables/marge.csv`.
+    /// The path of the file below the folder of the job, as in `tables/marge.csv`.
     pub chemin: String,
-    /// Its size in bytes.
+    /// The size of the file in bytes.
     pub octets: u64,
 }
 
 /// The files that a job left.
 #[derive(Debug, Serialize, ToSchema)]
 struct JobFiles {
-    /// By path.
+    /// The files, sorted by path.
     fichiers: Vec<JobFile>,
 }
 
-/// The files in a folder of results, by path; none where there is no such folder. Blocks.
+/// The files in a folder of results, sorted by path; empty where there is no such folder. Blocks.
 pub(crate) fn files_of(folder: &FilePath) -> Vec<JobFile> {
     let mut files = Vec::new();
     walk(folder, "", DEPTH, &mut files);
@@ -79,7 +79,7 @@ fn walk(folder: &FilePath, prefix: &str, depth: usize, files: &mut Vec<JobFile>)
         let Ok(name) = entry.file_name().into_string() else {
             continue;
         };
-        // unfinished files have such names
+        // a file that is being written has such a name
         let is_hidden = name.starts_with('.') || name.ends_with(".tmp");
         let (Ok(kind), false) = (entry.file_type(), is_hidden || files.len() >= MOST) else {
             continue;
@@ -96,11 +96,11 @@ fn walk(folder: &FilePath, prefix: &str, depth: usize, files: &mut Vec<JobFile>)
     }
 }
 
-/// The files that a job left, a job that failed too.
+/// The files that a job left. A job that failed may leave files too.
 #[utoipa::path(get, path = "/api/jobs/{id}/files", tag = "jobs",
     params(("id" = String, Path, description = "The id of the job")),
     responses(
-        (status = 200, description = "The files, by path", body = JobFiles),
+        (status = 200, description = "The files, sorted by path", body = JobFiles),
         (status = 400, description = "An unknown parameter", body = Problem),
         (status = 404, description = "No job has this id, or it left no file", body = Problem),
     ))]
@@ -144,7 +144,7 @@ fn no_file() -> Problem {
     Problem::not_found("ce job n’a pas laissé de tel fichier").about("chemin")
 }
 
-/// The folder of a job, and what it left there.
+/// The folder of a job, and the files in it.
 async fn listed(app: &Shared, job: JobId) -> Result<(PathBuf, Vec<JobFile>), Problem> {
     let folder = app.editions.folder(&job);
     let looked = folder.clone();
@@ -159,7 +159,7 @@ async fn listed(app: &Shared, job: JobId) -> Result<(PathBuf, Vec<JobFile>), Pro
     })
 }
 
-/// A file as a download, read as it is sent.
+/// A response that sends a file as a download, and reads it piece by piece.
 pub(crate) async fn sent(chemin: &str, file: tokio::fs::File) -> Response {
     let name = chemin.rsplit('/').next().unwrap_or_default();
     let kind = match name.rsplit('.').next() {

@@ -5,8 +5,9 @@
 //!   [`Config::load`](crate::Config::load)), and cross-site writes are refused (CSRF).
 //! * No request takes longer than [`ORDINARY`], except an upload, which must keep sending, and a stream of events.
 //!
-//! tower-http sets the headers of every response and catches panics. CORS and timeouts stay here: its CORS layer answers the
-//! preflight of any origin with 200 and exposes responses to writes too, and its timeout has no body, where every error here is a [`Problem`].
+//! tower-http sets the headers of every response and catches panics. CORS and timeouts are implemented here: tower-http's CORS
+//! layer answers the preflight of any origin with 200 and exposes the responses of writes too, and its timeout response has
+//! no body, where every error here is a [`Problem`].
 
 use std::any::Any;
 use std::net::IpAddr;
@@ -33,9 +34,9 @@ use crate::app::Shared;
 use crate::body;
 use crate::problem::Problem;
 
-/// How long a request may take, but for an upload.
+/// How long a request may take, except an upload: longer than any read, and as long as the part of a body may take.
 pub const ORDINARY: Duration = Duration::from_secs(30);
-/// The header that says what site's page sent a request.
+/// The header in which a browser says whether a page of the same site sent a request.
 const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Default headers of a response; a handler may override them.
@@ -120,13 +121,13 @@ async fn stand(State(app): State<Shared>, request: Request, next: Next) -> Respo
     response
 }
 
-/// The answer where a handler panics; the panic hook has logged where.
+/// The response where a handler panics; the panic hook has logged the place.
 fn panicked(_: Box<dyn Any + Send>) -> Response {
     tracing::error!("a handler panicked");
     Problem::broken().into_response()
 }
 
-/// Lets a request through, within its time.
+/// Passes a request on, and responds 408 where it takes longer than it may.
 async fn pass(is_upload: bool, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let (body, rest) = body::patient(&parts.headers, body);
@@ -174,7 +175,7 @@ fn preflight(request: &Request, may_read: Option<&str>) -> Option<Response> {
 fn check(api: &settings::Api, request: &Request) -> Result<(), Problem> {
     let headers = request.headers();
     let writes = !is_read(request.method()) && request.method() != Method::OPTIONS;
-    // browsers always send a host: DNS rebinding needs one
+    // a request without a host comes from no browser, so it cannot be DNS rebinding
     let host = request.uri().authority().map(Authority::as_str);
     let host = host.or_else(|| text(headers, header::HOST));
     let is_told = |host: &HeaderValue| host.to_str().is_ok();
@@ -231,7 +232,7 @@ fn is_known(host: &str, known: &[String]) -> bool {
         || known.contains(&host)
 }
 
-/// Whether `Sec-Fetch-Site` or `Origin` says that a page of another site, or of an opaque origin (`null`), sent this.
+/// Whether `Sec-Fetch-Site` or `Origin` says that a page of another site, or of an opaque origin (`null`), sent the request.
 fn comes_from_elsewhere(headers: &HeaderMap, host: Option<&str>) -> bool {
     let site = headers.get(SITE).map(HeaderValue::as_bytes);
     if site.is_some_and(|site| site != b"same-origin" && site != b"none") {
@@ -297,17 +298,17 @@ pub(crate) fn in_document(mut document: OpenApi) -> OpenApi {
     document
 }
 
-/// The name of the token in the document.
+/// The name of the security scheme in the document.
 const TOKEN: &str = "token";
 
 const BEFORE_ALL: [(u16, &str); 3] = [
     (408, "The request did not arrive in time"),
-    (421, "The `Host` header bears an unknown name"),
-    (500, "An internal error; the log tells more"),
+    (421, "The `Host` header has an unknown name"),
+    (500, "An internal error; the server's log has its cause"),
 ];
 
 const BEFORE_WRITES: [(u16, &str); 2] = [
-    (401, "The configured token is missing, or it is another one"),
+    (401, "The token is missing or wrong"),
     (403, "The request comes from the page of another site"),
 ];
 

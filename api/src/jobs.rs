@@ -1,4 +1,4 @@
-//! Jobs: their state, once or as a stream of events, and cancelling one.
+//! Shows the status of jobs, once or as a stream of events; cancels a job; makes a report the newest.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -25,7 +25,8 @@ use crate::params::{Nothing, Page, Paging, Params, PerPage};
 use crate::problem::Problem;
 use crate::reads;
 
-/// How long the broker may take to confirm a cancellation: milliseconds when it is well; the visitor waits for it.
+/// How long the broker may take to confirm a cancellation. It takes milliseconds unless the broker is in trouble; the client
+/// waits meanwhile.
 const PUBLISH: Duration = Duration::from_secs(5);
 
 /// The routes of this module.
@@ -54,7 +55,7 @@ fn event(name: &str, data: &impl Serialize) -> Event {
     params(("id" = String, Path, description = "The id of the job")),
     responses(
         (status = 200, description = "The report of the job", body = serde_json::Value),
-        (status = 304, description = "The answer is the one that `If-None-Match` names"),
+        (status = 304, description = "Not modified since the response whose `ETag` is in `If-None-Match`"),
         (status = 400, description = "An unknown parameter", body = Problem),
         (status = 404, description = "No job has this id, or it has no report", body = Problem),
     ))]
@@ -70,11 +71,11 @@ async fn report(
     Ok(reads::whole(&edition, &headers))
 }
 
-/// How a job goes.
+/// The status of a job.
 #[utoipa::path(get, path = "/api/job/{id}/status", tag = "jobs",
     params(("id" = String, Path, description = "The id of the job")),
     responses(
-        (status = 200, description = "How the job goes", body = JobView),
+        (status = 200, description = "The status of the job", body = JobView),
         (status = 400, description = "An unknown parameter", body = Problem),
         (status = 404, description = "No job has this id", body = Problem),
     ))]
@@ -91,7 +92,7 @@ async fn status(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Asked {
-    /// Jobs in this state only.
+    /// Only jobs of this status.
     #[param(inline)]
     status: Option<JobState>,
     /// The number of the page.
@@ -104,7 +105,7 @@ struct Asked {
     par_page: PerPage,
 }
 
-/// A page of the jobs that are known.
+/// A page of the known jobs.
 #[derive(Debug, Serialize, ToSchema)]
 struct Jobs {
     /// The jobs, the newest first.
@@ -113,11 +114,11 @@ struct Jobs {
     page: u64,
     /// How many entries a page has.
     par_page: u64,
-    /// How many jobs all pages have.
+    /// How many jobs there are on all pages.
     total: u64,
 }
 
-/// The jobs that are known, the newest first.
+/// The known jobs, the newest first.
 #[utoipa::path(get, path = "/api/jobs", tag = "jobs", params(Asked),
     responses(
         (status = 200, description = "The jobs, the newest first", body = Jobs),
@@ -141,14 +142,14 @@ async fn list(
     })
 }
 
-/// Asks for a job to end without a report.
+/// Cancels a job: it ends without a report.
 #[utoipa::path(delete, path = "/api/jobs/{id}", tag = "jobs",
     params(("id" = String, Path, description = "The id of the job")),
     responses(
-        (status = 202, description = "It is asked to end", body = JobView),
+        (status = 202, description = "The cancellation is sent to the reducer", body = JobView),
         (status = 400, description = "An unknown parameter", body = Problem),
         (status = 404, description = "No job has this id", body = Problem),
-        (status = 409, description = "The job has ended already", body = Problem),
+        (status = 409, description = "The job has already ended", body = Problem),
         (status = 503, description = "The message broker does not answer", body = Problem),
     ))]
 async fn cancel(
@@ -178,11 +179,11 @@ async fn cancel(
     }
 }
 
-/// Makes the report of a job that has ended the newest one, whatever ended since.
+/// Makes the report of an ended job the newest, even if other jobs ended later.
 #[utoipa::path(post, path = "/api/jobs/{id}/newest", tag = "jobs",
     params(("id" = String, Path, description = "The id of the job")),
     responses(
-        (status = 200, description = "Its report is the newest, and every read shows it", body = JobView),
+        (status = 200, description = "The report is the newest, and every read without `job` shows it", body = JobView),
         (status = 400, description = "An unknown parameter", body = Problem),
         (status = 404, description = "No job has this id", body = Problem),
         (status = 409, description = "The job has no report", body = Problem),
@@ -204,7 +205,7 @@ async fn newest(
         }
         Ok(Err(why)) => Err(without_a_newest(&job, &why)),
         Err(error) => {
-            tracing::warn!(job_id = %job.job_id, %error, "report not made the newest");
+            tracing::warn!(job_id = %job.job_id, %error, "the report cannot become the newest");
             Err(Problem::unavailable(
                 "le réducteur ne répond pas\u{a0}; réessayez",
             ))
@@ -220,9 +221,9 @@ fn without_a_newest(job: &JobView, why: &str) -> Problem {
     Problem::new(StatusCode::CONFLICT, "Pas de rapport", detail).about("id")
 }
 
-/// How a job goes, as it happens, until it ends.
+/// The status of a job as a stream of events, until the job ends.
 ///
-/// Events `progress`, then `finished` (there is a report) or `failed`, whose data are the state of the job in JSON.
+/// Events `progress`, then `finished` (there is a report) or `failed`. Their data is the status of the job, as JSON.
 #[utoipa::path(get, path = "/api/jobs/{id}/events", tag = "jobs",
     params(("id" = String, Path, description = "The id of the job")),
     responses(
@@ -236,7 +237,7 @@ async fn job_events(
     id: Named,
     _: Params<Nothing>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    // subscribe before reading the state, so that no change is missed
+    // subscribe before reading the current status, so that no change is missed
     let changes = app.activity.changes();
     let job = known(&app, id)?;
     let place = app.streams.place()?;
@@ -271,9 +272,9 @@ async fn job_events(
     Ok(app.streams.serve(place, events))
 }
 
-/// What the cluster does, every second.
+/// The activity of the cluster as a stream of events, one each second.
 ///
-/// Events `activity`, whose data are those of `GET /api/activity`.
+/// Events `activity`, whose data is the response of `GET /api/activity`.
 #[utoipa::path(get, path = "/api/activity/events", tag = "activity",
     responses(
         (status = 200, description = "A stream of events", body = String, content_type = "text/event-stream"),

@@ -1,4 +1,4 @@
-//! The HTTP API and the dashboard: what the cluster does now, what the business did.
+//! The HTTP API and the dashboard: the activity of the cluster, and the reports of its jobs.
 //!
 //! ```text
 //!  results/ --> editions --+--> kinds: reads, pages, uploads   GET /api/villes, POST /api/process …
@@ -10,16 +10,17 @@
 //!
 //! # Layout
 //!
-//! * [`kinds`]: one folder or file a kind of job: its reads, its result page, how files are sent to it. The other modules know no kind.
-//! * `app`: what handlers share: [`Config`], [`App`].
+//! * [`kinds`]: a folder or file for each kind of job: its reads, its result page, its uploads. Other modules know no kind.
+//! * `app`: the state that handlers share: [`Config`], [`App`].
 //! * [`editions`]: the newest report of each kind, and those of single jobs, in memory; a broken file never replaces a good one.
-//! * [`reads`]: a read of a report, from its query to its cached answer. [`files`]: what a job left, as it is on disk.
-//! * [`activity`]: what the cluster does: jobs, workers, queues, rates, as events say.
-//! * [`jobs`], [`uploads`], [`dead`]: what changes something. [`streams`]: how many streams of events are open.
+//! * [`reads`]: a read of a report, from its query to its cached answer. [`files`]: the files that a job left on disk.
+//! * [`activity`]: jobs, workers, queues and rates, from events.
+//! * [`jobs`], [`uploads`], [`dead`]: requests that change something. [`streams`]: streams of events, in a bounded number.
 //! * [`pages`]: the dashboard.
-//! * [`guard`]: host check, token, timeouts, security headers. `connections`: how many, and their time limits. `body`: request bodies, within limits.
+//! * [`guard`]: host check, token, timeouts, security headers. `connections`: the accept loop and its limits. `body`: request
+//!   bodies, within limits.
 //! * `lookup`: the job that a request names. [`problem`]: every error. [`params`]: query parameters.
-//! * [`doc`]: the OpenAPI document. [`metrics`]: for Prometheus; health. [`link`]: the broker.
+//! * [`doc`]: the OpenAPI document. [`metrics`]: Prometheus metrics, and health checks. [`link`]: the broker.
 //!
 //! Nothing here computes a figure: reports come from the reducer, progress from events.
 
@@ -56,7 +57,7 @@ use tokio::net::TcpListener;
 pub use app::{App, Config, Shared};
 use link::Link;
 
-/// Plays the role as a program of a cluster: as the settings say, on RabbitMQ, until shutdown.
+/// Runs the API as a program of a cluster, on the RabbitMQ of the settings, until shutdown.
 ///
 /// # Errors
 /// [`Failure`].
@@ -69,10 +70,10 @@ pub async fn play(settings: &Settings, shutdown: &Shutdown) -> Result<(), Failur
     served
 }
 
-/// Takes the port of the settings.
+/// Binds the address of the settings.
 ///
 /// # Errors
-/// [`Failure`], where another program has it.
+/// [`Failure`], for instance where another program has the port.
 pub async fn bind(config: &Config) -> Result<TcpListener, Failure> {
     let bind = config.api.bind;
     let listener = TcpListener::bind(bind).await;
@@ -82,7 +83,7 @@ pub async fn bind(config: &Config) -> Result<TcpListener, Failure> {
 /// Serves on `listener` until shutdown.
 ///
 /// # Errors
-/// [`Failure`], where the broker refuses us.
+/// [`Failure`], where the broker refuses the connection for good.
 pub async fn serve(
     config: Config,
     link: Link,

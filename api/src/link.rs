@@ -1,4 +1,4 @@
-//! The broker of the API: RabbitMQ, or the queues of its own process.
+//! The broker of the API: RabbitMQ, or the embedded broker of its own process.
 
 use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::broker::rabbitmq::RabbitMq;
@@ -9,9 +9,9 @@ use autoconnect_common::message::Message;
 /// One of the two brokers.
 #[derive(Clone)]
 pub enum Link {
-    /// Queues inside this process.
+    /// The embedded broker of this process.
     Embedded(Embedded),
-    /// A cluster's.
+    /// The RabbitMQ of a cluster.
     RabbitMq(RabbitMq),
 }
 

@@ -1,4 +1,4 @@
-//! Finds the job that a request names, or says why there is none or it has no report.
+//! Finds the job that a request names, or says why there is no such job or no report of it.
 
 use autoconnect_common::JobId;
 use axum::extract::Path;
@@ -8,19 +8,19 @@ use crate::activity::JobView;
 use crate::app::Shared;
 use crate::problem::Problem;
 
-/// A name in a path, which may be invalid.
+/// The id of a job in a path, which may be invalid.
 pub(crate) type Named = Result<Path<String>, PathRejection>;
 
-/// The name in the path.
+/// The id in the path.
 ///
 /// # Errors
-/// [`Problem`] for what is no name of a job.
+/// [`Problem`] for text that is no id of a job.
 pub(crate) fn named(id: Named) -> Result<JobId, Problem> {
     let id: Option<JobId> = id.ok().and_then(|Path(id)| id.parse().ok());
     id.ok_or_else(|| unknown().about("id"))
 }
 
-/// The job with the name in the path.
+/// The job with the id in the path.
 ///
 /// # Errors
 /// [`Problem`], where no such job is known.
@@ -29,12 +29,12 @@ pub(crate) fn known(app: &Shared, id: Named) -> Result<JobView, Problem> {
     job.ok_or_else(|| unknown().about("id"))
 }
 
-/// No job has this name.
+/// The problem that no job has this id.
 pub(crate) fn unknown() -> Problem {
     Problem::not_found("aucun job n’a cet identifiant")
 }
 
-/// Why a job has no report to read.
+/// The problem that says why a job has no report.
 pub(crate) fn without_report(app: &Shared, job: &JobId) -> Problem {
     let Some(view) = app.activity.job(job) else {
         return unknown();

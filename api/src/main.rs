@@ -6,7 +6,7 @@ use autoconnect_common::program::{Role, role};
 
 const API: Role = Role {
     name: "api",
-    about: "AutoConnect's HTTP API and dashboard: what the cluster does now, what the business did",
+    about: "AutoConnect's HTTP API and dashboard: the activity of the cluster, and the reports of its jobs",
     registry: autoconnect_jobs::registry,
 };
 

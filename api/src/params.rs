@@ -1,7 +1,7 @@
-//! What stands in a query: typed by serde, and every fault a [`Problem`] that names its parameter.
+//! Reads the parameters of a query with serde. Every error is a [`Problem`] that names its parameter.
 //!
-//! An empty value is as good as none. A parameter that a route does not know, or that comes twice, is refused: a typing
-//! error must not pass for an answer about everything.
+//! An empty value counts as absent. A parameter that is unknown or given twice is refused: with a misspelt filter ignored,
+//! the answer would be about everything.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,7 +20,7 @@ use utoipa::IntoParams;
 
 use crate::problem::Problem;
 
-/// The most characters of a value that an error repeats.
+/// The most characters of a value that an error repeats: enough to recognize it.
 const SHOWN: usize = 60;
 
 /// The parameters of a query. `T` is a struct with `#[serde(deny_unknown_fields)]` whose fields are text, enums of words
@@ -45,7 +45,7 @@ fn read<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
     })
 }
 
-/// No parameter at all.
+/// The parameters of a route that takes none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
@@ -61,7 +61,7 @@ impl<const LEAST: u64, const MOST: u64> Whole<LEAST, MOST> {
         self.0
     }
 
-    /// The number `N`, which must be within the bounds.
+    /// The number `N`; it does not compile where `N` is out of the bounds.
     pub fn of<const N: u64>() -> Self {
         const { assert!(LEAST <= N && N <= MOST) };
         Self(N)
@@ -100,7 +100,7 @@ impl Default for PerPage {
     }
 }
 
-/// Which page of a list.
+/// The parameters that choose a page of a list.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -134,7 +134,7 @@ fn quoted(value: &str) -> String {
     format!("«\u{a0}{}\u{a0}»", printable(value.as_bytes(), SHOWN))
 }
 
-/// What is wrong with a query.
+/// The error of a query.
 #[derive(Debug)]
 struct Wrong {
     champ: Option<String>,
@@ -204,7 +204,7 @@ impl de::Error for Wrong {
 /// The pairs of a query, as a map.
 struct Query<'q, P> {
     pairs: P,
-    /// The value whose name was read last.
+    /// The pair whose name was read last, and whose value is read next.
     value: Option<(Cow<'q, str>, Cow<'q, str>)>,
 }
 
@@ -245,7 +245,7 @@ impl<'de, 'q, P: Iterator<Item = (Cow<'q, str>, Cow<'q, str>)>> MapAccess<'de> f
     }
 }
 
-/// A value, which is text until its type says more.
+/// A value, as text that is parsed into the type that it is read as.
 struct Text<'t>(&'t str);
 
 impl<'de> Deserializer<'de> for Text<'_> {
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_is_read() {
+    fn given_values_are_read() {
         let asked = read::<Asked>("ville=Saint-%C3%89tienne&format=percentage&page=7");
         let expected = Asked {
             ville: Some("Saint-Étienne".to_owned()),

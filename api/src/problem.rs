@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Why a request was not served.
+/// The reason why a request was not served.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Problem {
     #[serde(skip)]
@@ -15,12 +15,12 @@ pub struct Problem {
     error: &'static str,
     /// What was found and what was expected, in one sentence.
     detail: String,
-    /// The parameter, header or part of the body that it is about.
+    /// The parameter, header or part of the body that has the problem.
     champ: Option<String>,
 }
 
 impl Problem {
-    /// A problem with this status.
+    /// A problem with this status code.
     pub fn new(status: StatusCode, error: &'static str, detail: impl Into<String>) -> Self {
         Self {
             status,
@@ -30,17 +30,17 @@ impl Problem {
         }
     }
 
-    /// Something in the request cannot be used.
+    /// 400: `champ` of the request cannot be used.
     pub fn bad(champ: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "Requête invalide", detail).about(champ)
     }
 
-    /// There is no such thing.
+    /// 404: the requested thing does not exist.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "Introuvable", detail)
     }
 
-    /// There is no report yet.
+    /// 404: there is no report yet.
     pub fn no_report() -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
@@ -49,7 +49,7 @@ impl Problem {
         )
     }
 
-    /// The broker, or a role behind it, does not answer.
+    /// 503: the broker, or a role behind it, does not answer.
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -1,4 +1,4 @@
-//! The streams of events that are open: a bounded number of them.
+//! Streams of events, of which only a bounded number may be open.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::Problem;
 
-/// The most streams of events at a time: one sixteenth of the connections, so that requests find room beside them.
+/// The most streams of events at a time: one sixteenth of the connections, so that the others are free for requests.
 pub const STREAMS: usize = 256;
 /// How often a stream sends a keep-alive: below the 30 to 60 seconds after which proxies close idle connections.
 const ALIVE: Duration = Duration::from_secs(15);
-/// The time after which a browser reconnects a lost stream: a restart of the API is barely noticed.
+/// The time after which a browser reconnects a lost stream: one second, so that a restart of the API is barely noticed.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The streams of events that are open.
+/// The open streams of events.
 pub(crate) struct Streams {
     places: Arc<Semaphore>,
     stop: Shutdown,
 }
 
 impl Streams {
-    /// None yet; all of them end with `stop`.
+    /// No streams yet; `stop` ends all of them.
     pub(crate) fn new(stop: &Shutdown) -> Self {
         Self {
             places: Arc::new(Semaphore::new(STREAMS)),
@@ -33,15 +33,15 @@ impl Streams {
         }
     }
 
-    /// How many are open.
+    /// The number of open streams.
     pub(crate) fn open(&self) -> usize {
         STREAMS - self.places.available_permits()
     }
 
-    /// A place for one more.
+    /// Takes a permit for one more stream.
     ///
     /// # Errors
-    /// [`Problem`], while all are taken.
+    /// [`Problem`] where [`STREAMS`] are open.
     pub(crate) fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
         let place = Arc::clone(&self.places).try_acquire_owned();
         place.map_err(|_| {
@@ -51,7 +51,7 @@ impl Streams {
         })
     }
 
-    /// A stream of events that keeps its place for as long as it is read.
+    /// A stream of events, which releases its permit when it ends.
     pub(crate) fn serve<S: Stream<Item = Event> + Send + 'static>(
         &self,
         place: OwnedSemaphorePermit,

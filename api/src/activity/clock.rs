@@ -1,4 +1,4 @@
-//! Times in the API's responses: whole milliseconds.
+//! The times of the API's responses, in whole milliseconds.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

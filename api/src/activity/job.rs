@@ -7,21 +7,21 @@ use autoconnect_common::{JobId, execution};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Where a job is in its life.
+/// The status of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
-    /// It was asked for, and nothing came of it yet.
+    /// Requested; its work has not begun.
     Queued,
-    /// It is cut, worked, merged or written.
+    /// Being cut, worked, merged or written.
     Processing,
-    /// The report is complete.
+    /// Ended with a complete report.
     Done,
-    /// There is a report, and it names what it lacks.
+    /// Ended with a report that names what it lacks.
     Incomplete,
-    /// There is no report.
+    /// Ended without a report; `reason` says why.
     Failed,
-    /// There is no report, because somebody wanted none.
+    /// Ended without a report, because somebody cancelled it.
     Cancelled,
 }
 
@@ -37,81 +37,81 @@ impl From<Status> for JobState {
 }
 
 impl JobState {
-    /// Whether it is over.
+    /// Whether the job has ended.
     pub fn has_ended(self) -> bool {
         !matches!(self, Self::Queued | Self::Processing)
     }
 
-    /// Whether there is a report.
+    /// Whether a job of this status has a report.
     pub fn has_report(self) -> bool {
         matches!(self, Self::Done | Self::Incomplete)
     }
 }
 
-/// A job, key for key as in JSON.
+/// A job.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct JobView {
-    /// Its name.
+    /// The id of the job.
     #[schema(value_type = String)]
     pub job_id: JobId,
-    /// Where it is.
+    /// The status of the job.
     pub status: JobState,
-    /// How far it is.
+    /// The progress of the job.
     pub progress: Progress,
-    /// The kind of job; unknown until it is heard of from the reducer, where it was asked for elsewhere.
+    /// The kind of job; null for a job that another program requested, until the reducer names its kind.
     pub kind: Option<String>,
-    /// The file it reports on; unknown where somebody else asked for it.
+    /// The name of the file that the job reads; null for a job that another program requested.
     pub fichier: Option<String>,
     /// Rows merged so far.
     pub rows: u64,
-    /// When it was first heard of, in milliseconds since 1970.
+    /// When the job was requested, or the API received its first event, in milliseconds since 1970.
     pub asked_at_ms: u64,
     /// When its work began, in milliseconds since 1970.
     pub started_at_ms: Option<u64>,
-    /// When it came to its end, in milliseconds since 1970: all its results were there, and its report was made next.
+    /// When it ended, in milliseconds since 1970: all its results were merged, and the reducer began to make its report.
     pub ended_at_ms: Option<u64>,
-    /// How much longer it takes at the pace so far, in seconds.
+    /// The estimated time until it ends, in seconds.
     pub eta_seconds: Option<u64>,
-    /// Why there is no report, or an incomplete one, in one sentence.
+    /// Why there is no report, or an incomplete one, or why the report is not the newest, in one sentence.
     pub reason: Option<String>,
-    /// How long each act took, in milliseconds, once it ended.
+    /// The duration of each act, in milliseconds, once the job has ended.
     pub acts_ms: Option<Acts>,
-    /// Chunks of it that each worker worked, once it ended.
+    /// How many of its chunks each worker processed, once the job has ended.
     pub workers: BTreeMap<String, u64>,
-    /// Results that came twice and were counted once, once it ended.
+    /// Results that were received twice and counted once, once the job has ended.
     pub duplicates_dropped: u64,
 }
 
-/// How far a job is.
+/// The progress of a job.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, ToSchema)]
 pub struct Progress {
-    /// Chunks merged, or given up.
+    /// Chunks that are merged or dead-lettered.
     pub completed_tasks: u64,
-    /// Chunks in all; an estimate until the file is read to its end, and 0 before anything is known.
+    /// The total of chunks; an estimate until the file is read to its end, and 0 before the first estimate.
     pub total_tasks: u64,
-    /// 0 to 100; 100 only once the job ended with a report.
+    /// 0 to 100; 100 only once the job has ended with a report.
     pub percentage: f64,
 }
 
-/// How long each act took, in milliseconds.
+/// The duration of each act of a job, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, ToSchema)]
 pub struct Acts {
-    /// To cut the file and publish its chunks.
+    /// Cutting the file and publishing its chunks; null for a job without a manifest.
     pub cut: Option<f64>,
-    /// To work them, summed over workers.
+    /// Computing the partials, summed over all workers.
     pub work: f64,
-    /// To merge the partials.
+    /// Merging the partials.
     pub merge: f64,
-    /// To conclude the report.
+    /// Concluding the report.
     pub conclude: f64,
-    /// To write its files.
+    /// Writing the report's files.
     pub publish: f64,
-    /// From the first result to the last file.
+    /// The time from the first result to the last file.
     pub elapsed: f64,
 }
 
 impl Acts {
-    /// The acts of an `execution.json`; `None` unless it has them all, but for the cut of a job without a manifest.
+    /// The acts of an `execution.json`; `None` unless it has all of them, except the cut of a job without a manifest.
     pub(super) fn of(acts: &execution::Acts) -> Option<Self> {
         Some(Self {
             cut: acts.cut.map(|ms| ms as f64),

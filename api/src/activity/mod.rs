@@ -1,8 +1,8 @@
-//! What the cluster does: jobs, workers, queues and rates, from events.
+//! The activity of the cluster: jobs, workers, queues and rates, from events.
 //!
-//! Nothing is decided here: only the reducer knows its jobs, and this keeps what its events said. What no event said (a
-//! job that ended before the API subscribed) is asked of the reducer. Memory is bounded: [`JOBS`] jobs, [`WORKERS`]
-//! workers, [`POINTS`] seconds.
+//! The API keeps in memory what it received in events and decides nothing: only the reducer knows the state of jobs. It
+//! asks the reducer about jobs of which it missed events, such as one that ended before the API subscribed. Memory is
+//! bounded: [`JOBS`] jobs, [`WORKERS`] workers, [`POINTS`] seconds.
 
 mod clock;
 mod job;
@@ -30,16 +30,16 @@ use state::Cluster;
 pub use view::{BrokerView, Chunk, Point, Queues, Snapshot, TroubleView, WorkerView};
 pub(crate) use watch::watch;
 
-/// The most jobs that are remembered; of those that ended the oldest are forgotten first.
+/// The most jobs that are kept: they take about a MiB. The oldest ended ones are dropped first.
 pub const JOBS: usize = 1000;
-/// The most workers that are remembered: far more than a cluster has, and bounds what made-up names can cost.
+/// The most workers that are kept: far more than a cluster has. It bounds the memory that made-up names can take.
 pub const WORKERS: usize = 1024;
-/// Seconds of history: five minutes show a trend, and fit the width of a chart.
+/// The seconds of history that are kept: five minutes show a trend, and a point for each fits the width of a chart.
 pub const POINTS: usize = 300;
-/// Changes of jobs that wait for a slow listener; beyond them it gets the newest state only.
+/// How many changes of jobs are kept for a slow listener. One that misses more receives the current state instead.
 const CHANGES: usize = 256;
 
-/// What the cluster does. Hands out clones of its views, so that its lock is never held for long.
+/// The activity of the cluster. It returns clones of its views, so that its lock is never held for long.
 pub struct Activity {
     cluster: Mutex<Cluster>,
     snapshot: latest::Sender<Arc<Snapshot>>,
@@ -48,7 +48,7 @@ pub struct Activity {
 }
 
 impl Activity {
-    /// What is known of a cluster that was not listened to yet; `results` is where its reducer writes.
+    /// The activity before the first event; `results` is the folder that the reducer writes into.
     pub fn new(results: &Path) -> Self {
         Self {
             cluster: Mutex::default(),
@@ -68,27 +68,27 @@ impl Activity {
         let _nobody_listens = self.changes.send(view);
     }
 
-    /// What is known of a job.
+    /// The job with this id, if it is known.
     pub fn job(&self, job: &JobId) -> Option<JobView> {
         self.cluster().job(job)
     }
 
-    /// The jobs that are known, the newest first.
+    /// The known jobs, the newest first.
     pub fn jobs(&self) -> Vec<JobView> {
         self.cluster().jobs()
     }
 
-    /// The workers that are known, by name.
+    /// The known workers, by name.
     pub fn workers(&self) -> Vec<WorkerView> {
         self.cluster().workers()
     }
 
-    /// Every change of every job from now on.
+    /// Subscribes to every change of every job from now on.
     pub fn changes(&self) -> broadcast::Receiver<JobView> {
         self.changes.subscribe()
     }
 
-    /// Everything, as of the last second; a new one comes every second.
+    /// The snapshot of the last second; a new one is published every second.
     pub fn snapshots(&self) -> latest::Receiver<Arc<Snapshot>> {
         self.snapshot.subscribe()
     }
@@ -101,16 +101,16 @@ pub(crate) fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(activity))
 }
 
-/// The workers that were heard of.
+/// The workers that have sent a heartbeat.
 #[utoipa::path(get, path = "/api/workers", tag = "activity",
     responses((status = 200, description = "The workers, by name", body = Vec<WorkerView>)))]
 async fn workers(State(app): State<Shared>) -> Json<Vec<WorkerView>> {
     Json(app.activity.workers())
 }
 
-/// Everything the dashboard shows of the cluster, as of the last second.
+/// Everything that the dashboard shows of the cluster, as of the last second.
 #[utoipa::path(get, path = "/api/activity", tag = "activity",
-    responses((status = 200, description = "What the cluster does", body = Snapshot)))]
+    responses((status = 200, description = "The activity of the cluster", body = Snapshot)))]
 async fn activity(State(app): State<Shared>) -> Json<Snapshot> {
     let snapshot = app.activity.snapshots().borrow().clone();
     Json(Snapshot::clone(&snapshot))

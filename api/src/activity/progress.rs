@@ -10,18 +10,18 @@ use autoconnect_common::message::Status;
 use super::clock::now_ms;
 use super::job::{Acts, JobState, JobView, Progress};
 
-/// A job, and what its estimates are made of.
+/// A job, and the figures that its estimates are computed from.
 pub(super) struct Job {
-    /// Its number in order of first mention, from 1.
+    /// The number of the job in the order in which jobs became known, from 1.
     pub(super) number: u64,
     /// The view that is served.
     pub(super) view: JobView,
-    /// The file: rows and bytes read so far, bytes in all.
+    /// Of the file: rows and bytes read so far, and its total bytes.
     pub(super) cut: Option<(u64, u64, u64)>,
-    /// Chunks in all, once known.
+    /// The total of chunks, once known.
     total: Option<u64>,
     started: Option<Instant>,
-    /// When its last event arrived.
+    /// When the job's last event arrived.
     pub(super) changed: Instant,
 }
 
@@ -53,7 +53,7 @@ impl Job {
         }
     }
 
-    /// Records that its work has begun.
+    /// Records that the job's work has begun.
     pub(super) fn begin(&mut self) {
         self.changed = Instant::now();
         if self.view.status == JobState::Queued {
@@ -63,17 +63,17 @@ impl Job {
         }
     }
 
-    /// Records the merged chunks, the chunks in all and the merged rows.
+    /// Records the merged chunks, the total of chunks and the merged rows.
     pub(super) fn advance(&mut self, done: u64, total: Option<u64>, rows: u64) {
         self.begin();
-        // a killed reducer continues from its journal: merged chunks stay merged
+        // a reducer that was killed counts up again while it replays its journal: show no step back
         self.view.progress.completed_tasks = self.view.progress.completed_tasks.max(done);
         self.view.rows = self.view.rows.max(rows);
         self.total = total.or(self.total);
         self.estimate();
     }
 
-    /// The part of the job that is done: of its chunks, or, until they are counted, of its rows.
+    /// The fraction of the job that is done: of its chunks or, until their total is known, of its rows.
     fn part(&self) -> f64 {
         let done = self.view.progress.completed_tasks;
         match (self.total, self.cut) {
@@ -86,9 +86,9 @@ impl Job {
         }
     }
 
-    /// Estimates how far it is, and how much longer it takes.
+    /// Estimates the percentage that is done, and the time until the end.
     pub(super) fn estimate(&mut self) {
-        // a better estimate, and a producer that begins again, would take back what was shown
+        // never show less than before: a better estimate, or a producer that starts over, may give less
         let shown = self.view.progress.percentage / 100.0;
         let part = self.part().max(shown).clamp(0.0, 0.99);
         let progress = &mut self.view.progress;
@@ -104,7 +104,7 @@ impl Job {
         });
     }
 
-    /// Records its end.
+    /// Records the job's end.
     pub(super) fn end(
         &mut self,
         status: Status,
@@ -125,7 +125,7 @@ impl Job {
         let Some(execution) = execution.and_then(read) else {
             return;
         };
-        // one time wherever it is shown: what orders the reports, not when the event of its end arrived
+        // use the time by which reports are ordered, not when the event arrived: every page then shows the same time
         if execution.order > 0 {
             view.ended_at_ms = Some(execution.order);
         }

@@ -1,4 +1,4 @@
-//! The state behind the views, made of events and of when each arrived.
+//! The state behind the views: a function of the events and of their times of arrival.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -12,28 +12,28 @@ use super::progress::Job;
 use super::view::{BrokerView, Chunk, Point, Queues, Snapshot, TroubleView, WorkerView};
 use super::{JOBS, POINTS, WORKERS};
 
-/// The time without a heartbeat after which a worker is shown as gone: five missed ones.
+/// The time without a heartbeat after which a worker is shown as away: workers send one each second, so five are missing.
 const GONE: Duration = Duration::from_secs(5);
-/// The time without a heartbeat after which a worker is removed: long enough to be noticed by a person.
+/// The time without a heartbeat after which a worker is removed: long enough for a person to notice that it is away.
 const FORGOTTEN: Duration = Duration::from_secs(600);
-/// The most jobs in a snapshot; the newest are kept.
+/// The most jobs in a snapshot, the newest ones: as many as the dashboard's table shows.
 const NEWEST: usize = 20;
-/// The most programs whose troubles are kept: a page has no room for more.
+/// The most programs whose troubles are kept: the dashboard has no room for more.
 const TROUBLED: usize = 64;
 
-/// The state learned from events.
+/// The state of the cluster, learned from events.
 #[derive(Default)]
 pub(super) struct Cluster {
     jobs: BTreeMap<JobId, Job>,
-    /// Counts jobs in order of arrival.
-    heard: u64,
+    /// The number of the last job that became known.
+    last_number: u64,
     workers: BTreeMap<String, Worker>,
     history: VecDeque<Point>,
     /// The troubles that programs reported, and when.
     troubles: BTreeMap<String, (Vec<String>, Instant)>,
     broker: BrokerView,
     queues: Option<Queues>,
-    /// Chunks and rows worked since the last tick.
+    /// Chunks and rows that workers processed since the last tick.
     second: (u64, u64),
 }
 
@@ -48,14 +48,14 @@ impl Cluster {
         if !self.jobs.contains_key(&job) && self.jobs.len() >= JOBS {
             self.forget_one();
         }
-        let heard = &mut self.heard;
+        let last_number = &mut self.last_number;
         self.jobs.entry(job).or_insert_with_key(|job| {
-            *heard += 1;
-            Job::new(*heard, job.clone())
+            *last_number += 1;
+            Job::new(*last_number, job.clone())
         })
     }
 
-    /// Evicts the oldest job that ended, or the oldest one where none has.
+    /// Drops the oldest ended job, or the oldest job where none has ended.
     fn forget_one(&mut self) {
         let oldest = self
             .jobs
@@ -89,7 +89,7 @@ impl Cluster {
     }
 
     /// Applies an event; returns the job that it changed.
-    pub(super) fn hear(&mut self, event: Event) -> Option<JobView> {
+    pub(super) fn apply(&mut self, event: Event) -> Option<JobView> {
         let job = match event {
             Event::Worker(beat) => {
                 self.beat(beat);
@@ -99,7 +99,7 @@ impl Cluster {
                 self.troubled(program, troubles);
                 return None;
             }
-            // answers to our own questions go to the task that asked
+            // the task that asked the reducer receives these answers itself
             Event::Jobs { .. } | Event::Newest { .. } | Event::Begun { .. } => return None,
             Event::Cut {
                 job,
@@ -149,8 +149,8 @@ impl Cluster {
     }
 
     /// Applies an answer of the reducer; returns the job that it changed.
-    pub(super) fn answered(&mut self, told: JobStage) -> Option<JobView> {
-        let JobStage { job, kind, stage } = told;
+    pub(super) fn answered(&mut self, answer: JobStage) -> Option<JobView> {
+        let JobStage { job, kind, stage } = answer;
         let is_new = !self.jobs.contains_key(&job);
         if is_new && self.jobs.len() >= JOBS {
             return None;
@@ -190,7 +190,7 @@ impl Cluster {
         }
     }
 
-    /// The jobs that have not ended and had no event for at least that long.
+    /// The open jobs without an event for at least `for_long`.
     pub(super) fn silent(&self, for_long: Duration) -> Vec<JobId> {
         let silent = |job: &&Job| !job.view.status.has_ended() && job.changed.elapsed() >= for_long;
         let jobs = self.jobs.values().filter(silent);
@@ -202,7 +202,7 @@ impl Cluster {
             return;
         }
         let before = self.workers.get(&beat.worker);
-        // a worker that restarted under the same name counts from zero: a decrease is no work
+        // a worker that restarted under the same name counts from zero: the difference would be negative
         let more = |now: u64, then: Option<u64>| match then {
             Some(then) if then <= now => now - then,
             _ => 0,
@@ -219,7 +219,7 @@ impl Cluster {
         self.workers.insert(worker.beat.worker.clone(), worker);
     }
 
-    /// Records the troubles that a program reported; programs beyond the most that are kept are ignored.
+    /// Records the troubles that a program reported; a program beyond [`TROUBLED`] is ignored.
     pub(super) fn troubled(&mut self, program: String, troubles: Vec<String>) {
         if troubles.is_empty() {
             self.troubles.remove(&program);
@@ -230,7 +230,7 @@ impl Cluster {
 
     fn troubles(&mut self) -> Vec<TroubleView> {
         self.troubles
-            .retain(|_, (_, told)| told.elapsed() < health::TOLD);
+            .retain(|_, (_, reported)| reported.elapsed() < health::TOLD);
         let each = self.troubles.iter();
         each.flat_map(|(program, (troubles, _))| {
             troubles.iter().map(|why| TroubleView {
@@ -241,7 +241,7 @@ impl Cluster {
         .collect()
     }
 
-    /// Closes an interval of one second, and returns its figures.
+    /// Ends an interval of one second, and returns its figures.
     pub(super) fn tick(&mut self, up: bool, embedded: bool, queues: Option<Queues>) -> Snapshot {
         let at_ms = now_ms();
         if self.broker.since_ms == 0 || self.broker.up != up {
@@ -285,7 +285,7 @@ impl Cluster {
     }
 }
 
-/// The status of a job that ended; `None` while it runs.
+/// The status of an ended job; `None` for an open one.
 fn ended_as(state: JobState) -> Option<Status> {
     match state {
         JobState::Done => Some(Status::Done),

@@ -1,4 +1,4 @@
-//! What is remembered of a cluster, event by event.
+//! The state of the cluster, event by event.
 
 use std::collections::BTreeMap;
 
@@ -58,16 +58,16 @@ fn a_job_goes_from_queued_to_done_and_never_back() {
         read: 500,
         size: 1000,
     };
-    let view = cluster.hear(cut.clone()).expect("changed");
+    let view = cluster.apply(cut.clone()).expect("changed");
     assert_eq!(view.status, JobState::Processing);
 
-    // 10 of some 40 rows: half of the file has 20
-    let view = cluster.hear(progress(1, None, 10)).expect("changed");
+    // 10 of an estimated 40 rows: half of the file has 20
+    let view = cluster.apply(progress(1, None, 10)).expect("changed");
     assert_eq!(view.progress.percentage, 25.0);
     assert_eq!(view.progress.total_tasks, 4);
-    // its producer was killed and begins again; then the file is longer than it seemed
+    // its producer was killed and starts over; then the file is longer than estimated
     for (rows, read) in [(0, 0), (20, 250)] {
-        let view = cluster.hear(Event::Cut {
+        let view = cluster.apply(Event::Cut {
             job: job("a"),
             rows,
             read,
@@ -75,14 +75,14 @@ fn a_job_goes_from_queued_to_done_and_never_back() {
         });
         assert_eq!(view.expect("changed").progress.percentage, 25.0);
     }
-    let view = cluster.hear(progress(3, Some(4), 30)).expect("changed");
+    let view = cluster.apply(progress(3, Some(4), 30)).expect("changed");
     assert_eq!(view.progress.percentage, 75.0);
-    // a reducer that was started again may say less for a moment
-    let view = cluster.hear(progress(2, Some(4), 20)).expect("changed");
+    // a reducer that restarted may report less for a moment
+    let view = cluster.apply(progress(2, Some(4), 20)).expect("changed");
     assert_eq!((view.progress.completed_tasks, view.rows), (3, 30));
 
     let done = finished(Status::Done, Some(EXECUTION));
-    let view = cluster.hear(done.clone()).expect("changed");
+    let view = cluster.apply(done.clone()).expect("changed");
     assert_eq!(view.status, JobState::Done);
     assert_eq!(view.progress.percentage, 100.0);
     assert_eq!(view.fichier.as_deref(), Some("ventes.csv"));
@@ -97,7 +97,7 @@ fn a_job_goes_from_queued_to_done_and_never_back() {
     assert_eq!(view.duplicates_dropped, 2);
     // a late or repeated event changes nothing
     for late in [cut, progress(1, Some(4), 10), done] {
-        assert_eq!(cluster.hear(late), None);
+        assert_eq!(cluster.apply(late), None);
     }
     assert_eq!(cluster.job(&job("a")), Some(view));
 }
@@ -105,19 +105,19 @@ fn a_job_goes_from_queued_to_done_and_never_back() {
 #[test]
 fn a_job_is_at_a_hundred_percent_only_once_there_is_a_report() {
     let mut cluster = Cluster::default();
-    let view = cluster.hear(progress(4, Some(4), 40)).expect("changed");
+    let view = cluster.apply(progress(4, Some(4), 40)).expect("changed");
     assert_eq!(view.progress.percentage, 99.0);
     let view = cluster
-        .hear(finished(Status::Failed, None))
+        .apply(finished(Status::Failed, None))
         .expect("changed");
     assert_eq!(view.progress.percentage, 99.0);
     assert_eq!(view.status, JobState::Failed);
 }
 
 #[test]
-fn an_end_that_nobody_heard_is_learnt_from_the_reducer() {
+fn an_end_whose_event_was_missed_is_learnt_from_the_reducer() {
     let mut cluster = Cluster::default();
-    cluster.hear(progress(1, Some(4), 10));
+    cluster.apply(progress(1, Some(4), 10));
     let ended = |name: &str| JobStage {
         job: job(name),
         kind: Some("sales".to_owned()),
@@ -142,11 +142,11 @@ fn an_end_that_nobody_heard_is_learnt_from_the_reducer() {
 }
 
 #[test]
-fn a_job_ended_when_its_execution_says_whoever_tells_of_its_end() {
+fn a_job_ended_when_its_execution_says_whether_an_event_or_an_answer_names_its_end() {
     let order = 1_700_000_000_123;
     let execution = EXECUTION.replacen('{', &format!("{{\"order\": {order}, "), 1);
-    let mut heard = Cluster::default();
-    let view = heard.hear(finished(Status::Done, Some(&execution)));
+    let mut listening = Cluster::default();
+    let view = listening.apply(finished(Status::Done, Some(&execution)));
     assert_eq!(view.expect("changed").ended_at_ms, Some(order));
     let mut asked = Cluster::default();
     asked.answered(JobStage {
@@ -168,12 +168,12 @@ fn a_second_holds_what_all_workers_did_in_it() {
     let mut cluster = Cluster::default();
     let mut second = |beats: &[Event]| {
         for beat in beats {
-            assert_eq!(cluster.hear(beat.clone()), None);
+            assert_eq!(cluster.apply(beat.clone()), None);
         }
         let snapshot = cluster.tick(true, false, Some(Queues::default()));
         (snapshot.chunks_per_second, snapshot.rows_per_second)
     };
-    // what they did before we listened happened in no second of ours
+    // chunks from before the API subscribed count in no second
     assert_eq!(
         second(&[beat("w1", 100, 1000), beat("w2", 50, 500)]),
         (0, 0)
@@ -182,7 +182,7 @@ fn a_second_holds_what_all_workers_did_in_it() {
         second(&[beat("w1", 103, 1030), beat("w2", 51, 510)]),
         (4, 40)
     );
-    // started again under the same name, it counts from nothing
+    // a worker that restarted under the same name counts from zero
     assert_eq!(second(&[beat("w1", 2, 20)]), (0, 0));
     assert_eq!(second(&[beat("w1", 5, 50)]), (3, 30));
     assert_eq!(second(&[]), (0, 0));
@@ -198,7 +198,7 @@ fn what_is_remembered_is_bounded() {
         let name = job(&format!("job-{number}"));
         cluster.asked(name.clone(), "sales", "a.csv");
         if number == 5 {
-            cluster.hear(Event::Finished {
+            cluster.apply(Event::Finished {
                 job: name,
                 status: Status::Done,
                 reason: None,
@@ -209,13 +209,13 @@ fn what_is_remembered_is_bounded() {
         }
     }
     assert_eq!(cluster.jobs().len(), JOBS);
-    // the one that ended went first, then the oldest
+    // the ended one was dropped first, then the oldest
     for gone in [5, 0, 8] {
         assert_eq!(cluster.job(&job(&format!("job-{gone}"))), None);
     }
     assert!(cluster.job(&job("job-10")).is_some());
     for number in 0..WORKERS + 10 {
-        cluster.hear(beat(&format!("w{number}"), 1, 1));
+        cluster.apply(beat(&format!("w{number}"), 1, 1));
     }
     assert_eq!(cluster.workers().len(), WORKERS);
     for _ in 0..POINTS + 10 {

@@ -1,4 +1,4 @@
-//! What is handed out about the cluster, key for key as in JSON.
+//! The views of the cluster that the API serves; their fields are the keys of the JSON.
 
 use autoconnect_common::{JobId, Seq};
 use serde::Serialize;
@@ -6,20 +6,20 @@ use utoipa::ToSchema;
 
 use super::job::JobView;
 
-/// The cluster, as of one second.
+/// The activity of the cluster at one second.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 pub struct Snapshot {
-    /// When, in milliseconds since 1970.
+    /// The time of the snapshot, in milliseconds since 1970.
     pub at_ms: u64,
-    /// Whether the broker serves us.
+    /// The state of the broker.
     pub broker: BrokerView,
-    /// What keeps programs from making progress, in their own words.
+    /// What keeps programs from making progress, as they report it.
     pub troubles: Vec<TroubleView>,
-    /// How many messages wait in each queue; absent while the broker is away.
+    /// How many messages wait in each queue; null while the broker is away.
     pub queues: Option<Queues>,
-    /// Chunks worked in the last second.
+    /// Chunks that workers processed in the last second.
     pub chunks_per_second: u64,
-    /// Their rows.
+    /// Rows that workers processed in the last second.
     pub rows_per_second: u64,
     /// The last seconds, the oldest first.
     pub history: Vec<Point>,
@@ -32,89 +32,89 @@ pub struct Snapshot {
 /// Something keeps a program from making progress.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TroubleView {
-    /// Which program: its role or name, machine and process.
+    /// The program: its role or name, machine and process.
     pub program: String,
-    /// One sentence.
+    /// The trouble, in one sentence.
     pub why: String,
 }
 
-/// The broker.
+/// The state of the broker.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct BrokerView {
-    /// Whether it serves us.
+    /// Whether the API is connected to it.
     pub up: bool,
-    /// Since when that is so, in milliseconds since 1970.
+    /// Since when `up` has this value, in milliseconds since 1970.
     pub since_ms: u64,
-    /// Whether it is a queue inside this process.
+    /// Whether it is the embedded broker of this process, not RabbitMQ.
     pub embedded: bool,
 }
 
-/// Messages that wait.
+/// The ready messages of the queues.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Queues {
     /// Requests for jobs.
     pub jobs: u64,
-    /// Chunks to work, those in quarantine included.
+    /// Chunks for workers, those in quarantine included.
     pub chunks: u64,
-    /// Results to merge.
+    /// Results for the reducer.
     pub results: u64,
-    /// Chunks and results that could not be processed.
+    /// Dead-lettered messages.
     pub dead: u64,
 }
 
-/// A second of history.
+/// One second of history.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Point {
-    /// When, in milliseconds since 1970.
+    /// The time, in milliseconds since 1970.
     pub at_ms: u64,
-    /// Chunks that waited.
+    /// Chunks that waited in the queues.
     pub waiting: u64,
-    /// Chunks worked in that second.
+    /// Chunks that workers processed in that second.
     pub chunks: u64,
-    /// Their rows.
+    /// Rows that workers processed in that second.
     pub rows: u64,
 }
 
 /// A worker.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct WorkerView {
-    /// Its name.
+    /// The name of the worker.
     pub name: String,
-    /// The machine, or container, it runs on.
+    /// The machine or container that it runs on.
     pub host: String,
-    /// Its process; several workers may share one.
+    /// The id of its process; several workers may share one.
     pub pid: u32,
-    /// Whether it was heard of within the last seconds.
+    /// Whether its last heartbeat is less than five seconds old.
     pub alive: bool,
-    /// How long ago it was heard of, in milliseconds.
+    /// The age of its last heartbeat, in milliseconds.
     pub seen_ms_ago: u64,
-    /// Of its process, in percent of one core.
+    /// The CPU use of its process, in percent of one core.
     pub cpu_percent: Option<f32>,
-    /// Bytes of memory its process has.
+    /// The resident memory of its process, in bytes.
     pub memory_bytes: u64,
-    /// Chunks it worked since it started.
+    /// Chunks that it processed since it started.
     pub chunks: u64,
-    /// Their rows.
+    /// Rows that it processed since it started.
     pub rows: u64,
-    /// Chunks that it could not work.
+    /// Chunks that it dead-lettered since it started.
     pub buried: u64,
-    /// How long it computed since it started, in milliseconds.
+    /// The time that it computed since it started, in milliseconds.
     pub busy_ms: u64,
-    /// Rows it worked in the last second.
+    /// Rows that it processed in the last second.
     pub rows_per_second: u64,
-    /// The chunk in its hands.
+    /// The chunk that it is processing.
     pub current: Option<Chunk>,
 }
 
-/// A chunk in a worker's hands.
+/// A chunk that a worker is processing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Chunk {
-    /// Its job.
+    /// The id of its job.
     #[schema(value_type = String)]
     pub job_id: JobId,
-    /// Its number, `part.number`.
+    /// The number of the chunk, `part.number`.
     #[schema(value_type = String)]
     pub seq: Seq,
-    /// For how long, in milliseconds.
+    /// For how long the worker has had it, in milliseconds.
     pub for_ms: u64,
 }

@@ -15,18 +15,18 @@ use super::view::Queues;
 use crate::app::Shared;
 use crate::link::Link;
 
-/// How often queues are counted and a snapshot is made: as often as workers send heartbeats.
+/// How often queues are counted and a snapshot is made: once a second, as often as a worker sends a heartbeat.
 const SECOND: Duration = Duration::from_secs(1);
-/// How long the broker may take to count: longer than a busy one takes, and short, because the snapshot waits for it.
+/// How long the broker may take to count its messages. A busy one takes less; the snapshot waits for it, so no more.
 const COUNT: Duration = Duration::from_secs(2);
-/// The time without an event of an open job after which the reducer is asked: longer than the pauses of a healthy job.
+/// The time without an event of an open job after which the reducer is asked: longer than a healthy job's pauses.
 const SILENCE: Duration = Duration::from_secs(5);
-/// How long the report of an ended job may take to appear on the disk, which may be another machine's: as long as a
-/// network file system caches a folder.
-const LANDING: Duration = Duration::from_secs(60);
-/// How often it is looked for meanwhile: about as soon as a person would notice.
+/// How long the report of an ended job may take to appear on the disk. The reducer may be on another machine, and NFS
+/// caches a folder for up to 60 seconds.
+const APPEARS: Duration = Duration::from_secs(60);
+/// How often the report is looked for meanwhile: a tenth of a second is hardly noticed by a person.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// The prefetch of all events: covers the bursts of a busy cluster.
+/// The prefetch of all events: enough for a burst of a few hundred workers' heartbeats.
 const EVENTS: u16 = 256;
 /// The largest `execution.json` that is read, in bytes.
 const MAX_EXECUTION: u64 = 4 << 20;
@@ -57,15 +57,15 @@ async fn listen(app: &Shared) -> BrokerError {
                     && status.has_report()
                     && !is_readable(app, job).await
                 {
-                    tokio::spawn(hear_later(Arc::clone(app), event));
+                    tokio::spawn(apply_later(Arc::clone(app), event));
                     continue;
                 }
-                let changed = activity.cluster().hear(event);
+                let changed = activity.cluster().apply(event);
                 if let Some(view) = changed {
                     let _nobody_listens = activity.changes.send(view);
                 }
             }
-            Err(error) => tracing::debug!(%error, "event not understood"),
+            Err(error) => tracing::debug!(%error, "event cannot be read"),
         }
     }
     BrokerError::Closed
@@ -80,8 +80,8 @@ async fn next(
     Some(event)
 }
 
-/// Whether the report of a job that has ended can be read, the newest as of now among the rest: nothing here says that it ended
-/// before.
+/// Loads the newest reports, and says whether the report of an ended job can be read. Only then does the API say that the
+/// job has ended: a client that reads the report at once must find it.
 async fn is_readable(app: &Shared, job: &JobId) -> bool {
     let sought = app.editions.folder(job).join(REPORT);
     let is_there = tokio::fs::try_exists(sought).await.unwrap_or(false);
@@ -89,19 +89,19 @@ async fn is_readable(app: &Shared, job: &JobId) -> bool {
     is_there
 }
 
-/// Applies an end once the disk shows its report, or [`LANDING`] later.
-async fn hear_later(app: Shared, event: Event) {
+/// Applies the end of a job once its report is on the disk, or [`APPEARS`] later.
+async fn apply_later(app: Shared, event: Event) {
     if let Event::Finished { job, .. } = &event {
-        let landing = async {
+        let appearing = async {
             while !is_readable(&app, job).await {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         };
-        if tokio::time::timeout(LANDING, landing).await.is_err() {
-            tracing::warn!(job_id = %job, results = %app.editions.results().display(), "report of a job that ended is not in the folder of results");
+        if tokio::time::timeout(APPEARS, appearing).await.is_err() {
+            tracing::warn!(job_id = %job, results = %app.editions.results().display(), "the report of an ended job is not in the folder of results");
         }
     }
-    let changed = app.activity.cluster().hear(event);
+    let changed = app.activity.cluster().apply(event);
     if let Some(view) = changed {
         let _nobody_listens = app.activity.changes.send(view);
     }
@@ -146,8 +146,8 @@ async fn queues(link: &Link) -> Result<Queues, BrokerError> {
     Ok(queues)
 }
 
-/// Asks the reducer at the start, and whenever an open job was silent: its end may have been published while the broker
-/// was down.
+/// Asks the reducer at the start, and whenever an open job had no event for [`SILENCE`]: the event of its end may have been
+/// lost while the broker was down.
 async fn inquire(app: &Shared) -> BrokerError {
     let (activity, link) = (&app.activity, &app.link);
     let mut asked_all = false;
@@ -156,7 +156,7 @@ async fn inquire(app: &Shared) -> BrokerError {
             match ask::ask(link, None).await {
                 Ok(answer) => {
                     asked_all = true;
-                    // reports of jobs that ended before the answer are on the disk
+                    // the reports of jobs that ended before the answer are on the disk: load them before saying so
                     app.editions.refresh().await;
                     for told in answer.jobs {
                         let changed = activity.cluster().answered(told);

@@ -1,4 +1,4 @@
-//! What a kind of job is to the API ([`ApiKind`]), and the one place where the types of kinds are erased ([`Kinds`]).
+//! [`ApiKind`], the part of a kind of job that the API needs, and [`Kinds`], the one place where the types of kinds are erased.
 
 use std::any::Any;
 use std::fmt;
@@ -22,39 +22,39 @@ use crate::pages::report::ReportPage;
 pub trait ApiKind: Send + Sync + 'static {
     /// The kind.
     type Job: JobKind;
-    /// What is kept in memory of a report.
+    /// A report, as it is kept in memory.
     type Report: Send + Sync + 'static;
 
-    /// Reads a report: `bytes` is its `report.json`, `folder` where the other files of its job are. Blocks.
+    /// Reads a report: `bytes` is its `report.json`, and `folder` has the other files of its job. Blocks.
     ///
     /// # Errors
     /// [`io::Error`] for bytes that are no report of this kind.
     fn open(&self, bytes: &Bytes, folder: &Path) -> io::Result<Self::Report>;
 
-    /// Its routes: calls of [`reads::read`](crate::reads::read), and handlers of its own.
+    /// The routes of the kind: calls of [`reads::read`](crate::reads::read), and handlers of its own.
     fn routes(self: Arc<Self>) -> OpenApiRouter<Shared>;
 
     /// The page of a report. Blocks.
     fn page(&self, page: ReportPage, report: &Self::Report) -> Response;
 
-    /// A table of a report, as the page links to it below `tables/`; `None` where there is none of that name. Blocks.
+    /// The table of a report to which the page links as `tables/<name>`; `None` where there is none of that name. Blocks.
     fn table(&self, asked: &Visitor, report: &Self::Report, name: &str) -> Option<Table> {
         let _none = (asked, report, name);
         None
     }
 
-    /// How files are sent to it; `None` for a kind that takes none.
+    /// The form by which a visitor uploads files for this kind; `None` for a kind that takes none.
     fn intake(&self, lang: Lang) -> Option<Intake> {
         let _none = lang;
         None
     }
 
-    /// The file of rejected rows, which a job may leave without a report; `None` for a kind that rejects none.
+    /// The name of the file of rejected rows, which a job without a report may leave too; `None` for a kind that rejects none.
     fn rejects(&self) -> Option<&'static str> {
         None
     }
 
-    /// The shape of `report.json`, for the OpenAPI document.
+    /// The schema of `report.json`, for the OpenAPI document.
     fn schema(&self) -> RefOr<Schema> {
         ObjectBuilder::new().into()
     }
@@ -62,23 +62,23 @@ pub trait ApiKind: Send + Sync + 'static {
 
 /// A table of a report.
 pub enum Table {
-    /// Its bytes, CSV.
+    /// The table as CSV.
     Bytes(Vec<u8>),
-    /// A file that holds it, sent under the requested name.
+    /// A file with the table, which is sent under the requested name.
     File(PathBuf),
-    /// Another response: the report does not have what the visitor requests.
+    /// Another response, where the report does not have the part that the visitor requests.
     Other(Response),
 }
 
-/// How files are sent to a kind: its route, and the form of the page that requests an analysis.
+/// The way to upload files for a kind: its route, and its part of the form that requests an analysis.
 pub struct Intake {
-    /// The route that takes them.
+    /// The route that takes the files.
     pub route: &'static str,
-    /// What to send and what it gives, in one sentence.
+    /// A sentence that says which files to send.
     pub lead: &'static str,
-    /// Which columns a file has, in one sentence.
+    /// A sentence that lists the columns of a file.
     pub columns: &'static str,
-    /// The fields of the form beside the files, as HTML.
+    /// The other fields of the form, as HTML.
     pub fields: String,
 }
 
@@ -134,7 +134,7 @@ impl<K: ApiKind> AnyKind for Erased<K> {
     }
 }
 
-/// The registered kinds, in that order; the first is shown where no kind is requested.
+/// The registered kinds, in the order of their registration. The first is shown where no kind is requested.
 #[derive(Clone, Default)]
 pub struct Kinds {
     all: Vec<Arc<dyn AnyKind>>,
@@ -153,17 +153,17 @@ impl Kinds {
     }
 
     /// The name of the kind that is shown by default; empty where none is registered.
-    pub(crate) fn usual(&self) -> &'static str {
+    pub(crate) fn default_kind(&self) -> &'static str {
         self.all.first().map_or("", |kind| kind.kind())
     }
 
-    /// What reads the reports of each.
+    /// The readers of the reports of each kind.
     pub(crate) fn readers(&self) -> Vec<Arc<dyn ReadReport>> {
         let kinds = self.all.iter().cloned();
         kinds.map(|kind| kind as Arc<dyn ReadReport>).collect()
     }
 
-    /// The routes of all of them.
+    /// The routes of all kinds.
     pub(crate) fn routes(&self) -> OpenApiRouter<Shared> {
         let routes = self.all.iter().map(|kind| kind.routes());
         routes.fold(OpenApiRouter::new(), OpenApiRouter::merge)
@@ -183,22 +183,22 @@ impl Kinds {
         self.all.iter().find(|kind| kind.kind() == edition.kind)
     }
 
-    /// How files are sent to the first kind that takes any.
+    /// The upload form of the first kind that takes files.
     pub(crate) fn intake(&self, lang: Lang) -> Option<Intake> {
         self.all.iter().find_map(|kind| kind.intake(lang))
     }
 
-    /// Whether this route takes files, which may come for hours.
+    /// Whether this route takes files, whose upload may take hours.
     pub(crate) fn takes_files(&self, route: &str) -> bool {
         self.uploads.contains(&route)
     }
 
-    /// The names of their files of rejected rows.
+    /// The names of the kinds' files of rejected rows.
     pub(crate) fn rejects(&self) -> impl Iterator<Item = &'static str> {
         self.all.iter().filter_map(|kind| kind.rejects())
     }
 
-    /// The shape of a `report.json` of any of them.
+    /// The schema of a `report.json` of any kind.
     pub(crate) fn schema(&self) -> RefOr<Schema> {
         match &self.all[..] {
             [one] => one.schema(),

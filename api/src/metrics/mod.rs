@@ -1,7 +1,7 @@
-//! For Prometheus and for process supervisors: `/metrics`, `/healthz`, `/readyz`.
+//! Metrics for Prometheus and health checks for process supervisors: `/metrics`, `/healthz`, `/readyz`.
 //!
-//! Every name is in `docs/telemetry.md`, and no other. Labels are few: routes, not addresses; workers and jobs are bounded
-//! by [`activity`](crate::activity).
+//! `docs/telemetry.md` lists exactly these metrics. Labels take few values: routes instead of addresses, and workers and
+//! jobs in the bounds of [`activity`](crate::activity).
 
 mod requests;
 mod scrape;
@@ -29,14 +29,14 @@ pub(crate) fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(metrics))
 }
 
-/// That the process lives.
+/// The answer of a health check that passes.
 #[derive(Serialize, ToSchema)]
 struct Health {
-    /// Toujours `ok`.
+    /// Always `ok`.
     status: &'static str,
 }
 
-/// Whether the process lives.
+/// Liveness: whether the process answers.
 #[utoipa::path(get, path = "/healthz", tag = "health",
     responses(
         (status = 200, description = "The process answers", body = Health),
@@ -46,12 +46,12 @@ async fn health(_: Params<Nothing>) -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-/// Whether requests can be served, and are: the broker is up, results can be read, and every program makes progress.
+/// Readiness: whether the broker is up, the folder of results can be read, and every program makes progress.
 #[utoipa::path(get, path = "/readyz", tag = "health",
     responses(
-        (status = 200, description = "Everything is there", body = Health),
+        (status = 200, description = "Requests are served", body = Health),
         (status = 400, description = "An unknown parameter", body = Problem),
-        (status = 503, description = "The broker or the folder of results is missing, or a program makes no progress", body = Problem),
+        (status = 503, description = "The broker is away, the folder of results cannot be read, or a program makes no progress", body = Problem),
     ))]
 async fn ready(State(app): State<Shared>, _: Params<Nothing>) -> Result<Json<Health>, Problem> {
     if !app.activity.snapshots().borrow().broker.up {
@@ -72,7 +72,7 @@ async fn ready(State(app): State<Shared>, _: Params<Nothing>) -> Result<Json<Hea
     Ok(Json(Health { status: "ok" }))
 }
 
-/// Everything that is measured, as Prometheus reads it.
+/// All metrics, in the text format of Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "health",
     responses(
         (status = 200, description = "The metrics, as text", body = String, content_type = "text/plain"),
@@ -83,7 +83,7 @@ async fn metrics(State(app): State<Shared>, _: Params<Nothing>) -> Result<Respon
     registry.register_collector(Box::new(scrape::Scrape::of(&app)));
     let mut text = String::new();
     prometheus_text::encode(&mut text, &registry).map_err(|error| {
-        tracing::error!(%error, "metrics not encoded");
+        tracing::error!(%error, "the metrics cannot be encoded");
         Problem::broken()
     })?;
     let headers = [(header::CONTENT_TYPE, prometheus_text::CONTENT_TYPE)];

@@ -1,4 +1,4 @@
-//! What the API counts itself: requests, by route, and bytes of uploads.
+//! The metrics that the API counts itself: requests by route, and bytes of uploads.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-/// Upper bounds of the times that requests are sorted by, in seconds: a read from memory takes under one millisecond, one from disk
-/// some tens, and a request at most [`ORDINARY`](crate::guard::ORDINARY), an upload more.
+/// The upper bounds of the histogram's buckets, in seconds. A read from memory takes under a millisecond, one from disk some
+/// tens; a request takes at most [`ORDINARY`](crate::guard::ORDINARY), and only an upload takes longer.
 const BOUNDS: [f64; 8] = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0];
 
 /// The labels of an answer.
@@ -27,7 +27,7 @@ struct Route {
     route: String,
 }
 
-/// What is counted here; everything else is read from the state when it is scraped.
+/// The counters. All other metrics are read from the API's state at each scrape.
 pub(crate) struct Metrics {
     answers: Family<Answer, Counter>,
     times: Family<Route, Histogram>,
@@ -78,7 +78,7 @@ impl Metrics {
         self.uploaded.inc_by(bytes);
     }
 
-    /// A registry of these; a point is put after each help.
+    /// A registry of these metrics. `prometheus-client` adds a full stop to each help text.
     pub(super) fn registry(&self) -> Registry {
         let mut registry = Registry::default();
         registry.register(
@@ -88,12 +88,12 @@ impl Metrics {
         );
         registry.register(
             "autoconnect_http_request_duration_seconds",
-            "Seconds until the head of the answer, by route",
+            "Seconds until the head of the response, by route",
             self.times.clone(),
         );
         registry.register(
             "autoconnect_upload_bytes",
-            "Bytes of uploads that were written",
+            "Bytes of uploads that were written to disk",
             self.uploaded.clone(),
         );
         registry

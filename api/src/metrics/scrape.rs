@@ -1,4 +1,4 @@
-//! What is measured elsewhere, as it is when it is scraped: the cluster, its workers, the newest report, the process.
+//! The metrics that are read from the API's state at each scrape: the cluster, its workers, the newest report, the process.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,12 +14,12 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use crate::activity::{JobState, Snapshot, WorkerView};
 use crate::app::App;
 
-/// What the API knows at one moment.
+/// The state of the API at one scrape.
 #[derive(Debug)]
 pub(super) struct Scrape {
     snapshot: Arc<Snapshot>,
     workers: Vec<WorkerView>,
-    /// How many jobs are in each state, by its word.
+    /// How many jobs have each status.
     jobs: [(&'static str, i64); 6],
     streams: i64,
     /// When the newest report was written, in seconds since 1970.
@@ -62,7 +62,7 @@ impl Collector for Scrape {
         let mut families = Families(encoder);
         families.one(
             "autoconnect_event_streams",
-            "Streams of events that are open.",
+            "Open streams of events.",
             Some(ConstGauge::new(self.streams)),
         )?;
         self.encode_cluster(&mut families)?;
@@ -79,7 +79,7 @@ impl Collector for Scrape {
         )?;
         families.one(
             "process_resident_memory_bytes",
-            "Bytes of memory the process of the API has.",
+            "Resident memory of the API's process, in bytes.",
             self.resident.map(ConstGauge::new),
         )
     }
@@ -90,7 +90,7 @@ impl Scrape {
         let snapshot = &self.snapshot;
         families.one(
             "autoconnect_broker_up",
-            "1 while the broker serves the API, else 0.",
+            "1 while the API is connected to the broker, else 0.",
             Some(ConstGauge::new(i64::from(snapshot.broker.up))),
         )?;
         let mut troubles = BTreeMap::<&str, i64>::new();
@@ -100,7 +100,7 @@ impl Scrape {
         let troubles = troubles.into_iter();
         families.each(
             ("autoconnect_troubles", MetricType::Gauge),
-            "What keeps a program from making progress, by program; absent where nothing does.",
+            "Troubles that keep a program from making progress, by program; absent where there are none.",
             "program",
             troubles.map(|(program, count)| (program, ConstGauge::new(count))),
         )?;
@@ -114,13 +114,13 @@ impl Scrape {
         });
         families.each(
             ("autoconnect_queue_messages", MetricType::Gauge),
-            "Messages that wait, by queue; absent while the broker is away.",
+            "Ready messages, by queue; absent while the broker is away.",
             "queue",
             queues.map(|(queue, count)| (queue, ConstGauge::new(count as i64))),
         )?;
         families.each(
             ("autoconnect_jobs", MetricType::Gauge),
-            "Jobs that are remembered, by status.",
+            "Jobs that the API keeps in memory, by status.",
             "status",
             self.jobs
                 .map(|(word, count)| (word, ConstGauge::new(count))),
@@ -130,37 +130,37 @@ impl Scrape {
     fn encode_workers(&self, families: &mut Families<'_>) -> fmt::Result {
         families.each(
             ("autoconnect_worker_up", MetricType::Gauge),
-            "1 while the worker is heard of, else 0.",
+            "1 while the worker sends heartbeats, else 0.",
             "worker",
             self.each_worker(|worker| ConstGauge::new(i64::from(worker.alive))),
         )?;
         families.each(
             ("autoconnect_worker_chunks", MetricType::Counter),
-            "Chunks the worker worked since it started.",
+            "Chunks that the worker processed since it started.",
             "worker",
             self.each_worker(|worker| ConstCounter::new(worker.chunks)),
         )?;
         families.each(
             ("autoconnect_worker_rows", MetricType::Counter),
-            "Rows the worker worked since it started.",
+            "Rows that the worker processed since it started.",
             "worker",
             self.each_worker(|worker| ConstCounter::new(worker.rows)),
         )?;
         families.each(
             ("autoconnect_worker_buried", MetricType::Counter),
-            "Chunks the worker could not work since it started.",
+            "Chunks that the worker dead-lettered since it started.",
             "worker",
             self.each_worker(|worker| ConstCounter::new(worker.buried)),
         )?;
         families.each(
             ("autoconnect_worker_busy_seconds", MetricType::Counter),
-            "Seconds the worker computed since it started.",
+            "Seconds that the worker computed since it started.",
             "worker",
             self.each_worker(|worker| ConstCounter::new(worker.busy_ms as f64 / 1000.0)),
         )?;
         families.each(
             ("autoconnect_worker_cpu_ratio", MetricType::Gauge),
-            "Part of one core that the worker's process uses; 0 while it is not heard of.",
+            "CPU use of the worker's process, in cores; 0 while it sends no heartbeats.",
             "worker",
             self.each_worker(|worker| {
                 ConstGauge::new(f64::from(worker.cpu_percent.unwrap_or(0.0)) / 100.0)
@@ -168,7 +168,7 @@ impl Scrape {
         )?;
         families.each(
             ("autoconnect_worker_memory_bytes", MetricType::Gauge),
-            "Bytes of memory the worker's process has.",
+            "Resident memory of the worker's process, in bytes.",
             "worker",
             self.each_worker(|worker| ConstGauge::new(worker.memory_bytes as i64)),
         )
@@ -180,7 +180,7 @@ impl Scrape {
     }
 }
 
-/// Encodes families, those without a sample too: a name that is documented is always exposed.
+/// Encodes families of metrics, also those without a sample: every documented name is always exposed.
 struct Families<'e>(DescriptorEncoder<'e>);
 
 impl Families<'_> {
@@ -209,7 +209,7 @@ impl Families<'_> {
     }
 }
 
-/// Bytes of memory that this process has, where the system says so.
+/// The resident memory of this process in bytes; `None` where the system does not say.
 fn resident() -> Option<i64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

@@ -1,4 +1,4 @@
-//! The page of what the cluster does, live.
+//! The live page of the cluster's activity.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,21 +18,21 @@ use super::live::{self, News};
 use crate::activity::{JobView, POINTS, Point, Snapshot, TroubleView, WorkerView};
 use crate::app::Shared;
 
-/// The number of jobs whose acts are shown: they fit one chart.
+/// How many jobs the chart of acts shows: five bars are easy to compare.
 const TIMED: usize = 5;
-/// The most workers of the chart; the table has all.
+/// The most workers that the chart shows, for its height; the table shows all.
 const BARS: usize = 16;
 /// The height of a chart over time, in pixels.
 const HEIGHT: u16 = 132;
 
-/// Everything on the page that changes.
+/// The live part of the page.
 #[derive(Template)]
 #[template(path = "board.html")]
 struct Board {
     lang: Lang,
     /// For how long the broker has been away; empty where it is not.
     alarm: String,
-    /// The troubles of programs, in their own sentences.
+    /// The troubles of programs, as they report them.
     troubles: Vec<TroubleView>,
     tiles: Vec<Tile>,
     charts: Vec<Series>,
@@ -60,7 +60,7 @@ struct Series {
     svg: String,
 }
 
-/// A worker, in words.
+/// A worker, as the table shows it.
 struct Worker {
     name: String,
     host: String,
@@ -68,7 +68,7 @@ struct Worker {
     alive: bool,
     state: &'static str,
     cpu: String,
-    /// Of one core, for the small bar.
+    /// The CPU use in percent of one core, for the small bar.
     load: u64,
     memory: String,
     chunks: String,
@@ -84,7 +84,7 @@ impl Board {
         self.lang.say(fr, en)
     }
 
-    /// The acts and their colours.
+    /// The names of the acts, with their classes in the style sheet.
     fn act_names(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         let names = self.timed.first().map(|job| &job.acts);
         let names = names.into_iter().flatten().map(|(name, _)| *name);
@@ -118,7 +118,7 @@ impl Board {
 
 fn alarm(snapshot: &Snapshot, lang: Lang) -> String {
     let broker = &snapshot.broker;
-    // nothing is known within the first second
+    // until the first count of the queues, after a second, the state of the broker is unknown
     if broker.up || broker.since_ms == 0 {
         return String::new();
     }
@@ -127,7 +127,7 @@ fn alarm(snapshot: &Snapshot, lang: Lang) -> String {
     lang.say(format!("Depuis {away}."), format!("For {away}."))
 }
 
-/// How many workers are alive; bad where none is, or one missed its heartbeats.
+/// The tile with the number of workers that are alive; marked where none is, or one sends no heartbeats.
 fn workers_tile(snapshot: &Snapshot, lang: Lang) -> Tile {
     let count = |n: usize| number::count(n as u64, lang);
     let alive = snapshot.workers.iter().filter(|worker| worker.alive);
@@ -142,7 +142,7 @@ fn workers_tile(snapshot: &Snapshot, lang: Lang) -> Tile {
             gone => format!(
                 "{} {}",
                 count(gone),
-                lang.say("sans nouvelles", "not heard of")
+                lang.say("sans nouvelles", "without heartbeats")
             ),
         },
         is_bad: alive == 0 || gone > 0,
@@ -286,7 +286,7 @@ impl Worker {
     }
 }
 
-/// Of one core; more than 100 where there are several.
+/// A percentage of one core; above 100 for a process that uses several.
 fn percent(value: f64, lang: Lang) -> String {
     let value = number::count(value.max(0.0).round() as u64, lang);
     lang.say(format!("{value}\u{202f}%"), format!("{value}%"))
@@ -299,7 +299,7 @@ fn spread(workers: &[WorkerView], lang: Lang) -> String {
     if most.is_empty() {
         return String::new();
     }
-    let title = lang.say("Chunks traités par worker", "Chunks worked by worker");
+    let title = lang.say("Chunks traités par worker", "Chunks by worker");
     let bars = most.iter().map(|worker| Bar {
         name: worker.name.clone(),
         value: number::count(worker.chunks, lang),
@@ -321,7 +321,7 @@ fn spread(workers: &[WorkerView], lang: Lang) -> String {
     draw::bars(caption, bars.collect())
 }
 
-/// The acts of the jobs that ended last, each on a bar.
+/// A chart with a bar for each job that ended last, divided into its acts.
 fn acts(jobs: &[&JobView], lang: Lang) -> String {
     if jobs.is_empty() {
         return String::new();
@@ -361,8 +361,8 @@ fn acts(jobs: &[&JobView], lang: Lang) -> String {
     draw::bars(caption, bars)
 }
 
-/// A job's time divided among its acts, in microseconds, as charts are drawn in integers. Acts of several workers overlap, and more than
-/// they took together would make a short job's bar the longer one.
+/// Divides a job's duration among its acts, in microseconds, because charts are drawn in integers. The acts of several
+/// workers overlap: with their sum, the bar of a short job could be longer than that of a long one.
 fn shares(acts: [f64; 5], elapsed: f64) -> [u64; 5] {
     let sane = |ms: f64| {
         if ms.is_finite() {
@@ -376,7 +376,7 @@ fn shares(acts: [f64; 5], elapsed: f64) -> [u64; 5] {
     acts.map(|ms| (sane(ms) * scale * 1e3) as u64)
 }
 
-/// The colours of the acts, in their order.
+/// The style sheet's classes of the acts, in their order.
 const CLASSES: [&str; 5] = ["c1", "c3", "c2", "c4", "c5"];
 
 #[derive(Template)]
@@ -397,7 +397,7 @@ pub(super) async fn page(State(app): State<Shared>, visitor: Visitor) -> Respons
     visitor.show(&page)
 }
 
-/// The same every second.
+/// The stream of the live part, once a second.
 pub(super) async fn stream(State(app): State<Shared>, visitor: Visitor) -> Response {
     let lang = visitor.lang;
     let mut snapshots = app.activity.snapshots();
@@ -485,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_heard_does_no_harm() {
+    fn hostile_names_in_events_are_escaped() {
         for lang in [Lang::Fr, Lang::En] {
             let board = rendered(&Board::new(&snapshot(), lang));
             assert!(board.contains("&#60;script&#62;"), "{board}");
@@ -497,7 +497,7 @@ mod tests {
     #[test]
     fn a_bar_is_as_long_as_its_job_took_and_says_so() {
         let longest = |acts, elapsed| shares(acts, elapsed).iter().sum::<u64>();
-        // two workers worked 40 ms within 25 ms; the other job took 21 ms, one act after the other
+        // two workers computed 40 ms within 25 ms; the other job took 21 ms, one act after the other
         let (first, second) = (
             longest([5.0, 40.0, 1.0, 2.0, 3.0], 25.0),
             longest([5.0, 9.0, 1.0, 2.0, 3.0], 21.0),
@@ -528,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn what_keeps_a_program_from_going_on_is_told_and_harmless() {
+    fn what_keeps_a_program_from_going_on_is_shown_and_escaped() {
         let board = |snapshot: &Snapshot| rendered(&Board::new(snapshot, Lang::En));
         let mut snapshot = Snapshot::default();
         assert!(!board(&snapshot).contains("No progress"));
@@ -542,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_that_is_away_is_told_with_its_duration() {
+    fn a_broker_that_is_away_is_shown_with_the_duration() {
         let mut snapshot = snapshot();
         let board = |snapshot: &Snapshot| rendered(&Board::new(snapshot, Lang::En));
         assert!(board(&snapshot).contains("The broker is away"));

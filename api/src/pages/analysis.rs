@@ -13,9 +13,9 @@ use crate::activity::now_ms;
 use crate::app::Shared;
 use crate::kinds::Intake;
 
-/// The most files that are listed: the newest.
+/// The most files that are listed, the newest ones: more are hard to choose from.
 const LISTED: usize = 50;
-/// The most entries of the folder that are read, since a page must not take seconds.
+/// The most entries of the folder that are read: each costs a system call, and a page must not take seconds.
 const LOOKED_AT: usize = 10_000;
 /// The suffixes of readable files.
 const ENDS: [&str; 9] = [
@@ -42,7 +42,7 @@ struct Page {
     t: Frame,
     intake: Intake,
     files: Vec<Listed>,
-    /// How many more files there are; empty where there are none.
+    /// The sentence that says how many more files there are; empty where there are none.
     more: String,
     limit: String,
     max_upload: u64,
@@ -89,7 +89,7 @@ pub(super) async fn page(State(app): State<Shared>, visitor: Visitor) -> Respons
     })
 }
 
-/// The files right inside the folder that can be read, the newest first. A folder that cannot be read has none.
+/// The readable files directly in the folder, the newest first; empty for a folder that cannot be read.
 fn files(folder: &Path) -> Vec<File> {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return Vec::new();
@@ -98,7 +98,7 @@ fn files(folder: &Path) -> Vec<File> {
         let name = entry.file_name().into_string().ok()?;
         let lower = name.to_ascii_lowercase();
         let fits = !name.starts_with('.') && ENDS.iter().any(|end| lower.ends_with(end));
-        // of the entry itself: a link might lead out of the folder
+        // `metadata` of an entry does not follow links, which might lead out of the folder
         let metadata = entry.metadata().ok().filter(|_| fits)?;
         metadata.is_file().then_some(File {
             name,

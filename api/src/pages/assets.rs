@@ -1,4 +1,4 @@
-//! Style, script and icon, from memory. Their names carry the digest of their bytes, so browsers keep them for good.
+//! Style sheet, script and icon, from memory. Their names have the digest of their bytes, so browsers may cache them for ever.
 
 use std::sync::LazyLock;
 
@@ -7,12 +7,12 @@ use autoconnect_report::page::STYLE;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use axum::response::{IntoResponse, Response};
 
-/// How long a browser may keep a file whose name changes with its bytes.
+/// The caching of a file whose name changes with its bytes: a year, the usual maximum.
 const FOR_GOOD: &str = "public, max-age=31536000, immutable";
 
 /// A file that pages are made of.
 pub(super) struct Asset {
-    /// Its name in addresses.
+    /// The name of the file in addresses.
     pub(super) name: String,
     kind: &'static str,
     bytes: String,
@@ -29,7 +29,7 @@ impl Asset {
     }
 }
 
-/// The style of reports, and what the dashboard adds to it.
+/// The style sheet: that of reports, and the rules that the dashboard adds.
 pub(super) static STYLES: LazyLock<Asset> = LazyLock::new(|| {
     let bytes = format!("{STYLE}\n{}", include_str!("../../static/dashboard.css"));
     Asset::new("style", "css", "text/css; charset=utf-8", bytes)
@@ -47,7 +47,7 @@ pub(super) static ICON: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("icon", "svg", "image/svg+xml", bytes)
 });
 
-/// The one with this name.
+/// The file with this name.
 pub(super) fn find(name: &str) -> Option<Response> {
     let all = [&STYLES, &SCRIPT, &ICON];
     let asset = all.into_iter().find(|asset| asset.name == name)?;

@@ -1,4 +1,4 @@
-//! The frame of every page: its visitor and language, and the navigation.
+//! The frame of every page: visitor, language and navigation.
 
 use std::convert::Infallible;
 
@@ -15,14 +15,14 @@ use crate::problem::Problem;
 
 /// The parameter and the cookie that name the language.
 const LANG: &str = "lang";
-/// How long a browser remembers it, in seconds.
+/// How long a browser keeps the cookie, in seconds: a year.
 const REMEMBERED: u32 = 31_536_000;
 
 /// The visitor of a page: the page's address, and the language.
 pub struct Visitor {
     /// The language of the page.
     pub lang: Lang,
-    /// Whether the address names the language.
+    /// Whether the address names the language, which a cookie then keeps.
     chosen: bool,
     path: String,
     query: Vec<(String, String)>,
@@ -129,20 +129,20 @@ fn language(code: &str) -> Option<Lang> {
         .find(|lang| lang.code() == code)
 }
 
-/// A template as text. Writing to a string cannot fail.
+/// Renders a template as text. Writing to a string cannot fail.
 pub(crate) fn rendered(template: &impl Template) -> String {
     let rendered = template.render();
     debug_assert!(rendered.is_ok(), "{rendered:?}");
     rendered.unwrap_or_default()
 }
 
-/// Which of the pages in the menu it is.
+/// The entry of the menu that a page belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Here {
     Activity,
     Results,
     Analysis,
-    /// None of them.
+    /// None.
     Elsewhere,
 }
 
@@ -175,7 +175,7 @@ struct Message {
     t: Frame,
     heading: String,
     detail: String,
-    /// A link: address and words.
+    /// The address and the text of the link.
     way: (String, &'static str),
 }
 
@@ -196,7 +196,7 @@ pub(crate) fn message(
     visitor.show_as(status, &page)
 }
 
-/// The page where there is none.
+/// The page for an unknown address.
 pub(crate) fn lost(visitor: &Visitor) -> Response {
     let lang = visitor.lang;
     let detail = lang.say(
@@ -218,7 +218,7 @@ pub(crate) fn lost(visitor: &Visitor) -> Response {
     )
 }
 
-/// The answer where no route leads: a page for people, the shape of every error below `/api`.
+/// The response to an address without a route: a page, or a [`Problem`] below `/api`.
 pub(crate) async fn nowhere(visitor: Visitor) -> Response {
     if visitor.path == "/api" || visitor.path.starts_with("/api/") {
         return Problem::not_found("il n’y a rien à cette adresse").into_response();
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn the_switch_keeps_what_was_asked() {
+    fn the_switch_keeps_the_query() {
         let visitor = visitor("/resultats?ville=A%26B&lang=en&mois=2024-01", "");
         assert_eq!(
             visitor.switch(Lang::Fr),

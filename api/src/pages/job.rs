@@ -16,35 +16,35 @@ use super::live::{self, News};
 use crate::activity::{JobState, JobView, now_ms};
 use crate::app::Shared;
 
-/// How often the job of an open page is looked at: its bar moves smoothly.
+/// How often the job of an open page is polled: at five times a second its progress bar moves smoothly.
 const LOOK: Duration = Duration::from_millis(200);
-/// Where reports are shown; that of a job, below it.
+/// The route of the page of a report; a job's own is below it.
 pub(super) const RESULTS: &str = "/resultats";
 
-/// A job, in words.
+/// A job, as pages show it.
 pub(super) struct Row {
     pub(super) id: String,
-    /// Its title: its file, or else its name.
+    /// The title: the name of the job's file, or else the start of its id.
     pub(super) name: String,
-    /// Its kind; empty where it is not known.
+    /// The kind of job; empty where it is unknown.
     pub(super) kind: String,
     pub(super) state: &'static str,
-    /// The state's class in the style sheet.
+    /// The class of the status in the style sheet.
     pub(super) class: &'static str,
     pub(super) value: f64,
     pub(super) percent: String,
     pub(super) chunks: String,
     pub(super) rows: String,
-    /// How much longer, or how long it took.
+    /// The time that is left, or the duration of an ended job.
     pub(super) time: String,
     pub(super) when: String,
     pub(super) reason: String,
     pub(super) has_ended: bool,
     pub(super) has_report: bool,
-    /// Acts and how long they took.
+    /// The acts and their durations.
     pub(super) acts: Vec<(&'static str, String)>,
     pub(super) duplicates: String,
-    /// The link to its rejected rows; empty where it has a report, which links them, or has none.
+    /// The link to the rejected rows of a job without a report; empty where there are none. A report has its own link.
     pub(super) rejects: String,
 }
 
@@ -94,7 +94,7 @@ impl Row {
     }
 }
 
-/// The first characters of a name that is made of hexadecimal digits.
+/// Shortens an id that is made of hexadecimal digits.
 fn short(id: &str) -> String {
     if id.chars().count() <= 12 {
         return id.to_owned();
@@ -102,14 +102,14 @@ fn short(id: &str) -> String {
     id.chars().take(8).chain(['…']).collect()
 }
 
-/// Why it ended as it did; that it was cancelled says its state.
+/// The reason of the job's end; empty for a cancelled job, whose status says it all.
 fn reason(job: &JobView) -> String {
     let reason = job.reason.as_deref().unwrap_or_default();
     let reason = reason.strip_prefix("cancelled: ").unwrap_or(reason);
     reason.to_owned()
 }
 
-/// How long it took, from its execution or else from its events; while it runs, how long is left.
+/// The duration of an ended job, from its `execution.json` or else from its events; the time left of an open one.
 fn time(job: &JobView, lang: Lang) -> String {
     if let Some(acts) = &job.acts_ms {
         return measure::millis(acts.elapsed, lang);
@@ -126,7 +126,7 @@ fn time(job: &JobView, lang: Lang) -> String {
     }
 }
 
-/// What the acts are called, in their order.
+/// The names and durations of the acts, in their order.
 pub(super) fn acts(job: &JobView, lang: Lang) -> Vec<(&'static str, String)> {
     let Some(acts) = &job.acts_ms else {
         return Vec::new();
@@ -162,7 +162,7 @@ struct View<'a> {
     job: Row,
 }
 
-/// A job in words, with where its rejected rows are.
+/// A job with the link to its rejected rows.
 async fn whole_row(app: &Shared, job: &JobView, lang: Lang) -> Row {
     let mut row = Row::new(job, lang);
     if row.has_ended && !row.has_report {
@@ -198,7 +198,7 @@ pub(super) async fn page(
     visitor.show(&Page { t, job })
 }
 
-/// What its page shows, whenever that is something else; once there is a report, where it is.
+/// The stream of the live part of the page, whenever it changes; once there is a report, the address of its page.
 pub(super) async fn stream(
     State(app): State<Shared>,
     visitor: Visitor,
@@ -236,7 +236,7 @@ struct Watched {
 impl Watched {
     async fn next(&mut self) -> Option<News> {
         if self.is_over {
-            // the page navigates away, or shows why it stays; the browser would reopen a stream that ends
+            // the page now leaves or has its last content; never end the stream, because the browser would reopen it
             return std::future::pending().await;
         }
         loop {

@@ -1,4 +1,4 @@
-//! Live pages: sends a piece of HTML again whenever it changes.
+//! Live pages: sends a fragment of HTML whenever it changes.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -7,22 +7,22 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt as _};
 
-/// How often a keep-alive is sent while nothing changes, so that the page notices a lost stream within seconds.
+/// How often a keep-alive is sent while nothing changes: every two seconds, so that a page soon notices a lost stream.
 const ALIVE: Duration = Duration::from_secs(2);
 
-/// What is sent to a page.
+/// A message to a page.
 pub(super) enum News {
-    /// The piece of HTML that replaces the one that is shown.
+    /// The fragment of HTML that replaces the one on the page.
     View(String),
-    /// The address of the page to go to.
+    /// The address that the browser goes to.
     Elsewhere(String),
 }
 
-/// The stream of these messages.
+/// The response that streams these messages.
 pub(super) fn stream(news: impl Stream<Item = News> + Send + 'static) -> Response {
     let events = news.map(|news| {
         Ok::<_, Infallible>(match news {
-            // a carriage return would end a line of the stream
+            // in server-sent events a carriage return ends a line
             News::View(html) => Event::default().event("vue").data(html.replace('\r', " ")),
             News::Elsewhere(address) => Event::default().event("fin").data(address),
         })

@@ -1,13 +1,13 @@
 //! The dashboard: pages rendered on the server and kept up to date by one small script, without a build step or another
 //! host.
 //!
-//! * `activity`: what the cluster does, live. `job`: one job, live.
-//! * `results`: the newest report of a kind, or a job's own; [`report`]: what stands on its page whatever its kind, which fills it
-//!   ([`kinds`](crate::kinds)). `analysis`: the form that requests another one.
-//! * [`frame`]: what stands around every page; the language. `assets`: style, script, icon. `live`: the streams.
+//! * `activity`: the activity of the cluster, live. `job`: one job, live.
+//! * `results`: the newest report of a kind, or a job's own. [`report`]: the part of its page that is the same for every kind;
+//!   the kind adds the main part ([`kinds`](crate::kinds)). `analysis`: the form that requests a report.
+//! * [`frame`]: the frame of every page, and its language. `assets`: style sheet, script, icon. `live`: the streams.
 //!
-//! The server renders live parts with the same templates as the page and sends them as pieces of HTML; the script
-//! replaces what changed. So there is one rendering, in both languages, and a page without script is complete.
+//! The server renders live parts with the same templates as the page and sends them as fragments of HTML, with which the
+//! script replaces those on the page. So there is one rendering, in both languages, and a page works without the script.
 
 mod activity;
 mod analysis;
@@ -27,7 +27,7 @@ use crate::app::Shared;
 pub(crate) use frame::nowhere;
 use frame::{Visitor, lost};
 
-/// The pages, and what they are made of.
+/// The routes of the pages and of their assets.
 pub(crate) fn routes() -> Router<Shared> {
     Router::new()
         .route("/", get(activity::page))

@@ -1,4 +1,4 @@
-//! The page of a report: what it shows for every kind, and the page of a kind that provides only the main part.
+//! The page of a report: the part that is the same for every kind, and a plain page for a kind that has no template.
 
 use std::time::UNIX_EPOCH;
 
@@ -13,16 +13,16 @@ use crate::activity::now_ms;
 use crate::app::Shared;
 use crate::editions::Edition;
 
-/// Reports of other jobs that the page offers.
+/// How many reports of other jobs the page offers: as many as the activity page has jobs.
 const OTHERS: usize = 20;
 
-/// The page of a report, before its kind fills it.
+/// The page of a report, without the main part, which its kind adds.
 pub struct ReportPage {
     /// The visitor, the language and the requested part.
     pub visitor: Visitor,
     /// The address of this report.
     pub here: String,
-    /// Whose report it is.
+    /// The job of the report, and the other reports.
     pub whose: Whose,
 }
 
@@ -36,7 +36,7 @@ struct Plain {
 }
 
 impl ReportPage {
-    /// The page with this heading and this main part, which is HTML: text from data in it must be escaped.
+    /// The page with this heading and this HTML as its main part. The caller escapes text from data.
     pub fn plain(self, heading: &str, html: String) -> Response {
         self.visitor.show(&Plain {
             t: self.visitor.frame(Here::Results, heading),
@@ -47,14 +47,14 @@ impl ReportPage {
     }
 }
 
-/// Whose report it is, and which others there are.
+/// The job of a report, and the other reports that its page offers.
 pub struct Whose {
-    /// The name of the job; empty where it is not known.
+    /// The id of the job; empty where it is unknown.
     pub(crate) job: String,
-    /// When it ended.
+    /// When the job ended.
     pub(crate) when: String,
     pub(crate) is_newest: bool,
-    /// Where the newest report of its kind is.
+    /// The address of the newest report of its kind.
     pub(crate) newest: String,
     pub(crate) others: Vec<Other>,
 }
@@ -72,7 +72,7 @@ impl Whose {
         let now = now_ms();
         let newest = app.editions.newest(edition.kind).ok();
         let newest = newest.and_then(|newest| newest.job.clone());
-        let is_usual = edition.kind == app.config.kinds.usual();
+        let is_default = edition.kind == app.config.kinds.default_kind();
         let known = edition.job.as_ref().and_then(|job| app.activity.job(job));
         let written = edition.written.duration_since(UNIX_EPOCH);
         let written = written.map_or(0, |since| since.as_millis() as u64);
@@ -88,7 +88,7 @@ impl Whose {
                 .map_or_else(String::new, ToString::to_string),
             when: measure::ago(ended, now, lang),
             is_newest: newest == edition.job,
-            newest: match is_usual {
+            newest: match is_default {
                 true => RESULTS.to_owned(),
                 false => format!("{RESULTS}/{}", edition.kind),
             },

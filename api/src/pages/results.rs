@@ -1,4 +1,4 @@
-//! The newest report of a kind, or a job's own: which one, and which kind fills its page.
+//! Finds the newest report of a kind, or a job's own, and has its kind render the page.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::reads;
 
 /// The page of the newest report of the kind that is shown by default.
 pub(super) async fn page(State(app): State<Shared>, visitor: Visitor) -> Response {
-    match app.editions.newest(app.config.kinds.usual()) {
+    match app.editions.newest(app.config.kinds.default_kind()) {
         Ok(edition) => show(&app, visitor, edition, RESULTS.to_owned()).await,
         Err(_) => no_report(&visitor),
     }
@@ -45,7 +45,7 @@ pub(super) async fn table(
     visitor: Visitor,
     Path(file): Path<String>,
 ) -> Response {
-    match app.editions.newest(app.config.kinds.usual()) {
+    match app.editions.newest(app.config.kinds.default_kind()) {
         Ok(edition) => table_of(&app, visitor, edition, file).await,
         Err(_) => no_report(&visitor),
     }
@@ -63,7 +63,7 @@ pub(super) async fn job_table(
     }
 }
 
-/// The report of the job with this name, or else the newest of the kind with this name.
+/// The report of the job with the id `name`, or else the newest of the kind with that name.
 async fn find(app: &Shared, name: &str) -> Option<Arc<Edition>> {
     let of_job = reads::of_job(app, name).await;
     of_job.or_else(|_| app.editions.newest(name)).ok()
@@ -126,7 +126,7 @@ fn no_report(visitor: &Visitor) -> Response {
     )
 }
 
-/// Redirects a job without a report to its own page, which shows its status; an unknown job is not found.
+/// Responds for a job without a report with a link to its own page, and for an unknown job with 404.
 fn no_report_of(app: &Shared, visitor: &Visitor, job: &str) -> Response {
     let known = job
         .parse::<JobId>()

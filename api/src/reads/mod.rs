@@ -1,6 +1,6 @@
-//! A read of a report, the newest of its kind or a job's own (`job=`): how one is described, routed and answered.
+//! Describes, routes and answers a read of a report, the newest of its kind or a job's own (`job=`).
 //!
-//! A kind's reads are calls of [`read`]; what the query may hold is a struct that serde and the OpenAPI document share.
+//! A kind's reads are calls of [`read`]. serde and the OpenAPI document share one struct with the parameters of the query.
 
 mod reader;
 
@@ -24,21 +24,21 @@ use bytes::Bytes;
 pub use reader::{Reader, json};
 pub(crate) use reader::{of_job, whole};
 
-/// What the OpenAPI document says of a read.
+/// The description of a read in the OpenAPI document.
 pub struct About {
-    /// Its path, `/api/…`.
+    /// The path of the read, `/api/…`.
     pub path: &'static str,
-    /// What it is for, in one sentence.
+    /// The content of the answer, in one sentence.
     pub summary: &'static str,
-    /// What else is to be known; empty where that is nothing.
+    /// More sentences; empty where there are none.
     pub description: &'static str,
-    /// What an answer is, in a few words.
+    /// The description of the response 200, in a few words.
     pub answer: &'static str,
-    /// The shape of an answer: `utoipa::schema!(…)`.
+    /// The schema of the answer: `utoipa::schema!(…)`.
     pub schema: RefOr<Schema>,
 }
 
-/// A read of the reports of kind `K`, asked by the query `Q`: `make` makes the answer, on a thread where it may take its time.
+/// A read of the reports of kind `K` with the query `Q`. `make` makes the answer, on a thread where it may block.
 ///
 /// `Q` has a parameter `job` that the read itself takes from the query: the job whose report is read instead of the newest.
 pub fn read<K: ApiKind, Q>(
@@ -71,17 +71,17 @@ where
     (Vec::new(), paths, on(MethodFilter::GET, handler))
 }
 
-/// Which report.
+/// The parameters of a read that has no others.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct OfJob {
-    /// The job whose report it is; the newest report without it.
+    /// The job whose report is read; the newest report where absent.
     #[expect(dead_code, reason = "the reader takes it from the query")]
     job: Option<String>,
 }
 
-/// The answers of a read beside 200, as the OpenAPI document describes them.
+/// The other responses of a read than 200, as the OpenAPI document describes them.
 pub struct Otherwise;
 
 impl IntoResponses for Otherwise {
@@ -98,7 +98,7 @@ impl IntoResponses for Otherwise {
         [
             (
                 "304",
-                empty("The answer is the one that `If-None-Match` names"),
+                empty("Not modified since the response whose `ETag` is in `If-None-Match`"),
             ),
             (
                 "400",

@@ -1,5 +1,5 @@
-//! One answer from a report, the newest of its kind or that of the job in the query: made once for each question, kept while that
-//! report is in memory, and not sent again to a client that has it.
+//! Answers from a report, the newest of its kind or that of the job in the query. The answer to a query is made once, kept
+//! while the report is in memory, and not sent again to a client that has it (304).
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -24,12 +24,12 @@ use crate::problem::Problem;
 /// The parameter that names a job.
 const JOB: &str = "job";
 
-/// A question to the newest report of a kind, or to that of the job that the query names. As an extractor it fails where there is
-/// none.
+/// Extracts the report that a request reads: the newest of a kind, or that of the job in the query. It fails where there is
+/// no such report.
 pub struct Reader<K> {
     edition: Arc<Edition>,
     question: PathAndQuery,
-    /// Whether the client has the answer already.
+    /// Whether the client already has the answer.
     known: bool,
     kind: PhantomData<fn() -> K>,
 }
@@ -67,7 +67,7 @@ impl<K: ApiKind> FromRequestParts<Shared> for Reader<K> {
 /// The report of a job.
 ///
 /// # Errors
-/// [`Problem`], which says why it has none.
+/// [`Problem`], which says why there is none.
 pub(crate) async fn of_job(app: &Shared, name: &str) -> Result<Arc<Edition>, Problem> {
     let Ok(job) = name.parse::<JobId>() else {
         return Err(lookup::unknown());
@@ -83,17 +83,17 @@ fn names(headers: &HeaderMap, etag: &str) -> bool {
     let lines = headers.get_all(IF_NONE_MATCH).into_iter();
     lines.filter_map(|line| line.to_str().ok()).any(|line| {
         line.split(',').map(str::trim).any(|tag| {
-            // a proxy that compressed the answer made the tag a weak one
+            // a proxy that compresses a response makes its tag weak
             tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag
         })
     })
 }
 
 impl<K: ApiKind> Reader<K> {
-    /// Answers with what `make` makes of the report, on a thread where that may take its time.
+    /// Responds with the answer that `make` makes of the report, on a thread where it may block.
     ///
     /// # Errors
-    /// What `make` returns, which is not kept.
+    /// The error of `make`, which is not kept for the next request.
     pub async fn answer(
         self,
         make: impl FnOnce(&K::Report) -> Result<Bytes, Problem> + Send + 'static,
@@ -137,7 +137,7 @@ fn not_modified(edition: &Edition) -> Response {
     (StatusCode::NOT_MODIFIED, caching(edition)).into_response()
 }
 
-/// A cache asks each time whether its answer still holds.
+/// The headers with which a cache revalidates its copy at each request.
 fn caching(edition: &Edition) -> [(HeaderName, &str); 2] {
     [(ETAG, &edition.etag), (CACHE_CONTROL, "no-cache")]
 }
@@ -151,7 +151,7 @@ pub fn json(answer: &impl Serialize) -> Result<Bytes, Problem> {
     Ok(bytes.into())
 }
 
-/// A defect of ours: logged, and 500.
+/// Logs a defect of the API, and responds 500.
 fn fault(error: &dyn std::error::Error) -> Problem {
     tracing::error!(%error, "an answer could not be made");
     Problem::broken()

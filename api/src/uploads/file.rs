@@ -21,13 +21,13 @@ use crate::problem::Problem;
 const UPLOADS: &str = "incoming";
 /// The suffix of the name of an unfinished file.
 pub(super) const UNFINISHED: &str = "part";
-/// The longest name of a file, in bytes: the file systems we know take 255, and a duplicate's name grows by its number.
+/// The longest name of a file, in bytes. File systems allow 255; the rest is room for the number of a duplicate.
 const MAX_NAME: usize = 80;
-/// The suffixes that the name of a table may have; any other name gets the first.
+/// The suffixes that the name of a file may have; any other name gets the first.
 const ENDINGS: [&str; 5] = [".csv", ".csv.gz", ".csv.zst", ".txt", ".tsv"];
 /// The name of an upload without one.
 const UNNAMED: &str = "envoi.csv";
-/// Bytes that are written at once.
+/// How many bytes are collected and written at once: a system call for each MiB costs nothing beside the network.
 const WRITE: usize = 1 << 20;
 
 /// The folder of all uploads.
@@ -56,17 +56,17 @@ fn over_limit(app: &App) -> Problem {
 
 /// The received files, removed with their folder unless they are kept.
 pub(super) struct Upload {
-    /// The job that they are for.
+    /// The job that reads the files.
     pub(super) job: JobId,
     folder: PathBuf,
     /// The files, in the order of arrival.
     pub(super) files: Vec<PathBuf>,
-    /// Bytes of all of them.
+    /// The bytes of all files.
     length: u64,
 }
 
 impl Upload {
-    /// Nothing yet, of this job.
+    /// An upload for this job, without files yet.
     pub(super) fn new(app: &App, job: JobId) -> Self {
         Self {
             folder: uploads(app).join(job.as_str()),
@@ -76,7 +76,7 @@ impl Upload {
         }
     }
 
-    /// A cleaned name for the next file, unique among those before.
+    /// A cleaned name for the next file, which no earlier file has.
     fn name(&self, name: &str) -> String {
         let name = clean(name);
         let is_taken = |name: &str| self.files.contains(&self.folder.join(name));
@@ -127,7 +127,7 @@ impl Upload {
         Ok(())
     }
 
-    /// Leaves the files where they are.
+    /// Keeps the files when the upload is dropped.
     pub(super) fn keep(mut self) {
         self.folder.clear();
     }
@@ -147,19 +147,16 @@ pub(super) fn remove(folder: &Path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => {
-            tracing::warn!(folder = %folder.display(), %error, "upload not removed");
+            tracing::warn!(folder = %folder.display(), %error, "an upload cannot be removed");
         }
     }
 }
 
-/// Why a file could not be written.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "it is what map_err hands over"
-)]
+/// The problem of a file that cannot be written.
+#[expect(clippy::needless_pass_by_value, reason = "map_err passes it by value")]
 fn unwritten(error: io::Error) -> Problem {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    tracing::error!(%error, "upload not written");
+    tracing::error!(%error, "an upload cannot be written");
     match error.kind() {
         StorageFull | QuotaExceeded | FileTooLarge => Problem::new(
             StatusCode::INSUFFICIENT_STORAGE,
@@ -174,8 +171,8 @@ fn unwritten(error: io::Error) -> Problem {
     }
 }
 
-/// A safe name for a file, close to the one it was sent with: its last part, of letters, digits, `.`, `_` and `-`, at most
-/// [`MAX_NAME`] bytes, with the suffix of a table.
+/// A safe name for a file, close to the one that the client sent: its last component, of letters, digits, `.`, `_` and `-`
+/// only, at most [`MAX_NAME`] bytes, with one of [`ENDINGS`].
 fn clean(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let plain: String = last

@@ -1,4 +1,4 @@
-//! A form with files: writes the files to disk as they arrive, and reads the options beside them.
+//! Receives a form: writes its files to disk as they arrive, and reads its options.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,9 +16,9 @@ use crate::app::App;
 use crate::body;
 use crate::problem::Problem;
 
-/// The most files of a form: several years of monthly exports.
+/// The most files of a form: eight years of monthly exports.
 const MOST_FILES: usize = 100;
-/// The longest piece of a form that is looked at.
+/// The most bytes of a form that the multipart parser receives at once.
 const PIECE: usize = 64 << 10;
 /// The most bytes of a form besides its files: its fields are short, and are kept in memory.
 const FORM: u64 = 1 << 20;
@@ -96,8 +96,8 @@ fn unknown_field(name: &str, options: &[&str]) -> Problem {
     Problem::bad(shown, detail)
 }
 
-/// The same body in pieces, failing where it exceeds `allowed`: the multipart parser buffers a part until it finds its
-/// end.
+/// The same body in pieces of at most [`PIECE`] bytes, failing where it exceeds `allowed`. Without these limits the multipart
+/// parser would buffer a large part while it looks for its end.
 fn in_pieces(body: Body, allowed: Arc<AtomicU64>) -> Body {
     let start = (body.into_data_stream(), Bytes::new(), 0);
     Body::from_stream(stream::try_unfold(
@@ -105,7 +105,7 @@ fn in_pieces(body: Body, allowed: Arc<AtomicU64>) -> Body {
         move |(mut frames, mut rest, seen)| {
             let allowed = Arc::clone(&allowed);
             async move {
-                // lets the last piece be parsed before the next one arrives
+                // yield, so that the parser consumes this piece before it receives the next one
                 tokio::task::yield_now().await;
                 while rest.is_empty() {
                     match frames.next().await {

@@ -1,4 +1,4 @@
-//! Uploaded and named files: reads the input of a job from a request, for every kind that takes files.
+//! Receives the input of a job from a request, uploaded or named, for every kind that takes files.
 //!
 //! Without a body: the configured input. JSON: a file of the data folder. A form or a raw body: uploaded files, which are
 //! written to disk as they arrive. A kind's handler calls [`take`], makes its request, and [starts](Brought::start) the
@@ -34,19 +34,20 @@ use crate::problem::Problem;
 use file::Upload;
 pub(crate) use sweep::sweep;
 
-/// The field of a form that is a file; there may be several.
+/// The field of a form that has a file; it may be repeated.
 pub const FIELD: &str = "fichier";
 /// The types of a body that is the file itself.
 const RAW: [&str; 2] = ["text/csv", "application/octet-stream"];
-/// The header with the name of a file that comes as the body itself.
+/// The header with the name of the file, where the body is the file.
 const NAME: HeaderName = HeaderName::from_static("x-fichier");
-/// How long the broker may take to confirm a request for a job: milliseconds when it is well; the visitor waits for it.
+/// How long the broker may take to confirm a request for a job. It takes milliseconds unless the broker is in trouble; the
+/// client waits meanwhile.
 const PUBLISH: Duration = Duration::from_secs(5);
-/// Characters of a path or a value that an error repeats.
+/// The most characters of a path or a value that an error repeats.
 pub const SHOWN: usize = 100;
 
-/// The options of a request: how its files are read, and whether the report may become the newest. In a query and a form
-/// by name, in JSON as an object.
+/// The options of a request: how its files are read, and whether the report may become the newest. A query and a form name
+/// each option; in JSON they are the keys of the object.
 pub trait Options: Default + Send {
     /// The names of the options.
     const NAMES: &'static [&'static str];
@@ -75,7 +76,7 @@ pub trait Options: Default + Send {
     /// [`Problem`] for anything else.
     fn of_json(body: &[u8]) -> Result<(Option<String>, Self), Problem>;
 
-    /// Which report becomes the newest although it would not by itself.
+    /// Which reports may become the newest that by default would not.
     fn accept(&self) -> Accept;
 }
 
@@ -94,9 +95,9 @@ pub fn set_all(options: &mut impl Options, given: &[(&str, Option<&str>)]) -> Re
 
 /// Lifts the body limit of the route that takes files, and documents the bodies without a schema.
 pub fn unlimited(routes: OpenApiRouter<Shared>, route: &str) -> OpenApiRouter<Shared> {
-    // the limit of the settings is kept while the file is written
+    // the limit in the settings is enforced while the file is written
     let mut routes = routes.layer(DefaultBodyLimit::disable());
-    // a request without a body is one as well, and a file as the body itself is of no schema
+    // the annotations cannot say that the body is optional, or that it may be a file without a schema
     let documented = routes.get_openapi_mut().paths.paths.get_mut(route);
     let body = documented.and_then(|path| path.post.as_mut()?.request_body.as_mut());
     if let Some(RefOr::T(body)) = body {
@@ -109,7 +110,7 @@ pub fn unlimited(routes: OpenApiRouter<Shared>, route: &str) -> OpenApiRouter<Sh
     routes
 }
 
-/// The input of a job that is about to be requested. Dropped before that, it removes its uploaded files.
+/// The input of a job that is about to be requested. If it is dropped before, the uploaded files are removed.
 pub struct Brought<O> {
     job: JobId,
     /// The files, in the order of the request.
@@ -119,17 +120,17 @@ pub struct Brought<O> {
     upload: Option<Upload>,
 }
 
-/// Receives the input of a request: `name` and the options in `query` are those of its query.
+/// Receives the input of a request; `name` and `query` are the name and the options in its query.
 ///
 /// # Errors
-/// [`Problem`]; nothing of the request is then kept.
+/// [`Problem`]; the received files are then removed.
 pub async fn take<O: Options>(
     app: &Shared,
     name: Option<String>,
     query: &[(&str, Option<&str>)],
     request: Request,
 ) -> Result<Brought<O>, Problem> {
-    // refuse a bad query before a byte of the body is received
+    // refuse a wrong query before receiving the body
     set_all(&mut O::default(), query)?;
     let headers = request.headers();
     if headers
@@ -144,7 +145,7 @@ pub async fn take<O: Options>(
             if !body::small(request.into_body()).await?.is_empty() {
                 return Err(unsupported());
             }
-            Brought::named(usual(app).await?, O::default())?
+            Brought::named(default_input(app).await?, O::default())?
         }
         Some("application/json") => {
             let (file, options) = match &*body::small(request.into_body()).await? {
@@ -152,7 +153,7 @@ pub async fn take<O: Options>(
                 body => O::of_json(body)?,
             };
             let file = match file {
-                None => usual(app).await?,
+                None => default_input(app).await?,
                 Some(fichier) => inside(app, &fichier).await?,
             };
             Brought::named(file, options)?
@@ -165,7 +166,7 @@ pub async fn take<O: Options>(
     Ok(brought)
 }
 
-/// Receives a file that is the body itself.
+/// Receives a body that is the file.
 async fn receive<O: Options>(
     app: &App,
     name: Option<String>,
@@ -238,7 +239,7 @@ impl<O: Options> Brought<O> {
         match tokio::time::timeout(PUBLISH, app.link.publish(message)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::error!(job_id = %job, %error, "job not asked for");
+                tracing::error!(job_id = %job, %error, "the job cannot be requested");
                 return Err(Problem::unavailable(
                     "le courtier de messages ne prend pas la demande",
                 ));
@@ -250,7 +251,7 @@ impl<O: Options> Brought<O> {
             }
         }
         app.activity.asked(job.clone(), K::NAME, &fichier);
-        tracing::info!(job_id = %job, kind = K::NAME, fichier, "job asked for");
+        tracing::info!(job_id = %job, kind = K::NAME, fichier, "job requested");
         if let Some(upload) = self.upload {
             upload.keep();
         }
@@ -263,17 +264,17 @@ impl<O: Options> Brought<O> {
     }
 }
 
-/// What `POST /api/process` answers.
+/// The answer of `POST /api/process`.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Started {
-    /// `processing_started`, always.
+    /// Always `processing_started`.
     status: &'static str,
     /// The id of the job.
     #[schema(value_type = String)]
     job_id: JobId,
 }
 
-/// The name of a new job: a random UUID.
+/// The id of a new job: a random UUID.
 fn new_job() -> Result<JobId, Problem> {
     let mut bytes = [0; 16];
     let random = getrandom::fill(&mut bytes);
@@ -282,8 +283,8 @@ fn new_job() -> Result<JobId, Problem> {
     named.ok_or_else(|| Problem::unavailable("le système ne donne pas de nombres aléatoires"))
 }
 
-/// The file of a report where none is named.
-async fn usual(app: &App) -> Result<PathBuf, Problem> {
+/// The configured file, which a job reads where its request names none.
+async fn default_input(app: &App) -> Result<PathBuf, Problem> {
     let file = app.config.input.clone();
     match tokio::fs::metadata(&file).await {
         Ok(_) => Ok(file),
@@ -320,7 +321,7 @@ async fn inside(app: &App, fichier: &str) -> Result<PathBuf, Problem> {
     }
 }
 
-/// The title of these files: the first, and how many others there are.
+/// The title of these files: the name of the first, and the number of others.
 fn shown(files: &[PathBuf]) -> String {
     let name = |file: &PathBuf| {
         let name = file.file_name().unwrap_or(file.as_os_str());

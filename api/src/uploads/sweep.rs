@@ -1,4 +1,4 @@
-//! Removes uploads whose job has ended, and those that no job needs any more.
+//! Removes uploads that no job needs: those of ended jobs, and abandoned ones.
 
 use std::convert::Infallible;
 use std::fs;
@@ -13,14 +13,14 @@ use super::file::{UNFINISHED, remove, uploads};
 use crate::activity::JobState;
 use crate::app::Shared;
 
-/// How often folders of uploads are swept, besides when a job ends: what it removes is old.
+/// How often uploads are swept, besides at the end of each job: once a minute, because what it removes is a day old.
 const LOOK: Duration = Duration::from_secs(60);
-/// How old an upload may become whose job is not known: a week, which outlasts a cluster that is down over holidays.
+/// How old an upload of an unknown job may become: a week, because a cluster may be down over holidays.
 const STALE: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How long an unfinished upload may receive nothing: its connection was closed long before.
+/// How long an unfinished upload may receive nothing: a day, because its connection is closed after 30 seconds.
 const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
-/// Removes uploads that are not needed, for as long as it is polled.
+/// Removes uploads that no job needs, for as long as it is polled.
 pub(crate) async fn sweep(app: &Shared) -> Infallible {
     let mut changes = app.activity.changes();
     let mut tick = tokio::time::interval(LOOK);

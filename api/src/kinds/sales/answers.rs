@@ -1,4 +1,4 @@
-//! The answers, as pure functions of a report and what is asked.
+//! The answers to reads, as pure functions of a report and a query.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use autoconnect_jobs::sales::report::{Comparatif, Part, Saison};
 use autoconnect_report::fixed::Euros;
 use serde::{Serialize, Serializer};
 
-/// Something of each city.
+/// A value for each city.
 type ByCity<'r, T> = BTreeMap<&'r str, T>;
 
 /// The report's spelling of the city `name`; `name` itself where there is no such city.
@@ -16,7 +16,7 @@ pub(super) fn named<'a>(report: &'a Report, name: &'a str) -> &'a str {
     report.ville(name).unwrap_or(name)
 }
 
-/// What the report says of a city, or of each.
+/// The values of one city, or of every city.
 pub(super) fn by_city<'r, T>(
     report: &'r Report,
     all: &'r BTreeMap<String, T>,
@@ -35,7 +35,7 @@ pub(super) fn by_city<'r, T>(
     }
 }
 
-/// CA by city and month; a city without the requested month is left out.
+/// The CA by city and month; a city without the requested month is left out.
 pub(super) fn ca_mensuel<'r>(
     report: &'r Report,
     ville: Option<&'r str>,
@@ -58,7 +58,7 @@ pub(super) fn ca_mensuel<'r>(
         .collect()
 }
 
-/// The same number of sales and of rentals, of each city.
+/// The value that `number` takes of sales and of rentals, for each city.
 pub(super) fn each<'r, T>(
     parts: ByCity<'r, &'r ParType<Part>>,
     number: impl Fn(&Part) -> T,
@@ -99,8 +99,8 @@ pub(super) fn comparatif<'r>(report: &'r Report, ville: Option<&'r str>) -> Vec<
         .collect()
 }
 
-/// Seasonality; of a month, its change against the month before and the index of its calendar month. A city that has
-/// neither is left out.
+/// The seasonality by city. With a month: its change from the month before, and the index of its calendar month; a city
+/// without either is left out.
 pub(super) fn saisonnalite<'r>(
     report: &'r Report,
     ville: Option<&'r str>,
@@ -126,7 +126,7 @@ pub(super) fn saisonnalite<'r>(
         .collect()
 }
 
-/// Pairs as a JSON object, in their own order.
+/// Pairs that are serialized as a JSON object in their own order.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct InOrder<K, V>(Vec<(K, V)>);
 

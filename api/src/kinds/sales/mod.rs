@@ -1,4 +1,4 @@
-//! `sales`, commercial performance: its reads, its result page, its rejects, how files are sent to it.
+//! `sales`, commercial performance: its reads, its result page, its rejects and its uploads.
 
 mod answers;
 mod page;
@@ -31,14 +31,14 @@ use rejects::{Failed, Source};
 
 /// `sales`, as the API reads and shows it.
 pub struct Sales {
-    /// What a request says where the one who asks does not.
+    /// The values of the fields that a request leaves out.
     settings: settings::Sales,
     /// The rejects of a job that ended without a report.
     failed: Failed,
 }
 
 impl Sales {
-    /// With these settings.
+    /// The kind with these settings.
     pub fn new(settings: settings::Sales) -> Self {
         Self {
             settings,
@@ -47,12 +47,12 @@ impl Sales {
     }
 }
 
-/// What is kept in memory of a report.
+/// A report, as it is kept in memory.
 pub struct Held {
     report: Report,
     /// `report.json`, byte for byte.
     bytes: Bytes,
-    /// The rows it rejected.
+    /// The rejected rows of its job.
     rejects: Source,
 }
 

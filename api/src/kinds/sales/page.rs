@@ -18,7 +18,7 @@ use crate::pages::frame::{Frame, Here, Visitor, message};
 use crate::pages::report::{ReportPage, Whose};
 use crate::params::PerPage;
 
-/// Rejected rows that the page shows.
+/// How many rejected rows the page shows: enough to see what is wrong; a link leads to all of them.
 const REJECTS: u64 = 10;
 
 /// The fields of the form that requests an analysis, beside its files.
@@ -34,7 +34,7 @@ impl Fields {
     }
 }
 
-/// What a visitor asks of the report.
+/// The part of the report that a visitor requests.
 #[derive(Debug, Clone, Default)]
 struct Asked {
     ville: Option<String>,
@@ -42,10 +42,10 @@ struct Asked {
 }
 
 impl Asked {
-    /// A part of this report.
+    /// Reads the requested part from the address.
     ///
     /// # Errors
-    /// The name of the city or the month that it does not know.
+    /// The name of a city or month that the report does not have.
     fn of(visitor: &Visitor, report: &Report) -> Result<Self, String> {
         let ville = visitor
             .asked("ville")
@@ -69,7 +69,7 @@ impl Asked {
         }
     }
 
-    /// The same as the end of an address.
+    /// The part as the query of an address.
     fn query(&self) -> String {
         let mut query = Serializer::new(String::new());
         for (name, value) in [("ville", &self.ville), ("mois", &self.mois)] {
@@ -94,7 +94,7 @@ struct Choice {
 /// A rejected row.
 struct Row {
     ligne: u64,
-    /// Why, in words.
+    /// The reason, in words.
     motif: &'static str,
     champ: String,
     valeur: String,
@@ -108,7 +108,7 @@ struct Page {
     article: Article,
     villes: Vec<Choice>,
     mois: Vec<Choice>,
-    /// What is chosen, in words; empty where nothing is.
+    /// The chosen part, in words; empty where none is chosen.
     chosen: String,
     month_chosen: bool,
     city_chosen: bool,
@@ -174,7 +174,7 @@ pub(super) fn show(page: ReportPage, held: &Held) -> Response {
     })
 }
 
-/// The first rejected rows; none where their file is not there any more.
+/// The first rejected rows; empty where their file no longer exists.
 fn first_rejects(held: &Held, lang: Lang) -> Vec<Row> {
     let rejects = held.rejects.first(&held.report, PerPage::of::<REJECTS>());
     let rows = rejects.unwrap_or_default().into_iter();
@@ -215,7 +215,7 @@ fn not_in_report(visitor: &Visitor, unknown: &str, here: String) -> Response {
     )
 }
 
-/// A table of a report, or of its part; all rejected rows. Blocks.
+/// A table of a report or of its chosen part, or the file of all rejected rows. Blocks.
 pub(super) fn table(visitor: &Visitor, held: &Held, name: &str) -> Option<Table> {
     if name == REJETS {
         return held.rejects.path(&held.report).ok().map(Table::File);
@@ -230,7 +230,7 @@ pub(super) fn table(visitor: &Visitor, held: &Held, name: &str) -> Option<Table>
     csv_of(&held.report, &asked, &format!("tables/{name}")).map(Table::Bytes)
 }
 
-/// A table of a report, or of its part, as CSV.
+/// A table of a report or of its chosen part, as CSV.
 fn csv_of(report: &Report, asked: &Asked, wanted: &str) -> Option<Vec<u8>> {
     let mut files = render::files().into_iter();
     let file = files.find(|file| file.path() == wanted)?;

@@ -32,67 +32,70 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
     uploads::unlimited(OpenApiRouter::new().routes(routes!(process)), PROCESS)
 }
 
-/// Which file of the data folder is reported on, and how.
+/// The file of the data folder that the job reads, and the options of the job.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[schema(as = FileOfData)]
 #[serde(default, deny_unknown_fields)]
 struct Asked {
-    /// The path of a file in the data folder, relative to it; the usual file where absent.
+    /// The path of a file, relative to the data folder; the configured file where absent.
     fichier: Option<String>,
-    /// How the file spells text; detected from its bytes where absent.
+    /// The text encoding of the file; detected from its bytes where absent.
     #[schema(value_type = Option<EncodingWord>)]
     encoding: Option<String>,
     /// The months to report on, `2024-01..2024-06`; detected from the rows where absent.
     periode: Option<String>,
-    /// Whether a report without an accepted row becomes the newest.
+    /// Whether a report without accepted rows may become the newest.
     accept_empty: bool,
-    /// Whether a report that lacks something becomes the newest, though the newest is complete.
+    /// Whether an incomplete report may replace a complete one as the newest.
     accept_incomplete: bool,
 }
 
-/// How files spell text: `auto` tells it from their bytes.
+/// The text encoding of files; `auto` detects it from their bytes.
 #[derive(ToSchema)]
 #[schema(rename_all = "kebab-case")]
-#[expect(dead_code, reason = "it describes the words of an encoding")]
+#[expect(dead_code, reason = "it only describes the values of a parameter")]
 enum EncodingWord {
-    /// UTF-8, or Windows-1252 where every byte beyond ASCII says so.
+    /// UTF-8; a file without any valid UTF-8 sequence beyond ASCII is read as Windows-1252.
     Auto,
-    /// UTF-8; rows that are not are rejected.
+    /// UTF-8; rows that are not valid UTF-8 are rejected.
     #[schema(rename = "utf-8")]
     Utf8,
-    /// Old Windows exports.
+    /// The encoding of old Windows exports.
     #[schema(rename = "windows-1252")]
     Windows1252,
-    /// UTF-16, its byte order given by its mark.
+    /// UTF-16, in the byte order of its mark, or little endian without one.
     #[schema(rename = "utf-16")]
     Utf16,
 }
 
-/// A form with files.
+/// A form with files and options.
 #[derive(ToSchema)]
 #[schema(as = FileForm)]
-#[expect(dead_code, reason = "it describes a form, which is read as it comes")]
+#[expect(
+    dead_code,
+    reason = "it only describes the form, which is read as a stream"
+)]
 struct Form {
-    /// The CSV file, compressed (`.gz`, `.zst`) or not. The field may come several times: the files are then one job.
+    /// A CSV file, compressed (`.gz`, `.zst`) or not. The field may be repeated: one job then reads all the files.
     #[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream")]
     fichier: Vec<u8>,
-    /// How the files spell text, where the query does not say.
+    /// The text encoding of the files; the query has priority.
     #[schema(inline)]
     encoding: Option<EncodingWord>,
-    /// The months to report on, where the query does not say.
+    /// The months to report on; the query has priority.
     periode: Option<String>,
-    /// Whether a report without an accepted row becomes the newest.
+    /// Whether a report without accepted rows may become the newest.
     #[schema(inline)]
     accept_empty: Option<YesOrNo>,
-    /// Whether a report that lacks something becomes the newest, though the newest is complete.
+    /// Whether an incomplete report may replace a complete one as the newest.
     #[schema(inline)]
     accept_incomplete: Option<YesOrNo>,
 }
 
-/// Yes or no, as a query and a form say it.
+/// A boolean of a query or a form.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
-#[expect(dead_code, reason = "it describes the words of a wish")]
+#[expect(dead_code, reason = "it only describes the values of a parameter")]
 enum YesOrNo {
     /// Yes.
     True,
@@ -105,29 +108,29 @@ enum YesOrNo {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Named {
-    /// The name of the file, where it is the body itself.
+    /// The name of the file, where the body is the file.
     nom: Option<String>,
-    /// How the files spell text; detected from their bytes where absent, and where no `charset` of a `Content-Type` says it.
+    /// The text encoding of the files. Where absent, that of the `charset` in the `Content-Type`, or else detected from the bytes.
     #[param(inline, value_type = Option<EncodingWord>)]
     encoding: Option<String>,
     /// The months to report on; detected from the rows where absent.
     #[param(example = "2024-01..2024-06")]
     periode: Option<String>,
-    /// Whether a report without an accepted row becomes the newest.
+    /// Whether a report without accepted rows may become the newest.
     #[param(inline, value_type = Option<YesOrNo>)]
     accept_empty: Option<String>,
-    /// Whether a report that lacks something becomes the newest, though the newest is complete.
+    /// Whether an incomplete report may replace a complete one as the newest.
     #[param(inline, value_type = Option<YesOrNo>)]
     accept_incomplete: Option<String>,
 }
 
-/// What a request says of how its files are read, and what becomes of the report.
+/// The options of a request: how its files are read, and whether the report may become the newest.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Wishes {
     pub(super) encoding: Option<Encoding>,
     pub(super) periode: Option<Plage>,
     accept: Accept,
-    /// What the `Content-Type` of each file says; none of plain ASCII.
+    /// The encoding that the `charset` of each file names; `None` for a file without one, or for ASCII.
     charsets: Vec<Option<Encoding>>,
 }
 
@@ -220,14 +223,14 @@ impl Options for Wishes {
     }
 }
 
-/// Asks for a report.
+/// Requests a report.
 ///
-/// Without a body: on the usual file. JSON: on a file of the data folder. A form or a raw body: on the file that is sent, which is
-/// written to disk as it comes.
+/// Without a body, the job reads the configured file; with JSON, a file of the data folder; with a form or a raw body, the
+/// files that are sent, which are written to disk as they arrive.
 #[utoipa::path(post, path = PROCESS, tag = "jobs",
     params(
         Named,
-        ("X-Fichier" = Option<String>, Header, description = "The name of the file, where it is the body itself; `nom` goes first"),
+        ("X-Fichier" = Option<String>, Header, description = "The name of the file, where the body is the file; `nom` has priority"),
     ),
     request_body(
         content(
@@ -237,8 +240,8 @@ impl Options for Wishes {
         description = "Nothing, the name of a file, or a file",
     ),
     responses(
-        (status = 202, description = "The job is asked for", body = Started,
-            headers(("Location" = String, description = "Where its state is"))),
+        (status = 202, description = "The job is requested", body = Started,
+            headers(("Location" = String, description = "The address of the job's status"))),
         (status = 400, description = "The body, the name or the path cannot be used", body = Problem),
         (status = 404, description = "The data folder has no such file", body = Problem),
         (status = 413, description = "The file is larger than allowed", body = Problem),
@@ -265,11 +268,11 @@ async fn process(
         ("accept_incomplete", accept_incomplete.as_deref()),
     ];
     let brought = uploads::take::<Wishes>(&app, nom, &query, request).await?;
-    let usual = sales.settings.request(brought.files.clone(), today());
+    let default = sales.settings.request(brought.files.clone(), today());
     let request = Asks {
-        encoding: brought.options.encoding.unwrap_or(usual.encoding),
-        periode: brought.options.periode.or(usual.periode),
-        ..usual
+        encoding: brought.options.encoding.unwrap_or(default.encoding),
+        periode: brought.options.periode.or(default.periode),
+        ..default
     };
     brought.start::<Job>(&app, &request).await
 }

@@ -1,7 +1,7 @@
-//! The reads of a report: the public contract of 2025, and each part of the report under its own name.
+//! The reads of a report: those of the public API of 2025, and one for each part of the report, under its name.
 //!
-//! Every number is that of `report.json`. A city is called as in the report, or else differs by case, accents or
-//! surrounding blanks only; a city or month that the report does not know has an empty answer.
+//! Every number is that of `report.json`. The name of a city may differ from the report's in case, accents and surrounding
+//! blanks; for a city or month that the report does not have, the answer is empty.
 
 use std::collections::BTreeMap;
 
@@ -19,83 +19,83 @@ use crate::app::Shared;
 use crate::problem::Problem;
 use crate::reads::{About, OfJob, json, read};
 
-/// The schemas that reads answer with.
+/// The schemas of the answers.
 #[derive(utoipa::OpenApi)]
 #[openapi(components(schemas(Report, Marge, Part, Villes<'_>, Numbers, Margins)))]
 struct Schemas;
 
-/// What of the report does not depend on a month.
-const WHOLE_PERIOD: &str = "As in `/api/report` with the same parameters: the report tells this of the whole period only, and it stays so with a `mois`.";
+/// The description of a part of the report that does not depend on a month.
+const WHOLE_PERIOD: &str = "The report has these figures for the whole period only: `mois` does not change them, as in `/api/report`.";
 
-/// Which city.
+/// The parameters of a read by city.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct OfCity {
-    /// The job whose report it is; the newest report without it.
+    /// The job whose report is read; the newest report where absent.
     #[expect(dead_code, reason = "the reader takes it from the query")]
     job: Option<String>,
-    /// A city; all without it.
+    /// A city; every city where absent.
     ville: Option<String>,
 }
 
-/// Which city and which month.
+/// The parameters of a read by city and month.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct OfCityAndMonth {
-    /// The job whose report it is; the newest report without it.
+    /// The job whose report is read; the newest report where absent.
     #[expect(dead_code, reason = "the reader takes it from the query")]
     job: Option<String>,
-    /// A city; all without it.
+    /// A city; every city where absent.
     ville: Option<String>,
-    /// A month, `YYYY-MM`; all without it.
+    /// A month, `YYYY-MM`; every month where absent.
     #[param(example = "2024-03")]
     mois: Option<String>,
 }
 
-/// Which city, and in numbers of what.
+/// The parameters of a read by city, in counts or percentages.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct AsFormat {
-    /// The job whose report it is; the newest report without it.
+    /// The job whose report is read; the newest report where absent.
     #[expect(dead_code, reason = "the reader takes it from the query")]
     job: Option<String>,
-    /// A city; all without it.
+    /// A city; every city where absent.
     ville: Option<String>,
-    /// `percentage`: in percent of the city's transactions; the number of transactions without it.
+    /// `percentage`: in percent of the city's transactions; in numbers of transactions where absent.
     #[param(inline)]
     format: Option<Format>,
 }
 
-/// In numbers of what.
+/// The unit of the numbers.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Format {
-    /// In percent.
+    /// Percent of the city's transactions.
     Percentage,
 }
 
 /// The cities.
 #[derive(Serialize, ToSchema)]
 struct Villes<'r> {
-    /// In the order of the report.
+    /// The cities, in the order of the report.
     villes: &'r [String],
 }
 
-/// Numbers of sales and of rentals by city; the document tells the two generic answers apart by these names.
+/// Numbers of sales and of rentals by city. The type only gives a generic answer a name in the OpenAPI document.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it describes an answer")]
 struct Numbers(BTreeMap<String, ParType<f64>>);
 
-/// Margins of sales and of rentals by city.
+/// Margins of sales and of rentals by city, for the same reason.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it describes an answer")]
 struct Margins(BTreeMap<String, ParType<Marge>>);
 
 impl OfCityAndMonth {
-    /// What of this part of the report is about the city.
+    /// The values of `part` for the requested city.
     fn by_city<'r, T: Serialize>(
         &'r self,
         held: &'r Held,
@@ -111,8 +111,8 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
     parts_by_city(contract.routes(read::<Sales, OfCityAndMonth>(
         About {
             path: "/api/report",
-            summary: "The whole report, byte for byte as `report.json`; or the part of it about a city or a month, where what cannot be told\nby city or month stays whole.",
-            description: "",
+            summary: "The whole report, byte for byte as `report.json`; with `ville` or `mois`, its part about that city or month.",
+            description: "Figures that the report does not have by city or by month are those of the whole report.",
             answer: "The report",
             schema: schema!(Report).into(),
         },
@@ -127,7 +127,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
     )))
 }
 
-/// What the public API of 2025 answers.
+/// The reads of the public API of 2025.
 fn contract_of_2025(routes: OpenApiRouter<Shared>) -> OpenApiRouter<Shared> {
     routes
         .routes(read::<Sales, OfJob>(
@@ -147,7 +147,7 @@ fn contract_of_2025(routes: OpenApiRouter<Shared>) -> OpenApiRouter<Shared> {
         .routes(read::<Sales, OfCityAndMonth>(
             About {
                 path: "/api/ca-mensuel",
-                summary: "CA by city and month, in euros: of sales and rentals together.",
+                summary: "The CA (revenue) by city and month, in euros, sales and rentals together.",
                 description: "",
                 answer: "CA by city and month, in euros",
                 schema: schema!(BTreeMap<String, BTreeMap<String, f64>>).into(),
@@ -160,7 +160,7 @@ fn contract_of_2025(routes: OpenApiRouter<Shared>) -> OpenApiRouter<Shared> {
         .routes(read::<Sales, AsFormat>(
             About {
                 path: "/api/repartition",
-                summary: "Sales and rentals of each city, as numbers or percentages of its transactions.",
+                summary: "Sales and rentals of each city, in numbers or in percent of its transactions.",
                 description: "",
                 answer: "Sales and rentals by city",
                 schema: schema!(Numbers).into(),
@@ -179,7 +179,7 @@ fn contract_of_2025(routes: OpenApiRouter<Shared>) -> OpenApiRouter<Shared> {
         .routes(read::<Sales, OfCity>(
             About {
                 path: "/api/top-modeles",
-                summary: "The five models with most transactions in each city, sales and rentals together, best first.",
+                summary: "The five models with the most transactions in each city, sales and rentals together, best first.",
                 description: "",
                 answer: "The first five models by city, the best first",
                 schema: schema!(BTreeMap<String, BTreeMap<String, u64>>).into(),
@@ -188,7 +188,7 @@ fn contract_of_2025(routes: OpenApiRouter<Shared>) -> OpenApiRouter<Shared> {
         ))
 }
 
-/// The parts of the report, each as it stands there.
+/// One read for each part of the report, as it is in `report.json`.
 fn parts_by_city(routes: OpenApiRouter<Shared>) -> OpenApiRouter<Shared> {
     routes
         .routes(read::<Sales, OfCityAndMonth>(
@@ -204,7 +204,7 @@ fn parts_by_city(routes: OpenApiRouter<Shared>) -> OpenApiRouter<Shared> {
         .routes(read::<Sales, OfCityAndMonth>(
             About {
                 path: "/api/saisonnalite",
-                summary: "Seasonality of each city and, as `global`, of all together: change from month to month, index of each calendar month.",
+                summary: "The seasonality of each city and, as `global`, of all cities: the change from month to month, and the index of each calendar month.",
                 description: "",
                 answer: "Seasonality by city, and `global`",
                 schema: schema!(BTreeMap<String, Saison>).into(),
@@ -217,7 +217,7 @@ fn parts_by_city(routes: OpenApiRouter<Shared>) -> OpenApiRouter<Shared> {
         .routes(read::<Sales, OfCityAndMonth>(
             About {
                 path: "/api/tendance",
-                summary: "The trend of each city and, as `global`, of all together, with a forecast.",
+                summary: "The trend of each city and, as `global`, of all cities, with a forecast.",
                 description: WHOLE_PERIOD,
                 answer: "The trend by city, and `global`",
                 schema: schema!(BTreeMap<String, Tendance>).into(),
@@ -227,7 +227,7 @@ fn parts_by_city(routes: OpenApiRouter<Shared>) -> OpenApiRouter<Shared> {
         .routes(read::<Sales, OfCityAndMonth>(
             About {
                 path: "/api/marge",
-                summary: "Margins of each city, and whether their rate is assumed.",
+                summary: "The margins of each city, and whether their rate is an assumption.",
                 description: WHOLE_PERIOD,
                 answer: "Margins by city",
                 schema: schema!(Margins).into(),
@@ -237,9 +237,9 @@ fn parts_by_city(routes: OpenApiRouter<Shared>) -> OpenApiRouter<Shared> {
         .routes(read::<Sales, OfCityAndMonth>(
             About {
                 path: "/api/rotation",
-                summary: "How long cars are rented in each city.",
+                summary: "The rental durations of each city.",
                 description: WHOLE_PERIOD,
-                answer: "How long cars are rented, by city",
+                answer: "Rental durations by city",
                 schema: schema!(BTreeMap<String, Rotation>).into(),
             },
             |held, asked| asked.by_city(held, &held.report.rotation),

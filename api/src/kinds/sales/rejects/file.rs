@@ -1,4 +1,4 @@
-//! A file of rejects: read through once, to learn where its rows begin; then page by page.
+//! A file of rejects. It is read to its end once, to note the offsets of some rows; then pages are read from these offsets.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,7 +15,7 @@ use super::marks::Marks;
 use super::row::{Motif, Reject, Sought, invalid, motif, reject};
 use crate::params::Paging;
 
-/// A file of rejects, and where its rows begin.
+/// A file of rejects, and the offsets of some of its rows.
 #[derive(Debug)]
 pub(super) struct Rejects {
     pub(super) path: PathBuf,
@@ -25,21 +25,21 @@ pub(super) struct Rejects {
 }
 
 impl Rejects {
-    /// Those in this folder, if they are of that report.
+    /// The rejects in this folder, if their counts are those of `report`.
     pub(super) fn read_of(report: &Report, folder: &Path) -> Option<Self> {
         match Self::read(&folder.join(REJETS)) {
             Ok(rejects) => Some(rejects).filter(|rejects| rejects.are_of(report)),
             Err(error) => {
-                tracing::warn!(folder = %folder.display(), %error, "rejects not read");
+                tracing::warn!(folder = %folder.display(), %error, "the rejects cannot be read");
                 None
             }
         }
     }
 
-    /// Those in this file, read through to its end. Blocks.
+    /// Reads this file to its end. Blocks.
     ///
     /// # Errors
-    /// The disk's, and where the file is none of rejects.
+    /// [`io::Error`] where the disk fails, or the file is not one of rejects.
     pub(super) fn read(file: &Path) -> io::Result<Self> {
         let mut reader = csv::ReaderBuilder::new()
             .buffer_capacity(1 << 16)
@@ -62,7 +62,7 @@ impl Rejects {
         })
     }
 
-    /// Whether these are the rejects of that report, by their counts.
+    /// Whether the counts of these rejects are those of `report`.
     pub(super) fn are_of(&self, report: &Report) -> bool {
         let counts = self.by_motif.iter();
         let counts = counts.map(|(motif, marks)| (motif.as_str(), marks.count));
@@ -73,10 +73,10 @@ impl Rejects {
         self.all.count == report.source.rejetees && counts.collect::<BTreeMap<_, _>>() == expected
     }
 
-    /// A page, and how many rejects all pages have.
+    /// A page, and how many rejects there are on all pages.
     ///
     /// # Errors
-    /// The disk's, and where the file changed.
+    /// [`io::Error`] where the disk fails, or the file changed.
     pub(super) fn page(&self, sought: &Sought, paging: Paging) -> io::Result<(Vec<Reject>, u64)> {
         if sought.ville.is_some() || sought.mois.is_some() {
             return self.page_of_lines(sought, paging);
@@ -113,7 +113,7 @@ impl Rejects {
         Ok((page, marks.count))
     }
 
-    /// A page of those whose line says something: where they begin is not remembered, so all are read through.
+    /// A page of the rejects whose line names a city or a month. Their offsets are not noted, so all rejects are read.
     fn page_of_lines(&self, sought: &Sought, paging: Paging) -> io::Result<(Vec<Reject>, u64)> {
         let Some(first) = self.all.at(0) else {
             return Ok((Vec::new(), 0));

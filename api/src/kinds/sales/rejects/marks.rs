@@ -1,14 +1,15 @@
-//! Where the entries of a list begin in a file, in bounded memory.
+//! The offsets of the entries of a list in a file, in bounded memory.
 
-/// The most places that are remembered of a list, 128 KiB of them; an even number, since every other one is forgotten when they are full.
+/// The most offsets that are kept of a list: 128 KiB of them. The number is even, because every other one is dropped when it
+/// is reached.
 pub(super) const MARKS: usize = 1 << 14;
 
-/// Where some entries of a list begin in a file: each `stride`-th, the fewer the longer the list.
+/// The offsets of every `stride`-th entry of a list in a file; `stride` doubles as the list grows.
 #[derive(Debug)]
 pub(super) struct Marks {
     pub(super) stride: u64,
     pub(super) places: Vec<u64>,
-    /// How many entries the list has.
+    /// The number of entries.
     pub(super) count: u64,
 }
 
@@ -39,12 +40,12 @@ impl Marks {
         self.count += 1;
     }
 
-    /// The last entry up to this one whose place is remembered.
+    /// The last entry up to this one whose offset is kept.
     pub(super) fn before(&self, number: u64) -> u64 {
         number - number % self.stride
     }
 
-    /// The place of an entry, if it is remembered.
+    /// The offset of an entry, if it is kept.
     pub(super) fn at(&self, number: u64) -> Option<u64> {
         let index = usize::try_from(number / self.stride).ok()?;
         self.places

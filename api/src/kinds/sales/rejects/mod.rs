@@ -1,8 +1,8 @@
 //! `GET /api/rejets`: the rows that a report rejected, page by page.
 //!
-//! They are in `rejets.csv`, which may be much larger than memory: it is read through once, on the first request, to
-//! learn where its rows begin; a page is then read from where it begins. The file is the one beside the report; one whose
-//! counts are not the report's is not taken. A job that failed has rejects without a report.
+//! They are in `rejets.csv`, which may be much larger than memory. The first request reads it to its end and notes the
+//! offsets of some rows; a page is then read from the nearest offset. The file is the one beside the report, and is ignored
+//! if its counts are not the report's. A job that failed has rejects without a report.
 
 mod file;
 mod marks;
@@ -41,19 +41,19 @@ pub(crate) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(rejets))
 }
 
-/// Which page of which rejects.
+/// The parameters of `GET /api/rejets`.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Asked {
-    /// The job whose rejects these are, with or without a report; that of the newest report without it.
+    /// The job whose rejects are read, with or without a report; the job of the newest report where absent.
     job: Option<String>,
-    /// A reason; all without it.
+    /// A reason; every reason where absent.
     #[param(inline)]
     motif: Option<Motif>,
-    /// A city: the rows whose line names it.
+    /// A city: only rows whose line names it.
     ville: Option<String>,
-    /// A month, `YYYY-MM`: the rows whose line has a date in it.
+    /// A month, `YYYY-MM`: only rows whose line has a date in that month.
     mois: Option<String>,
     /// The number of the page.
     #[serde(default)]
@@ -68,19 +68,19 @@ struct Asked {
 /// A page of rejects.
 #[derive(Serialize, ToSchema)]
 struct Rejets<'r> {
-    /// In the order of the files and their lines.
+    /// The rejects, in the order of the files and their lines.
     rejets: Vec<Reject>,
     /// The number of this page, from 1.
     page: u64,
     /// How many rejects a page has.
     par_page: u64,
-    /// How many there are on all pages.
+    /// How many rejects there are on all pages.
     total: u64,
-    /// How many there are for each reason, whichever was asked for.
+    /// How many rejects the job has for each reason, whatever the parameters are.
     par_motif: &'r BTreeMap<String, u64>,
 }
 
-/// The rows that the newest report refused, in the order of the file.
+/// The rejected rows of the newest report, or of a job, in the order of the files.
 #[utoipa::path(get, path = "/api/rejets", tag = "report", params(Asked),
     responses((status = 200, description = "A page of rejected rows", body = Rejets<'_>),
         (status = 503, description = "The rejected rows could not be read", body = Problem), Otherwise))]

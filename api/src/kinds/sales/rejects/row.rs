@@ -9,16 +9,16 @@ use serde::{Deserialize, Serialize};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-/// A row that was refused, cell for cell as in `rejets.csv`.
+/// A rejected row, cell for cell as in `rejets.csv`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(in super::super) struct Reject {
     /// The line of the file on which the row begins, from 1.
     pub ligne: u64,
-    /// Why.
+    /// The reason.
     pub motif: Motif,
-    /// The column at fault; empty where it is the whole row.
+    /// The column with the fault; empty where the whole row has it.
     pub champ: String,
-    /// What stood there.
+    /// The value of that column.
     pub valeur: String,
     /// The first line of the row.
     pub extrait: String,
@@ -26,7 +26,7 @@ pub(in super::super) struct Reject {
     pub fichier: String,
 }
 
-/// Why a row was refused, in one word.
+/// The reason of a rejection, as one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub(in super::super) struct Motif(pub(super) Reason);
@@ -68,10 +68,9 @@ impl PartialSchema for Motif {
 
 impl ToSchema for Motif {}
 
-/// Which rejects are asked for; all of them by default.
+/// The requested rejects; all of them by default.
 #[derive(Debug, Default)]
 pub(super) struct Sought {
-    /// The reason.
     pub(super) motif: Option<Motif>,
     /// The key of a city that the line names.
     pub(super) ville: Option<String>,
@@ -80,7 +79,7 @@ pub(super) struct Sought {
 }
 
 impl Sought {
-    /// Whether a row of `rejets.csv` is one of them.
+    /// Whether a row of `rejets.csv` is requested.
     pub(super) fn has(&self, row: &StringRecord) -> bool {
         let cells = || {
             let line = row.get(4).unwrap_or_default();
@@ -101,7 +100,7 @@ impl Sought {
 /// The reason of a row of `rejets.csv`.
 pub(super) fn motif(row: &StringRecord) -> io::Result<Motif> {
     let word = row.get(1).unwrap_or_default().to_owned();
-    Motif::try_from(word).map_err(|_| invalid("a reason that is none"))
+    Motif::try_from(word).map_err(|_| invalid("an unknown reason"))
 }
 
 /// A row of `rejets.csv`.
@@ -110,7 +109,7 @@ pub(super) fn reject(row: &StringRecord) -> io::Result<Reject> {
     Ok(Reject {
         ligne: cell(0)
             .parse()
-            .map_err(|_| invalid("a line that is no number"))?,
+            .map_err(|_| invalid("a line number that is no number"))?,
         motif: motif(row)?,
         champ: cell(2),
         valeur: cell(3),
@@ -119,7 +118,7 @@ pub(super) fn reject(row: &StringRecord) -> io::Result<Reject> {
     })
 }
 
-/// A file that is not what its name says.
+/// The error of a file that is not one of rejects.
 pub(super) fn invalid(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }

@@ -1,4 +1,4 @@
-//! Where the rejects of a report are, and those of a job without one.
+//! Finds the rejects of a report, and those of a job without a report.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,17 +12,17 @@ use crate::editions::{Seen, seen_as};
 use crate::params::{Page, Paging, PerPage};
 use crate::problem::Problem;
 
-/// Where the rejects of a report are.
+/// The rejects of a report, which are read on the first request.
 #[derive(Debug)]
 pub(in super::super) struct Source {
     /// The folder that the report is in.
     folder: PathBuf,
-    /// The rejects, once they were read.
+    /// The rejects, once they have been read.
     found: Mutex<Option<Arc<Rejects>>>,
 }
 
 impl Source {
-    /// Those of the report in this folder.
+    /// The rejects of the report in this folder.
     pub(in super::super) fn in_folder(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
@@ -30,7 +30,7 @@ impl Source {
         }
     }
 
-    /// A page, and how many rejects all pages have. Blocks.
+    /// A page, and how many rejects there are on all pages. Blocks.
     pub(super) fn page(
         &self,
         report: &Report,
@@ -47,7 +47,7 @@ impl Source {
     /// The file with all rejects of this report. Blocks.
     ///
     /// # Errors
-    /// [`Problem`], where it is not there any more.
+    /// [`Problem`], where it no longer exists.
     pub(in super::super) fn path(&self, report: &Report) -> Result<PathBuf, Problem> {
         Ok(self.rejects(report)?.path.clone())
     }
@@ -55,7 +55,7 @@ impl Source {
     /// The first rejects of this report. Blocks.
     ///
     /// # Errors
-    /// [`Problem`], where their file is not there any more.
+    /// [`Problem`], where their file no longer exists.
     pub(in super::super) fn first(
         &self,
         report: &Report,
@@ -85,15 +85,15 @@ impl Source {
     }
 }
 
-/// The answer where rejects cannot be read; the log has the cause.
+/// The response where rejects cannot be read; the log has the cause.
 pub(super) fn unreadable(error: &dyn std::error::Error) -> Problem {
-    tracing::error!(%error, "rejects not read");
+    tracing::error!(%error, "the rejects cannot be read");
     Problem::unavailable(
         "les lignes rejetées n’ont pas pu être lues\u{a0}; le journal du serveur dit pourquoi",
     )
 }
 
-/// The last requested rejects of a job without a report.
+/// The rejects of the job without a report that was requested last.
 #[derive(Default)]
 pub(in super::super) struct Failed(Mutex<Option<(PathBuf, Seen, Arc<Rejects>)>>);
 
@@ -115,7 +115,7 @@ impl Failed {
                 Some(read)
             }
             Err(error) => {
-                tracing::warn!(file = %file.display(), %error, "rejects not read");
+                tracing::warn!(file = %file.display(), %error, "the rejects cannot be read");
                 None
             }
         }
