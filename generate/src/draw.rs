@@ -1,14 +1,14 @@
-//! Weighted choices without floating point, so that a seed means the same file on every machine.
+//! Weighted random choices in integers, so that a seed gives the same file on every machine.
 
 use rand_pcg::Pcg64Mcg;
 
-/// Stream number `number` of `seed`.
+/// The random stream `number` of a seed. Streams of different numbers are independent.
 pub(super) fn stream(seed: u64, number: u64) -> Pcg64Mcg {
     let state = u128::from(hash(&[seed, number])) << 64 | u128::from(hash(&[number, seed, 1]));
     Pcg64Mcg::new(state)
 }
 
-/// A well mixed number for these words (splitmix64 over each).
+/// Hashes these words with one round of splitmix64 for each.
 pub(super) fn hash(words: &[u64]) -> u64 {
     words.iter().fold(0x9e37_79b9_7f4a_7c15, |state, word| {
         let mut z = state ^ word.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -23,15 +23,17 @@ pub(super) fn below(bits: u32, n: u32) -> u32 {
     ((u64::from(bits) * u64::from(n)) >> 32) as u32
 }
 
-/// Draws index `i` as often as its weight says, in constant time (Walker's alias method, Vose's construction).
+/// Draws an index with a probability in proportion to its weight, in constant time (Walker's alias method, Vose's
+/// construction).
 #[derive(Debug)]
 pub(super) struct Alias {
-    /// For each cell: its own index below this threshold, else the other one.
+    /// For each cell a threshold and another index: below the threshold the cell's own index is drawn, else the other one.
     cells: Vec<(u32, u32)>,
 }
 
 impl Alias {
-    /// `weights` are not empty and not all zero; each is less than 2^40, and there are less than 2^24.
+    /// `weights` must have at least one that is not zero. Each must be below 2^40, and there must be fewer than 2^24, so that
+    /// products with their number fit 64 bits.
     pub(super) fn new(weights: &[u64]) -> Self {
         let n = weights.len() as u64;
         let total: u64 = weights.iter().sum::<u64>().max(1);
@@ -52,7 +54,7 @@ impl Alias {
         Self { cells }
     }
 
-    /// One index; the upper half of `bits` chooses the cell, the lower half which of its two indices.
+    /// Draws an index: the upper half of `bits` chooses a cell, the lower half one of its two indices.
     pub(super) fn pick(&self, bits: u64) -> u32 {
         let cell = below((bits >> 32) as u32, self.cells.len() as u32);
         let (threshold, other) = self.cells[cell as usize];

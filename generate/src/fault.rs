@@ -1,4 +1,5 @@
-//! Every way in which a line can be wrong, or odd but right; each spoilt row has exactly one.
+//! Every fault that a row can have: reasons to reject it, warnings, and unusual spellings that a reader accepts. A dirty row
+//! has exactly one.
 
 use std::collections::VecDeque;
 
@@ -14,20 +15,21 @@ use super::{HEADER, Options};
 
 macro_rules! faults {
     ($($group:ident { $($fault:ident $word:literal)* })*) => {
-        /// What is wrong with a row, or odd about it.
+        /// A fault of a row.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(super) enum Fault { $($($fault,)*)* }
 
         impl Fault {
-            /// All that are drawn with equal chances, or planted once.
+            /// All faults. Each is drawn with the same probability, except [`Fault::OpenQuote`] and [`Fault::LongLine`], which a
+            /// file has at most once.
             const ALL: &[Self] = &[$($(Self::$fault,)*)*];
 
-            /// Its name in the truth; of a reject, the reason a reader gives; of a warning, its name in the report.
+            /// The name of the fault in the truth: the reason of a reject or the name of a warning, as in the report.
             pub(super) fn word(self) -> &'static str {
                 match self { $($(Self::$fault => $word,)*)* }
             }
 
-            /// What a reader makes of it.
+            /// What a reader does with a row that has the fault.
             pub(super) fn group(self) -> Group {
                 match self { $($(Self::$fault => Group::$group,)*)* }
             }
@@ -35,7 +37,7 @@ macro_rules! faults {
     };
 }
 
-/// What a reader makes of a fault.
+/// What a reader does with a row that has a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Group {
     /// The row is rejected.
@@ -97,7 +99,7 @@ impl Fault {
         self.group() == Group::Rejected
     }
 
-    /// The type a row must have to bear this fault.
+    /// The type that a row with this fault must have.
     pub(super) fn wanted(self) -> Option<Type> {
         match self {
             Self::MissingDuration | Self::BadDuration | Self::LongRental => Some(Type::Rental),
@@ -106,12 +108,12 @@ impl Fault {
         }
     }
 
-    /// The warning an oddity brings with it: a line end is a control character.
+    /// The warning that an accepted fault also causes: a line feed within a field is a control character.
     pub(super) fn also_warns(self) -> Option<&'static str> {
         (self == Self::QuotedNewline).then(|| Self::SpecialCharacters.word())
     }
 
-    /// Whether the row is refused although its id is fine: the id is then free for a later row.
+    /// Whether the row is rejected although its id is valid: a later row may then use the id.
     fn frees_its_id(self) -> bool {
         matches!(
             self,
@@ -134,42 +136,43 @@ impl Fault {
 /// A row with a fault, as it was written.
 #[derive(Debug)]
 pub(super) struct WrittenRow {
-    /// Blank lines before it.
+    /// How many blank lines precede the row.
     pub(super) lines_before: u64,
-    /// Lines of its own.
+    /// How many lines the row has.
     pub(super) lines: u64,
-    /// What an accepted row counts as.
+    /// The transaction that a reader counts, if it accepts the row.
     pub(super) draft: Draft,
-    /// A date outside the calendar of the world.
+    /// The date of the row, if it is outside the calendar of the world.
     pub(super) date: Option<NaiveDate>,
-    /// Another spelling of its city, without the blanks around it.
+    /// The row's spelling of its city, if it is another one, without blanks around it.
     pub(super) spelling: Option<String>,
 }
 
-/// Draws faults and writes rows that have them.
+/// Draws faults, and writes rows with them.
 #[derive(Debug)]
 pub(super) struct Dirt {
     rng: Pcg64Mcg,
-    /// Of 2^32.
+    /// The share of dirty rows, times 2^32.
     rate: u64,
     rows: u64,
-    /// What the next row has to be, for the fault of this one to show.
+    /// The fault that the next row must have for the fault of this one to take effect.
     next: Option<Fault>,
     long_line_planted: bool,
-    /// Some clean rows, by number and text: the first few, and the latest.
+    /// The first clean rows, by number and text, to be repeated near and far from them.
     early: Vec<(u64, Vec<u8>)>,
+    /// The last clean row.
     latest: (u64, Vec<u8>),
-    /// Rows that were rejected although their ids are fine.
+    /// The numbers of rows that were rejected although their ids are valid.
     freed: VecDeque<u64>,
 }
 
-/// How many rows at the end are clean, so that the period is whole and nothing closes the quote before them.
+/// How many rows at the end of the file are clean: the last day of the period has a row, and no quote follows the open one.
 const CLEAN_AT_THE_END: u64 = 2;
-/// A file with fewer rows has no open quote.
+/// The least rows of a file with an open quote. It is planted whatever the share of faults, which a smaller file should keep.
 const ROWS_FOR_AN_OPEN_QUOTE: u64 = 100;
-/// A file with fewer rows has no line of more than 1 MiB.
+/// The least rows of a file with a line above 1 MiB: 100,000 rows have about 6 MB, so that the line does not dominate them.
 const ROWS_FOR_A_LONG_LINE: u64 = 100_000;
-/// How many early rows are remembered, to be repeated later.
+/// How many early rows, and how many free ids, are kept to be used later: enough variety, in little memory.
 const EARLY: usize = 64;
 
 const NONE: [&str; 4] = ["", "NULL", "null", "NaN"];
@@ -225,7 +228,7 @@ impl Dirt {
         }
     }
 
-    /// What is wrong with row number `row`, if anything is.
+    /// The fault of row number `row`, if it has one.
     pub(super) fn next(&mut self, row: u64) -> Option<Fault> {
         let drawn = u64::from(self.rng.next_u32()) < self.rate;
         let from_the_end = self.rows - row;
@@ -258,7 +261,7 @@ impl Dirt {
         }
     }
 
-    /// Remembers a clean row, so that a later one can repeat it.
+    /// Keeps a clean row, so that a later one can repeat it.
     pub(super) fn remember(&mut self, row: u64, text: &[u8]) {
         if self.early.len() < EARLY {
             self.early.push((row, text.to_vec()));
@@ -268,7 +271,7 @@ impl Dirt {
         self.latest.1.extend_from_slice(text);
     }
 
-    /// Remembers an id that was not used up.
+    /// Keeps an id that a later row may use.
     pub(super) fn free_id(&mut self, row: u64, fault: Fault) {
         if fault.frees_its_id() && self.freed.len() < EARLY {
             self.freed.push_back(row);
@@ -305,7 +308,7 @@ impl Dirt {
         written
     }
 
-    /// Makes the fields those of a row to be rejected.
+    /// Changes the fields so that a reader rejects the row.
     fn spoil(&mut self, fields: &mut Vec<Vec<u8>>, fault: Fault, row: u64) {
         match fault {
             Fault::MissingColumns => fields.truncate(1 + self.below(6)),
@@ -345,7 +348,7 @@ impl Dirt {
         }
     }
 
-    /// Repeats the id of an earlier row, or all of it.
+    /// Repeats the id of an earlier row, or the whole row.
     fn repeat(&mut self, fields: &mut Vec<Vec<u8>>) {
         let (near, whole) = (self.below(2) == 0, self.below(2) == 0);
         let at = self.below(self.early.len().max(1));
@@ -361,7 +364,7 @@ impl Dirt {
         }
     }
 
-    /// A quote inside a field, text after a closing quote, or a quote that the next row's first one ends.
+    /// Puts a quote inside a field, text after a closing quote, or a quote that the first quote of the next row closes.
     fn misplace_a_quote(&mut self, fields: &mut [Vec<u8>], row: u64) {
         match self.below(3) {
             0 => fields[MODEL].insert(3, b'"'),
@@ -377,7 +380,7 @@ impl Dirt {
         }
     }
 
-    /// Makes the fields those of a row to be accepted, and says in `written` as what.
+    /// Changes the fields so that a reader still accepts the row, and notes in `written` what it counts.
     fn vary(
         &mut self,
         out: &mut Vec<u8>,
@@ -438,14 +441,14 @@ impl Dirt {
         }
     }
 
-    /// Another day, in `year`.
+    /// Moves the row to a day in `year`.
     fn redate(&mut self, fields: &mut [Vec<u8>], written: &mut WrittenRow, year: i32) {
         let date = NaiveDate::from_yo_opt(year, 1 + self.below(365) as u32).unwrap_or_default();
         fields[DATE] = date.format("%Y-%m-%d").to_string().into_bytes();
         written.date = Some(date);
     }
 
-    /// Another model, from one of the pools of [`ODD`].
+    /// Gives the row a model from one of the pools of [`ODD`].
     fn rename(&mut self, fields: &mut [Vec<u8>], written: &mut WrittenRow, pool: usize) {
         let at = self.below(ODD[pool].len());
         let before: usize = ODD[..pool].iter().map(|pool| pool.len()).sum();
@@ -453,7 +456,7 @@ impl Dirt {
         written.draft.model = (MODELS.len() + before + at) as u8;
     }
 
-    /// Another spelling of the same city.
+    /// Returns another spelling of the same city.
     fn respell(&mut self, fault: Fault, name: &str) -> String {
         match (fault, self.below(2)) {
             (Fault::CityCase, 0) => name.to_uppercase(),
@@ -494,7 +497,7 @@ fn count_newlines(text: &[u8]) -> u64 {
     text.iter().filter(|&&byte| byte == b'\n').count() as u64
 }
 
-/// The name without its accents; one that has none gets one, as a letter of its own or as letter and mark.
+/// The name without its accents. A name without accents gets one, as a composed letter or as a letter and a combining mark.
 fn other_accents(name: &str, composed: bool) -> String {
     let plain: String = name.chars().map(without_accent).collect();
     if plain != name {

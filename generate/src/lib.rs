@@ -1,15 +1,15 @@
-//! Makes files of transactions that look like a dealer's export, clean or dirty on purpose, and says what is in them.
+//! Generates files of transactions like a dealer's export, clean or with faults, and the tables that a correct reader finds.
 //!
-//! The same [`Options`] give the same bytes, always and everywhere: all is integers drawn from one PCG stream, and the
-//! faults of a dirty file are drawn from another, so that it is the clean file of the same seed with some rows spoilt.
-//! What a correct reader must find ([`Options::truth`]) is counted here from what was drawn, never by reading the file.
+//! The same [`Options`] give the same bytes on every machine: only integers are drawn. Rows are drawn from one PCG stream
+//! and faults from another, so a dirty file is the clean file of the same seed with a fault in some rows. The tables
+//! ([`Options::truth`]) are counted from what was drawn, never by reading the file.
 //!
-//! * `world`: cities, models, calendar; which are likely when and where.
-//! * `draw`: weighted choices without floating point.
+//! * `world`: cities, models and calendar, with their probabilities by month and city.
+//! * `draw`: weighted random choices in integers.
 //! * `row`: one transaction, and its line of text.
-//! * `fault`: every way in which a line can be wrong, or odd but right.
-//! * `odd`: models that only spoilt rows carry.
-//! * `truth`: the tables a correct reader must find, as JSON.
+//! * `fault`: every fault that a row can have.
+//! * `odd`: models that only rows with a fault have.
+//! * `truth`: the tables that a correct reader finds, as JSON.
 
 mod draw;
 mod fault;
@@ -31,63 +31,63 @@ use row::{Draft, Id, Raw};
 use truth::Truth;
 use world::World;
 
-/// The most cities a file can have.
+/// The most cities of a file: three times the communes of France.
 pub const MAX_CITIES: u32 = 100_000;
 
 /// The first line of every file.
 const HEADER: &[u8] = b"transaction_id,date,ville,type,modele,prix,duree_location_mois\n";
-/// A buffer is written out once it holds so many bytes.
+/// The bytes that are collected before they are written: a system call for each MiB costs next to nothing.
 const FLUSH_AT: usize = 1 << 20;
 
-/// What to make.
+/// The file to generate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// How many rows, dirty ones included; the header is none.
+    /// How many rows, those with a fault included, without the header.
     pub rows: u64,
     /// How many cities, 1 to [`MAX_CITIES`]: Lyon, Paris, Marseille, then others.
     pub cities: u32,
-    /// The share of rows that are wrong or odd, 0 to 1. Every kind of fault is equally likely.
+    /// The share of rows with a fault, 0 to 1. Every fault is equally likely.
     pub dirty: f64,
-    /// Another seed, another file.
+    /// The seed of all random choices.
     pub seed: u64,
     /// Whether to write `FILE.truth.json` beside the file.
     pub truth: bool,
 }
 
-/// What was made.
+/// The counts of a generated file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// Rows written; always `accepted + rejected`.
     pub rows: u64,
-    /// Rows that a correct reader counts.
+    /// Rows that a correct reader accepts.
     pub accepted: u64,
-    /// Rows that a correct reader refuses.
+    /// Rows that a correct reader rejects.
     pub rejected: u64,
     /// The size of the file.
     pub bytes: u64,
-    /// The file of the truth, if it was requested.
+    /// The path of `FILE.truth.json`, if it was requested.
     pub truth: Option<PathBuf>,
 }
 
-/// Why a file could not be made.
+/// Why a file could not be generated.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No such number of cities.
+    /// The number of cities is out of its bounds.
     #[error("{found} cities: expected 1 to {MAX_CITIES}")]
     Cities {
-        /// What was asked.
+        /// The requested number.
         found: u32,
     },
-    /// No such share of rows.
+    /// The share of rows with a fault is out of its bounds.
     #[error("{found} of the rows dirty: expected a share between 0 and 1")]
     Dirty {
-        /// What was asked.
+        /// The requested share.
         found: f64,
     },
-    /// The file, or its truth, could not be written.
+    /// The file or its truth could not be written.
     #[error("cannot write {path:?}")]
     Write {
-        /// Which of the two.
+        /// The path of the one that could not.
         path: PathBuf,
         /// The error of the system.
         #[source]
@@ -98,8 +98,8 @@ pub enum Error {
 /// Writes `file`, and `FILE.truth.json` if `options` request it.
 ///
 /// # Errors
-/// [`Error::Cities`] and [`Error::Dirty`] before anything is written, [`Error::Write`] later; what was written by then
-/// is left there, cut short.
+/// [`Error::Cities`] and [`Error::Dirty`] before anything is written; [`Error::Write`] later, with an incomplete file left
+/// behind.
 pub fn generate(options: &Options, file: &Path) -> Result<Summary, Error> {
     if !(1..=MAX_CITIES).contains(&options.cities) {
         return Err(Error::Cities {
@@ -132,7 +132,7 @@ pub fn generate(options: &Options, file: &Path) -> Result<Summary, Error> {
     })
 }
 
-/// Writes what a correct reader must find in `file` to a file beside it, and returns that one's path.
+/// Writes the tables that a correct reader finds in `file` to a file beside it, and returns its path.
 fn write_truth(
     truth: &Truth,
     world: &World,
@@ -161,7 +161,7 @@ struct Writer<'a> {
     truth: Option<Truth>,
     out: File,
     buffer: Vec<u8>,
-    /// The line that the next byte belongs to; the header is line 1.
+    /// The number of the line that the next byte belongs to; the header is line 1.
     line: u64,
     bytes: u64,
     rejected: u64,
@@ -204,7 +204,7 @@ impl<'a> Writer<'a> {
         self.flush()
     }
 
-    /// Writes row number `row` (from 0), of a day around `day`.
+    /// Writes row number `row` (from 0), with `day` or a day shortly before as its date.
     fn row(&mut self, row: u64, day: usize, id: &Id) -> io::Result<()> {
         let raw = Raw(std::array::from_fn(|_| self.rng.next_u64()));
         let at_the_edge = row == 0 || row + 1 == self.rows;
@@ -234,7 +234,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Notes what became of a row with a fault.
+    /// Counts a row with a fault.
     fn count_fault(&mut self, row: u64, fault: fault::Fault, written: &WrittenRow) {
         let start = self.line + written.lines_before;
         self.line = start + written.lines;

@@ -1,12 +1,12 @@
-//! Models that only spoilt rows carry.
+//! Models that only rows with a fault have.
 
 use super::world::MODELS;
 
-/// A model that only spoilt rows carry: what it is called, and how that is written.
+/// A model that only rows with a fault have: its name, and its text in the file.
 pub(super) struct OddModel {
     name: &'static str,
     pub(super) text: &'static str,
-    /// The model it is; an ordinary one where the two names differ by separators and invisible characters only.
+    /// The model that it is; an ordinary one, if the two names differ only in separators and invisible characters.
     of: &'static str,
 }
 
@@ -51,14 +51,14 @@ const MARKUP: [OddModel; 2] = [
     odd("R&D <b>Clio</b>", "R&D <b>Clio</b>"),
 ];
 
-/// The pools above, one after the other: an odd model's number is its place here, after the ordinary ones.
+/// The pools above. The number of an odd model is its position in them, counted on from the ordinary models.
 pub(super) const ODD: [&[OddModel]; 5] = [&QUOTED, &WITH_NEWLINE, &SPECIAL, &FORMULAS, &MARKUP];
 
-/// A spelling of a model, as a draft's number of a model names it.
+/// A spelling of a model. A [`Draft`](super::row::Draft) has the number of a spelling.
 #[derive(Debug)]
 pub(super) struct Spelling {
     pub(super) text: &'static str,
-    /// The model it spells.
+    /// The model that is spelt.
     pub(super) model: &'static str,
 }
 

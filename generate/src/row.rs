@@ -13,7 +13,7 @@ pub(super) enum Type {
 impl Type {
     pub(super) const BOTH: [Self; 2] = [Self::Sale, Self::Rental];
 
-    /// As in the column `type`.
+    /// The value in the column `type`.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Sale => "vente",
@@ -22,7 +22,7 @@ impl Type {
     }
 }
 
-/// The random bits of one row: always as many, whatever becomes of them, so that one row never shifts the next.
+/// The random bits of one row. Every row draws as many, so that a change of one row never changes those after it.
 pub(super) struct Raw(pub(super) [u64; 4]);
 
 /// One transaction, as indices into the [`World`].
@@ -33,15 +33,15 @@ pub(super) struct Draft {
     pub(super) kind: Type,
     pub(super) model: u8,
     pub(super) cents: u32,
-    /// How many decimals the price is written with; the others are zero.
+    /// How many decimals of the price are written; the others are zero.
     pub(super) decimals: u8,
-    /// 0 for a sale.
+    /// The months of a rental; 0 for a sale.
     pub(super) duration: u8,
-    /// A sale's duration is written `NULL`, else left empty.
+    /// Whether the duration of a sale is written `NULL` or left empty.
     pub(super) null_word: bool,
 }
 
-/// Durations by [`Class`], short ones first; 0 stands for any from 1 to 48.
+/// Sixteen equally likely durations for each [`Class`], in months, short ones first; 0 stands for any from 1 to 48.
 const DURATIONS: [[u8; 16]; 3] = [
     [6, 12, 12, 12, 12, 12, 12, 24, 24, 24, 24, 36, 36, 36, 48, 0],
     [
@@ -53,7 +53,8 @@ const DURATIONS: [[u8; 16]; 3] = [
 ];
 
 impl Draft {
-    /// A row of `day`, or entered a few days late; a row `at_the_edge` of the file is of that day for sure.
+    /// A transaction of `day` or, for one in eight, of up to eight days before, as if it was entered late. The first and last
+    /// rows of a file (`at_the_edge`) are always of `day`.
     pub(super) fn new(
         world: &World,
         raw: &Raw,
@@ -93,12 +94,12 @@ impl Draft {
         }
     }
 
-    /// In cents: the model's price, dearer or cheaper by city and month, haggled over by 10 %; for a rental 1.85 % to
-    /// 2.55 % of that, a month.
+    /// The price in cents: the model's price, scaled by city and month, with a random discount or surcharge of up to 10 %; for
+    /// a rental, 1.85 % to 2.55 % of that each month.
     fn price(world: &World, model: usize, kind: Type, month: usize, city: u64, bits: u64) -> u32 {
         let haggled = 900_000 + u64::from(below(bits as u32, 200_001));
         let list = u64::from(MODELS[model].euros) * 100;
-        let cents = list * city / 1000 * world.dearness[month] / 1000 * haggled / 1_000_000;
+        let cents = list * city / 1000 * world.price_level[month] / 1000 * haggled / 1_000_000;
         let cents = match kind {
             Type::Sale => cents,
             Type::Rental => cents * (18_500 + (bits >> 32) % 7_001) / 1_000_000,
@@ -144,10 +145,10 @@ impl Draft {
     }
 }
 
-/// In months, 1 to 48.
+/// The duration of a rental in months, 1 to 48.
 fn duration(class: Class, shift: usize, bits: u64) -> u8 {
     let index = (((bits >> 24) & 15) as usize + shift).min(15);
-    // the last entry, any duration at all, stays one in sixteen however far the others shift
+    // the last entry (any duration) keeps its probability of one in sixteen: a shift ends at the entry before
     let index = if index == 15 && (bits >> 24) & 15 != 15 {
         14
     } else {
@@ -173,7 +174,7 @@ fn write_number(out: &mut Vec<u8>, mut number: u32) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// A transaction's id, `TX` and nine digits or more, counted up in place.
+/// The id of a transaction, `TX` and at least nine digits, which is incremented in place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Id(Vec<u8>);
 

@@ -1,4 +1,4 @@
-//! What a generated file promises.
+//! The promises of a generated file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -140,7 +140,7 @@ fn a_dirty_file_has_every_fault_and_as_many_as_asked() {
         );
     }
     let planted = count("par_motif") + count("avertissements") + count("particularites");
-    // a row with a line end between quotes is counted under a warning, too
+    // a row with a quoted line feed also counts under a warning
     assert!((2_250..=2_700).contains(&planted), "{planted}");
     assert_eq!(count("par_motif"), summary.rejected);
     assert_eq!(summary.accepted + summary.rejected, options.rows);

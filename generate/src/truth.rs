@@ -1,4 +1,4 @@
-//! What a correct reader must find in a generated file, counted from what was drawn; money in cents.
+//! The tables that a correct reader finds in a generated file, counted from what was drawn. Money is in cents.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use super::odd::{Spelling, model_spellings};
 use super::row::{Draft, Type};
 use super::world::{MONTHS, World};
 
-/// How many transactions, and the sum of their prices.
+/// A number of transactions, and the sum of their prices.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sum {
     number: u64,
@@ -27,21 +27,21 @@ impl Sum {
     }
 }
 
-/// The tables so far.
+/// The tables of the rows that were counted so far.
 #[derive(Debug)]
 pub(super) struct Truth {
     models: Vec<Spelling>,
     /// By city, month of the world, type.
     by_month: Vec<Sum>,
-    /// By city, month counted from January of year 0, type: rows of no month of the world.
+    /// By city, month counted from January of year 0, type: rows outside the calendar of the world.
     by_odd_month: BTreeMap<(u32, i32, usize), Sum>,
     /// By city, type, model.
     by_model: Vec<Sum>,
     /// Months of rental by city, model.
     months: Vec<u64>,
-    /// Sum of price times duration of the rentals, in cents, by city.
+    /// The sum of price times duration of the rentals, by city.
     contracts: Vec<u64>,
-    /// Other spellings by city.
+    /// How often each city has each other spelling.
     spellings: BTreeMap<(u32, String), u64>,
     first: Option<NaiveDate>,
     last: Option<NaiveDate>,
@@ -78,7 +78,7 @@ impl Truth {
         }
     }
 
-    /// Counts an accepted row of a day of the world.
+    /// Counts an accepted row with a date in the calendar of the world.
     pub(super) fn count(&mut self, world: &World, draft: &Draft) {
         let month = world.days[usize::from(draft.day)].month;
         let at = (draft.city as usize * MONTHS + month) * 2 + draft.kind as usize;
@@ -88,7 +88,7 @@ impl Truth {
         self.count_dateless(draft);
     }
 
-    /// Counts an accepted row of any other day.
+    /// Counts an accepted row with another date.
     fn count_at(&mut self, date: NaiveDate, draft: &Draft) {
         self.by_odd_month
             .entry((draft.city, month_number(date), draft.kind as usize))
@@ -143,7 +143,7 @@ impl Truth {
         }
     }
 
-    /// All of it as JSON.
+    /// The truth as JSON.
     pub(super) fn to_json(
         &self,
         world: &World,
@@ -256,7 +256,7 @@ impl Truth {
         }
     }
 
-    /// What a reader must call each model: the most frequent spelling of its name.
+    /// The name that a reader shows for each model: its most frequent spelling.
     fn model_names(&self) -> Vec<&'static str> {
         let mut counts = vec![0; self.models.len()];
         for sums in self.by_model.chunks(counts.len()) {
@@ -275,7 +275,7 @@ impl Truth {
         self.models.iter().map(name).collect()
     }
 
-    /// What a reader must call each city: the most frequent spelling of its name.
+    /// The name that a reader shows for each city: its most frequent spelling.
     fn names<'a>(&'a self, world: &'a World) -> Vec<&'a str> {
         let usual = |(at, city): (usize, &'a super::world::City)| {
             let at = at as u32;
@@ -308,8 +308,8 @@ impl Truth {
     }
 }
 
-/// The spelling that a reader shows as the name: the most frequent; of equally frequent ones that which is not all
-/// capitals, then the smallest. Repeated here, since a truth must not depend on the code that it judges.
+/// The spelling that a reader shows: the most frequent one; of equally frequent ones, one that is not all capitals, then the
+/// first in byte order. The rule is implemented twice, because a truth must not depend on the code that it judges.
 fn naming<'a>(spellings: impl IntoIterator<Item = (&'a str, u64)>) -> Option<&'a str> {
     let capitals =
         |text: &str| text.contains(char::is_uppercase) && !text.contains(char::is_lowercase);
@@ -319,7 +319,7 @@ fn naming<'a>(spellings: impl IntoIterator<Item = (&'a str, u64)>) -> Option<&'a
         .map(|(spelling, _)| spelling)
 }
 
-/// Counted from January of year 0.
+/// The number of a month, counted from January of year 0.
 fn month_number(date: NaiveDate) -> i32 {
     use chrono::Datelike as _;
     date.year() * 12 + date.month0() as i32
@@ -349,23 +349,23 @@ struct Document<'a> {
     rejetees: u64,
     par_motif: &'a BTreeMap<&'static str, u64>,
     avertissements: &'a BTreeMap<&'static str, u64>,
-    /// Rows that are odd but right.
+    /// How many rows have each fault that a reader accepts without a warning.
     particularites: &'a BTreeMap<&'static str, u64>,
     attendu: Expected,
     /// `ligne, motif`.
     rejets: &'a [(u64, &'static str)],
 }
 
-/// The tables, each sorted; rows without a transaction are absent.
+/// The tables, each sorted, without rows of zero transactions.
 #[derive(Default, Serialize)]
 struct Expected {
-    /// The first and last day.
+    /// The first and last day with an accepted row.
     periode: Option<[String; 2]>,
     par_ville_mois_type: Vec<ByMonth>,
     par_ville_type_modele: Vec<ByModel>,
     /// `ville, nombre, mois`.
     locations_par_ville: Vec<(String, u64, u64)>,
-    /// `ville, modele, mois` of what was rented.
+    /// `ville, modele, mois`, of rentals.
     mois_par_ville_modele: Vec<(String, &'static str, u64)>,
     /// `ville, centimes`.
     valeur_contrats: Vec<(String, u64)>,

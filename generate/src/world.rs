@@ -1,10 +1,11 @@
-//! The cities, models and calendar of the data, and which of them are likely when and where.
+//! The cities, models and calendar of the data, and their probabilities. The numbers are invented: they only give a file
+//! trends, seasons and tastes that a report can find.
 
 use chrono::{Datelike, Days, NaiveDate, Weekday};
 
 use super::draw::{Alias, hash};
 
-/// How a model is driven; it decides how long it is rented.
+/// The class of a model, which decides how long it is rented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
     City,
@@ -12,7 +13,7 @@ pub(super) enum Class {
     Premium,
 }
 
-/// A model, its mean price and how popular it is.
+/// A model, with its mean price and its popularity.
 #[derive(Debug)]
 pub(super) struct Model {
     pub(super) name: &'static str,
@@ -106,67 +107,66 @@ const NAMES: [&str; 40] = [
     "Pau",
 ];
 
-/// The first day of the data, and the last.
+/// The first and the last day of the data.
 const FIRST: (i32, u32, u32) = (2022, 1, 1);
 const LAST: (i32, u32, u32) = (2025, 12, 31);
-/// How many months there are.
+/// The months from the first to the last day.
 pub(super) const MONTHS: usize = 48;
 
-/// How much of an even year's business falls into each calendar month, in thousandths: spring and the new number
-/// plates of autumn sell, August does not.
+/// The business of each calendar month, in thousandths of a mean month: more in spring and September, little in August.
 const SEASON: [i64; 12] = [
     820, 860, 1150, 1060, 1040, 1260, 930, 640, 1170, 1060, 970, 1040,
 ];
-/// How many in 1024 transactions more are rentals, by calendar month: the summer rents.
+/// How many more of 1024 transactions are rentals in each calendar month: more in summer.
 const RENTING: [i64; 12] = [-20, -25, -15, 5, 20, 45, 80, 70, 0, -20, -25, -30];
-/// How much dearer cars become, in thousandths a year.
+/// The rise of prices, in thousandths a year.
 const INFLATION: u64 = 13;
 
-/// A city and what sets it apart.
+/// A city, and how it differs from others.
 #[derive(Debug)]
 pub(super) struct City {
     pub(super) name: String,
     pub(super) profile: usize,
-    /// Its prices, in thousandths of the usual.
+    /// The prices in the city, in thousandths of the mean.
     pub(super) price: u64,
     weight: u64,
-    /// In thousandths of its first month's business, each month.
+    /// The growth of its business each month, in thousandths of the first month.
     growth: i64,
-    /// How strongly it feels the season, in percent.
+    /// The strength of the seasons in the city, in percent of [`SEASON`].
     swing: i64,
 }
 
-/// A taste in cars, shared by some cities.
+/// The taste in cars of some cities.
 #[derive(Debug)]
 pub(super) struct Profile {
-    /// Sales, rentals.
+    /// The models of sales, and those of rentals.
     pub(super) models: [Alias; 2],
     /// How many in 1024 transactions are rentals, by calendar month.
     pub(super) rentals_of_month: [u64; 12],
-    /// How much longer than elsewhere cars are rented, in steps of the table of durations.
+    /// How much longer cars are rented, in entries of the table of durations.
     pub(super) shift: usize,
 }
 
 /// A day of the calendar.
 #[derive(Debug)]
 pub(super) struct Day {
-    /// `2022-01-01`.
+    /// The date as text, as in `2022-01-01`.
     pub(super) text: [u8; 10],
-    /// Counted from the first month of the data.
+    /// The month, counted from the first month of the data.
     pub(super) month: usize,
     /// Rows below this number (from 0) are of this day or an earlier one.
     pub(super) end_row: u64,
 }
 
-/// Everything that is likely or not, for one seed.
+/// All probabilities of one seed.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) cities: Vec<City>,
     pub(super) profiles: Vec<Profile>,
     pub(super) cities_of_month: Vec<Alias>,
     pub(super) days: Vec<Day>,
-    /// Prices by month, in thousandths of the first month's.
-    pub(super) dearness: [u64; MONTHS],
+    /// The level of prices by month, in thousandths of the first month's.
+    pub(super) price_level: [u64; MONTHS],
     first: NaiveDate,
 }
 
@@ -183,7 +183,7 @@ impl World {
             profiles: (0..PROFILES).map(|at| Profile::new(at, seed)).collect(),
             cities_of_month: business.iter().map(|weights| Alias::new(weights)).collect(),
             days: calendar(first, &business, rows),
-            dearness: std::array::from_fn(|month| 1000 + INFLATION * month as u64 / 12),
+            price_level: std::array::from_fn(|month| 1000 + INFLATION * month as u64 / 12),
             cities,
             first,
         }
@@ -194,7 +194,7 @@ impl World {
         self.first.year() * 12 + self.first.month0() as i32
     }
 
-    /// A day by its number.
+    /// The date of the day with this number.
     pub(super) fn date(&self, day: u16) -> NaiveDate {
         self.first + Days::new(u64::from(day))
     }
@@ -204,7 +204,8 @@ fn day_of((year, month, day): (i32, u32, u32)) -> NaiveDate {
     NaiveDate::from_ymd_opt(year, month, day).unwrap_or_default()
 }
 
-/// Every day of the data; `rows` fall on them as `business`, by month and city, and the day of the week say.
+/// Every day of the data. The `rows` are spread over them in proportion to the `business` (by month and city) and to the
+/// weight of the day of the week.
 fn calendar(first: NaiveDate, business: &[Vec<u64>], rows: u64) -> Vec<Day> {
     let last = day_of(LAST);
     let dates: Vec<NaiveDate> = first.iter_days().take_while(|date| *date <= last).collect();
@@ -237,7 +238,7 @@ fn calendar(first: NaiveDate, business: &[Vec<u64>], rows: u64) -> Vec<Day> {
             Day {
                 text,
                 month: month_of(date),
-                // the first row is of the first day, however few there are
+                // the first day has a row even in a file of very few rows
                 end_row: ((so_far * u128::from(rows) / total) as u64).max(rows.min(1)),
             }
         })
@@ -275,7 +276,7 @@ impl City {
         }
     }
 
-    /// How much business it does in a month, in no unit.
+    /// The weight of the city's business in a month.
     fn business(&self, month: usize) -> u64 {
         let season = 1000 + (SEASON[month % 12] - 1000) * self.swing / 100;
         let grown = 1000 + self.growth * month as i64;
@@ -300,7 +301,8 @@ impl Profile {
     }
 }
 
-/// How likely each model is: its popularity, halved to doubled by local taste; premium cars are rather rented.
+/// The weight of each model: its popularity, times 0.5 to 2 by local taste. Premium cars are rented more often, city cars
+/// less.
 fn taste(profile: usize, seed: u64, kind: u64) -> Vec<u64> {
     let weigh = |(at, model): (usize, &Model)| {
         let local = 500 + hash(&[seed, 4, profile as u64, at as u64]) % 1_500;
