@@ -1,4 +1,4 @@
-//! Exact decimal numbers for reports: integers with a fixed number of decimals, written as JSON numbers.
+//! Exact decimal numbers for reports: integers with a fixed number of decimals, which JSON writes as numbers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// A number with `D` decimals at most, held as an integer count of its last decimal: `Fixed::<2>(1250)` is 12.5.
+/// A number with at most `D` decimals, as an integer count of units of the last decimal: `Fixed::<2>(1250)` is 12.5.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fixed<const D: u32>(pub i64);
 
@@ -18,7 +18,7 @@ pub type Euros = Fixed<2>;
 pub type Percent = Fixed<2>;
 
 impl<const D: u32> Fixed<D> {
-    /// `units` whole units.
+    /// The whole number `units`.
     pub const fn from_units(units: i64) -> Self {
         Self(units * 10_i64.pow(D))
     }
@@ -26,7 +26,7 @@ impl<const D: u32> Fixed<D> {
     /// `numerator / denominator`, rounded half up (towards positive infinity) to `D` decimals; `None` where the
     /// denominator is zero or beyond 10^37, or the result does not fit.
     ///
-    /// By long division, so that `numerator x 10^D` need not fit.
+    /// It divides digit by digit, so that `numerator x 10^D` need not fit 128 bits.
     pub fn ratio(numerator: i128, denominator: i128) -> Option<Self> {
         let (numerator, denominator) = if denominator < 0 {
             (numerator.checked_neg()?, denominator.checked_neg()?)
@@ -50,7 +50,7 @@ impl<const D: u32> Fixed<D> {
 }
 
 impl<const D: u32> fmt::Display for Fixed<D> {
-    /// As few decimals as it takes: `12`, `12.5`, `-0.05`.
+    /// Writes no trailing zeros: `12`, `12.5`, `-0.05`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let one = 10_u64.pow(D);
         let (whole, rest) = (self.0.unsigned_abs() / one, self.0.unsigned_abs() % one);

@@ -1,27 +1,27 @@
-//! The languages of what people read.
+//! The languages of reports and pages.
 
-/// Which language.
+/// A language.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Lang {
-    /// `1 234,56 €`, with narrow no-break spaces.
+    /// French: `1 234,56 €`, with narrow no-break spaces.
     #[default]
     Fr,
-    /// `€1,234.56`.
+    /// English: `€1,234.56`.
     En,
 }
 
 impl Lang {
-    /// What the language is called in `lang` and `hreflang`.
+    /// The code of the language, for the attributes `lang` and `hreflang`.
     pub fn code(self) -> &'static str {
         self.say("fr", "en")
     }
 
-    /// What the language calls itself.
+    /// The name of the language, in itself.
     pub fn name(self) -> &'static str {
         self.say("Français", "English")
     }
 
-    /// The words in this language.
+    /// Chooses `fr` or `en`.
     pub fn say<T>(self, fr: T, en: T) -> T {
         match self {
             Self::Fr => fr,

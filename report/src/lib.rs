@@ -1,4 +1,4 @@
-//! How a report looks, whatever it is about: languages, exact numbers, tables, charts, and the page that holds them. Knows
+//! The presentation of reports of any kind: languages, exact numbers, tables, charts, and the page that holds them. It knows
 //! no kind of job.
 //!
 //! # Layout
@@ -7,9 +7,9 @@
 //! * [`fixed`]: exact decimal numbers.
 //! * [`number`]: numbers, months and days as people write them.
 //! * [`measure`]: durations and sizes as people write them.
-//! * [`name`]: names from the data, harmless and short.
-//! * [`table`]: tables, described once and written on the page, as text and as files.
-//! * [`chart`]: charts, as SVG that the style sheet of the page dresses.
+//! * [`name`]: names from the data, made safe and short.
+//! * [`table`]: tables, described once and written as HTML, text and CSV.
+//! * [`chart`]: charts, as SVG that the style sheet of the page styles.
 //! * [`page`]: the page.
 
 pub mod chart;

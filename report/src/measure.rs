@@ -1,6 +1,6 @@
-//! What was measured, as people write it: durations, sizes, shares. Rounded to what is worth reading.
+//! Measured durations, sizes and shares as people write them, rounded to about three digits.
 //!
-//! For what depends on the machine and the hour. Figures of a report are exact: [`crate::number`].
+//! They are for measurements, which differ from run to run. The figures of a report are exact and use [`crate::number`].
 //!
 //! ```
 //! use autoconnect_report::lang::Lang;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::lang::Lang;
 use crate::number;
 
-/// `12,3`: with one decimal where the number is small.
+/// A number with one decimal where it is small: `12,3`.
 pub fn decimal(value: f64, lang: Lang) -> String {
     let value = if value.is_finite() {
         value.max(0.0)
@@ -29,13 +29,13 @@ pub fn decimal(value: f64, lang: Lang) -> String {
     lang.say(text.replace('.', ","), text)
 }
 
-/// `42 %`, in whole percent; never 100 before it is all.
+/// A share in whole percent, rounded down, so that 100 means all: `42 %`.
 pub fn percent(value: f64, lang: Lang) -> String {
     let whole = value.clamp(0.0, 100.0).floor() as u64;
     lang.say(format!("{whole}\u{202f}%"), format!("{whole}%"))
 }
 
-/// A count in few characters: `12,3 k`.
+/// A count, abbreviated: `12,3 k`.
 pub fn short(n: u64, lang: Lang) -> String {
     let (value, unit) = match n {
         0..10_000 => return number::count(n, lang),
@@ -81,7 +81,7 @@ fn decimal_or_whole(ms: f64, lang: Lang) -> String {
     }
 }
 
-/// A duration in whole units, the largest two: `12 s`, `4 min 05 s`, `3 h 20 min`, `2 j`.
+/// A duration in its two largest units: `12 s`, `4 min 05 s`, `3 h 20 min`.
 pub fn lasting(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
@@ -95,7 +95,7 @@ pub fn lasting(duration: Duration) -> String {
     }
 }
 
-/// How long ago: `il y a 12 s`.
+/// The time since `at_ms`: `il y a 12 s`.
 pub fn ago(at_ms: u64, now_ms: u64, lang: Lang) -> String {
     let ms = now_ms.saturating_sub(at_ms);
     if ms < 1_500 {

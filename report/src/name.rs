@@ -11,15 +11,15 @@ pub fn clean(name: &str) -> Cow<'_, str> {
     Cow::Owned(name.chars().map(shown).collect())
 }
 
-/// Whether a character breaks a line, or reorders the text after it. Fewer than `is_special` of `common`, which logs spell
-/// out: what is only invisible, such as a joiner within a name, stays.
+/// Whether a character breaks a line or reorders the text after it. These are fewer than `is_special` in `common` has, which
+/// logs escape: characters that are only invisible, such as a joiner in a name, are kept.
 fn is_disruptive(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A name from the data, [`clean`] and at most so many characters long.
+/// A name from the data, made [`clean`] and cut to at most `most` characters.
 pub fn cut(name: &str, most: usize) -> String {
     let name = clean(name);
     if name.chars().count() <= most {

@@ -5,7 +5,7 @@
 //! use autoconnect_report::lang::Lang;
 //! use autoconnect_report::number::{euros, or_none, percent};
 //!
-//! // money is cents, and a quotient is rounded once, when the report is made
+//! // money is in cents, and a quotient is rounded once, when the report is made
 //! let prix = Euros::from_units(19_999);
 //! assert_eq!(euros(prix, Lang::Fr), "19\u{202f}999,00\u{a0}€");
 //! assert_eq!(euros(prix, Lang::En), "€19,999.00");
@@ -19,7 +19,7 @@ use chrono::{Datelike, NaiveDate};
 use crate::fixed::{Euros, Fixed, Percent};
 use crate::lang::Lang;
 
-/// What stands where there is no value.
+/// The text for a missing value.
 pub const NONE: &str = "–";
 
 const NARROW: char = '\u{202f}';
@@ -61,8 +61,8 @@ const SHORT_MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
-/// A number with all its decimals. Fewer are never shown: a quotient was rounded when the report was made, and rounded
-/// again it may be wrong in the last digit. Only sums, which are exact, are shortened: [`euros_entiers`], [`euros_compact`].
+/// A number with all its decimals. A quotient was rounded when the report was made, and rounding it again could make its last
+/// digit wrong. Only sums, which are exact, are rounded here: [`euros_entiers`], [`euros_compact`].
 pub fn fixed<const D: u32>(value: Fixed<D>, lang: Lang) -> String {
     let one = 10_u64.pow(D);
     let (whole, rest) = (value.0.unsigned_abs() / one, value.0.unsigned_abs() % one);
@@ -87,7 +87,7 @@ fn group(digits: &str, lang: Lang, text: &mut String) {
     }
 }
 
-/// A count.
+/// A count, with thousands separators.
 pub fn count(n: u64, lang: Lang) -> String {
     let mut text = String::new();
     group(&n.to_string(), lang, &mut text);
@@ -99,7 +99,7 @@ pub fn euros(value: Euros, lang: Lang) -> String {
     with_euro(&fixed(value, lang), lang)
 }
 
-/// A sum, to the euro, rounded half up.
+/// A sum, rounded half up to whole euros.
 pub fn euros_entiers(sum: Euros, lang: Lang) -> String {
     let whole = Fixed::<0>::ratio(sum.0.into(), 100).unwrap_or_default();
     with_euro(&fixed(whole, lang), lang)
@@ -115,7 +115,7 @@ fn with_euro(number: &str, lang: Lang) -> String {
     }
 }
 
-/// A sum in short, or an amount on an axis: `250 k€`, `1,5 M€`.
+/// A sum, abbreviated, or an amount on an axis: `250 k€`, `1,5 M€`.
 pub fn euros_compact(value: Euros, lang: Lang) -> String {
     let cents = value.0.unsigned_abs();
     let scales = [
@@ -162,7 +162,7 @@ fn with_percent(number: &str, lang: Lang) -> String {
     }
 }
 
-/// The value, or [`NONE`].
+/// The value as text, or [`NONE`].
 pub fn or_none<T>(value: Option<T>, text: impl FnOnce(T) -> String) -> String {
     value.map_or_else(|| NONE.to_owned(), text)
 }
@@ -251,7 +251,7 @@ mod tests {
             "−92,233,720,368,547,758.08"
         );
         assert_eq!(fixed(Fixed::<4>(9_666), Lang::Fr), "0,9666");
-        // -13.2533 % is -13.25 %; to one decimal it would be -13.3 %, and -13.2 % if it were rounded again
+        // -13.2533 % is -13.25 % in the report; rounding that to one decimal gives -13.2 %, but the right value is -13.3 %
         let growth = Percent::ratio(-132_533, 10_000).expect("fits");
         assert_eq!(signed_percent(growth, Lang::Fr), "−13,25\u{a0}%");
         assert_eq!(signed_percent(Fixed(1234), Lang::Fr), "+12,34\u{a0}%");

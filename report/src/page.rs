@@ -1,7 +1,7 @@
-//! The page: one file that needs nothing else, to look at and to print. Key figures and sections of charts and tables, in
-//! every language that it is given.
+//! The page of a report: one self-contained HTML file, for screen and paper, with key figures, charts and tables in each given
+//! language.
 //!
-//! No script runs; a link switches between the languages. The templates escape names from the data; the code that fills a
+//! It has no script; a link switches between the languages. The templates escape names from the data; the code that fills a
 //! page must pass them through [`clean`](crate::name::clean).
 
 use std::io;
@@ -12,10 +12,10 @@ use crate::chart::{Chart, Mark};
 use crate::lang::Lang;
 use crate::table::html::Shown;
 
-/// The style of the page: colours, type, tables, charts, paper.
+/// The style sheet of the page.
 pub const STYLE: &str = include_str!("../templates/page.css");
 
-/// The whole file.
+/// The template of the file.
 #[derive(Template)]
 #[template(path = "page.html")]
 struct Page<'a> {
@@ -23,7 +23,7 @@ struct Page<'a> {
     articles: &'a [Article],
 }
 
-/// Writes the page that holds these articles; the first one gives it its title.
+/// Writes a page with these articles, under the title of the first.
 ///
 /// ```
 /// use autoconnect_report::lang::Lang;
@@ -51,7 +51,7 @@ struct Page<'a> {
 /// ```
 ///
 /// # Errors
-/// What `out` said.
+/// The error of `out`.
 pub fn write(articles: &[Article], out: &mut dyn io::Write) -> io::Result<()> {
     let title = articles.first().map_or_else(String::new, |first| {
         format!("AutoConnect – {}, {}", first.title, first.period)
@@ -63,29 +63,29 @@ pub fn write(articles: &[Article], out: &mut dyn io::Write) -> io::Result<()> {
 /// A report in one language.
 #[derive(Debug)]
 pub struct Article {
-    /// The language of all its words.
+    /// The language of all its text.
     pub lang: Lang,
-    /// What the report is called.
+    /// The title of the report.
     pub title: &'static str,
-    /// The days it covers.
+    /// The period that it covers.
     pub period: String,
-    /// What it was made of.
+    /// The files that it was made from.
     pub source: String,
-    /// What is missing from it; empty where nothing is.
+    /// A sentence that says what is missing; empty for a complete report.
     pub incomplete: String,
-    /// What is to be known of how the files were read.
+    /// Notices about how the files were read.
     pub notices: Vec<String>,
-    /// The numbers that stand large at the top.
+    /// The large numbers at the top.
     pub key_figures: Vec<KeyFigure>,
-    /// What a reader in a hurry should know, in a few sentences.
+    /// The most important results, one sentence each.
     pub highlights: Vec<String>,
-    /// Its parts.
+    /// The sections.
     pub sections: Vec<Section>,
-    /// Words, and what they mean.
+    /// Terms and their definitions.
     pub terms: Vec<(&'static str, &'static str)>,
-    /// How the files of tables are linked.
+    /// The links to the files of tables.
     pub links: Links,
-    /// Which files hold what the page does not show.
+    /// The names of the files with what the page does not show.
     pub files: &'static str,
 }
 
@@ -102,12 +102,12 @@ struct Terms<'a> {
 }
 
 impl Article {
-    /// HTML: the key figures and every section. Anchors begin with the code of the language.
+    /// The key figures and every section, as HTML. Anchors begin with the code of the language.
     pub fn sections(&self) -> String {
         rendered(&Sections { article: self })
     }
 
-    /// HTML: what the words mean.
+    /// The terms and their definitions, as HTML.
     pub fn terms(&self) -> String {
         rendered(&Terms { article: self })
     }
@@ -121,7 +121,7 @@ impl Article {
     }
 }
 
-/// What a template makes of its data.
+/// Renders a template.
 pub(crate) fn rendered(template: &impl Template) -> String {
     let rendered = template.render();
     // writing to a string cannot fail
@@ -129,70 +129,70 @@ pub(crate) fn rendered(template: &impl Template) -> String {
     rendered.unwrap_or_default()
 }
 
-/// How the file of a table is linked: its name stands in the address between `before` and `after`.
+/// The link to the file of a table: the address is `before`, the name of the file, and `after`.
 #[derive(Debug, Clone, Default)]
 pub struct Links {
-    /// The address up to the name of the file.
+    /// The part of the address before the name.
     pub before: String,
-    /// The address after it.
+    /// The part of the address after the name.
     pub after: String,
-    /// The words before the name.
+    /// The text before the name.
     pub label: String,
 }
 
-/// A number that stands large at the top.
+/// A large number at the top of the page.
 #[derive(Debug)]
 pub struct KeyFigure {
-    /// What it is.
+    /// The name of the figure.
     pub name: &'static str,
     /// The number.
     pub value: String,
-    /// What more there is to say of it.
+    /// A remark below the number; empty for none.
     pub note: String,
 }
 
-/// A part of the report.
+/// A section of the report.
 #[derive(Debug)]
 pub struct Section {
-    /// Its anchor, the same in both languages.
+    /// The anchor, which is the same in every language.
     pub id: &'static str,
-    /// What it is called.
+    /// The title.
     pub title: &'static str,
-    /// What the reader needs to know to read the figures.
+    /// Paragraphs that explain the figures.
     pub text: Vec<String>,
-    /// What it shows.
+    /// The figures.
     pub figures: Vec<Figure>,
 }
 
 impl Section {
-    /// What the anchors of its chart with this number begin with.
+    /// The prefix of the anchors of the section's chart with this number.
     fn chart_id(&self, language: &str, number: impl std::fmt::Display) -> String {
         format!("{language}-{}-{number}", self.id)
     }
 }
 
-/// A chart with its legend, and its numbers.
+/// A chart with its legend and the tables of its numbers.
 #[derive(Debug, Default)]
 pub struct Figure {
-    /// What it shows.
+    /// The title.
     pub title: String,
-    /// One sentence below the title.
+    /// A sentence below the title.
     pub note: String,
-    /// Its colours; empty where there is but one.
+    /// The legend; empty for a chart with one colour.
     pub legend: Vec<Legend>,
     /// The chart.
     pub chart: Option<Chart>,
-    /// Its numbers.
+    /// The tables of its numbers.
     pub tables: Vec<Shown>,
-    /// Whether figures of this kind stand beside one another where there is room.
+    /// Whether two such figures may be side by side where there is room.
     pub narrow: bool,
 }
 
-/// What a colour stands for.
+/// An entry of a legend.
 #[derive(Debug)]
 pub struct Legend {
-    /// The class of the style sheet that has the colour.
+    /// The class in the style sheet that sets the colour.
     pub class: &'static str,
-    /// What it stands for.
+    /// The meaning of the colour.
     pub label: String,
 }

@@ -1,30 +1,30 @@
-//! Charts with one bar below another, each under its name and its value.
+//! Charts of horizontal bars, one below another, each with its name and its value above it.
 
 use super::{Chart, Mark, Scale, whole};
 use crate::fixed::Fixed;
 use crate::name::cut;
 
-/// From one bar to the next, in pixels.
+/// The distance from one bar to the next, in pixels: a line of text, a bar of [`THICK`] and a gap.
 const PITCH: i64 = 36;
-/// The base line of a name, and the top of its bar.
+/// The base line of a name and the top of its bar, in pixels below the top of the row.
 const NAME: i64 = 13;
 const BAR: i64 = 20;
 const THICK: i64 = 8;
-/// The most characters of a name beside its value, on a narrow screen.
+/// The most characters of a name: with its value it fits the width of a phone.
 const LETTERS: usize = 24;
 
-/// One bar.
+/// A bar.
 #[derive(Debug)]
 pub struct Bar {
-    /// What it is about.
+    /// The name above the bar.
     pub name: String,
-    /// Its value in words.
+    /// The value above the bar, as text.
     pub value: String,
-    /// Pieces, outwards from zero: value, class, and the words shown to a pointer that rests on it.
+    /// The pieces of the bar, from zero outwards: value, class, and tooltip.
     pub pieces: Vec<(i128, String, String)>,
 }
 
-/// The chart of these bars, on one scale that holds zero and the longest one.
+/// The chart of these bars, on one scale from zero to the longest bar.
 pub fn chart(desc: String, bars: Vec<Bar>) -> Chart {
     let ends = |bar: &Bar| {
         let sum = |side: fn(&i128) -> bool| -> i128 {

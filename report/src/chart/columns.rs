@@ -1,40 +1,40 @@
-//! Charts with time, or the months of a year, from left to right.
+//! Charts of columns and lines, with time or the months of a year from left to right.
 
 use super::{Chart, Coord, Mark, Scale, Tick, ratio, round_values, whole};
 use crate::fixed::Fixed;
 use crate::lang::Lang;
 use crate::number;
 
-/// Where values are drawn, in pixels from the top.
+/// The bounds of the area of values, in pixels from the top of the chart.
 const TOP: i64 = 18;
 const BOTTOM: i64 = 238;
-/// Base lines of the two rows of labels below.
+/// The base lines of the two rows of labels below, in pixels from the top: one line of text apart.
 const FIRST_ROW: i64 = 256;
 const SECOND_ROW: i64 = 272;
-/// The widest a column gets, in percent of the chart.
+/// The largest width of a column, in percent of the chart: a chart of few months would have blocks instead of columns.
 const WIDEST: i64 = 7;
 
-/// One column.
+/// A column.
 #[derive(Debug, Default)]
 pub struct Column {
-    /// Pieces, from the base outwards.
+    /// The pieces of the column, from the base outwards.
     pub pieces: Vec<Piece>,
-    /// Words at its end.
+    /// The label at the end of the column.
     pub label: String,
 }
 
 /// A piece of a column.
 #[derive(Debug)]
 pub struct Piece {
-    /// How far it reaches; downwards where it is negative.
+    /// The length of the piece; it goes downwards where this is negative.
     pub value: i128,
-    /// How it looks.
+    /// The class in the style sheet.
     pub class: String,
-    /// What is shown to a pointer that rests on it.
+    /// The tooltip.
     pub tip: String,
 }
 
-/// The plane of a chart: its slots from left to right, its values upwards.
+/// The plane of a chart: slots from left to right, values upwards.
 #[derive(Debug)]
 pub struct Plane {
     slots: i128,
@@ -43,7 +43,7 @@ pub struct Plane {
 }
 
 impl Plane {
-    /// For so many slots and values from `low` to `high`, with labels at round values, which are multiples of `least`.
+    /// A plane with `slots` slots and values from `low` to `high`, with labels at round values that are multiples of `least`.
     /// Bars start at `base`.
     pub fn new(
         slots: usize,
@@ -67,17 +67,17 @@ impl Plane {
         }
     }
 
-    /// The middle of a slot.
+    /// The position of the middle of a slot.
     pub fn x(&self, slot: usize) -> Coord {
         ratio(100 * (2 * slot as i128 + 1), 2 * self.slots)
     }
 
-    /// Where a value is.
+    /// The position of a value.
     pub fn y(&self, value: i128) -> Coord {
         self.scale.at(value)
     }
 
-    /// The chart of these marks and labels below.
+    /// The chart of these marks on this plane.
     pub fn chart(self, desc: String, marks: Vec<Mark>) -> Chart {
         let rows = marks
             .iter()
@@ -90,9 +90,9 @@ impl Plane {
         }
     }
 
-    /// Columns that start at `base`, one a slot.
+    /// Columns that start at `base`, one in each slot.
     pub fn columns(&self, columns: Vec<Column>, base: i128) -> Vec<Mark> {
-        // a column fills 76 % of its slot
+        // a column fills 76 % of its slot: the gaps between columns are a third as wide as columns
         let width = ratio(76, self.slots).min(whole(WIDEST));
         let mut marks = Vec::new();
         for (slot, column) in columns.into_iter().enumerate() {
@@ -128,7 +128,7 @@ impl Plane {
                 marks.push(Mark::Text {
                     x: middle,
                     y,
-                    // on a narrow screen two decimals are wider than a column
+                    // hidden on a narrow screen (`w`), where a label of two decimals is wider than a column
                     class: "m v w",
                     text: column.label,
                 });
@@ -137,7 +137,7 @@ impl Plane {
         marks
     }
 
-    /// Labels below for the months of the year; every second one where the screen is narrow.
+    /// The labels below for the months of the year; a narrow screen shows every second one.
     pub fn calendar(&self, lang: Lang) -> Vec<Mark> {
         let class = |month: usize| if month.is_multiple_of(2) { "m w" } else { "m" };
         (1..=12)
@@ -145,7 +145,7 @@ impl Plane {
             .collect()
     }
 
-    /// Labels below for months (`2024-03`): as many as fit, fewer on a narrow screen; years in a second row.
+    /// The labels below for months (`2024-03`): as many as fit, fewer on a narrow screen. The years are in a second row.
     pub fn months(&self, months: &[&str], lang: Lang) -> Vec<Mark> {
         let every = match months.len() {
             0..=14 => 1,
@@ -160,7 +160,7 @@ impl Plane {
             if every > 1 && (month - 1) % every != 0 {
                 continue;
             }
-            // every second one where the screen is narrow, none where there are many
+            // a narrow screen shows every second label or, where already some are left out, none
             let class = if every > 1 || slot % 2 == 1 {
                 "m w"
             } else {
@@ -185,7 +185,7 @@ impl Plane {
     }
 }
 
-/// `janv`, without a full stop: there is little room.
+/// The short name of a month without its full stop, as in `janv`, for lack of room.
 fn short(month: usize, lang: Lang) -> String {
     number::mois_abrege(month, lang)
         .trim_end_matches('.')
@@ -197,7 +197,8 @@ pub fn calendar_month(label: &str) -> Option<usize> {
     label.rsplit_once('-')?.1.parse().ok()
 }
 
-/// Where a year begins, as far as the labels do not touch: a sixth of the months apart.
+/// The slots where a year begins, without those whose label would touch the next: labels are at least a sixth of the months
+/// apart.
 fn year_slots(months: &[&str]) -> Vec<usize> {
     let apart = months.len().div_ceil(6);
     let year = |slot: usize| months[slot].split('-').next();
@@ -207,7 +208,7 @@ fn year_slots(months: &[&str]) -> Vec<usize> {
     let mut slots: Vec<usize> = Vec::new();
     for (i, &slot) in begins.iter().enumerate() {
         let far = slots.last().is_none_or(|last| slot - last >= apart);
-        // the first months of a period give way to the first whole year
+        // the label of the year in which the period begins gives way to that of the next year
         let yields = i == 0 && begins.get(1).is_some_and(|next| next - slot < apart);
         if far && !yields {
             slots.push(slot);

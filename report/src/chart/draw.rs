@@ -1,4 +1,4 @@
-//! The charts of the report for figures that are not in one: values over time, and bars. SVG, to be styled by
+//! Charts for pages that are no report, in the same style: values over time, and bars. They are SVG, styled by
 //! [`STYLE`](crate::page::STYLE).
 
 use askama::Template;
@@ -7,32 +7,32 @@ use super::bars::{self, Bar};
 use super::{Chart, Mark, Scale, Tick, ratio, round_values, whole};
 use crate::page::rendered;
 
-/// Where values are drawn, in pixels from the top.
+/// The top of the area of values, in pixels.
 const TOP: i64 = 8;
 
 /// A chart on a page that is no report.
 #[derive(Template)]
 #[template(path = "chart.svg", ext = "html")]
 struct Drawing<'a> {
-    /// What its own anchors begin with.
+    /// The prefix of the anchors in the chart.
     id: &'a str,
     title: &'a str,
     chart: Chart,
 }
 
-/// What a chart is called.
+/// The title and description of a chart.
 #[derive(Debug, Clone, Copy)]
 pub struct Caption<'a> {
-    /// What its anchors on the page begin with.
+    /// The prefix of its anchors on the page.
     pub id: &'a str,
-    /// What it shows.
+    /// The title.
     pub title: &'a str,
-    /// What a reader who cannot see it should know.
+    /// A description for readers who cannot see the chart.
     pub desc: &'a str,
 }
 
-/// A line through values at equal times, the newest at the right edge, from zero up; `class` is one of the style sheet,
-/// `label` says a value on the axis, `below` are the words under both ends.
+/// A line through values at equal intervals, with the newest at the right edge and zero at the bottom. `class` is one of the
+/// style sheet, `label` writes a value on the axis, `below` are the labels under both ends.
 pub fn line(
     caption: Caption<'_>,
     values: &[u64],
@@ -84,7 +84,7 @@ pub fn line(
     )
 }
 
-/// One bar below another, on one scale.
+/// A chart of bars, one below another, on one scale.
 pub fn bars(caption: Caption<'_>, bars: Vec<Bar>) -> String {
     drawn(caption, bars::chart(caption.desc.to_owned(), bars))
 }

@@ -1,7 +1,8 @@
-//! What a chart is made of: marks on a plane that is 100 % wide and so many pixels high, and the scales that place them.
+//! The parts of a chart: marks on a plane that is 100 % wide and a number of pixels high, and the scales that place them.
 //!
-//! Across, positions are percentages, so a chart fills its column on a phone as on a large screen while its text keeps its
-//! size; down, they are pixels. Both have two decimals, computed in integers: the same report gives the same bytes.
+//! Horizontal positions are percentages, so a chart fills its column on a phone and on a large screen while its text keeps
+//! its size. Vertical positions are pixels. Both have two decimals and are computed in integers, so the same report gives
+//! the same bytes.
 
 pub mod bars;
 pub mod columns;
@@ -9,34 +10,34 @@ pub mod draw;
 
 use crate::fixed::Fixed;
 
-/// A position or a length: percent of the width, or pixels down from the top.
+/// A position or a length: horizontally in percent of the width, vertically in pixels from the top.
 pub type Coord = Fixed<2>;
 
-/// A chart. Its title is that of the figure around it.
+/// A chart. The figure around it has the title.
 #[derive(Debug, Default)]
 pub struct Chart {
-    /// What a reader who cannot see the chart should know of it.
+    /// A description for readers who cannot see the chart.
     pub desc: String,
-    /// In pixels.
+    /// The height in pixels.
     pub height: i64,
-    /// Lines across, with a label in the margin; a chart without any has no margin.
+    /// Horizontal lines with a label in the margin; a chart without any has no margin.
     pub ticks: Vec<Tick>,
-    /// The rest, in the order it is drawn.
+    /// The marks, in the order in which they are drawn.
     pub marks: Vec<Mark>,
 }
 
-/// A line across the chart at a round value.
+/// A horizontal line at a round value.
 #[derive(Debug)]
 pub struct Tick {
-    /// Where it is.
+    /// The position.
     pub y: Coord,
-    /// Its value in words.
+    /// The value, as text.
     pub label: String,
     /// Whether bars start here.
     pub base: bool,
 }
 
-/// Something drawn. A `class` is one of the style sheet; a `tip` is shown to a pointer that rests on the mark.
+/// A mark of a chart. A `class` is one of the style sheet; a `tip` is a tooltip.
 #[derive(Debug)]
 pub enum Mark {
     /// A bar.
@@ -51,11 +52,11 @@ pub enum Mark {
     },
     /// A line through points.
     Line {
-        /// Across, and down.
+        /// The points: horizontal and vertical position.
         points: Vec<(Coord, Coord)>,
-        /// How it looks.
+        /// The class in the style sheet.
         class: String,
-        /// Its name; empty where it needs none.
+        /// The tooltip; empty for none.
         tip: String,
     },
     /// A point.
@@ -66,7 +67,7 @@ pub enum Mark {
         class: &'static str,
         tip: String,
     },
-    /// Words; the class also says to which side of `x` they stand.
+    /// Text; its class also says on which side of `x` it is.
     #[expect(missing_docs, reason = "a point's fields need no words")]
     Text {
         x: Coord,
@@ -76,17 +77,17 @@ pub enum Mark {
     },
 }
 
-/// Whole pixels, or whole percent.
+/// A position in whole pixels or whole percent.
 pub fn whole(units: i64) -> Coord {
     Coord::from_units(units)
 }
 
-/// `numerator / denominator` as a position; the origin where that is none.
+/// `numerator / denominator` as a position; zero where the quotient does not exist.
 pub fn ratio(numerator: i128, denominator: i128) -> Coord {
     Coord::ratio(numerator, denominator).unwrap_or_default()
 }
 
-/// Maps values onto a stretch of the plane, in whole units from `start` to `end`.
+/// Maps values to positions between `start` and `end`.
 #[derive(Debug, Clone, Copy)]
 pub struct Scale {
     low: i128,
@@ -96,7 +97,7 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// From `low` at `start` to `high` at `end`.
+    /// A scale with `low` at `start` and `high` at `end`.
     pub fn new((low, high): (i128, i128), (start, end): (i64, i64)) -> Self {
         Self {
             low,
@@ -106,21 +107,22 @@ impl Scale {
         }
     }
 
-    /// Where a value is; at `start` where all values are one.
+    /// The position of a value; `start` where `low` is `high`.
     pub fn at(&self, value: i128) -> Coord {
         let stretch = i128::from(self.end) - i128::from(self.start);
         let way = ratio((value - self.low) * stretch, self.high - self.low);
         Fixed(way.0.saturating_add(whole(self.start).0))
     }
 
-    /// The smaller of two places, and the distance between them.
+    /// The smaller position of two values, and the distance between them.
     pub fn span(&self, a: i128, b: i128) -> (Coord, Coord) {
         let (a, b) = (self.at(a), self.at(b));
         (a.min(b), Fixed((a.0 - b.0).abs()))
     }
 }
 
-/// Round values that enclose both ends: at most six, 1, 2 or 5 times a power of ten apart, never closer than `least`.
+/// At most six round values that enclose `low` and `high`. Their distance is 1, 2 or 5 times a power of ten, and at least
+/// `least`.
 pub fn round_values(low: i128, high: i128, least: i128) -> Vec<i128> {
     let high = high.max(low + 1);
     let step = std::iter::successors(Some(least), |unit| unit.checked_mul(10))

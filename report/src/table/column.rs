@@ -1,4 +1,4 @@
-//! A column of a table: everything that the forms of a report have to know of it.
+//! A column of a table: its names, its titles, its cells, and how it differs between the forms of a report.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use super::value::Value;
 use crate::fixed::{Euros, Fixed, Percent};
 use crate::lang::Lang;
 
-/// What stands at the head of a column.
+/// The title of a column.
 #[derive(Debug, Clone)]
 pub struct Title {
     fr: Cow<'static, str>,
@@ -15,14 +15,14 @@ pub struct Title {
 }
 
 impl Title {
-    /// In this language.
+    /// The title in this language.
     pub fn say(&self, lang: Lang) -> &str {
         lang.say(&self.fr, &self.en)
     }
 }
 
 impl From<[&'static str; 2]> for Title {
-    /// In French and in English.
+    /// A title in French and in English.
     fn from([fr, en]: [&'static str; 2]) -> Self {
         let (fr, en) = (fr.into(), en.into());
         Self { fr, en }
@@ -30,7 +30,7 @@ impl From<[&'static str; 2]> for Title {
 }
 
 impl From<&'static str> for Title {
-    /// The same in both languages.
+    /// A title that is the same in both languages.
     fn from(title: &'static str) -> Self {
         [title; 2].into()
     }
@@ -45,34 +45,34 @@ impl From<String> for Title {
     }
 }
 
-/// On which side the cells of a column stand.
+/// The alignment of the cells of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {
-    /// Words.
+    /// Left, for text.
     Left,
-    /// Numbers.
+    /// Right, for numbers.
     Right,
 }
 
 /// Makes the value of a cell.
 type Cell<'r, R> = Box<dyn Fn(&R) -> Value<'r> + 'r>;
-/// Finds the class of the style sheet that colours a cell.
+/// Returns the class in the style sheet that colours a cell.
 type Shade<'r, R> = Box<dyn Fn(&R) -> &'static str + 'r>;
 
-/// A column of a table whose rows are `R`s; what it refers to lives for `'r`.
+/// A column of a table with rows of type `R`; its closures may borrow data for `'r`.
 pub struct Column<'r, R> {
     name: &'static str,
     title: Title,
     align: Align,
     cell: Cell<'r, R>,
     shade: Option<Shade<'r, R>>,
-    /// The part of the text that has it, from 0; `None` for all.
+    /// The part of the text that has the column, from 0; `None` for every part.
     part: Option<usize>,
-    /// What is otherwise in a form, by the place of the form.
+    /// The differences in each form, by the number of the form.
     own: [Own<'r, R>; Form::COUNT],
 }
 
-/// What is otherwise in a form.
+/// The differences of a column in one form.
 struct Own<'r, R> {
     hidden: bool,
     title: Option<Title>,
@@ -93,9 +93,9 @@ impl<R> Default for Own<'_, R> {
     }
 }
 
-/// What a column holds.
+/// Columns by the type of their values.
 impl<'r, R> Column<'r, R> {
-    /// A column that is called `name` in a file.
+    /// A column with the name `name` in a file.
     pub fn new(
         name: &'static str,
         title: impl Into<Title>,
@@ -135,7 +135,7 @@ impl<'r, R> Column<'r, R> {
         })
     }
 
-    /// How many; blank where the row has none.
+    /// Counts; blank where the row has none.
     pub fn count<T: Into<Option<u64>>>(
         name: &'static str,
         title: impl Into<Title>,
@@ -157,7 +157,7 @@ impl<'r, R> Column<'r, R> {
         })
     }
 
-    /// Amounts.
+    /// Amounts in euros.
     pub fn euros<T: Into<Option<Euros>>>(
         name: &'static str,
         title: impl Into<Title>,
@@ -168,7 +168,7 @@ impl<'r, R> Column<'r, R> {
         })
     }
 
-    /// Shares.
+    /// Shares in percent.
     pub fn percent<T: Into<Option<Percent>>>(
         name: &'static str,
         title: impl Into<Title>,
@@ -179,7 +179,7 @@ impl<'r, R> Column<'r, R> {
         })
     }
 
-    /// Growths, shown with their sign.
+    /// Changes in percent, shown with their sign.
     pub fn change<T: Into<Option<Percent>>>(
         name: &'static str,
         title: impl Into<Title>,
@@ -222,9 +222,9 @@ impl<'r, R> Column<'r, R> {
     }
 }
 
-/// How it looks, where that is not the same in every form.
+/// Differences between the forms.
 impl<'r, R> Column<'r, R> {
-    /// In this form only.
+    /// Shows the column in this form only.
     #[must_use]
     pub fn only(mut self, form: Form) -> Self {
         for (place, own) in self.own.iter_mut().enumerate() {
@@ -233,63 +233,64 @@ impl<'r, R> Column<'r, R> {
         self
     }
 
-    /// Not in this form.
+    /// Hides the column in this form.
     #[must_use]
     pub fn except(mut self, form: Form) -> Self {
         self.own[form as usize].hidden = true;
         self
     }
 
-    /// With another title in this form.
+    /// Sets another title in this form.
     #[must_use]
     pub fn titled(mut self, form: Form, title: impl Into<Title>) -> Self {
         self.own[form as usize].title = Some(title.into());
         self
     }
 
-    /// Aligned left in this form.
+    /// Aligns the column left in this form.
     #[must_use]
     pub fn left(mut self, form: Form) -> Self {
         self.own[form as usize].align = Some(Align::Left);
         self
     }
 
-    /// At this place of this form, from 0, before the column that would stand there.
+    /// Moves the column to this position in this form, from 0, before the column that is there.
     #[must_use]
     pub fn at(mut self, form: Form, place: usize) -> Self {
         self.own[form as usize].place = Some(place);
         self
     }
 
-    /// With other cells in this form.
+    /// Sets other cells in this form.
     #[must_use]
     pub fn cell(mut self, form: Form, cell: impl Fn(&R) -> Value<'r> + 'r) -> Self {
         self.own[form as usize].cell = Some(Box::new(cell));
         self
     }
 
-    /// In this part of the text, from 0: a table that is wider than the text is written in parts, one below the other.
+    /// Puts the column into this part of the text, from 0. A table that is wider than the text is written in parts, one below
+    /// the other.
     #[must_use]
     pub fn part(mut self, part: usize) -> Self {
         self.part = Some(part);
         self
     }
 
-    /// In every part of the text.
+    /// Repeats the column in every part of the text.
     #[must_use]
     pub fn in_every_part(mut self) -> Self {
         self.part = None;
         self
     }
 
-    /// Coloured on the page by a class of its style sheet.
+    /// Colours the cells on the page by a class of its style sheet.
     #[must_use]
     pub fn shaded(mut self, shade: impl Fn(&R) -> &'static str + 'r) -> Self {
         self.shade = Some(Box::new(shade));
         self
     }
 
-    /// The same column of a table whose rows have an `R`.
+    /// The same column for a table whose rows have an `R`.
     #[must_use]
     pub fn of<S>(self, has: impl Fn(&S) -> R + Copy + 'r) -> Column<'r, S>
     where
@@ -298,7 +299,7 @@ impl<'r, R> Column<'r, R> {
         self.of_some(move |row| Some(has(row)))
     }
 
-    /// The same column of a table whose rows may have an `R`; blank where they have none.
+    /// The same column for a table whose rows may have an `R`; blank where a row has none.
     #[must_use]
     pub fn of_some<S>(self, has: impl Fn(&S) -> Option<R> + Copy + 'r) -> Column<'r, S>
     where
@@ -327,35 +328,35 @@ impl<'r, R> Column<'r, R> {
     }
 }
 
-/// What a form asks of it.
+/// The properties of the column in a form.
 impl<'r, R> Column<'r, R> {
-    /// What it is called in a file.
+    /// The name of the column in a file.
     pub fn name_in_file(&self) -> &'static str {
         self.name
     }
 
-    /// Whether the form has it.
+    /// Whether the form has the column.
     pub fn is_in(&self, form: Form) -> bool {
         !self.own[form as usize].hidden
     }
 
-    /// Its place in the form, from 0, where it is not that of the description.
+    /// The position of the column in the form, from 0, if it was moved.
     pub fn place(&self, form: Form) -> Option<usize> {
         self.own[form as usize].place
     }
 
-    /// What stands at its head.
+    /// The title in a form.
     pub fn title(&self, form: Form, lang: Lang) -> &str {
         let own = self.own[form as usize].title.as_ref();
         own.unwrap_or(&self.title).say(lang)
     }
 
-    /// On which side its cells stand.
+    /// The alignment of the cells in a form.
     pub fn align(&self, form: Form) -> Align {
         self.own[form as usize].align.unwrap_or(self.align)
     }
 
-    /// Its cell in this row.
+    /// The cell of this row.
     pub fn value(&self, form: Form, row: &R) -> Value<'r> {
         match &self.own[form as usize].cell {
             Some(cell) => cell(row),
@@ -363,17 +364,17 @@ impl<'r, R> Column<'r, R> {
         }
     }
 
-    /// The class of the style sheet that colours its cell in this row; empty where it has no colour.
+    /// The class in the style sheet that colours the cell of this row; empty for none.
     pub fn shade(&self, row: &R) -> &'static str {
         self.shade.as_ref().map_or("", |shade| shade(row))
     }
 
-    /// Whether this part of the text has it.
+    /// Whether this part of the text has the column.
     pub fn is_in_part(&self, part: usize) -> bool {
         self.part.is_none_or(|own| own == part)
     }
 
-    /// The last part of the text that has it.
+    /// The last part of the text that has the column.
     pub fn last_part(&self) -> usize {
         self.part.unwrap_or_default()
     }

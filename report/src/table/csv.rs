@@ -1,4 +1,4 @@
-//! Tables as CSV files for spreadsheets and programs: comma, UTF-8, decimal point, one header line.
+//! Writes tables as CSV files for spreadsheets and programs, with commas, UTF-8, decimal points and one header line.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use super::{Form, Table};
 /// Writes every row.
 ///
 /// # Errors
-/// What `out` said.
+/// The error of `out`.
 pub fn write<R>(
     table: &Table<'_, R>,
     rows: impl IntoIterator<Item = R>,
@@ -20,7 +20,7 @@ pub fn write<R>(
         for column in &columns {
             writer.write_field(column.value(Form::Data, &row).plain().as_bytes())?;
         }
-        // ends the row
+        // an empty iterator ends the row
         writer.write_record(None::<&[u8]>)?;
     }
     writer.flush()

@@ -1,4 +1,4 @@
-//! Tables as the page shows them.
+//! Prepares tables for the page.
 
 use super::column::Align;
 use super::value::Value;
@@ -7,24 +7,24 @@ use crate::lang::Lang;
 use crate::name::clean;
 use crate::number;
 
-/// The most characters of a name in a table; the whole name is shown to a pointer that rests on it.
+/// The most characters of a name in a table, so that the numbers beside it fit. A tooltip has the whole name.
 const NAME: usize = 40;
-/// The most rows of a table that is [`Shown::first`].
+/// The most rows of [`Shown::first`]: a screen of them. The file of the table has all.
 pub const ROWS: usize = 40;
 
 /// A table in one language, ready for the page; the first column names the rows.
 #[derive(Debug)]
 pub struct Shown {
-    /// What to click where the table is folded; empty where it is open.
+    /// The text to click to unfold the table; empty for a table that is not folded.
     pub fold: String,
-    /// Whether it stays off paper: its sums are printed elsewhere.
+    /// Whether the table is shown on screen only: its sums are printed in another table.
     pub screen: bool,
-    /// What is not shown: `et 12 autres`; empty where all is.
+    /// The number of rows that are not shown, as in `et 12 autres`; empty for none.
     pub more: String,
     pub(crate) columns: Vec<Column>,
-    /// Each with a cell for every column.
+    /// The rows, each with a cell for every column.
     pub(crate) rows: Vec<Vec<Cell>>,
-    /// The file with all of it, in the folder `tables`.
+    /// The name of the file with the whole table, in the folder `tables`.
     pub(crate) file: &'static str,
 }
 
@@ -32,7 +32,7 @@ pub struct Shown {
 #[derive(Debug)]
 pub(crate) struct Column {
     pub(crate) title: String,
-    /// Whether it holds words, not numbers.
+    /// Whether it holds text, which is aligned left, not numbers.
     pub(crate) words: bool,
 }
 
@@ -42,12 +42,12 @@ pub(crate) struct Cell {
     pub(crate) text: String,
     /// The whole text, where `text` is cut.
     pub(crate) full: Option<String>,
-    /// The class of the style sheet that colours it; empty where it has no colour.
+    /// The class in the style sheet that colours it; empty for none.
     pub(crate) class: &'static str,
 }
 
 impl Shown {
-    /// The first rows, [`ROWS`] at most, and how many more there are.
+    /// A table with at most the first [`ROWS`] rows, and the number of others.
     pub fn first<R>(table: &Table<'_, R>, rows: impl IntoIterator<Item = R>, lang: Lang) -> Self {
         let mut rows = rows.into_iter();
         let mut shown = Self::all(table, rows.by_ref().take(ROWS), lang);
@@ -55,7 +55,7 @@ impl Shown {
         shown
     }
 
-    /// Every row.
+    /// A table with every row.
     pub fn all<R>(table: &Table<'_, R>, rows: impl IntoIterator<Item = R>, lang: Lang) -> Self {
         let columns = table.columns(Form::Page);
         let rows = rows.into_iter().map(|row| {
@@ -81,7 +81,7 @@ impl Shown {
         }
     }
 
-    /// The table behind these words.
+    /// The table, folded behind this text.
     #[must_use]
     pub fn folded(mut self, fold: impl Into<String>) -> Self {
         self.fold = fold.into();

@@ -1,7 +1,7 @@
-//! A table, described once: its columns, each with its name, its titles and how a row makes its cell.
+//! A table, described once: its columns, each with its name, its titles and the function that makes a cell of a row.
 //!
-//! Every form of a report is written from the same description: [`html`] on the page, [`text`] in a terminal, [`csv`] in a file. A
-//! column that looks otherwise in one of them, or is not in it, says so itself. Another form is one more file here: it takes a
+//! Every form of a report is written from the same description: [`html`] on the page, [`text`] in a terminal, [`csv`] in a
+//! file. The description of a column also has its differences in one form. A new form is one more file here: it takes a
 //! [`Table`] and rows, and writes the [`Value`](value::Value) of each cell.
 //!
 //! ```
@@ -37,50 +37,50 @@ pub mod value;
 
 use self::column::Column;
 
-/// How a table is written.
+/// A form of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// On the page, in each of its languages.
+    /// HTML on the page, in each of its languages.
     Page,
-    /// As text in French, at most as wide as a terminal.
+    /// Text in French, at most as wide as a terminal.
     Text,
-    /// As data for spreadsheets and programs.
+    /// Data for spreadsheets and programs.
     Data,
 }
 
 impl Form {
-    /// How many there are.
+    /// The number of forms.
     const COUNT: usize = 3;
 }
 
-/// The description of a table whose rows are `R`s; what it refers to lives for `'r`.
+/// The description of a table with rows of type `R`; its columns may borrow data for `'r`.
 pub struct Table<'r, R> {
     file: &'static str,
     columns: Vec<Column<'r, R>>,
 }
 
 impl<'r, R> Table<'r, R> {
-    /// A table with these columns; `file`, in the folder `tables`, has all of it.
+    /// A table with these columns; `file` is the name of its file in the folder `tables`.
     pub fn new<const N: usize>(file: &'static str, columns: [Column<'r, R>; N]) -> Self {
         let columns = columns.into();
         Self { file, columns }
     }
 
-    /// The table with more columns behind its last one.
+    /// The table with more columns after its last one.
     #[must_use]
     pub fn and(mut self, columns: impl IntoIterator<Item = Column<'r, R>>) -> Self {
         self.columns.extend(columns);
         self
     }
 
-    /// The table without the column of that name, which is the same in all rows that are shown.
+    /// The table without the column `name`, for rows that all have the same value in it.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
         self.columns.retain(|column| column.name_in_file() != name);
         self
     }
 
-    /// The name of the file that has all of it.
+    /// The name of the file with the whole table.
     pub fn file(&self) -> &'static str {
         self.file
     }

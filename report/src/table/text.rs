@@ -1,4 +1,4 @@
-//! Tables as text in French, for a terminal or an e-mail.
+//! Writes tables as text in French, for a terminal or an e-mail.
 
 use std::fmt::Write as _;
 
@@ -7,12 +7,12 @@ use super::{Form, Table};
 use crate::lang::Lang;
 
 const FR: Lang = Lang::Fr;
-/// The most rows of a table; its file has them all.
+/// The most rows of a table: a screen of them. The file of the table has all.
 pub const ROWS: usize = 40;
-/// The most characters of a name in a table.
+/// The most characters of a name: a table with several columns then fits a terminal.
 pub const NAME: usize = 24;
 
-/// Writes the first rows, [`ROWS`] at most, and how many more there are; the parts of a wide table one below the other.
+/// Writes at most the first [`ROWS`] rows, and the number of others. The parts of a wide table are one below the other.
 pub fn write<R>(table: &Table<'_, R>, rows: impl IntoIterator<Item = R>, out: &mut String) {
     let mut rows = rows.into_iter();
     let first: Vec<R> = rows.by_ref().take(ROWS).collect();
@@ -52,7 +52,7 @@ fn cells<R>(column: &Column<'_, R>, rows: &[R]) -> Vec<String> {
     cells
 }
 
-/// Writes columns of equal length side by side.
+/// Writes columns with equally many rows side by side.
 fn lines(columns: Vec<Vec<String>>, out: &mut String) {
     let rows = columns.first().map_or(0, Vec::len);
     for row in 0..rows {

@@ -1,4 +1,4 @@
-//! What stands in a cell, before it is written: a name, a month, an amount.
+//! The value of a cell before it is written: a name, a month, an amount.
 
 use std::borrow::Cow;
 
@@ -12,23 +12,23 @@ use crate::number::{self, or_none};
 /// The value of a cell. A number that could not be computed is `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value<'r> {
-    /// Nothing: the column does not apply to the row.
+    /// No value, because the column does not apply to the row.
     Blank,
     /// A name from the data, of any length and with any characters.
     Name(Cow<'r, str>),
-    /// Words of ours.
+    /// Text of the program, not of the data.
     Words(Words<'r>),
     /// A month, `2024-03`.
     Month(Cow<'r, str>),
-    /// How many.
+    /// A count.
     Count(u64),
     /// A small whole number, such as a rank.
     Integer(u64),
-    /// An amount.
+    /// An amount in euros.
     Euros(Option<Euros>),
-    /// A share.
+    /// A share in percent.
     Percent(Option<Percent>),
-    /// A growth, shown with its sign.
+    /// A change in percent, shown with its sign.
     Change(Option<Percent>),
     /// A number with two decimals.
     Number(Option<Fixed<2>>),
@@ -38,7 +38,7 @@ pub enum Value<'r> {
     Flag(bool),
 }
 
-/// Words of ours, in each language and as data.
+/// Text of the program, in each language and as data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Words<'r> {
     data: Cow<'r, str>,
@@ -47,7 +47,7 @@ pub struct Words<'r> {
 }
 
 impl<'r> Words<'r> {
-    /// The words in French and in English, and the one that programs read.
+    /// Text in French and in English, and as programs read it.
     pub fn new(
         data: impl Into<Cow<'r, str>>,
         fr: impl Into<Cow<'r, str>>,
@@ -62,13 +62,13 @@ impl<'r> Words<'r> {
 }
 
 impl<'r> Value<'r> {
-    /// Words in French, which programs read too, and in English.
+    /// Text in French, which programs read too, and in English.
     pub fn words(fr: impl Into<Cow<'r, str>>, en: impl Into<Cow<'r, str>>) -> Self {
         let fr = fr.into();
         Self::Words(Words::new(fr.clone(), fr, en))
     }
 
-    /// As people read it; a name has at most `longest` characters, and a number that could not be computed is
+    /// The value as people read it. A name has at most `longest` characters; a number that could not be computed is
     /// [`NONE`](number::NONE).
     pub fn shown(&self, lang: Lang, longest: usize) -> String {
         match self {
@@ -90,8 +90,8 @@ impl<'r> Value<'r> {
         }
     }
 
-    /// As a program reads it: digits and a decimal point, and nothing for a number that could not be computed. Text is
-    /// [`harmless`]: no spreadsheet evaluates it.
+    /// The value as a program reads it. A number has digits and a decimal point, and is empty if it could not be computed. Text
+    /// is [`harmless`]: no spreadsheet evaluates it.
     pub fn plain(&self) -> Cow<'_, str> {
         match self {
             Self::Blank => Cow::Borrowed(""),
