@@ -199,7 +199,7 @@ impl Newest {
 
 /// Everything that the reducer receives.
 #[derive(Debug, Clone)]
-pub enum Told {
+pub enum ReducerInput {
     /// Changes a job.
     Change(Change),
     /// Asks about jobs.
@@ -210,7 +210,7 @@ pub enum Told {
     Fetch(parts::Fetch),
 }
 
-impl Told {
+impl ReducerInput {
     /// Reads and verifies `message`.
     ///
     /// # Errors

@@ -41,7 +41,7 @@ use crate::{Body, Format, JobId};
 
 pub use change::{Annex, Change, Made, Manifest, Partial, SealPage};
 pub use chunk::Claim;
-pub use control::{Begun, Cancel, Newest, Question, Revived, Told};
+pub use control::{Begun, Cancel, Newest, Question, ReducerInput, Revived};
 pub use dead::{NO_PRODUCER, NO_REASON, bury, bury_request, reason, revive};
 pub use event::{Current, Event, Heartbeat, JobStage, Stage, Status};
 pub use request::JobRequest;

@@ -51,15 +51,15 @@ fn what_is_revived_is_what_was_buried() {
 }
 
 #[test]
-fn a_cancellation_and_a_question_are_told_from_results() {
+fn a_cancellation_and_a_question_are_distinguished_from_results() {
     let job = chunk().job;
     let cancel = Cancel {
         job: job.clone(),
         reason: "x".repeat(1000),
     };
-    let told = Told::from_message(&cancel.to_message().expect("JSON"));
-    match told.expect("readable") {
-        Told::Change(Change::Cancel(found)) => {
+    let input = ReducerInput::from_message(&cancel.to_message().expect("JSON"));
+    match input.expect("readable") {
+        ReducerInput::Change(Change::Cancel(found)) => {
             assert_eq!((found.job, found.reason.len()), (job.clone(), 500));
         }
         other => panic!("{other:?}"),
@@ -69,12 +69,12 @@ fn a_cancellation_and_a_question_are_told_from_results() {
         job: Some(job.clone()),
     };
     let mut message = question.to_message().expect("JSON");
-    match Told::from_message(&message).expect("readable") {
-        Told::Question(found) => assert_eq!(found.job, Some(job)),
+    match ReducerInput::from_message(&message).expect("readable") {
+        ReducerInput::Question(found) => assert_eq!(found.job, Some(job)),
         other => panic!("{other:?}"),
     }
     message.body = r#"{"token": "../x", "job": null}"#.into();
-    assert!(Told::from_message(&message).is_err());
+    assert!(ReducerInput::from_message(&message).is_err());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! is dead-lettered.
 
 use autoconnect_common::broker::Delivery;
-use autoconnect_common::message::{Annex, Change, Told};
+use autoconnect_common::message::{Annex, Change, ReducerInput};
 use autoconnect_common::{Broker, JobId};
 use tokio::time::Instant;
 
@@ -16,17 +16,17 @@ impl<B: Broker> Reducer<'_, B> {
     /// Takes one delivery in.
     pub(super) fn take(&mut self, delivery: Delivery) {
         self.took_at = Instant::now();
-        match Told::from_message(&delivery.message) {
-            Ok(Told::Change(change)) => self.take_change(delivery, &change),
-            Ok(Told::Question(question)) => {
+        match ReducerInput::from_message(&delivery.message) {
+            Ok(ReducerInput::Change(change)) => self.take_change(delivery, &change),
+            Ok(ReducerInput::Question(question)) => {
                 self.ask(question);
                 delivery.ack();
             }
-            Ok(Told::Newest(wish)) => {
+            Ok(ReducerInput::Newest(wish)) => {
                 self.choose(wish);
                 delivery.ack();
             }
-            Ok(Told::Fetch(asked)) => {
+            Ok(ReducerInput::Fetch(asked)) => {
                 self.announcer.part(asked);
                 delivery.ack();
             }
