@@ -1,7 +1,7 @@
-//! The suite that every [`Broker`] must pass: one function a promise.
+//! The suite that every [`Broker`] must pass: one function for each promise.
 //!
-//! A new broker is finished when it passes. Each promise is given a [`Home`] of its own, with empty queues; what a
-//! broker may do differently stands in [`Features`], and nowhere else.
+//! A new broker is finished when it passes. Each promise is tested on a [`Home`] of its own, with empty queues. [`Features`]
+//! has all that brokers may do differently.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -14,33 +14,33 @@ use autoconnect_common::{Body, Format, JobId};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 
-/// How long anything that must happen may take, on a slow and busy machine.
+/// How long an event that must happen may take, on a slow and busy machine.
 const SOON: Duration = Duration::from_secs(30);
-/// How long we look before we say that something does not happen.
+/// How long a test waits for an event that must not happen. Most take milliseconds, so one that happens is seen.
 const NEVER: Duration = Duration::from_millis(400);
 
-/// What a broker may do differently.
+/// The differences that are allowed between brokers.
 #[derive(Clone, Copy, Debug)]
 pub struct Features {
-    /// Whether closing one connection leaves the others of the same [`Home`] alone.
+    /// Whether the other connections of a [`Home`] stay open when one is closed.
     pub independent_connections: bool,
-    /// Bytes of requests that `q.jobs` holds before publishers wait.
+    /// How many bytes of requests the queue of jobs holds before publishers wait.
     pub jobs_bytes: usize,
 }
 
-/// Empty queues, and the way to them.
+/// Empty queues of one test, and connections to them.
 pub trait Home: Sync {
     /// The broker under test.
     type Broker: Broker;
 
-    /// A connection to these queues.
+    /// Opens a connection to these queues.
     fn connect(&self) -> impl Future<Output = Result<Self::Broker>> + Send;
 
-    /// What this broker may do differently.
+    /// The differences of this broker.
     fn features(&self) -> Features;
 }
 
-/// The format of the messages that these promises are tried with.
+/// The format of the messages of these tests.
 pub fn sales() -> Format {
     Format::new("sales", 1)
 }
@@ -57,10 +57,10 @@ pub fn message(exchange: Exchange, key: &str, id: &str, body: impl Into<Body>) -
     }
 }
 
-/// Waits for what must happen soon.
+/// Waits for `future`, at most 30 seconds; `what` names it in the error.
 ///
 /// # Errors
-/// Where it does not.
+/// If it is not ready in time.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> Result<T> {
     tokio::time::timeout(SOON, future)
         .await
@@ -70,17 +70,17 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> Result<T> {
 /// The next delivery.
 ///
 /// # Errors
-/// Where there is none soon.
+/// If there is none in time.
 pub async fn next(subscription: &mut Subscription) -> Result<Delivery> {
     soon("a delivery", subscription.next())
         .await?
         .context("the subscription ended")
 }
 
-/// Checks that nothing is delivered.
+/// Checks that nothing is delivered within 400 milliseconds.
 ///
 /// # Errors
-/// Where something is.
+/// If a message is.
 pub async fn nothing(subscription: &mut Subscription) -> Result<()> {
     match tokio::time::timeout(NEVER, subscription.next()).await {
         Err(_) => Ok(()),
@@ -99,7 +99,7 @@ async fn publish(broker: &impl Broker, message: Message) -> Result<()> {
     Ok(())
 }
 
-/// A message arrives whole in every queue that its exchange and key say, and in no other.
+/// A message arrives whole in every queue that its exchange and key route it to, and in no other.
 ///
 /// # Errors
 /// Where the promise is broken.
@@ -147,7 +147,7 @@ pub async fn a_message_reaches_the_queues_it_is_routed_to<H: Home>(home: &H) -> 
     Ok(())
 }
 
-/// An acknowledged message is never delivered again, also over a later connection.
+/// An acknowledged message is never delivered again, not even over a later connection.
 ///
 /// # Errors
 /// Where the promise is broken.
@@ -217,7 +217,7 @@ pub async fn no_more_is_delivered_than_asked_for<H: Home>(home: &H) -> Result<()
     Ok(())
 }
 
-/// A queue says how many messages are ready in it; unacked ones are not.
+/// A queue counts its ready messages; unacked ones are not counted.
 ///
 /// # Errors
 /// Where the promise is broken.
@@ -248,8 +248,8 @@ pub async fn a_queue_says_how_many_messages_wait<H: Home>(home: &H) -> Result<()
     waiting(3).await
 }
 
-/// `take` returns a ready message, or at once that there is none; its delivery is settled like any other, and the verdict
-/// has arrived before the next `take` returns.
+/// `take` returns a ready message, or `None` at once. Its delivery is settled like any other, and the verdict has reached the
+/// broker before the next `take` returns.
 ///
 /// # Errors
 /// Where the promise is broken.
@@ -310,7 +310,7 @@ pub async fn each_format_has_queues_of_its_own<H: Home>(home: &H) -> Result<()> 
     Ok(())
 }
 
-/// Consumers of one queue share it: all get some, and none gets what another has.
+/// Consumers of one queue share its messages: each receives some, and no message is delivered to two of them.
 ///
 /// # Errors
 /// Where the promise is broken.
@@ -340,8 +340,8 @@ pub async fn consumers_share_a_queue<H: Home>(home: &H) -> Result<()> {
     nothing(&mut second).await
 }
 
-/// A chunk that is always returned is delivered 21 times, twice more in quarantine, and is then dead-lettered to the
-/// operator and the reducer. A result that is always returned is dead-lettered to the operator.
+/// A chunk that is always returned is delivered 21 times from its queue and twice from quarantine, and then dead-lettered to
+/// the operator and the reducer. A result that is always returned is dead-lettered to the operator.
 ///
 /// # Errors
 /// Where the promise is broken.
@@ -436,7 +436,7 @@ pub async fn a_full_queue_makes_publishers_wait<H: Home>(home: &H) -> Result<()>
     read
 }
 
-/// Closing a connection leaves the others alone.
+/// Closing a connection does not close the others.
 ///
 /// # Errors
 /// Where the promise is broken.
@@ -452,7 +452,7 @@ pub async fn connections_are_independent<H: Home>(home: &H) -> Result<()> {
     Ok(())
 }
 
-/// After closing, publishing and subscribing say so, and every subscription is at its end.
+/// After a broker is closed, publishing and subscribing return an error, and every subscription ends.
 ///
 /// # Errors
 /// Where the promise is broken.
@@ -483,7 +483,7 @@ pub async fn a_closed_broker_says_so<H: Home>(home: &H) -> Result<()> {
     soon("closing twice", broker.close()).await
 }
 
-/// Verdicts given before closing count; unacked deliveries are redelivered.
+/// Verdicts that were given before closing take effect; unacked deliveries are redelivered.
 ///
 /// # Errors
 /// Where the promise is broken.
@@ -525,7 +525,7 @@ pub async fn verdicts_given_before_closing_count<H: Home>(home: &H) -> Result<()
     nothing(&mut subscription).await
 }
 
-/// Dropping a subscription requeues what was not taken out of it; what was taken out can still be acknowledged.
+/// Dropping a subscription requeues the deliveries that were not taken out of it; those that were can still be acknowledged.
 ///
 /// # Errors
 /// Where the promise is broken.
@@ -555,7 +555,7 @@ pub async fn a_dropped_subscription_gives_back_what_nobody_saw<H: Home>(home: &H
     nothing(&mut subscription).await
 }
 
-/// Events reach every listener to their job or to all, from its subscription on, and are dropped where there is none.
+/// An event reaches every listener to its job or to all jobs that subscribed before it. Without a listener it is dropped.
 ///
 /// # Errors
 /// Where the promise is broken.
@@ -612,7 +612,8 @@ pub async fn bodies_arrive_as_they_were_sent<H: Home>(home: &H) -> Result<()> {
     Ok(())
 }
 
-/// Names of 255 bytes travel; a longer name, too many headers or too large a body are refused, and only that message.
+/// Names of 255 bytes are sent. A message with a longer name, too large headers or too large a body is refused, and no other
+/// message with it.
 ///
 /// # Errors
 /// Where the promise is broken.
@@ -644,7 +645,7 @@ pub async fn what_cannot_be_sent_is_refused_alone<H: Home>(home: &H) -> Result<(
     nothing(&mut subscription).await
 }
 
-/// A thousand messages, many at once, arrive once each where nothing goes wrong.
+/// A thousand messages, published a hundred at a time, arrive exactly once each without faults.
 ///
 /// # Errors
 /// Where the promise is broken.
@@ -677,8 +678,8 @@ pub async fn a_thousand_messages_arrive_once_each<H: Home>(home: &H) -> Result<(
     sent.and(received)
 }
 
-/// Writes one test for each promise, given the name of a module and how a test gets its home: an expression of type
-/// `Option<impl Home>`, `None` where the broker is not available and that was reported.
+/// Writes a module with one test for each promise. An expression of type `Option<impl Home>` makes the home of a test; it is
+/// `None` where the broker is not available, which must then have been reported.
 #[macro_export]
 macro_rules! broker_suite {
     ($module:ident, $home:expr) => {

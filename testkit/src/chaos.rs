@@ -1,15 +1,15 @@
-//! A broker that misbehaves within its promises, as its seed says: [`Chaos`] wraps any other.
+//! A broker that misbehaves within its promises, as its seed decides: [`Chaos`] wraps any other.
 //!
-//! | mischief | what it is in the world |
+//! | mischief | the fault that it stands for |
 //! |---|---|
-//! | messages are published again | a producer or worker killed between confirm and acknowledgement |
-//! | deliveries are given back unseen | a consumer cut off |
-//! | acknowledgements become giving back | an acknowledgement lost on a connection that died |
+//! | messages are published again | a producer or worker is killed between confirm and ack |
+//! | deliveries are requeued before a role receives them | a consumer is cut off |
+//! | acks become requeues | an ack is lost with its connection |
 //! | deliveries come in another order, publishers wait | several workers, a busy network |
 //!
-//! Only chunks and results suffer: each request is cut once. Each of the first three makes the reducer receive one extra
-//! result, except for a delivery that no role received, so the number of duplicates it must count is known exactly:
-//! [`Figures::repeats`].
+//! Only chunks and results are affected: each request is cut once. Each of the first three makes the reducer receive one
+//! extra result, except a requeue before any role received the delivery. So the number of duplicates that the reducer must
+//! count is known exactly: [`Figures::repeats`].
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,30 +24,30 @@ use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64Mcg;
 use tokio::sync::{Notify, mpsc};
 
-/// A delivery that was returned so often is left alone: beyond its limit a broker dead-letters it.
+/// A delivery that was returned this often is not disturbed any more: a broker dead-letters it at its limit of 20.
 const PATIENCE: u32 = 5;
-/// Deliveries that are put in another order together, at most.
+/// The most deliveries that are shuffled together: enough to separate those that were published one after the other.
 const DECK: usize = 32;
 
 /// How a broker misbehaves; probabilities are from 0 to 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Mischief {
-    /// Another seed, other mischief.
+    /// The seed of all random choices.
     pub seed: u64,
-    /// How likely a message is published again, once more each time.
+    /// The probability that a message is published once more, after each publish.
     pub duplicate: f64,
     /// How often every message is published again at least.
     pub copies: u32,
-    /// How likely a delivery is given back unseen.
+    /// The probability that a delivery is requeued before a role receives it.
     pub give_back: f64,
-    /// How likely an acknowledgement is lost.
+    /// The probability that an ack is lost.
     pub lose_ack: f64,
-    /// Whether messages come in another order.
+    /// Whether deliveries are shuffled.
     pub shuffle: bool,
 }
 
 impl Mischief {
-    /// Some of everything.
+    /// Mischief of every kind.
     pub fn of_all_kinds(seed: u64) -> Self {
         Self {
             seed,
@@ -60,27 +60,27 @@ impl Mischief {
     }
 }
 
-/// What was done so far.
+/// Counts of the mischief so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Messages published again.
     pub duplicated: u64,
-    /// Deliveries given back unseen.
+    /// Deliveries requeued before a role received them.
     pub given_back: u64,
-    /// Acknowledgements lost.
+    /// Acks lost.
     pub acks_lost: u64,
-    /// Copies published and not yet acknowledged.
+    /// Copies that were published and are not acked yet.
     pub on_their_way: u64,
 }
 
 impl Figures {
-    /// How many results the reducer sees that it saw before.
+    /// How many duplicate results the reducer receives.
     pub fn repeats(&self) -> u64 {
         self.duplicated + self.acks_lost
     }
 }
 
-/// A broker that misbehaves; clones misbehave together.
+/// A broker that misbehaves; clones share its state.
 #[derive(Clone)]
 pub struct Chaos<B> {
     broker: B,
@@ -114,7 +114,7 @@ impl Shared {
         self.changed.notify_waiters();
     }
 
-    /// A delivery whose verdict passes through here.
+    /// The delivery with a verdict that passes through this broker.
     fn wrap(self: &Arc<Self>, delivery: Delivery) -> Delivery {
         let shared = Arc::clone(self);
         let (message, redeliveries) = (delivery.message.clone(), delivery.redeliveries);
@@ -133,7 +133,7 @@ impl Shared {
         })
     }
 
-    /// Moves deliveries, in another order, until either end is gone.
+    /// Forwards deliveries in another order, until the sender or the receiver is gone.
     async fn pump(self: Arc<Self>, mut from: Subscription, to: mpsc::Sender<Delivery>) {
         let mut deck: Vec<Delivery> = Vec::new();
         loop {
@@ -143,7 +143,7 @@ impl Shared {
                     Some(delivery) => delivery,
                     None => return,
                 },
-                () = self.patience(), if !deck.is_empty() => {
+                () = self.wait_for_more(), if !deck.is_empty() => {
                     for _ in 0..deck.len().div_ceil(2) {
                         let card = lock(&self.rng).random_range(0..deck.len());
                         if to.send(deck.swap_remove(card)).await.is_err() {
@@ -162,14 +162,14 @@ impl Shared {
         }
     }
 
-    /// Waits for others to come, so that there is something to put in another order.
-    async fn patience(&self) {
+    /// Waits for more deliveries, so that there are several to shuffle.
+    async fn wait_for_more(&self) {
         if self.mischief.shuffle {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 
-    /// Lets others go first, now and then.
+    /// Yields at random, so that other tasks run first.
     async fn hesitate(&self) {
         if self.mischief.shuffle && self.chance(0.5) {
             let micros = lock(&self.rng).next_u64() % 2_000;
@@ -179,7 +179,7 @@ impl Shared {
 }
 
 impl<B: Broker> Chaos<B> {
-    /// `broker`, misbehaving.
+    /// Wraps `broker`.
     pub fn over(broker: B, mischief: Mischief) -> Self {
         Self {
             broker,
@@ -193,17 +193,17 @@ impl<B: Broker> Chaos<B> {
         }
     }
 
-    /// What was done so far.
+    /// Counts of the mischief so far.
     pub fn figures(&self) -> Figures {
         *lock(&self.shared.figures)
     }
 
-    /// Misbehaves no more.
+    /// Ends all mischief.
     pub fn calm(&self) {
         self.shared.calm.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until every chunk and result that was published through this broker is acknowledged.
+    /// Waits until every chunk and result that was published through this broker is acked.
     pub async fn quiet(&self) {
         let mut changed = std::pin::pin!(self.shared.changed.notified());
         loop {

@@ -1,7 +1,7 @@
 //! A whole cluster in one process, over any broker: producer, workers and reducer, each as in its own program.
 //!
-//! [`Cluster::run`] sends a request to the queue of jobs and gives back everything that came of it. [`results_of`]
-//! leaves the reducer out, and gives back what it would have been sent.
+//! [`Cluster::run`] sends a request to the queue of jobs and returns the job's outcome. [`results_of`] runs no reducer, and
+//! returns the messages that it would receive.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,47 +26,47 @@ use tokio::task::JoinSet;
 use crate::broker::soon;
 use crate::chaos::{Chaos, Figures, Mischief};
 
-/// How long a job may take before a test gives it up, on a slow and busy machine.
+/// How long a job may take before a test fails, on a slow and busy machine.
 const LONG: Duration = Duration::from_secs(120);
 
-/// Who works.
+/// The setup of a cluster.
 #[derive(Clone)]
 pub struct Cluster {
-    /// The kinds that everybody knows.
+    /// The kinds that every role knows.
     pub registry: Arc<Registry>,
     /// How many workers.
     pub workers: usize,
-    /// How many threads cut.
+    /// How many threads cut a job.
     pub threads: usize,
-    /// What the broker is made to do.
+    /// The mischief of the broker.
     pub mischief: Mischief,
-    /// Where bodies go that are too large for a message.
+    /// The store of bodies that are too large for a message.
     pub blobs: Option<Blobs>,
 }
 
 /// How a job ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct End {
-    /// Its status.
+    /// The status of the job.
     pub status: Status,
-    /// Why not better.
+    /// Why there is no report, or an incomplete one.
     pub reason: Option<String>,
 }
 
-/// Everything that came of a job.
+/// The outcome of a job.
 #[derive(Debug)]
 pub struct Outcome {
-    /// How it ended.
+    /// How the job ended.
     pub end: End,
-    /// Every file of the newest results, by its path; `execution.json` as well.
+    /// Every file of the newest results by its path, `execution.json` included.
     pub files: BTreeMap<String, Vec<u8>>,
-    /// What the producer did.
+    /// The producer's counts.
     pub producer: producer::Summary,
-    /// What each worker did.
+    /// The counts of each worker.
     pub workers: Vec<worker::Summary>,
-    /// What the reducer did.
+    /// The reducer's counts.
     pub reducer: reducer::Summary,
-    /// What the broker did.
+    /// The broker's counts.
     pub figures: Figures,
 }
 
@@ -74,7 +74,7 @@ impl Outcome {
     /// The bytes of `report.json`.
     ///
     /// # Errors
-    /// Where there is none, with why.
+    /// If there is none, with the reason.
     pub fn report(&self) -> Result<&[u8]> {
         let report = self.files.get(REPORT).map(Vec::as_slice);
         report.with_context(|| format!("no report: {:?}", self.end))
@@ -95,7 +95,7 @@ enum Did {
 }
 
 impl Cluster {
-    /// A cluster of `workers` workers on a broker that behaves.
+    /// A cluster of `workers` workers on a broker without mischief.
     pub fn of(registry: Registry, workers: usize) -> Self {
         Self {
             registry: Arc::new(registry),
@@ -109,7 +109,7 @@ impl Cluster {
     /// Runs one job over `broker`, which is closed at the end.
     ///
     /// # Errors
-    /// Where a role fails, or the job takes too long. A job that ends without a report is none.
+    /// If a role fails, or the job takes too long. A job that ends without a report is no error.
     pub async fn run<B: Broker + Clone>(&self, broker: B, request: JobRequest) -> Result<Outcome> {
         let folder = tempfile::tempdir()?;
         let results = Results::new(disk::real(), folder.path(), self.registry.at_root());
@@ -127,7 +127,7 @@ impl Cluster {
                 bail!("a role ended before the job did");
             }
         };
-        // what comes after the end is dropped, and counted
+        // the reducer drops and counts the results that arrive after the end
         soon("the last results to be acknowledged", broker.quiet()).await?;
         stop.cancel();
         let mut outcome = Outcome {
@@ -194,7 +194,7 @@ impl Cluster {
 /// Waits for the end of a job.
 ///
 /// # Errors
-/// Where it does not come.
+/// If it does not end within two minutes.
 pub async fn finished(events: &mut Subscription, ours: &JobId) -> Result<End> {
     let listening = async {
         while let Some(event) = events.next().await {
@@ -222,8 +222,8 @@ fn is_newest(path: &Path) -> bool {
     fs::read_link(path).is_ok_and(|target| target.starts_with("jobs"))
 }
 
-/// Every file of a job's results, by its path: of those in its own folder, of the newest of a kind, or of those at the root of a
-/// folder of results.
+/// Every file of a job's results by its path. `results` is a job's own folder, the folder of the newest report of a kind, or
+/// a folder of results with files at its root.
 ///
 /// # Errors
 /// The error of the system.
@@ -244,7 +244,7 @@ pub fn files_of(results: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     Ok(files)
 }
 
-/// Every message that a reducer is sent for `request`, from one worker: partials and side files, then the manifest.
+/// Every message that a reducer receives for `request` with one worker: partials and side files, then the manifest.
 ///
 /// # Errors
 /// Where the job cannot be cut.

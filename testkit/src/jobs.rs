@@ -1,4 +1,4 @@
-//! Jobs that tests ask for.
+//! Requests and inputs for tests.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use chrono::NaiveDate;
 use crate::wordcount::{self, WordCount};
 use crate::wordcount2::WordCountTwo;
 
-/// The day on which these jobs are asked for.
+/// The day of these requests.
 pub const TODAY: &str = "2025-06-30";
 
 /// Every kind there is, and one that is not the system's.
@@ -24,7 +24,7 @@ pub fn registry() -> Registry {
     autoconnect_jobs::registry().with::<WordCount>()
 }
 
-/// The same after an upgrade: one kind has a second version, and the first is known still.
+/// The registry after an upgrade: one kind has a second version, beside the first.
 pub fn newer_registry() -> Registry {
     registry().with::<WordCountTwo>()
 }
@@ -34,7 +34,7 @@ pub fn shipped() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/transactions_autoconnect.csv")
 }
 
-/// A file of `rows` rows, of which every twentieth is wrong or odd.
+/// A file of `rows` rows, of which one in twenty has a fault.
 ///
 /// # Errors
 /// The error of the system.

@@ -1,7 +1,7 @@
-//! A kind that brings two inputs together: files of a key and an amount on either side, matched by key. It proves
-//! [`autoconnect_tables::partition`] through a whole cluster.
+//! A kind that joins two inputs: files with a key and an amount on either side, matched by key. It tests
+//! [`autoconnect_tables::partition`] in a whole cluster.
 //!
-//! Keys are cleaned before they are matched, as plates of cars are: letters and digits count, in either case, and nothing else.
+//! Keys are cleaned before they are matched, like the plates of cars: only letters and digits count, and case does not.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use autoconnect_tables::rows::{self, Rules};
 use csv::ByteRecord;
 use serde::{Deserialize, Serialize};
 
-/// How many rows of two inputs have a partner in the other, and what their amounts add up to.
+/// Counts the rows of each input that have a match in the other, and sums their amounts.
 pub struct Join;
 
 /// The side file of rejected rows.
@@ -37,10 +37,10 @@ const WANTED: [Wanted; 2] = [
         required: true,
     },
 ];
-/// Bytes of a block: as much as a core's own cache holds beside what is made of it.
+/// The bytes of a block: with the rows made of it, it fits the cache of a core.
 const BLOCK: usize = 256 << 10;
 
-/// What is asked.
+/// The request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
@@ -48,23 +48,23 @@ pub struct Request {
     pub left: Vec<PathBuf>,
     /// Files of the right side.
     pub right: Vec<PathBuf>,
-    /// Bytes of a chunk, at most.
+    /// The most bytes of a chunk.
     pub chunk_bytes: usize,
-    /// Bytes of memory for rows, which changes no byte of the report.
+    /// The bytes of memory for rows; beyond them rows go to disk. It changes no byte of the report.
     pub memory: usize,
 }
 
-/// What `cut` learns of one side.
+/// The counts of `cut` for one side.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Read {
-    /// Rows that are matched.
+    /// Accepted rows, which are then matched.
     pub accepted: u64,
-    /// Rows that are not, each named in [`REJECTS`].
+    /// Rejected rows, each listed in [`REJECTS`].
     pub rejected: u64,
 }
 
-/// What `cut` learns that no chunk carries.
+/// The counts of `cut` that no chunk carries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
@@ -74,19 +74,19 @@ pub struct Facts {
     pub right: Read,
 }
 
-/// The rows of one side.
+/// The counts of one side.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Matched {
-    /// Rows whose key is on the other side.
+    /// Rows whose key is also on the other side.
     pub matched: u64,
-    /// Rows whose key is not.
+    /// Rows whose key is not on the other side.
     pub unmatched: u64,
-    /// The amounts of matched rows, added up.
+    /// The sum of the amounts of matched rows.
     pub amount: i64,
 }
 
-/// What chunks add up to.
+/// The partial of a chunk, and the sum of all chunks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sums {
@@ -114,20 +114,20 @@ impl Merge for Sums {
 /// The report; as JSON, `report.json`.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// What was read.
+    /// The rows that were read.
     pub read: Facts,
-    /// What was matched.
+    /// The rows that were matched.
     pub sums: Sums,
     /// The chunks whose rows are not counted, normally none.
     pub missing: Vec<Seq>,
 }
 
 codes! {
-    /// What a row must not be.
+    /// The reasons to reject a row.
     pub enum Rule {
-        /// No letter or digit to match by.
+        /// The key has no letter or digit.
         KeyEmpty = "cle_vide",
-        /// Not a whole number.
+        /// The amount is no whole number.
         AmountInvalid = "montant_invalide",
     }
 }
@@ -226,7 +226,7 @@ impl JobKind for Join {
 }
 
 impl Matched {
-    /// Counts the rows of a key; `None` for one that holds no amount, or for a sum that leaves its type.
+    /// Counts the rows of a key; `None` if a row has no amount, or the sum overflows.
     fn count(&mut self, rows: &[Row<'_>], matched: bool) -> Option<()> {
         if !matched {
             self.unmatched += rows.len() as u64;
@@ -241,7 +241,7 @@ impl Matched {
     }
 }
 
-/// Lets `rows` have the rows of one side.
+/// Passes the rows of one side to `rows`.
 fn read(
     inputs: Inputs,
     side: Side,
@@ -271,7 +271,7 @@ fn read(
     })
 }
 
-/// A key cleaned, and eight bytes of amount.
+/// Cleans keys, and writes an amount as eight bytes.
 struct Plates;
 
 impl Rules for Plates {
@@ -309,7 +309,7 @@ impl Rules for Plates {
     }
 }
 
-/// A request with the usual sizes.
+/// A request with default sizes.
 pub fn request(left: &Path, right: &Path) -> Request {
     Request {
         left: vec![left.to_owned()],

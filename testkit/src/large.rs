@@ -1,5 +1,5 @@
-//! A kind whose chunks are as large as the request says: bytes that follow from a number, of which a worker counts how many
-//! there are and adds up what they are.
+//! A kind whose request sets the size of its chunks. The bytes of a chunk follow from its number; a worker counts and sums
+//! them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,10 +10,10 @@ use autoconnect_common::kind::{ConcludeError, Cut, Overflow, ReportFile, Steps, 
 use autoconnect_common::{Chunk, CutError, Digest, JobKind, Merge, Outlet, Registry, Seq};
 use serde::{Deserialize, Serialize};
 
-/// Bytes, counted and added up.
+/// Counts and sums bytes.
 pub struct Large;
 
-/// What is asked.
+/// The request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Request {
     /// How many chunks.
@@ -22,19 +22,19 @@ pub struct Request {
     pub bytes: usize,
 }
 
-/// What no chunk says: how many there are.
+/// The count that no chunk carries.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Facts {
-    /// Chunks in all.
+    /// The total of chunks.
     pub chunks: u32,
 }
 
-/// Bytes that were counted.
+/// The count and the sum of bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sums {
-    /// How many.
+    /// How many bytes there are.
     pub bytes: u64,
-    /// Their sum.
+    /// The sum of their values.
     pub sum: u64,
 }
 
@@ -45,17 +45,17 @@ impl Merge for Sums {
     }
 }
 
-/// What came of it.
+/// The report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// All bytes of all chunks.
+    /// The count and the sum of the bytes of all chunks.
     pub sums: Sums,
     /// The chunks that are not counted.
     pub missing: Vec<Seq>,
 }
 
-/// The bytes of the chunk of that number: its own number in each eighth byte, and others between, so that no two bodies and
-/// no two places in one are alike.
+/// The bytes of the chunk with this number. They differ between chunks and between positions, so that a body that is swapped
+/// or shifted changes the sum.
 pub fn body(number: u32, bytes: usize) -> Vec<u8> {
     let words = (0..bytes.div_ceil(8) as u64).map(|at| {
         at.wrapping_mul(0x9e37_79b9_7f4a_7c15)
@@ -136,7 +136,7 @@ pub fn registry() -> Registry {
 /// Checks a report on `chunks` chunks of `bytes` bytes against the bytes themselves.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The difference, if there is one.
 pub fn check(report: &[u8], chunks: u32, bytes: usize, missing: &[Seq]) -> Result<()> {
     let found: Report = serde_json::from_slice(report)?;
     let mut expected = Report {

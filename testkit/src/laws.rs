@@ -1,4 +1,4 @@
-//! The laws of [`Merge`], with `==`: identity, associativity, commutativity; and that encoding loses nothing.
+//! Checks the laws of [`Merge`] with `==`: identity, associativity, commutativity; and that encoding loses nothing.
 //!
 //! [`hold`] checks three given partials; [`hold_for`] draws them from a strategy.
 
@@ -12,7 +12,7 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// What the laws are about: [`autoconnect_common::JobKind::Partial`], comparable.
+/// A type that the laws apply to: a [`autoconnect_common::JobKind::Partial`] that can be compared.
 pub trait Lawful:
     Merge + Default + Clone + PartialEq + Debug + Serialize + DeserializeOwned
 {
@@ -20,7 +20,7 @@ pub trait Lawful:
 
 impl<T: Merge + Default + Clone + PartialEq + Debug + Serialize + DeserializeOwned> Lawful for T {}
 
-/// Both merged; an overflow is a result like any other.
+/// The merge of both; an overflow is a result that the laws compare, too.
 fn merged<T: Lawful>(a: &T, b: &T) -> Result<T, Overflow> {
     let mut merged = a.clone();
     merged.merge(b.clone())?;
@@ -90,7 +90,7 @@ pub fn hold_for<T: Lawful>(strategy: impl Strategy<Value = T>) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// Breaks a law: the later one wins.
+    /// A partial whose `merge` is not commutative: the later value wins.
     #[derive(Debug, Default, Clone, PartialEq, Serialize, serde::Deserialize)]
     struct Last(Option<u8>);
 

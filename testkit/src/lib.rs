@@ -1,17 +1,17 @@
-//! What tests share; not part of a release.
+//! The code that tests share; it is not part of a release.
 //!
 //! * [`broker`]: the suite that every broker passes.
 //! * [`chaos`]: a broker that misbehaves within its promises.
 //! * [`cluster`]: a whole cluster in one process, over any broker.
-//! * [`jobs`]: jobs that tests ask for.
-//! * [`join`]: a kind that matches the rows of two inputs.
+//! * [`jobs`]: requests and inputs for tests.
+//! * [`join`]: a kind that joins two inputs.
 //! * [`laws`]: the laws of `Merge`.
 //! * [`mine`]: a chunk that harms its worker.
-//! * [`missing`]: what a test says where it cannot run.
-//! * [`node`]: a RabbitMQ node, where there is one.
-//! * [`program`]: programs as a shell sees them.
+//! * [`missing`]: reports that a test cannot run.
+//! * [`node`]: a RabbitMQ node, if one is available.
+//! * [`program`]: runs programs, as a shell does.
 //! * [`proxy`]: a network that misbehaves on command.
-//! * [`record`]: a broker that records what became of every message.
+//! * [`record`]: a broker that records the verdict of every message.
 //! * [`wordcount`]: a second, tiny kind. [`wordcount2`]: the same in a second version.
 
 pub mod broker;

@@ -1,7 +1,7 @@
-//! A chunk that harms its worker: [`Mined`] is a kind like any other, except for one named chunk.
+//! A chunk that harms its worker: [`Mined`] wraps a kind, and does harm at one chunk, the mine.
 //!
-//! A process names that chunk once, by [`lay`], since a kind has no state of its own; the program `mined-worker` reads it
-//! from its environment, [`MINE`].
+//! A process sets this chunk once, by [`lay`], because a kind has no state of its own; the program `mined-worker` reads it
+//! from the environment variable [`MINE`].
 
 use std::hint::black_box;
 use std::marker::PhantomData;
@@ -16,32 +16,32 @@ use autoconnect_common::{Chunk, CutError, Digest, JobKind, Outlet, Seq};
 
 /// The variable that lays a mine in `mined-worker`: `<seq>=panic`, `abort`, `memory` or a number of seconds.
 pub const MINE: &str = "AUTOCONNECT_TEST_MINE";
-/// The variable that kills the program `mined-worker` by SIGKILL when that many of its partials were confirmed, before
-/// it acknowledges the last chunk of them.
+/// The variable that has `mined-worker` killed by SIGKILL: once this many of its partials are confirmed, and before it acks the
+/// chunk of the last one.
 pub const KILL: &str = "AUTOCONNECT_TEST_KILL";
 
-/// What is logged just before the harm is done.
+/// The log message just before the harm.
 pub const STRUCK: &str = "mine struck";
 
-/// What happens to the worker.
+/// The harm to the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Harm {
     /// It panics.
     Panic,
-    /// Its process is ended on the spot.
+    /// Its process aborts.
     Abort,
-    /// It takes all the memory there is. The process should have a limit.
+    /// It allocates memory without end. The process should have a limit.
     Memory,
-    /// It takes that long, the first time.
+    /// It sleeps for this long, the first time only.
     Sleep(Duration),
 }
 
-/// The chunk that does harm.
+/// A chunk that does harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mine {
-    /// Which one.
+    /// The number of the chunk.
     pub seq: Seq,
-    /// What it does.
+    /// The harm that it does.
     pub harm: Harm,
 }
 
@@ -64,7 +64,7 @@ impl FromStr for Mine {
 
 static LAID: OnceLock<Mine> = OnceLock::new();
 
-/// Lays the mine of this process; the first one stays.
+/// Sets the mine of this process; a second call has no effect.
 pub fn lay(mine: Mine) {
     let _stays = LAID.set(mine);
 }

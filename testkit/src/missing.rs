@@ -1,14 +1,15 @@
-//! What a test does where the machine lacks what it needs: it says by name that it did not run.
+//! Reports by name a test that does not run, because the machine lacks what it needs.
 
 use std::io::Write as _;
 
-/// Says that `test` does not run and why, on the standard error of the test program, past the harness that would swallow it.
+/// Reports on standard error that `test` does not run, and why. It writes to the file descriptor, because the test harness
+/// captures the output of macros such as `eprintln!`.
 pub fn not_run(test: &str, why: &str) {
     // a closed standard error cannot be reported
-    let _told = writeln!(std::io::stderr(), "NOT RUN  {test}: {why}");
+    let _written = writeln!(std::io::stderr(), "NOT RUN  {test}: {why}");
 }
 
-/// The same, unless the environment variable `required` demands that the test run.
+/// As [`not_run`], unless the environment variable `required` says that the test must run.
 ///
 /// # Panics
 /// Where that variable is `1`.

@@ -1,15 +1,15 @@
-//! A RabbitMQ node for tests, where there is one: `scripts/rabbitmq-node with` starts it and says so in the environment.
-//! A test that breaks its node starts one of its own, an [`OwnNode`], with the same script.
+//! The RabbitMQ node of the tests, if there is one: `scripts/rabbitmq-node with` starts it and sets these variables. A test
+//! that breaks its node starts one of its own, an [`OwnNode`], with the same script.
 //!
-//! | variable | what it says |
+//! | variable | meaning |
 //! |---|---|
 //! | `AUTOCONNECT_TEST_AMQP` | the node's URI |
 //! | `AUTOCONNECT_TEST_RABBITMQCTL` | a command that runs `rabbitmqctl` against it |
 //! | `AUTOCONNECT_TEST_AMQPS`, `AUTOCONNECT_TEST_CA` | its URI with TLS, and the file of its certificate authority |
 //! | `AUTOCONNECT_TEST_NODE_VERSION` | `4`: a test's own node is RabbitMQ 4 |
-//! | `AUTOCONNECT_TEST_SEEDS` | how many seeds a test of faults plays |
-//! | `AUTOCONNECT_TEST_FIGURES` | `1`: a test of faults fails where something took longer than the table allows |
-//! | `AUTOCONNECT_TEST_REQUIRE_BROKER` | `1`: a test that finds no node fails, where it would say so and pass |
+//! | `AUTOCONNECT_TEST_SEEDS` | how many seeds a test of faults runs with |
+//! | `AUTOCONNECT_TEST_FIGURES` | `1`: a test of faults fails if a recovery takes longer than the table allows |
+//! | `AUTOCONNECT_TEST_REQUIRE_BROKER` | `1`: a test without a node fails; otherwise it reports that it does not run, and passes |
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -25,7 +25,7 @@ use crate::jobs;
 use crate::missing::not_run_unless;
 use crate::program::signal;
 
-/// What a test needs of the environment, or word that it does not run.
+/// The value of a variable that `test` needs; without it, reports that the test does not run, and returns `None`.
 ///
 /// # Panics
 /// Where `AUTOCONNECT_TEST_REQUIRE_BROKER` is `1` and the variable is not set.
@@ -38,19 +38,19 @@ pub fn needed(variable: &str, test: &str) -> Option<String> {
     None
 }
 
-/// Exchanges and queues of one test on the node, under a prefix of its own.
+/// The exchanges and queues of one test on the node, under a prefix of its own.
 pub struct OnNode {
-    /// How to connect to them.
+    /// The options of a connection to them.
     pub options: Options,
 }
 
 impl OnNode {
-    /// Queues of `test`'s own, where there is a node.
+    /// Queues for `test`, if there is a node.
     pub fn of(test: &str) -> Option<Self> {
         needed("AUTOCONNECT_TEST_AMQP", test).map(|uri| Self::at(uri, test))
     }
 
-    /// Queues of `test`'s own on the node at `uri`.
+    /// Queues for `test` on the node at `uri`.
     pub fn at(uri: String, test: &str) -> Self {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let count = COUNTER.fetch_add(1, Ordering::Relaxed);
@@ -90,7 +90,8 @@ impl Home for OnNode {
 }
 
 impl Drop for OnNode {
-    /// The node goes with its queues; but thousands of them would weigh on it, where tests are played with many seeds.
+    /// Deletes the queues, but only in runs with many seeds, whose thousands of queues would slow the node down. Otherwise
+    /// they end with the node.
     fn drop(&mut self) {
         let many = std::env::var_os("AUTOCONNECT_TEST_SEEDS").is_some();
         let ctl = std::env::var_os("AUTOCONNECT_TEST_RABBITMQCTL").filter(|_| many);
@@ -109,15 +110,15 @@ impl Drop for OnNode {
 pub struct Ctl(PathBuf);
 
 impl Ctl {
-    /// Where there is a node of our own.
+    /// `rabbitmqctl`, if there is a node that it can control.
     pub fn of(test: &str) -> Option<Self> {
         needed("AUTOCONNECT_TEST_RABBITMQCTL", test).map(|path| Self(path.into()))
     }
 
-    /// Runs it; what it wrote.
+    /// Runs it, and returns its output.
     ///
     /// # Errors
-    /// Where it fails, with what it wrote.
+    /// If it fails, with its output.
     pub fn run(&self, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new(&self.0);
         command.args(arguments);
@@ -125,7 +126,7 @@ impl Ctl {
     }
 }
 
-/// What a command wrote.
+/// Runs a command, and returns its output.
 fn said(mut command: Command) -> Result<String> {
     let output = command
         .output()
@@ -140,15 +141,15 @@ fn said(mut command: Command) -> Result<String> {
     Ok(wrote)
 }
 
-/// A node of a test's own, which it may break; it is stopped with this value, and with the process of the test.
+/// A node of one test, which may break it. Dropping this value stops it, and so does the end of the test's process.
 pub struct OwnNode {
     folder: TempDir,
     uri: String,
 }
 
 impl OwnNode {
-    /// Starts one, where tests have a node at all. With the folder `tls` it also listens for `amqps://`, with the
-    /// certificates that are in there.
+    /// Starts a node, if RabbitMQ is available. With the folder `tls` it also listens for `amqps://`, with the certificates in
+    /// that folder.
     ///
     /// # Errors
     /// Where it does not start.
@@ -160,7 +161,7 @@ impl OwnNode {
         })
     }
 
-    /// As [`OwnNode::of`], with further lines of `rabbitmq.conf`.
+    /// As [`OwnNode::of`], with more lines of `rabbitmq.conf`.
     ///
     /// # Errors
     /// Where it does not start.
@@ -170,7 +171,7 @@ impl OwnNode {
         })
     }
 
-    /// As [`OwnNode::of`], with these plugins, of which `rabbitmq_management` listens at [`OwnNode::management_port`].
+    /// As [`OwnNode::of`], with these plugins; `rabbitmq_management` listens on [`OwnNode::management_port`].
     ///
     /// # Errors
     /// Where it does not start.
@@ -192,7 +193,7 @@ impl OwnNode {
         tell(&mut start);
         start.args(["start", &std::process::id().to_string()]);
         said(start)?;
-        node.uri = node.told("uri")?;
+        node.uri = node.read("uri")?;
         Ok(Some(node))
     }
 
@@ -206,7 +207,7 @@ impl OwnNode {
     /// # Errors
     /// Where it does not.
     pub fn tls_port(&self) -> Result<u16> {
-        Ok(self.told("tls_port")?.parse()?)
+        Ok(self.read("tls_port")?.parse()?)
     }
 
     /// The port of its management API.
@@ -214,7 +215,7 @@ impl OwnNode {
     /// # Errors
     /// Where it has none.
     pub fn management_port(&self) -> Result<u16> {
-        Ok(self.told("management_port")?.parse()?)
+        Ok(self.read("management_port")?.parse()?)
     }
 
     /// `rabbitmqctl` against it.
@@ -222,11 +223,11 @@ impl OwnNode {
         Ctl(self.file("ctl"))
     }
 
-    /// Sets how long a consumer may hold a delivery: of the node, and, since RabbitMQ 3.12 lets queues say it themselves as
-    /// ours do, by a policy on those whose names match `queues`, since the shorter one counts.
+    /// Sets the consumer timeout of the node. From RabbitMQ 3.12 on a queue may have its own, as the queues of a cluster do, so
+    /// a policy also sets it for the queues whose names match `queues`: the shorter one counts.
     ///
     /// # Errors
-    /// Where the node does not do it.
+    /// If the node refuses it.
     pub fn set_consumer_timeout(&self, queues: &str, milliseconds: u32) -> Result<()> {
         let ctl = self.ctl();
         for (name, milliseconds) in [
@@ -249,20 +250,20 @@ impl OwnNode {
         Ok(())
     }
 
-    /// Sends its process a signal: `KILL`, `TERM`, `STOP` or `CONT`.
+    /// Sends a signal to the node's process: `KILL`, `TERM`, `STOP` or `CONT`.
     ///
     /// # Errors
-    /// Where there is no process.
+    /// If there is no process.
     pub fn signal(&self, name: &str) -> Result<()> {
-        signal(self.told("server.pid")?.parse()?, name)
+        signal(self.read("server.pid")?.parse()?, name)
     }
 
-    /// Waits until its process has ended, and starts it again on the same data and port.
+    /// Waits until the node's process has ended, and starts it again on the same data and port.
     ///
     /// # Errors
     /// Where it does not start.
     pub fn again(&self) -> Result<()> {
-        let process = PathBuf::from("/proc").join(self.told("server.pid")?);
+        let process = PathBuf::from("/proc").join(self.read("server.pid")?);
         let runs = || {
             let stat = std::fs::read_to_string(process.join("stat")).unwrap_or_default();
             // after the name, which is in brackets; an ended process that was not waited for is a zombie
@@ -281,7 +282,7 @@ impl OwnNode {
         self.folder.path().join("node").join(name)
     }
 
-    fn told(&self, name: &str) -> Result<String> {
+    fn read(&self, name: &str) -> Result<String> {
         let path = self.file(name);
         let text = std::fs::read_to_string(&path);
         Ok(text

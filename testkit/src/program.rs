@@ -1,4 +1,4 @@
-//! Programs as a shell sees them: arguments, one sentence of error, exit codes, signals.
+//! Runs programs as a shell does: arguments, one sentence on standard error, exit codes, signals.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 /// How long a program may take to stop, on a slow and busy machine.
 const SOON: Duration = Duration::from_secs(30);
 
-/// `program`, in `folder`, with none of the settings that surround the tests.
+/// The command `program` in `folder`, without the settings in the environment of the tests.
 pub fn command(program: impl AsRef<OsStr>, folder: &Path) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
@@ -24,10 +24,10 @@ pub fn command(program: impl AsRef<OsStr>, folder: &Path) -> Command {
     command
 }
 
-/// A program of ours that was built beside the one at `beside`.
+/// The path of a program of the workspace, in the folder of the program `beside`.
 ///
 /// # Errors
-/// Where it was not built.
+/// If it was not built.
 pub fn sibling(beside: &str, name: &str) -> Result<PathBuf> {
     let program = Path::new(beside).with_file_name(name);
     ensure!(
@@ -38,10 +38,10 @@ pub fn sibling(beside: &str, name: &str) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// A program that runs, and is killed with this value.
+/// A running program, which is killed when this value is dropped.
 pub struct Running {
     child: Child,
-    /// What it wrote on its standard error.
+    /// Its standard error so far.
     wrote: Arc<Mutex<String>>,
 }
 
@@ -49,14 +49,14 @@ impl Running {
     /// Starts `command` and waits until it logs `said`.
     ///
     /// # Errors
-    /// Where it ends before that, with what it wrote.
+    /// If it ends before that, with its standard error.
     pub fn start(mut command: Command, said: &str) -> Result<Self> {
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut child = child.with_context(|| format!("starting {command:?}"))?;
         let stderr = child.stderr.take().context("its standard error")?;
         let wrote = Arc::<Mutex<String>>::default();
         let log = Arc::clone(&wrote);
-        // it must never wait for a reader
+        // read all of it in a thread: with a full pipe the program would block
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
                 let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,7 +69,7 @@ impl Running {
         Ok(running)
     }
 
-    /// What it wrote so far on its standard error.
+    /// Its standard error so far.
     pub fn wrote(&self) -> String {
         let wrote = self.wrote.lock();
         wrote.unwrap_or_else(PoisonError::into_inner).clone()
@@ -78,7 +78,7 @@ impl Running {
     /// Waits until it has logged `said`.
     ///
     /// # Errors
-    /// Where it does not, or ends before that, with what it wrote.
+    /// If it does not in time, or ends before that, with its standard error.
     pub fn logs(&mut self, said: &str) -> Result<()> {
         let since = Instant::now();
         loop {
@@ -94,7 +94,7 @@ impl Running {
         }
     }
 
-    /// The number of its process.
+    /// The id of its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -107,19 +107,19 @@ impl Running {
         Ok(self.child.try_wait()?.is_none())
     }
 
-    /// Tells it to stop, by SIGTERM, and waits until it has.
+    /// Sends it SIGTERM, and waits until it has exited.
     ///
     /// # Errors
-    /// Where it does not stop soon.
+    /// If it does not exit in time.
     pub fn stop(&mut self) -> Result<ExitStatus> {
         signal(self.pid(), "TERM")?;
-        self.gone().context("told to stop")
+        self.gone().context("after SIGTERM")
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until it has exited by itself.
     ///
     /// # Errors
-    /// Where it does not soon.
+    /// If it does not exit in time.
     pub fn gone(&mut self) -> Result<ExitStatus> {
         let since = Instant::now();
         loop {
@@ -137,10 +137,10 @@ impl Running {
         }
     }
 
-    /// Kills it at once, by SIGKILL.
+    /// Kills it by SIGKILL.
     ///
     /// # Errors
-    /// Where it had ended by itself.
+    /// If it has already exited.
     pub fn kill(&mut self) -> Result<()> {
         ensure!(self.child.try_wait()?.is_none(), "it had ended by itself");
         self.child.kill()?;
@@ -162,15 +162,15 @@ impl Drop for Running {
 /// Where there is none.
 pub fn signal(pid: u32, name: &str) -> Result<()> {
     let (flag, pid) = (format!("-{name}"), pid.to_string());
-    let told = Command::new("kill").args([&flag, &pid]).status()?;
-    ensure!(told.success(), "kill {flag} {pid}: {told}");
+    let status = Command::new("kill").args([&flag, &pid]).status()?;
+    ensure!(status.success(), "kill {flag} {pid}: {status}");
     Ok(())
 }
 
-/// Checks that `command` ends with `code` and says one sentence that holds `said`.
+/// Checks that `command` exits with `code` and prints one sentence that contains `said`.
 ///
 /// # Errors
-/// Where it does not.
+/// If it does not.
 pub fn refuses(mut command: Command, code: i32, said: &str) -> Result<()> {
     let output = command.output()?;
     let wrote = String::from_utf8_lossy(&output.stderr);
@@ -190,11 +190,11 @@ pub fn refuses(mut command: Command, code: i32, said: &str) -> Result<()> {
     Ok(())
 }
 
-/// What every program of a role does: prints its manual, refuses wrong settings, and stops on a signal although the
-/// broker is down. `name` is the program's name.
+/// Checks the common behaviour of the programs of roles: each prints its help, refuses wrong settings, and stops on a signal
+/// although the broker is down. `name` is the program's name.
 ///
 /// # Errors
-/// Where it does not.
+/// If one of these does not hold.
 pub fn behaves_as_a_role(program: &str, name: &str) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let command = || command(program, folder.path());
@@ -223,7 +223,7 @@ pub fn behaves_as_a_role(program: &str, name: &str) -> Result<()> {
     let status = Running::start(away, &format!("{name} started"))?.stop()?;
     ensure!(
         status.code() == Some(0),
-        "told to stop while the broker is away: {status}"
+        "SIGTERM while the broker is away: {status}"
     );
     Ok(())
 }

@@ -1,12 +1,12 @@
-//! A network between a role and the broker that misbehaves on command: [`Proxy`] stands before the broker.
+//! A TCP proxy between a role and the broker, with network faults on command: [`Proxy`].
 //!
-//! | word | what it is in the world |
+//! | method | fault |
 //! |---|---|
 //! | [`cut`](Proxy::cut) | every connection is reset |
 //! | [`refuse`](Proxy::refuse) | the same, and new ones are refused |
-//! | [`freeze`](Proxy::freeze) | a partition: connections stay, and nothing moves either way |
-//! | [`slow`](Proxy::slow) | everything comes late, and no more than so many bytes a second |
-//! | [`resume`](Proxy::resume) | a network as it should be; what was held back goes on |
+//! | [`freeze`](Proxy::freeze) | a partition: connections stay open, and no byte passes either way |
+//! | [`slow`](Proxy::slow) | latency, and a limit of bytes per second |
+//! | [`resume`](Proxy::resume) | none; bytes that were held back are sent on |
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,19 +21,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// Bytes that are read at a time.
+/// The most bytes that are read at a time.
 const PIECE: usize = 16 << 10;
-/// Pieces that wait in one direction of a connection, before its sender feels it.
+/// The most pieces that wait in one direction of a connection, 1 MiB of them, before the sender is blocked.
 const PIECES: usize = 64;
 
-/// How the network is now.
+/// The current faults of the network.
 #[derive(Clone, Debug)]
 struct Weather {
     refuses: bool,
     frozen: bool,
     delay: Duration,
     bytes_per_second: Option<u32>,
-    /// Ends the connections of now.
+    /// Resets the current connections.
     cut: Shutdown,
 }
 
@@ -49,7 +49,7 @@ impl Weather {
     }
 }
 
-/// A proxy of one's own before a broker; gone with this value.
+/// A proxy before a broker, which ends when this value is dropped.
 pub struct Proxy {
     uri: String,
     weather: Arc<watch::Sender<Weather>>,
@@ -58,10 +58,10 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Stands before the broker at `uri`: `amqp://user:password@host:port/vhost`.
+    /// Starts a proxy before the broker at `uri`, `amqp://user:password@host:port/vhost`.
     ///
     /// # Errors
-    /// Where it cannot listen.
+    /// If it cannot listen.
     pub async fn before(uri: &str) -> Result<Self> {
         let (head, rest) = uri.rsplit_once('@').context("no user in the URI")?;
         let (to, vhost) = rest.split_once('/').context("no vhost in the URI")?;
@@ -76,12 +76,12 @@ impl Proxy {
         Ok(proxy)
     }
 
-    /// The URI of the broker by way of this proxy.
+    /// The URI of the broker through this proxy.
     pub fn uri(&self) -> &str {
         &self.uri
     }
 
-    /// Resets every connection; new ones are served.
+    /// Resets every connection; new ones are accepted.
     pub fn cut(&self) {
         self.weather.send_modify(|weather| {
             weather.cut.cancel();
@@ -89,18 +89,18 @@ impl Proxy {
         });
     }
 
-    /// Resets every connection, and each new one at once.
+    /// Resets every connection, and each new one as soon as it is accepted.
     pub fn refuse(&self) {
         self.weather.send_modify(|weather| weather.refuses = true);
         self.cut();
     }
 
-    /// Holds back everything, in both directions, also the end of a connection.
+    /// Holds back every byte in both directions, and the end of a connection too.
     pub fn freeze(&self) {
         self.weather.send_modify(|weather| weather.frozen = true);
     }
 
-    /// Lets everything come later by `delay` in each direction, and no faster than `bytes_per_second`.
+    /// Delays every byte by `delay` in each direction, and passes at most `bytes_per_second`.
     pub fn slow(&self, delay: Duration, bytes_per_second: Option<u32>) {
         self.weather.send_modify(|weather| {
             weather.delay = delay;
@@ -108,7 +108,7 @@ impl Proxy {
         });
     }
 
-    /// Is a good network again.
+    /// Ends all faults.
     pub fn resume(&self) {
         self.weather.send_modify(|weather| {
             *weather = Weather {
@@ -118,7 +118,7 @@ impl Proxy {
         });
     }
 
-    /// Whether every connection that is older than `since` was given up by its client.
+    /// Whether the clients have closed every connection that is older than `since`.
     pub fn given_up(&self, since: Instant) -> bool {
         lock(&self.clients.since).values().all(|&own| own > since)
     }
@@ -137,7 +137,7 @@ impl Proxy {
                 tokio::spawn(async move {
                     tokio::select! {
                         () = now.cut.cancelled() => {}
-                        // it ends by itself when both sides closed, or the broker is not there
+                        // ends when both sides have closed, or the broker cannot be reached
                         _ = carry(client, &to, weather, there) => {}
                     }
                 });
@@ -159,7 +159,7 @@ impl Drop for Proxy {
     }
 }
 
-/// The clients that have not hung up, by a number, and since when they are there.
+/// The clients with an open connection, by a number, and when each connected.
 #[derive(Default)]
 struct Clients {
     since: Mutex<BTreeMap<u64, Instant>>,
@@ -170,7 +170,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A client that has not hung up.
+/// A client with an open connection.
 struct Client {
     clients: Arc<Clients>,
     number: u64,
@@ -191,7 +191,7 @@ impl Drop for Client {
     }
 }
 
-/// A piece on its way, and when it left.
+/// A piece that is being forwarded, and when it was received.
 type Piece = (Instant, Vec<u8>);
 
 async fn carry(
@@ -220,7 +220,7 @@ async fn carry(
     Ok(())
 }
 
-/// Reads until the sender hangs up or the other end is gone.
+/// Reads until the sender closes the connection or the other end is gone.
 async fn read(mut from: OwnedReadHalf, pieces: mpsc::Sender<Piece>) {
     let mut buffer = vec![0; PIECE];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
@@ -231,7 +231,7 @@ async fn read(mut from: OwnedReadHalf, pieces: mpsc::Sender<Piece>) {
     }
 }
 
-/// Writes each piece when the weather lets it through; then hangs up, for the sender did.
+/// Writes each piece when the network lets it through; then closes its side, as the sender did.
 async fn write(
     mut pieces: mpsc::Receiver<Piece>,
     mut to: OwnedWriteHalf,
@@ -248,11 +248,11 @@ async fn write(
         }
     }
     let_through(&mut weather, 0).await;
-    // the other end may be gone already
+    // an error means that the other end has already closed
     let _gone = to.shutdown().await;
 }
 
-/// Waits while the network is frozen; then how late a piece of `bytes` is to be, and how long the next one waits.
+/// Waits while the network is frozen; then returns the delay of a piece of `bytes`, and how long the next one waits.
 async fn let_through(
     weather: &mut watch::Receiver<Weather>,
     bytes: usize,
@@ -267,7 +267,7 @@ async fn let_through(
 mod tests {
     use super::*;
 
-    /// A server that says everything again, a proxy before it, and a connection through it.
+    /// An echo server, a proxy before it, and a connection through the proxy.
     async fn echo() -> Result<(Proxy, TcpStream)> {
         let server = TcpListener::bind("127.0.0.1:0").await?;
         let uri = format!("amqp://u:p@{}/v", server.local_addr()?);

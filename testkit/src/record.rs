@@ -1,4 +1,4 @@
-//! A broker that notes what became of every message, in order: [`Recorded`] wraps any other.
+//! A broker that records every publish and every verdict, in order: [`Recorded`] wraps any other.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,22 +9,22 @@ use autoconnect_common::health::Health;
 use autoconnect_common::message::Message;
 use tokio::sync::mpsc;
 
-/// What became of a message, by its id, and what was taken from.
+/// A step of the record. Messages are named by their ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Somebody takes from this queue.
+    /// A consumer subscribed to this queue.
     Subscribed(Queue),
-    /// The broker has it.
+    /// The broker confirmed the message.
     Published(String),
-    /// It is done with.
+    /// The message was acked.
     Acked(String),
-    /// Somebody else is to have it.
+    /// The message was requeued.
     GivenBack(String),
-    /// The broker is to dead-letter it.
+    /// The message was rejected, which dead-letters it.
     Rejected(String),
 }
 
-/// A broker that notes what happens; clones write into the same notes.
+/// A broker that records its steps; clones share the record.
 #[derive(Clone)]
 pub struct Recorded<B> {
     broker: B,
@@ -32,19 +32,19 @@ pub struct Recorded<B> {
 }
 
 impl<B: Broker> Recorded<B> {
-    /// `broker`, with nothing noted yet.
+    /// Wraps `broker`, with an empty record.
     pub fn over(broker: B) -> Self {
         let steps = Arc::default();
         Self { broker, steps }
     }
 
-    /// Everything that happened so far.
+    /// The steps so far.
     pub fn steps(&self) -> Vec<Step> {
         let steps = self.steps.lock();
         steps.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// When `step` happened: its place among all steps.
+    /// The position of `step` among all steps, if it happened.
     pub fn when(&self, step: &Step) -> Option<usize> {
         self.steps().iter().position(|noted| noted == step)
     }
@@ -55,7 +55,7 @@ fn note(steps: &Mutex<Vec<Step>>, step: Step) {
     steps.push(step);
 }
 
-/// A delivery whose verdict is noted.
+/// The delivery with a verdict that is recorded.
 fn noted(steps: &Arc<Mutex<Vec<Step>>>, delivery: Delivery) -> Delivery {
     let (message, steps) = (delivery.message.clone(), Arc::clone(steps));
     let id = message.id.clone();
@@ -73,7 +73,7 @@ fn noted(steps: &Arc<Mutex<Vec<Step>>>, delivery: Delivery) -> Delivery {
 impl<B: Broker> Broker for Recorded<B> {
     async fn publish(&self, message: Message) -> Result<(), BrokerError> {
         let id = message.id.clone();
-        // a publisher that does not await the confirm runs ahead of it
+        // yield before the confirm: a publisher that does not await it then acks too early, which the record shows
         tokio::task::yield_now().await;
         self.broker.publish(message).await?;
         note(&self.steps, Step::Published(id));

@@ -1,5 +1,5 @@
-//! [`WordCount`] in a second version: the same question and the same report, from other chunks. A worker of the first
-//! version would take the mark that each line bears for a word, and the report would show it.
+//! [`WordCount`] in a second version: the same request and the same report, from other chunks. Each line of a chunk begins with
+//! a mark, which a worker of the first version would count as a word, so that the report would show the mistake.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::wordcount::{Facts, Report, Request, WordCount, Words};
 /// How often each word occurs, in the second version.
 pub struct WordCountTwo;
 
-/// What each line of a chunk begins with.
+/// The mark at the beginning of each line of a chunk.
 const MARK: &str = "two ";
 
 impl JobKind for WordCountTwo {

@@ -1,5 +1,5 @@
-//! `mined-worker`: the program `worker`, but for one chunk that does it harm, or a moment at which it is killed, as the
-//! environment says: see `autoconnect_testkit::mine`. For tests, in no release.
+//! `mined-worker`: the program `worker` with a fault that its environment sets: a chunk that harms it, or a moment at which
+//! it is killed; see `autoconnect_testkit::mine`. For tests, in no release.
 
 use std::env;
 use std::process::{Command, ExitCode};
@@ -16,7 +16,7 @@ use autoconnect_worker::{Config, run};
 
 const WORKER: Role = Role {
     name: "mined-worker",
-    about: "Works chunks until one does it harm",
+    about: "Processes chunks as `worker` does, until one of them harms it",
     registry: autoconnect_jobs::registry,
 };
 
@@ -47,7 +47,7 @@ async fn play(settings: &Settings, shutdown: &Shutdown) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Kills this process as [`KILL`] says.
+/// The faults that kill this process at the moment that [`KILL`] names.
 fn killer() -> Result<Faults, Failure> {
     let Ok(text) = env::var(KILL) else {
         return Ok(Faults::default());
