@@ -1,4 +1,4 @@
-//! The processes of a cluster: each lives, dies, and is started again, as a supervisor does it.
+//! The processes of a cluster, each with a supervisor that starts it again after its death.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,21 +17,21 @@ use crate::kind::Count;
 use crate::life::Life;
 use crate::world::{World, lock, tell};
 
-/// How long a process that is frozen, or cut off, keeps its connections: twice the heartbeat.
+/// How long the broker keeps the connections of a process that is frozen or cut off: two heartbeats of ten seconds.
 pub const NOTICED: Duration = Duration::from_secs(20);
 
-/// What a process plays.
+/// The role of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// Cuts jobs.
+    /// The producer cuts jobs.
     Producer,
-    /// Works chunks.
+    /// A worker computes partials of chunks.
     Worker,
-    /// Merges partials.
+    /// The reducer merges partials.
     Reducer,
 }
 
-/// How reducers are set up.
+/// The settings of the roles.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// See [`reducer::Config`].
@@ -40,23 +40,23 @@ pub struct Settings {
     pub snapshot_after: u64,
     /// See [`worker::Config`] and [`reducer::Config`].
     pub prefetch: u16,
-    /// Percent of reducers' deaths that the broker takes long to notice.
+    /// The percentage of reducers' deaths that the broker notices only after [`NOTICED`].
     pub unnoticed: u64,
 }
 
 /// A whole cluster.
 pub struct Cluster {
-    /// The world it is in.
+    /// The world of the history.
     pub world: World,
-    /// Its broker.
+    /// The broker.
     pub broker: Simulated,
-    /// The disk of its reducers.
+    /// The disk of the machine of the reducers.
     pub disk: Machine,
     settings: Settings,
     slots: Vec<Slot>,
 }
 
-/// A place for a process.
+/// A place in which a supervisor runs a process.
 struct Slot {
     name: String,
     role: Role,
@@ -82,7 +82,7 @@ pub fn state() -> PathBuf {
     PathBuf::from("/state")
 }
 
-/// The kinds that a program of this version knows: a newer one still knows the older.
+/// The kinds that a program of this version knows. A newer program also knows the older version.
 fn registry(version: u32) -> Registry {
     let registry = Registry::default().with::<Count<1>>();
     match version {
@@ -98,7 +98,7 @@ impl Slot {
 }
 
 impl Cluster {
-    /// A cluster of so many processes of each role, all started.
+    /// Starts a cluster with these numbers of processes of each role.
     pub fn start(
         world: World,
         broker: Simulated,
@@ -133,7 +133,7 @@ impl Cluster {
         cluster
     }
 
-    /// The places of a role, or all.
+    /// The places of a role, or of all roles.
     pub fn places(&self, role: Option<Role>) -> Vec<usize> {
         let of = |slot: &Slot| role.is_none_or(|role| slot.role == role);
         let places = self.slots.iter().enumerate().filter(|(_, slot)| of(slot));
@@ -146,7 +146,7 @@ impl Cluster {
         state.now.as_ref().map(|(life, _)| Arc::clone(life))
     }
 
-    /// Stops a process as a supervisor does: by its shutdown, with time to finish.
+    /// Stops a process as a supervisor does: by its shutdown, which gives it time to finish.
     pub fn stop(&self, place: usize) {
         if let Some((life, shutdown)) = &self.slots[place].state().now {
             tell!(self.world, "{} is told to stop", life.name);
@@ -179,7 +179,7 @@ impl Cluster {
         }
     }
 
-    /// Freezes a process; the broker notices after a while, and so does the process when it thaws.
+    /// Freezes a process. The broker closes its connections after [`NOTICED`], and the process notices when it thaws.
     pub fn freeze(&self, place: usize, frozen: Duration) {
         let Some(life) = self.life(place) else { return };
         tell!(self.world, "{} is frozen for {frozen:?}", life.name);
@@ -261,7 +261,7 @@ async fn supervise(cluster: Arc<Cluster>, place: usize) {
     }
 }
 
-/// Plays a role once; how it ended.
+/// Runs a role once, and returns how it ended.
 async fn play(
     cluster: Arc<Cluster>,
     place: usize,

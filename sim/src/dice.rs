@@ -1,8 +1,9 @@
-//! Every decision of a history: one stream of numbers from one seed.
+//! The random numbers of a history: one stream from one seed.
 
 use std::time::Duration;
 
-/// Numbers that follow from a seed (SplitMix64: four lines whose stream no version of a library changes).
+/// Numbers that follow from a seed, by SplitMix64. It is implemented here, because a new version of a library could change
+/// the stream, and with it the history of every seed.
 #[derive(Debug)]
 pub struct Dice(u64);
 
@@ -21,7 +22,7 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    /// A number from 0 to `end`, without it; 0 where there is none.
+    /// A number from 0 to below `end`; 0 if `end` is 0.
     pub fn below(&mut self, end: u64) -> u64 {
         self.roll() % end.max(1)
     }
@@ -31,23 +32,23 @@ impl Dice {
         start + self.below(end - start + 1)
     }
 
-    /// True `percent` times in a hundred.
+    /// True with a probability of `percent` in 100.
     pub fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 
-    /// True `n` times in ten thousand.
+    /// True with a probability of `n` in 10,000.
     pub fn rarely(&mut self, n: u64) -> bool {
         self.below(10_000) < n
     }
 
-    /// A time up to `most`, in milliseconds.
+    /// A duration of at most `most`, in whole milliseconds.
     pub fn within(&mut self, most: Duration) -> Duration {
         let most = u64::try_from(most.as_millis()).unwrap_or(u64::MAX - 1);
         Duration::from_millis(self.between(0, most))
     }
 
-    /// The place of one of `length` things.
+    /// An index into `length` items.
     pub fn index(&mut self, length: usize) -> usize {
         usize::try_from(self.below(length as u64)).unwrap_or(0)
     }

@@ -1,4 +1,4 @@
-//! Faults, in themes: each history has a few, so that related faults occur together.
+//! The faults, grouped by themes. Each history has a few themes, so that related faults occur together.
 
 use std::time::Duration;
 
@@ -8,38 +8,38 @@ use crate::cluster::Role;
 use crate::dice::Dice;
 use crate::kind::{self, Does};
 
-/// Something that happens to a cluster.
+/// A fault, or another event that a cluster must survive.
 #[derive(Debug, Clone)]
 pub enum Fault {
     /// A process is killed.
     Kill(Option<Role>),
-    /// The reducers die at their n-th operation on a file from now on.
+    /// The reducers die at their n-th next operation on a file.
     DieAtOperation(u64),
-    /// A process dies when it runs the n-th time from now on.
+    /// A process dies the n-th next time that it is polled.
     DieAtPoll(Role, u64),
     /// The machine of the reducers loses its power.
     PowerCut,
-    /// A process stands still.
+    /// A process is frozen, as by SIGSTOP.
     Freeze(Role, Duration),
     /// A process is stopped.
     Stop(Option<Role>),
     /// A process loses its connections.
     Cut(Option<Role>, Duration),
-    /// The broker is away.
+    /// The broker is down, then restarts.
     Restart(Duration),
-    /// The broker takes nothing.
+    /// An alarm of the broker blocks every publish.
     Alarm(bool),
     /// A queue loses its bindings.
     Unbind(Queue, bool),
     /// A queue is full.
     Fill(Queue, bool),
-    /// A queue loses what waits in it.
+    /// A queue loses its ready messages.
     Purge(Queue),
-    /// A queue is deleted and made again.
+    /// A queue is deleted and declared again.
     Delete(Queue, Duration),
-    /// Of ten thousand messages, how many are stored twice, and how many lost with their connection.
+    /// How many of ten thousand messages are stored twice, and how many are lost with their connection.
     Net(u64, u64),
-    /// Of ten thousand operations on files, how many fail.
+    /// How many of ten thousand operations on files fail.
     DiskFails(u64),
     /// The disk is full.
     DiskFull(bool),
@@ -51,25 +51,25 @@ pub enum Fault {
     Want(Role, bool),
     /// The programs are replaced by newer ones.
     Upgrade,
-    /// The clock of the day jumps.
+    /// The wall clock jumps.
     Clock(i64),
     /// An input is replaced.
     Change,
-    /// An input is replaced that only producers see, and a job on it is asked for again under its old name.
+    /// An input that only producers can read is replaced, and a job on it is requested again under its old id.
     Recut,
     /// A job is cancelled.
     Cancel,
-    /// A job is asked for again.
+    /// A job is requested again.
     AskAgain,
     /// The dead messages are requeued.
     Requeue,
-    /// What did harm to workers does none any more.
+    /// Chunks that harmed workers do no harm from now on, as after a repair of the program.
     Mend,
     /// A copy of an old message arrives late.
     Late(Queue),
     /// The folder of results is moved away, or back.
     ResultsAway(bool),
-    /// The results of a job are removed, and the job asked for again, or not.
+    /// The results of a job are removed, and the job is requested again, or not.
     RemoveResults(bool),
 }
 
@@ -82,21 +82,21 @@ pub enum Theme {
     Crashes,
     /// The power is cut.
     Power,
-    /// Processes stand still.
+    /// Processes are frozen.
     Freezes,
     /// Processes are stopped.
     Stops,
     /// Connections are cut.
     Cuts,
-    /// The broker is away.
+    /// The broker is down.
     Outages,
-    /// The broker takes nothing.
+    /// Alarms of the broker block every publish.
     Alarms,
     /// Queues lose their bindings.
     Bindings,
     /// Queues lose messages.
     Losses,
-    /// Messages are repeated and lost on their way.
+    /// Messages are duplicated, and lost on their way.
     Network,
     /// The disk fails.
     BadDisk,
@@ -104,7 +104,7 @@ pub enum Theme {
     FullDisk,
     /// Bits flip.
     Flips,
-    /// There are no workers for a long time.
+    /// No worker runs for a long time.
     NobodyWorks,
     /// The programs are replaced.
     Upgrades,
@@ -116,25 +116,26 @@ pub enum Theme {
     Recuts,
     /// Jobs are cancelled.
     Cancels,
-    /// Jobs are asked for again.
+    /// Jobs are requested again.
     Repeats,
-    /// Chunks that panic.
+    /// Chunks at which workers panic.
     Panics,
-    /// Chunks that kill.
+    /// Chunks that kill workers.
     Killers,
-    /// Chunks that kill, so many that one is in quarantine, with what was held beside it, while another is not.
+    /// Several chunks that kill workers. One of them is in quarantine, with chunks that were unacked beside it, while another
+    /// still is in its queue.
     SeveralKillers,
-    /// The reducer begins its journals anew often, and is killed, while some chunks are dead and others die slowly.
+    /// The reducer often replaces its journals by snapshots and is killed, while some chunks are dead and others are returned.
     Snapshots,
-    /// The reducer comes back to a backlog, dies amid it, and the broker takes long to notice.
+    /// The reducer restarts with a backlog, dies while it works it off, and the broker notices late.
     Backlogs,
     /// A request that kills its producers.
     DeadlyRequests,
-    /// Inputs that cannot be cut to their end, or are refused there.
+    /// Inputs whose cut fails in the middle, or that are refused at their end.
     BadInputs,
     /// Dead queues are full.
     FullDead,
-    /// Copies of old messages come late.
+    /// Copies of old messages arrive late.
     LateCopies,
     /// Results are moved away and removed.
     Results,
@@ -174,7 +175,7 @@ const ALL: [Theme; 31] = [
     Theme::Results,
 ];
 
-/// The themes of a history.
+/// Draws the themes of a history.
 pub fn themes(dice: &mut Dice) -> Vec<Theme> {
     let mut themes = Vec::new();
     for _ in 0..dice.between(0, 4) {
@@ -195,7 +196,7 @@ fn any_role(dice: &mut Dice) -> Option<Role> {
 }
 
 impl Theme {
-    /// What the first input has in it.
+    /// The harmful lines of the first input.
     pub fn harm(self) -> &'static [Does] {
         match self {
             Self::Panics => &[Does::Panic, Does::Panic],
@@ -208,12 +209,12 @@ impl Theme {
         }
     }
 
-    /// Its faults, each at its time.
+    /// Draws the faults of the theme, each with its time.
     pub fn faults(self, dice: &mut Dice, horizon: Duration) -> Vec<(Duration, Fault)> {
         let mut faults = Vec::new();
         for _ in 0..dice.between(1, 4) {
             let at = dice.within(horizon);
-            // most histories are over soon: half of the faults come early
+            // most jobs end early in a history, so half of the faults come in its first tenth
             let at = if dice.chance(50) { at / 10 } else { at };
             faults.extend(self.fault(dice, at, horizon));
         }
@@ -272,7 +273,7 @@ impl Theme {
                     Fault::FoldersDoNotFlush(false),
                 ),
             },
-            // what is refused may be forgotten before there is room again
+            // the reducer may forget a request that it refused before the disk has room again
             Self::FullDisk if dice.chance(30) => {
                 let after = |dice: &mut Dice| at + dice.within(Duration::from_secs(4));
                 vec![
@@ -333,7 +334,7 @@ impl Theme {
             }
             Self::Cancels => match dice.chance(50) {
                 true => once(Fault::Cancel),
-                // so that nothing else ends the job
+                // without workers nothing but the cancellation can end the job
                 false => vec![
                     (Duration::ZERO, Fault::Want(Role::Worker, false)),
                     (at, Fault::Cancel),
@@ -358,7 +359,7 @@ impl Theme {
                     (at, Fault::ResultsAway(true)),
                     (at + Duration::from_secs(1), Fault::ResultsAway(false)),
                 ],
-                // late messages of a job's earlier run meet the next one
+                // late messages of an earlier run of a job arrive during the next run
                 _ => {
                     let mut soon = || at + dice.within(Duration::from_millis(300));
                     let removed = (soon(), soon());

@@ -1,4 +1,4 @@
-//! One history: a cluster, jobs, and faults, all from one seed; then the faults stop, and everything is judged.
+//! One history: a cluster, jobs and faults, all drawn from one seed. Then the faults stop, and the outcome is judged.
 
 mod happens;
 
@@ -23,7 +23,8 @@ use crate::kind::{self, Count, Does, Line, Request};
 use crate::life::Life;
 use crate::world::{self, World, tell};
 
-/// How long a cluster without faults may take to end every job, beyond the time after which it gives one up.
+/// How long a cluster without faults may take to end every job, in addition to the time after which it abandons one. The time
+/// is virtual, so a generous bound costs nothing.
 const PATIENCE: Duration = Duration::from_secs(1200);
 
 /// The outcome of a history.
@@ -31,20 +32,20 @@ const PATIENCE: Duration = Duration::from_secs(1200);
 pub struct Outcome {
     /// The promises that were broken.
     pub violations: Vec<String>,
-    /// The hash of its trace: the same seed gives the same.
+    /// The hash of the trace, which is the same for the same seed.
     pub hash: u64,
-    /// The trace, where it was to be read.
+    /// The trace, if it was requested.
     pub lines: Vec<String>,
-    /// How long it lasted, in its own time.
+    /// How long the history lasted, in virtual time.
     pub lasted: Duration,
 }
 
-/// Runs the history of a seed.
+/// Runs the history of a seed. With `readable`, the outcome has the trace.
 pub fn run(seed: u64, readable: bool) -> Outcome {
     run_about(seed, readable, None)
 }
 
-/// Runs a history of a seed that is about these themes; about those that the seed says where absent.
+/// Runs the history of a seed with these themes, or with themes that the seed decides.
 pub fn run_about(seed: u64, readable: bool, about: Option<&[Theme]>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -78,7 +79,7 @@ pub fn run_about(seed: u64, readable: bool, about: Option<&[Theme]>) -> Outcome 
     outcome
 }
 
-/// A history as it goes on.
+/// The state of a history.
 struct History {
     world: World,
     broker: Simulated,
@@ -95,7 +96,7 @@ struct History {
     newest: u32,
 }
 
-/// An input: lines of a few keys, some of which are rejected, and perhaps some that do harm.
+/// Draws an input: lines with a few keys, some of them rejected, and the harmful lines `harm`.
 fn lines(dice: &mut Dice, harm: &[Does]) -> Vec<Line> {
     let count = dice.between(1, 40);
     let keys = dice.between(1, 5);
@@ -116,7 +117,7 @@ fn lines(dice: &mut Dice, harm: &[Does]) -> Vec<Line> {
     lines
 }
 
-/// A network, settings of the cluster, and how long faults happen.
+/// Draws a network, settings of the cluster, and the time during which faults happen.
 fn drawn(dice: &mut Dice) -> (Net, Settings, Duration) {
     let net = Net {
         latency: Duration::from_millis(dice.between(0, 40)),
@@ -134,7 +135,7 @@ fn drawn(dice: &mut Dice) -> (Net, Settings, Duration) {
     (net, settings, Duration::from_secs(dice.between(5, 90)))
 }
 
-/// The same, as the themes need them.
+/// Adapts them to the themes.
 fn suited(
     themes: &[Theme],
     mut net: Net,
@@ -148,12 +149,12 @@ fn suited(
         horizon += Duration::from_secs(120);
     }
     if themes.contains(&Theme::SeveralKillers) {
-        // what is held beside one is worked after it, so that it comes back as often
+        // chunks that are unacked beside a killing one must come after it, so that they are returned as often
         net.shuffled = 0;
         settings.prefetch = 3;
     }
     if themes.contains(&Theme::Snapshots) {
-        // a few results
+        // in bytes: a snapshot after a few results
         settings.snapshot_after = 1_000;
     }
     if themes.contains(&Theme::Backlogs) {
@@ -209,7 +210,7 @@ impl History {
             horizon,
             patience,
             chunk_lines,
-            // an upgraded client may request a format that no program here knows yet
+            // a client may be upgraded before the cluster, and request a format that no program of it knows yet
             newest: if upgraded { 2 } else { version },
         }
     }
@@ -244,7 +245,7 @@ impl History {
         self.judge.judge(&self.broker);
     }
 
-    /// Waits, with an eye on what can be read meanwhile.
+    /// Waits, and looks at the newest results meanwhile.
     async fn wait_until(&mut self, at: Duration) {
         while let Some(left) = at
             .checked_sub(self.world.age())
@@ -276,7 +277,7 @@ impl History {
         }
     }
 
-    /// Asks for a job on a file as it is now.
+    /// Requests a job on the current content of a file.
     async fn submit(&mut self, file: &str) {
         let request = Request {
             file: file.to_owned(),
@@ -311,7 +312,7 @@ impl History {
         }
     }
 
-    /// Publishes in the background: the client does not wait.
+    /// Publishes in the background, so that the history goes on.
     fn publish(&self, message: Message) {
         let client = self.client.clone();
         tokio::spawn(async move {
@@ -319,7 +320,7 @@ impl History {
         });
     }
 
-    /// Has all processes of a role started, or stopped.
+    /// Starts or stops all processes of a role.
     fn want(&self, role: Role, wanted: bool) {
         for place in self.cluster.places(Some(role)) {
             self.cluster.want(place, wanted);
@@ -329,7 +330,7 @@ impl History {
         }
     }
 
-    /// The faults stop. Roles that are away on purpose stay away.
+    /// Ends all faults. Roles that were stopped on purpose stay stopped.
     fn heal(&mut self) {
         tell!(self.world, "-- from here on nothing breaks");
         self.broker.alarm(false);
@@ -380,7 +381,7 @@ impl History {
     }
 }
 
-/// A request for a job; `unseen`, if the client cannot read its input, is the number of the request.
+/// Names a request for a job. `unseen` is the number of the request, for a client that cannot read the input.
 fn name<const V: u32>(request: &Request, unseen: Option<usize>) -> Result<JobRequest, String> {
     match unseen {
         Some(number) => producer::name_unseen::<Count<V>>(request, &format!("run {number}"))

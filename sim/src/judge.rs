@@ -3,12 +3,12 @@
 //! | promise | how it is judged |
 //! |---|---|
 //! | no report is wrong | a `done` report is the truth of one version of its input, side file included: of the version that its job was named from, where the requester could read it |
-//! | what is missing is named | an `incomplete` report is the truth without exactly the chunks that it names; of a chunk that does harm its end says why it is missing |
-//! | requeued chunks count | a chunk that was requeued while its job was open, and does no harm any more, is in the report |
-//! | nothing is lost, nothing harmless is dead | a job without an excuse is `done`; one whose chunk does harm lacks exactly that chunk; nothing else is dead |
+//! | what is missing is named | an `incomplete` report is the truth without exactly the chunks that it names; the job's reason says why a harmful chunk is missing |
+//! | requeued chunks count | a chunk that was requeued while its job was open, and does no more harm, is in the report |
+//! | nothing is lost, nothing harmless is dead | a job without an excuse is `done`; one with a harmful chunk lacks exactly that chunk; no other message is dead |
 //! | every job ends | once the faults stop, within a bounded time; a cancelled one even without workers |
-//! | the newest results are of one job | at any moment, and never an older job's again |
-//! | bounded | files that one process has open at a time |
+//! | the newest results are of one job | at any moment, and never of an older job again |
+//! | bounded | the files that one process has open at a time |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -27,7 +27,7 @@ use crate::disk::Machine;
 use crate::kind::{self, Does, Line, NAME, Report, chunks, pages, truth};
 use crate::world::{World, lock, tell};
 
-/// Files that one process may have open at a time.
+/// The most files that one process may have open at a time: far below 1,024, the default limit of Linux.
 const OPEN_FILES: u64 = 64;
 
 /// Why a job may end without a complete report.
@@ -35,23 +35,23 @@ const OPEN_FILES: u64 = 64;
 pub enum Excuse {
     /// It was cancelled.
     Cancelled,
-    /// Its input was replaced: two cuts may have met.
+    /// Its input was replaced, so two cuts of it may exist.
     Changed,
     /// A bit of its state flipped.
     Damaged,
-    /// Messages of it, or its results, were thrown away for good.
+    /// Messages of it were dropped for good.
     Purged,
     /// Its results were removed.
     Removed,
-    /// A chunk of it does harm.
+    /// It has a harmful chunk.
     Harmful,
-    /// Its producers die.
+    /// Its request kills producers.
     Deadly,
     /// Its input is refused.
     Refused,
 }
 
-/// A job that was asked for.
+/// A job that was requested.
 pub struct Job {
     request: JobRequest,
     file: String,
@@ -60,7 +60,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// A job on `lines`, as the file is when it is asked for.
+    /// A job on `lines`, the content of the file when the job is requested.
     pub fn new(request: JobRequest, file: &str, chunk_lines: usize, lines: &[Line]) -> Self {
         let mut excuses = BTreeSet::new();
         for line in lines {
@@ -80,24 +80,24 @@ impl Job {
     }
 }
 
-/// How a job ended, as the reducer says.
+/// How a job ended, as the reducer answers.
 #[derive(Debug, Clone)]
 struct Ended {
     status: Status,
     reason: Option<String>,
 }
 
-/// What is known of a history, to judge it by.
+/// The facts by which a history is judged.
 pub struct Judge {
     world: World,
     disk: Machine,
     inputs: BTreeMap<String, Vec<Vec<Line>>>,
     jobs: BTreeMap<String, Job>,
     ended: BTreeMap<String, Ended>,
-    /// The newest results, one after the other.
+    /// The jobs whose results were the newest, in order.
     newest: Vec<String>,
     away: bool,
-    /// Whether what did harm does none any more.
+    /// Whether harmful chunks do no more harm.
     mended: bool,
     /// Whether dead messages were requeued.
     requeued: bool,
@@ -106,11 +106,11 @@ pub struct Judge {
     deaf: bool,
 }
 
-/// The requeued chunks that do no harm any more and whose jobs wait for them: job and number of each.
+/// The requeued chunks that do no more harm, and for which their jobs wait: the job and number of each.
 pub type Awaited = Arc<Mutex<BTreeSet<(String, String)>>>;
 
 impl Judge {
-    /// One that knows nothing yet.
+    /// A judge without facts.
     pub fn new(world: World, disk: Machine) -> Self {
         Self {
             world,
@@ -127,12 +127,12 @@ impl Judge {
         }
     }
 
-    /// An input is like this from now on.
+    /// Records the new content of an input.
     pub fn input(&mut self, file: &str, lines: Vec<Line>) {
         self.inputs.entry(file.to_owned()).or_default().push(lines);
     }
 
-    /// An input as it is.
+    /// The current content of an input.
     pub fn newest(&self, file: &str) -> Vec<Line> {
         let versions = self.inputs.get(file);
         versions
@@ -141,29 +141,29 @@ impl Judge {
             .unwrap_or_default()
     }
 
-    /// A job was requested.
+    /// Records a request for a job.
     pub fn asked(&mut self, job: Job) {
         self.jobs.entry(job.request.job.to_string()).or_insert(job);
     }
 
-    /// How many jobs were asked for.
+    /// How many jobs were requested.
     pub fn number(&self) -> usize {
         self.jobs.len()
     }
 
-    /// One of the files.
+    /// A random one of the files.
     pub fn any_file(&self) -> Option<String> {
         let place = self.world.roll(|dice| dice.index(self.inputs.len()));
         self.inputs.keys().nth(place).cloned()
     }
 
-    /// One of the requests.
+    /// A random one of the requests.
     pub fn any_request(&self) -> Option<JobRequest> {
         let place = self.world.roll(|dice| dice.index(self.jobs.len()));
         self.jobs.values().nth(place).map(|job| job.request.clone())
     }
 
-    /// One of the requests whose input only producers see, and its input.
+    /// A random one of the requests whose input only producers can read, and that input.
     pub fn any_unseen(&self) -> Option<(JobRequest, String)> {
         let unseen = |job: &&Job| job.request.fingerprint.is_none();
         let unseen: Vec<&Job> = self.jobs.values().filter(unseen).collect();
@@ -172,28 +172,28 @@ impl Judge {
         Some((job.request.clone(), job.file.clone()))
     }
 
-    /// Something happened to a job.
+    /// Records an excuse of a job.
     pub fn excuse(&mut self, job: &str, excuse: Excuse) {
         if let Some(job) = self.jobs.get_mut(job) {
             job.excuses.insert(excuse);
         }
     }
 
-    /// Something happened to every job that was asked for so far.
+    /// Records an excuse of every job that was requested so far.
     pub fn excuse_all(&mut self, excuse: Excuse) {
         for job in self.jobs.values_mut() {
             job.excuses.insert(excuse);
         }
     }
 
-    /// Something happened to the jobs on a file.
+    /// Records an excuse of the jobs on a file.
     pub fn excuse_file(&mut self, file: &str, excuse: Excuse) {
         for job in self.jobs.values_mut().filter(|job| job.file == file) {
             job.excuses.insert(excuse);
         }
     }
 
-    /// Something happened to the job whose files these are.
+    /// Records an excuse of the job that a path of the state belongs to.
     pub fn excuse_path(&mut self, path: &Path, excuse: Excuse) {
         let path = path.to_string_lossy();
         let ours: Vec<String> = self
@@ -207,35 +207,35 @@ impl Judge {
         }
     }
 
-    /// The folder of results is away, or back.
+    /// Records that the folder of results is moved away, or back.
     pub fn results_away(&mut self, away: bool) {
         self.away = away;
         self.excuse_all(Excuse::Removed);
     }
 
-    /// What did harm does none any more.
+    /// Records that harmful chunks do no more harm.
     pub fn mended(&mut self) {
         self.mended = true;
     }
 
-    /// Dead messages are requeued: returns where to record the awaited chunks. Only for the first requeue: a copy that is
-    /// sent later may have died before another one did.
+    /// Records a requeue of the dead messages, and returns where to record the awaited chunks. Only the first requeue is
+    /// judged: of several copies of a chunk, a later requeue may send one that was dead-lettered before another.
     pub fn requeues(&mut self) -> Option<Awaited> {
         let is_first = !std::mem::replace(&mut self.requeued, true);
         (is_first && self.mended).then(|| Arc::clone(&self.awaited))
     }
 
-    /// A queue loses its bindings.
+    /// Records that a queue loses its bindings.
     pub fn unbound(&mut self, queue: &Queue) {
         self.deaf |= matches!(queue, Queue::Results(_));
     }
 
-    /// Whether the folder of results is away.
+    /// Whether the folder of results is moved away.
     pub fn are_results_away(&self) -> bool {
         self.away
     }
 
-    /// Looks at the newest results, as a reader does at any moment.
+    /// Checks the newest results, which a reader may open at any moment.
     pub fn look(&mut self) {
         let root = results();
         let Some(target) = self.disk.look_at_link(&root.join(NAME)) else {
@@ -308,7 +308,7 @@ impl Judge {
         })
     }
 
-    /// The time is over.
+    /// Records as violations the jobs that have not ended in time.
     pub fn never_ended(&self) {
         for name in self
             .jobs
@@ -320,7 +320,7 @@ impl Judge {
         self.world.violation("not every job ended");
     }
 
-    /// Judges how everything ended.
+    /// Judges the outcome of the history.
     pub fn judge(&mut self, broker: &Simulated) {
         self.look();
         let mut dead = broker.look(&Queue::DeadChunks);
@@ -389,7 +389,7 @@ impl Judge {
         }
     }
 
-    /// Whether what did harm to a job that only that happened to is dead, and known as such.
+    /// For a job whose only excuse is a harmful chunk: checks that this chunk is in the dead queue, and in the reason.
     fn judge_reason(
         &self,
         name: &str,
@@ -402,7 +402,7 @@ impl Judge {
         if !only_harmful || !reason.contains("no partial came") {
             return Ok(());
         }
-        // where the reducer received no dead letter, the chunk is in the dead queue all the same
+        // a reducer that receives no dead letters cannot give the reason, but the chunk must be in the dead queue
         match (dead.contains(name), self.deaf) {
             (false, _) => Err("what did harm is nowhere"),
             (true, false) => Err("what did harm was forgotten"),
@@ -410,7 +410,7 @@ impl Judge {
         }
     }
 
-    /// Whether a report says what one version of its input says.
+    /// Whether a report is the truth of one version of its input.
     fn judge_report(&self, name: &str, job: &Job, status: Status) -> Result<(), String> {
         let folder = job_folder(name);
         let bytes = self
@@ -444,7 +444,7 @@ impl Judge {
         self.judge_missing(name, job, lines, &report)
     }
 
-    /// Whether the list of rejects is that of `lines`, and something is missing where the job says so.
+    /// Whether the list of rejects is that of `lines`, and chunks are missing exactly if the job is incomplete.
     fn judge_rejects(
         &self,
         name: &str,
@@ -465,7 +465,7 @@ impl Judge {
         if status == Status::Done && !report.missing.is_empty() {
             return Err("it is done, and lacks chunks".to_owned());
         }
-        // an earlier attempt to publish it may have written what is damaged by now
+        // an earlier attempt may have written the side file before its copy in the state was damaged
         let damaged = job.excuses.contains(&Excuse::Damaged);
         let whole = report.missing.is_empty() && rejects == whole;
         if status == Status::Incomplete && whole && !damaged {
@@ -474,7 +474,7 @@ impl Judge {
         Ok(())
     }
 
-    /// Whether what is missing did harm.
+    /// Whether the missing chunks are the harmful ones.
     fn judge_missing(
         &self,
         name: &str,
@@ -503,7 +503,7 @@ impl Judge {
         Ok(())
     }
 
-    /// Only what did harm is dead.
+    /// Checks that only harmful messages are dead.
     fn judge_dead(&self, broker: &Simulated) {
         for queue in [Queue::DeadChunks, Queue::DeadResults, Queue::DeadJobs] {
             for message in broker.look(&queue) {
@@ -543,7 +543,7 @@ impl Judge {
         }
     }
 
-    /// The newest results are those of the job whose end was decided last, of those with a whole report.
+    /// Checks that the newest results are those of the job whose end was decided last, among the jobs with a complete report.
     fn judge_newest(&self) {
         let removed = |job: &Job| job.excuses.contains(&Excuse::Removed);
         if self.jobs.values().any(removed) {
@@ -570,7 +570,7 @@ impl Judge {
         }
     }
 
-    /// In which order a job's end was decided; absent where its report has no row, or it has none.
+    /// The position of a job's end in the order of ends; `None` for a job without a report, or with one without rows.
     fn order(&self, job: &str) -> Option<(u64, String)> {
         let folder = job_folder(job);
         let report: Report = serde_json::from_slice(&self.disk.look(&folder.join(REPORT))?).ok()?;

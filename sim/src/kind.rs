@@ -1,7 +1,7 @@
-//! The simulated kind of job: counts and sums by key, with a side file of rejected lines. Its truth is a function of the
-//! text alone ([`truth`]), so that judging needs no role.
+//! The simulated kind of job: counts and sums by key, with a side file of rejected lines. [`truth`] computes the right report
+//! from the text alone, so that the judge needs no role.
 //!
-//! Two versions of it exist, whose chunks, partials and reports differ: a cluster is upgraded from one to the other.
+//! The kind has two versions with different chunks, partials and reports: a cluster is upgraded from one to the other.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ use crate::life;
 pub const NAME: &str = "count";
 /// The side file.
 pub const REJECTS: &str = "rejets.csv";
-/// Rejected lines on a page of it.
+/// How many rejected lines a page of it has: few, so that most jobs have several pages.
 const PAGE_LINES: usize = 2;
 
 thread_local! {
@@ -29,20 +29,20 @@ thread_local! {
 /// A line of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
-    /// What it is about.
+    /// The key.
     pub key: u8,
-    /// What is summed up.
+    /// The value, which is summed by key.
     pub value: u64,
-    /// What it does to the process that reads it.
+    /// The effect on the process that reads it.
     pub does: Does,
 }
 
-/// What a line does to the process that reads it.
+/// The effect of a line on the process that reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Does {
-    /// It counts.
+    /// The line is counted.
     Count,
-    /// It is rejected by the cut.
+    /// The cut rejects the line.
     Reject,
     /// The worker panics.
     Panic,
@@ -50,16 +50,16 @@ pub enum Does {
     Kill,
     /// The producer's process ends.
     KillProducer,
-    /// The cut fails there; or, where its value is odd, refuses the whole input at its end.
+    /// The cut fails at the line or, if its value is odd, refuses the whole input at its end.
     Refuse,
 }
 
-/// Puts an input where cuts read it, in the place of the one before.
+/// Sets the content of an input, which cuts read from then on.
 pub fn put_input(file: &str, lines: Vec<Line>) {
     INPUTS.with(|inputs| inputs.borrow_mut().insert(file.to_owned(), lines));
 }
 
-/// Makes lines harm workers, or harm them no longer: as if their machines got more memory.
+/// With `true`, harmful lines no longer harm workers, as if the workers had got more memory.
 pub fn mend(mended: bool) {
     MENDED.with(|known| known.set(mended));
 }
@@ -69,7 +69,7 @@ fn input(file: &str) -> Result<Vec<Line>, CutError> {
     lines.ok_or_else(|| CutError::Refused(format!("{file}: no such file")))
 }
 
-/// What is asked.
+/// The request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
@@ -79,7 +79,7 @@ pub struct Request {
     pub chunk_lines: usize,
 }
 
-/// What no chunk carries.
+/// The facts of a cut that no chunk carries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
@@ -89,15 +89,15 @@ pub struct Facts {
     pub rejected: u64,
 }
 
-/// Count and sum of a key.
+/// The count and sum of each key.
 pub type Sums = BTreeMap<u8, Sum>;
 
-/// How many lines, and their sum.
+/// A count of lines, and the sum of their values.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sum {
-    /// How many.
+    /// How many lines there are.
     pub lines: u64,
-    /// What they sum up to.
+    /// The sum of their values.
     pub sum: u64,
 }
 
@@ -113,11 +113,11 @@ impl autoconnect_common::Merge for Sum {
 pub struct Report {
     /// The version of the kind.
     pub schema: u32,
-    /// What the producer said.
+    /// The facts of the cut.
     pub facts: Facts,
     /// Count and sum of each key.
     pub sums: Sums,
-    /// The chunks that are not in it.
+    /// The chunks that the report lacks.
     pub missing: Vec<Seq>,
 }
 
@@ -185,7 +185,7 @@ fn sums(schema: u32, lines: &[Line]) -> Sums {
     sums
 }
 
-/// The report of a text without some of its chunks, as it must be.
+/// The right report of a text without the chunks `missing`.
 pub fn truth(schema: u32, lines: &[Line], chunk_lines: usize, missing: &[Seq]) -> Report {
     let chunks = chunks(lines, chunk_lines);
     let is_there = |number: usize| !missing.iter().any(|seq| seq.number as usize == number);

@@ -1,10 +1,10 @@
-//! Whole clusters in one thread, under a world that follows from a seed: the real producer, worker and reducer, a broker
-//! that decides every delivery, a disk that forgets, and processes that die anywhere. `docs/simulation.md` is the page
-//! about it.
+//! Deterministic simulation of whole clusters, each in one thread and drawn from a seed: the real producer, worker and reducer
+//! with a simulated broker, a disk that loses unflushed data, and processes that die at any moment. `docs/simulation.md`
+//! explains it.
 //!
-//! * [`history`]: one history, from its seed to its verdict. [`faults`]: what can happen in it. [`judge`]: the verdict.
-//! * [`cluster`]: processes that are started again. [`life`]: one of their lives.
-//! * [`broker`], [`disk`], [`kind`]: what the roles see. [`world`], [`dice`]: what decides.
+//! * [`history`]: one history, from its seed to its verdict. [`faults`]: the faults in it. [`judge`]: the verdict.
+//! * [`cluster`]: processes, which a supervisor restarts. [`life`]: one life of a process.
+//! * [`broker`], [`disk`], [`kind`]: the surroundings of the roles. [`world`], [`dice`]: clock, trace and random numbers.
 
 pub mod broker;
 pub mod cluster;

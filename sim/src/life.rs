@@ -15,19 +15,19 @@ use crate::world::lock;
 /// One life of a process.
 #[derive(Debug)]
 pub struct Life {
-    /// The process, and which life of it: `worker-1#3`.
+    /// The name of the process and the number of its life, as in `worker-1#3`.
     pub name: String,
     dead: AtomicBool,
     /// Whether its machine died with it, so that its connections were not closed.
     vanished: AtomicBool,
-    /// Whether its own work ended it, so that its machine closed its connections.
+    /// Whether the chunk or request that it processed killed it. Its machine then closed its connections.
     crashed: AtomicBool,
     killed: Shutdown,
     frozen: Mutex<Option<Instant>>,
-    /// Operations on files, and polls, until it dies; below zero: never.
+    /// How many operations on files, and polls, it has until it dies; never, if below zero.
     operations: AtomicI64,
     polls: AtomicI64,
-    /// Files it has open.
+    /// How many files it has open.
     pub(crate) open: AtomicU64,
 }
 
@@ -45,7 +45,7 @@ fn set_current(life: Option<Arc<Life>>) {
 }
 
 impl Life {
-    /// A new life.
+    /// A life that begins now.
     pub fn new(name: String) -> Arc<Self> {
         Arc::new(Self {
             name,
@@ -60,30 +60,30 @@ impl Life {
         })
     }
 
-    /// Ends it, at once.
+    /// Ends it at once, as SIGKILL does.
     pub fn kill(&self) {
         self.dead.store(true, Ordering::Relaxed);
         self.killed.cancel();
     }
 
-    /// Ends it with its machine.
+    /// Ends it together with its machine.
     pub fn vanish(&self) {
         self.vanished.store(true, Ordering::Relaxed);
         self.kill();
     }
 
-    /// Whether its machine went with it.
+    /// Whether its machine ended with it.
     pub fn has_vanished(&self) -> bool {
         self.vanished.load(Ordering::Relaxed)
     }
 
-    /// Ends it by what it works on.
+    /// Ends it because of the chunk or request that it processes.
     pub(crate) fn crash(&self) {
         self.crashed.store(true, Ordering::Relaxed);
         self.kill();
     }
 
-    /// Whether its own work ended it.
+    /// Whether the chunk or request that it processed ended it.
     pub fn has_crashed(&self) -> bool {
         self.crashed.load(Ordering::Relaxed)
     }
@@ -93,35 +93,35 @@ impl Life {
         self.dead.load(Ordering::Relaxed)
     }
 
-    /// Kills it at the `n`th operation on a file from now on.
+    /// Kills it at its `n`th next operation on a file.
     pub fn dies_after_operations(&self, n: u64) {
         self.operations
             .store(i64::try_from(n).unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// Kills it the `n`th time that it is polled from now on.
+    /// Kills it the `n`th next time that it is polled.
     pub fn dies_after_polls(&self, n: u64) {
         self.polls
             .store(i64::try_from(n).unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// Stops it until then.
+    /// Freezes it until `until`.
     pub fn freeze(&self, until: Instant) {
         *lock(&self.frozen) = Some(until);
     }
 
-    /// Until when it is stopped, if it is.
+    /// Until when it is frozen, if it is.
     pub fn frozen(&self) -> Option<Instant> {
         lock(&self.frozen).filter(|until| *until > Instant::now())
     }
 
-    /// Counts an operation on a file; whether it is still alive for it.
+    /// Counts an operation on a file, and returns whether the process is still alive for it.
     pub(crate) fn operates(&self) -> bool {
         count(&self.operations, || self.kill());
         !self.is_dead()
     }
 
-    /// Waits until `life` may work on this thread; whatever runs next in this poll runs as it. Never, once it is dead.
+    /// Waits until `life` may run on this thread; the code after it in this poll runs as `life`. It never returns for a dead one.
     pub(crate) async fn work_as(life: Option<Arc<Self>>) {
         let Some(life) = life else { return };
         while let Some(until) = life.frozen() {
@@ -165,7 +165,7 @@ impl Life {
     }
 }
 
-/// Counts down to zero, once.
+/// Counts down, and calls `at_zero` once.
 fn count(counter: &AtomicI64, at_zero: impl FnOnce()) {
     let left = counter.load(Ordering::Relaxed);
     if left >= 0 {

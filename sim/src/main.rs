@@ -1,4 +1,4 @@
-//! `sim --seeds 1000`: that many histories. `sim --replay 17`: one, with everything that happened in it.
+//! `sim --seeds 1000` runs that many histories. `sim --replay 17` runs one, and prints its trace.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -9,16 +9,16 @@ use std::time::Instant;
 use autoconnect_sim::history;
 use clap::Parser;
 
-/// Runs whole clusters in one thread each, under seeded worlds; see docs/simulation.md.
+/// Simulates whole clusters with faults, each drawn from a seed; see docs/simulation.md.
 #[derive(Parser)]
 struct Args {
-    /// How many histories.
+    /// How many histories to run.
     #[arg(long, default_value_t = 1000)]
     seeds: u64,
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// How many at a time; as many as there are processors where absent.
+    /// How many to run at a time; by default as many as there are processors.
     #[arg(long)]
     jobs: Option<usize>,
     /// Stop at the first history that breaks a promise.
@@ -30,7 +30,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    // kinds panic on purpose, and what a role does wrong is in the verdict
+    // print no panics: kinds panic on purpose, and the verdict has a panic of a role
     std::panic::set_hook(Box::new(|_| {}));
     let args = Args::parse();
     match args.replay {
@@ -43,7 +43,7 @@ fn replay(seed: u64) -> ExitCode {
     let outcome = history::run(seed, true);
     let mut out = std::io::stdout().lock();
     for line in &outcome.lines {
-        // a reader of the beginning only closes the pipe
+        // a reader such as `head` closes the pipe early
         if writeln!(out, "{line}").is_err() {
             return ExitCode::FAILURE;
         }
@@ -95,7 +95,7 @@ fn run(args: &Args) -> ExitCode {
     verdict(failed.is_empty())
 }
 
-/// What went wrong, and how to see it again.
+/// Prints the violations of a seed, and the command that replays it.
 fn report(seed: u64, violations: &[String]) {
     let commit = env!("SIM_COMMIT");
     println!("seed {seed}, commit {commit}: make sim REPLAY={seed}");

@@ -1,4 +1,4 @@
-//! What everything in a history shares: the dice, the clock of the day, and the trace.
+//! The shared state of a history: the dice, the wall clock, and the trace.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::dice::Dice;
 use crate::life::{self, Life};
 
-/// Seconds since 1970 at which every history begins.
+/// The time at which every history begins, in seconds since 1970: a fixed one, so that traces are the same.
 const EPOCH: u64 = 1_790_000_000;
 
 /// The world of one history; clones are the same world.
@@ -24,7 +24,7 @@ struct Shared {
 
 struct Inner {
     dice: Dice,
-    /// How far the clock of the day is off, in seconds.
+    /// The offset of the wall clock, in seconds.
     off: i64,
     hash: u64,
     lines: Option<Vec<String>>,
@@ -32,13 +32,13 @@ struct Inner {
     violations: Vec<String>,
 }
 
-/// Locks; a poisoned lock is used, as the panic is reported where it happened.
+/// Locks `mutex`. A poisoned one is used all the same: the panic was reported where it happened.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl World {
-    /// The world of `seed`. With `readable`, the trace can be read afterwards.
+    /// The world of `seed`. With `readable`, it keeps the lines of the trace.
     pub fn new(seed: u64, readable: bool) -> Self {
         Self(Arc::new(Shared {
             start: Instant::now(),
@@ -57,7 +57,7 @@ impl World {
         lock(&self.0.inner)
     }
 
-    /// Asks the dice.
+    /// Draws from the dice.
     pub fn roll<T>(&self, ask: impl FnOnce(&mut Dice) -> T) -> T {
         ask(&mut self.inner().dice)
     }
@@ -67,11 +67,11 @@ impl World {
         self.0.start.elapsed()
     }
 
-    /// Writes a line of the trace.
+    /// Adds a line to the trace.
     pub fn tell(&self, line: fmt::Arguments<'_>) {
         let text = format!("{:>10.3} {line}", self.age().as_secs_f64());
         let mut inner = self.inner();
-        // FNV-1a: two histories are the same if their traces are
+        // FNV-1a, a hash that no version of a library changes: two histories are the same if their traces are
         inner.hash = text.bytes().fold(inner.hash, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         });
@@ -80,7 +80,7 @@ impl World {
         }
     }
 
-    /// Says that a promise was broken.
+    /// Records a broken promise.
     pub fn violation(&self, what: impl fmt::Display) {
         self.tell(format_args!("VIOLATION {what}"));
         self.inner().violations.push(what.to_string());
@@ -91,18 +91,18 @@ impl World {
         self.inner().violations.clone()
     }
 
-    /// The hash of the trace, and its lines where they were kept.
+    /// The hash of the trace, and its lines if they were kept.
     pub fn trace(&self) -> (u64, Vec<String>) {
         let inner = self.inner();
         (inner.hash, inner.lines.clone().unwrap_or_default())
     }
 
-    /// Sets the clock of the day forth, or back.
+    /// Sets the wall clock forward, or back.
     pub fn jump(&self, seconds: i64) {
         self.inner().off += seconds;
     }
 
-    /// How long work that blocks takes at most.
+    /// Sets the longest time that blocking work takes.
     pub fn set_longest_work(&self, longest: Duration) {
         self.inner().longest_work = longest;
     }
@@ -132,7 +132,7 @@ impl Simulated for Machine {
     fn turn(&self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
         let mut inner = self.0.inner();
         let longest = inner.longest_work;
-        // most work is quick; some takes as long as it likes
+        // most blocking work takes no time; some takes up to `longest`
         let takes = match inner.dice.chance(80) {
             true => Duration::ZERO,
             false => inner.dice.within(longest),

@@ -1,4 +1,4 @@
-//! What happens at the broker, and when.
+//! The agenda of the simulated broker: its future events, by time.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use super::queues::{Routed, Stored};
 use super::{Connection, Outbox, Simulated, State};
 use crate::world::{World, tell};
 
-/// The shortest and the longest pause before a message is offered again.
+/// The shortest and the longest pause before a rejected message is published again, as in `common`'s client of RabbitMQ.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
-/// Something that happens at a time.
+/// An event of the agenda.
 pub(super) enum Due {
     /// A message reaches the broker.
     Arrive { sending: u64 },
-    /// Its confirmation reaches the sender.
+    /// The confirm of a message reaches its publisher.
     Confirm { sending: u64 },
     /// A delivery reaches its consumer.
     Hand {
@@ -32,24 +32,24 @@ pub(super) enum Due {
         tag: u64,
         verdict: Verdict,
     },
-    /// A message that came back too often is offered to its next stop again.
+    /// The broker tries again to dead-letter a message.
     GiveUp { queue: String, stored: Stored },
-    /// A client is connected again.
+    /// A client reconnects.
     Reconnect { client: u64 },
-    /// A queue is there again.
+    /// A deleted queue is declared again.
     Restored { queue: String },
-    /// The broker runs again.
+    /// The broker has restarted.
     Up,
 }
 
-/// Does what is due, for ever.
+/// Carries out the events of the agenda at their times, for ever.
 pub(super) async fn keep(broker: Simulated) {
     loop {
         let next = broker.state().agenda.keys().next().copied();
         match next {
             Some((at, _)) if at <= Instant::now() => {
                 for (deliveries, delivery) in broker.next_due() {
-                    // a consumer that left meanwhile returns it
+                    // if the consumer has left meanwhile, the dropped delivery is requeued
                     let _left = deliveries.try_send(delivery);
                 }
                 // so that its receiver may act before the next event
@@ -66,7 +66,7 @@ pub(super) async fn keep(broker: Simulated) {
 }
 
 impl Simulated {
-    /// Does the next thing on the agenda; the deliveries that it makes.
+    /// Carries out the next event that is due, and returns the deliveries that it causes.
     fn next_due(&self) -> Outbox {
         let mut outbox = Outbox::new();
         let mut state = self.state();
@@ -78,7 +78,7 @@ impl Simulated {
 }
 
 impl State {
-    /// Puts something on the agenda.
+    /// Adds an event to the agenda.
     pub(super) fn due(&mut self, after: Duration, due: Due) {
         let number = self.number();
         self.agenda.insert((Instant::now() + after, number), due);
@@ -161,7 +161,7 @@ impl State {
         self.land(world, number, once, &message);
     }
 
-    /// Routes a message that arrived, and decides what follows.
+    /// Routes a message that arrived, and schedules what follows.
     fn land(&mut self, world: &World, number: u64, once: bool, message: &Message) {
         let mut routed = self.route(world, message);
         if routed == Routed::Stored && world.roll(|dice| dice.rarely(self.net.repeated)) {
@@ -230,7 +230,7 @@ impl State {
             return;
         };
         if consumer.deliveries.is_closed() {
-            // no role received it, and it counts as returned all the same
+            // no role received the delivery, but it counts as a return all the same
             return self.settle(broker.world(), number, tag, Verdict::GiveBack);
         }
         let connection = Connection {
@@ -282,7 +282,7 @@ impl State {
             }
             self.due(Duration::ZERO, Due::Arrive { sending });
         }
-        // its consumers stand at the end of their queues again
+        // its consumers go to the end of the lines of their queues
         let consumers: Vec<u64> = self
             .consumers
             .iter()

@@ -1,8 +1,8 @@
-//! A broker that decides every delivery, with RabbitMQ's rules: competing consumers, a single active one, delivery
-//! limits and dead letters, full queues that reject, an alternate exchange, messages that come back when a connection is
-//! lost, and connections that are lost at any moment.
+//! A simulated broker that decides the time of every delivery, with RabbitMQ's rules: competing consumers, a single active
+//! consumer, delivery limits and dead letters, full queues that reject, an alternate exchange, and requeues when a
+//! connection is lost, which may happen at any moment.
 //!
-//! Everything that takes time is on an agenda (`agenda`); `queues` holds what is kept.
+//! Events with a time are on an agenda (`agenda`); `queues` has the messages.
 
 mod agenda;
 mod queues;
@@ -27,19 +27,19 @@ use queues::{Held, Stored};
 /// How the network and the broker behave.
 #[derive(Debug, Clone)]
 pub struct Net {
-    /// How long anything takes on its way, at most.
+    /// The longest time of a message, confirm, delivery or verdict on its way.
     pub latency: Duration,
-    /// Percent of deliveries that do not come in order.
+    /// The percentage of deliveries that are out of order.
     pub shuffled: u64,
-    /// Of ten thousand messages, how many are stored twice.
+    /// How many of ten thousand messages are stored twice.
     pub repeated: u64,
-    /// Of ten thousand messages, how many are lost, unconfirmed, with their connection.
+    /// How many of ten thousand messages are lost with their connection, without a confirm.
     pub lost: u64,
-    /// Bytes that a queue of chunks or results holds at most.
+    /// The most bytes that a queue of chunks or results holds.
     pub room: u64,
 }
 
-/// The broker; clones are the same.
+/// The broker; clones are the same broker.
 #[derive(Clone)]
 pub struct Simulated(Arc<Shared>);
 
@@ -57,9 +57,9 @@ struct State {
     sending: BTreeMap<u64, Sending>,
     agenda: BTreeMap<(Instant, u64), Due>,
     next: u64,
-    /// No publish is taken while an alarm lasts.
+    /// Whether an alarm blocks every publish.
     alarm: bool,
-    /// Whether it runs.
+    /// Whether the broker runs.
     up: bool,
 }
 
@@ -75,9 +75,9 @@ struct Consumer {
     client: u64,
     queue: String,
     prefetch: usize,
-    /// Which session of the client: verdicts of an earlier one have no effect.
+    /// The session of the client. Verdicts of an earlier session have no effect.
     session: u64,
-    /// Handed out and without a verdict.
+    /// Unacked deliveries, by tag.
     unsettled: BTreeMap<u64, Stored>,
     deliveries: mpsc::Sender<Delivery>,
 }
@@ -87,17 +87,17 @@ struct Sending {
     client: u64,
     message: Message,
     pause: Duration,
-    /// Stored; the confirmation is on its way.
+    /// Whether it is stored, and its confirm is on its way.
     stored: bool,
-    /// Whether a refusal is an answer, too.
+    /// Whether the publisher offers it once: a reject is then an answer, not a reason to publish again.
     once: bool,
     done: Option<oneshot::Sender<Result<Offered, BrokerError>>>,
 }
 
-/// What goes out once the lock is released: a delivery that is dropped inside it would lock again.
+/// Deliveries to send after the lock is released. Sending them inside could drop one, and a drop takes the lock.
 type Outbox = Vec<(mpsc::Sender<Delivery>, Delivery)>;
 
-/// A process's own view of the broker.
+/// The connection of one process.
 #[derive(Clone)]
 pub struct Connection {
     broker: Simulated,
@@ -163,7 +163,7 @@ impl Simulated {
         change(&mut self.state().net);
     }
 
-    /// Cuts the connections of a process; they come back.
+    /// Cuts the connections of a process, which reconnect after `away`.
     pub fn cut(&self, life: &Life, away: Duration) {
         let mut state = self.state();
         let ours: Vec<u64> = state.clients_of(life);
@@ -175,7 +175,7 @@ impl Simulated {
         self.0.changed.notify_one();
     }
 
-    /// Notices that a process is gone.
+    /// Closes the connections of a process that has died, and requeues its deliveries.
     pub fn bury(&self, life: &Life) {
         let mut state = self.state();
         for client in state.clients_of(life) {
@@ -186,7 +186,7 @@ impl Simulated {
         self.0.changed.notify_one();
     }
 
-    /// Ends and starts again after a while.
+    /// Stops, and starts again after `away`.
     pub fn restart(&self, away: Duration) {
         tell!(self.world(), "broker is away for {away:?}");
         let mut state = self.state();
@@ -200,13 +200,13 @@ impl Simulated {
         self.0.changed.notify_one();
     }
 
-    /// An alarm: nothing is taken for as long as it lasts.
+    /// Starts or ends an alarm, during which every publish waits.
     pub fn alarm(&self, alarm: bool) {
         tell!(self.world(), "alarm {alarm}");
         self.state().alarm = alarm;
     }
 
-    /// Takes the bindings of a queue away, or gives them back.
+    /// Removes the bindings of a queue, or adds them again.
     pub fn unbind(&self, queue: &Queue, unbound: bool) {
         tell!(self.world(), "{queue:?} is unbound: {unbound}");
         if let Some(held) = self.state().queues.get_mut(&key(queue)) {
@@ -214,7 +214,7 @@ impl Simulated {
         }
     }
 
-    /// Makes a queue full for good, or not.
+    /// Makes a queue reject every message as full, or not.
     pub fn fill(&self, queue: &Queue, full: bool) {
         tell!(self.world(), "{queue:?} is full: {full}");
         if let Some(held) = self.state().queues.get_mut(&key(queue)) {
@@ -222,7 +222,7 @@ impl Simulated {
         }
     }
 
-    /// Drops what waits in a queue.
+    /// Drops the ready messages of a queue.
     pub fn purge(&self, queue: &Queue) -> usize {
         let mut state = self.state();
         let held = state.queues.get_mut(&key(queue));
@@ -231,7 +231,7 @@ impl Simulated {
         purged
     }
 
-    /// Deletes a queue, with what is in it and at its consumers, and makes it again after a while.
+    /// Deletes a queue with its ready and unacked messages, and declares it again after `away`.
     pub fn delete(&self, queue: &Queue, away: Duration) {
         tell!(self.world(), "{queue:?} is deleted for {away:?}");
         let name = key(queue);
@@ -249,7 +249,7 @@ impl Simulated {
         self.0.changed.notify_one();
     }
 
-    /// Every message in a queue, waiting or handed out.
+    /// Every message of a queue, ready or unacked.
     pub fn look(&self, queue: &Queue) -> Vec<Message> {
         let state = self.state();
         let name = key(queue);
@@ -263,7 +263,7 @@ impl Simulated {
             .collect()
     }
 
-    /// Stores a message that no role sent: a late copy, or a forgery.
+    /// Stores a message that no role publishes now: a late copy, or a forged message.
     pub fn inject(&self, message: Message) {
         let mut state = self.state();
         tell!(self.world(), "injected {}", message.id);
@@ -286,7 +286,7 @@ impl Simulated {
     }
 }
 
-/// A queue's name in here.
+/// The key of a queue in the state.
 fn key(queue: &Queue) -> String {
     format!("{queue:?}")
 }
@@ -301,7 +301,7 @@ impl Connection {
         client.is_none_or(|client| client.closed || client.life.is_dead())
     }
 
-    /// Waits until the broker serves us.
+    /// Waits until the connection is open.
     async fn up(&self) -> Result<(), BrokerError> {
         loop {
             let latency = self.state().net.latency;
@@ -358,7 +358,7 @@ impl Connection {
 impl Simulated {
     fn settle(&self, client: u64, consumer: u64, session: u64, tag: u64, verdict: Verdict) {
         let mut state = self.state();
-        // the dead say nothing
+        // a verdict of a dead process is never sent
         let alive = state
             .clients
             .get(&client)
@@ -427,13 +427,13 @@ impl Broker for Connection {
 
     async fn take(&self, queue: Queue) -> Result<Option<Delivery>, BrokerError> {
         self.up().await?;
-        // a channel is read in order
+        // the broker reads a channel in order: verdicts that are on their way arrive before this request
         while self.state().settles(self.client) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let mut state = self.state();
         if !state.clients.get(&self.client).is_some_and(|c| c.up) {
-            // it is lost in flight; the client asks again
+            // the request is lost with the connection; the role takes again later
             return Ok(None);
         }
         let taken = state.take(self.broker.world(), self.client, &key(&queue));

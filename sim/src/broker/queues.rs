@@ -1,4 +1,4 @@
-//! What the queues hold, and what becomes of it: routing, room, delivery limits, dead letters.
+//! The queues of the simulated broker: routing, length limits, delivery limits, dead letters.
 
 use std::collections::VecDeque;
 
@@ -10,24 +10,24 @@ use super::{Consumer, State};
 use crate::life::Life;
 use crate::world::{World, tell};
 
-/// Copies of messages of a job's that ended long ago come late from here.
+/// How many past messages of a queue are kept, so that a copy of one can be delivered late, long after its job's end.
 const REMEMBERED: usize = 64;
 
-/// A message in a queue, and how often it came back.
+/// A message in a queue, and how often it was returned.
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
     pub(super) message: Message,
     pub(super) returned: u32,
 }
 
-/// A queue and what waits in it.
+/// A queue with its messages.
 pub(super) struct Held {
     pub(super) queue: Queue,
     pub(super) waiting: VecDeque<Stored>,
     pub(super) unbound: bool,
     pub(super) absent: bool,
     pub(super) full: bool,
-    /// Messages that were in it, for copies that come late.
+    /// Past messages, of which a copy may be delivered late.
     pub(super) seen: VecDeque<Message>,
 }
 
@@ -62,13 +62,13 @@ impl Held {
     }
 }
 
-/// What became of a message that was offered.
+/// The outcome of routing a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Routed {
     Stored,
-    /// No queue takes it.
+    /// No queue is bound for it.
     Returned,
-    /// A queue that takes it is full.
+    /// A queue that is bound for it is full.
     Rejected,
 }
 
@@ -84,17 +84,17 @@ impl State {
         ours.map(|(number, _)| *number).collect()
     }
 
-    /// The queues that take a message.
+    /// The queues that a message is routed to.
     fn takers(&self, message: &Message) -> Vec<String> {
         let takes = |held: &Held| !held.absent && held.queue.takes(message);
         let takers = self.queues.iter().filter(|(_, held)| takes(held));
-        // what lost its binding is still bound to the alternate exchange, if it ever was
+        // a queue that lost its binding is still bound to the alternate exchange, if it was before
         let routed =
             takers.filter(|(_, held)| !held.unbound || held.queue.takes_unrouted().is_some());
         routed.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Stores a message wherever it belongs.
+    /// Stores a message in every queue that it is routed to.
     pub(super) fn route(&mut self, world: &World, message: &Message) -> Routed {
         let takers = self.takers(message);
         let room = self.net.room;
@@ -116,7 +116,7 @@ impl State {
         routed
     }
 
-    /// A message came back: to its queue, or to the dead ones once it did so too often.
+    /// Requeues a message, or dead-letters it at the delivery limit.
     fn give_back(&mut self, world: &World, name: &str, mut stored: Stored) {
         let Some(held) = self.queues.get_mut(name) else {
             return;
@@ -127,7 +127,7 @@ impl State {
                 dead.exchange = Exchange::Dead;
                 dead.key = key.clone();
                 tell!(world, "{name} gives {} up, to {key}", dead.id);
-                // at least once: it stays until the next stop has it
+                // at-least-once dead-lettering: the message stays until the next queue has it
                 if self.route(world, &dead) != Routed::Stored {
                     let name = name.to_owned();
                     self.due(
@@ -146,7 +146,7 @@ impl State {
         }
     }
 
-    /// A consumer rejected a message: to the dead ones, or nowhere where its queue has none.
+    /// Dead-letters a rejected message, or drops it where its queue has no dead-letter exchange.
     fn reject(&mut self, world: &World, name: &str, mut stored: Stored) {
         let held = self.queues.get(name);
         if let Some((limit, _)) = held.and_then(|held| held.queue.delivery_limit()) {
@@ -155,13 +155,13 @@ impl State {
         }
     }
 
-    /// Tries again to give a message up.
+    /// Tries again to dead-letter a message.
     pub(super) fn give_up(&mut self, world: &World, name: &str, stored: Stored) {
         self.give_back(world, name, stored);
         self.hand_out(world, name);
     }
 
-    /// A verdict arrived.
+    /// Applies a verdict that arrived.
     pub(super) fn settle(&mut self, world: &World, number: u64, tag: u64, verdict: Verdict) {
         let Some(consumer) = self.consumers.get_mut(&number) else {
             return;
@@ -182,7 +182,7 @@ impl State {
         self.hand_out(world, &name);
     }
 
-    /// Gives everything that a client held back, and ends its sessions.
+    /// Requeues all unacked deliveries of a client, and ends its sessions.
     pub(super) fn disconnect(&mut self, world: &World, number: u64) {
         let Some(client) = self.clients.get_mut(&number) else {
             return;
@@ -208,7 +208,7 @@ impl State {
             }
             let held = self.queues.get_mut(&consumer.queue);
             if let Some(held) = held.filter(|held| held.queue.listens_to().is_some()) {
-                // a listener's own queue does not outlive its connection
+                // the queue of a listener is exclusive: it ends with the connection
                 held.waiting.clear();
             }
         }
@@ -231,7 +231,7 @@ impl State {
         }
     }
 
-    /// Forgets a client that is gone.
+    /// Removes a client that has died.
     pub(super) fn forget(&mut self, number: u64) {
         self.clients.remove(&number);
         self.sending.retain(|_, sending| sending.client != number);
@@ -253,7 +253,7 @@ impl State {
         }
     }
 
-    /// Whether a verdict of a client's is on its way.
+    /// Whether a verdict of a client is on its way.
     pub(super) fn settles(&self, client: u64) -> bool {
         self.agenda.values().any(|due| {
             let Due::Settle { consumer, .. } = due else {
@@ -264,7 +264,8 @@ impl State {
         })
     }
 
-    /// Hands one message to a client that asked for it: to a consumer that takes nothing more, and its tag.
+    /// Delivers one message to a client that takes it (`basic.get`), by a consumer that receives no other; returns the consumer,
+    /// the tag and the message.
     pub(super) fn take(
         &mut self,
         world: &World,
@@ -296,7 +297,7 @@ impl State {
         Some((number, tag, stored))
     }
 
-    /// Whether a consumer takes one more.
+    /// Whether a consumer is below its prefetch.
     fn is_free(&self, consumer: &Consumer) -> bool {
         let client = self.clients.get(&consumer.client);
         client.is_some_and(|client| client.up && !client.closed && !client.life.is_dead())
@@ -315,7 +316,7 @@ impl State {
             }
             let ours = self.consumers.iter().filter(|(_, c)| c.queue == name);
             let taking = if held.queue.single_active_consumer() {
-                // the first that is there; the others stand by
+                // with a single active consumer, the first that is connected; the others stand by
                 let there = |c: &Consumer| {
                     let client = self.clients.get(&c.client);
                     !c.deliveries.is_closed() && client.is_some_and(|c| c.up && !c.closed)

@@ -1,4 +1,4 @@
-//! What is on a disk, and what of it would survive a power cut.
+//! The files of a disk: their current content, and the durable content that would survive a power cut.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -9,10 +9,10 @@ use crate::dice::Dice;
 
 pub(super) type Id = u64;
 
-/// Symbolic links that lead to one another, at most.
+/// The most symbolic links that a path is followed through.
 const LINKS: usize = 8;
 
-/// What has a name.
+/// A node of the file system.
 #[derive(Debug, Clone)]
 pub(super) enum Node {
     File(File),
@@ -20,30 +20,30 @@ pub(super) enum Node {
     Link(PathBuf),
 }
 
-/// A file: as its readers see it, and as it would be after a power cut.
+/// A file: its content as readers see it, and its durable content.
 #[derive(Debug, Clone, Default)]
 pub(super) struct File {
     pub(super) seen: Vec<u8>,
     pub(super) durable: Vec<u8>,
-    /// Bytes that a failed flush lost: the next one does not write them, unless they are written again.
+    /// The bytes that a failed flush lost: as on Linux, the next flush does not write them unless they are written again.
     pub(super) lost: Option<(usize, usize)>,
 }
 
-/// A folder: its names, and those that would be there after a power cut.
+/// A folder: its current names, and its durable names.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Folder {
     pub(super) seen: BTreeMap<OsString, Id>,
     durable: BTreeMap<OsString, Id>,
 }
 
-/// Names that change together: a folder, a name in it, and what has the name then.
+/// Names that change together: for each a folder, a name in it, and the node that has the name afterwards.
 type Change = Vec<(Id, OsString, Option<Id>)>;
 
 /// All files of one machine.
 #[derive(Debug)]
 pub(super) struct Files {
     nodes: BTreeMap<Id, Node>,
-    /// Changes that are not durable, in order.
+    /// Changes that are not durable yet, in order.
     pending: Vec<Change>,
     next: Id,
 }
@@ -95,14 +95,14 @@ impl Files {
         Ok(self.folder(folder)?.seen.get(name).copied())
     }
 
-    /// The folder that holds the name of `path`, and that name.
+    /// The folder of `path`, and its name there.
     pub(super) fn place(&self, path: &Path) -> io::Result<(Id, OsString)> {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let parent = path.parent().unwrap_or(Path::new("/"));
         Ok((self.find(parent)?, name.to_owned()))
     }
 
-    /// What is at `path`, links followed.
+    /// The node at `path`, with links followed.
     pub(super) fn find(&self, path: &Path) -> io::Result<Id> {
         self.walk(path, LINKS)
     }
@@ -155,7 +155,7 @@ impl Files {
         Ok(Path::new("/").join(path.iter().rev().collect::<PathBuf>()))
     }
 
-    /// What has exactly this name.
+    /// The node at `path`, with a link at its end not followed.
     pub(super) fn named(&self, path: &Path) -> io::Result<Option<Id>> {
         if path.parent().is_none() {
             return Ok(Some(ROOT));
@@ -179,7 +179,7 @@ impl Files {
         self.pending.push(change);
     }
 
-    /// The file at `path`, made where there is none.
+    /// The file at `path`, which is created if there is none.
     pub(super) fn make_file(&mut self, path: &Path, empty: bool) -> io::Result<Id> {
         if let Ok(id) = self.find(path) {
             let file = self.file(id)?;
@@ -292,7 +292,7 @@ impl Files {
         }
     }
 
-    /// A power cut: of what was not flushed, the dice keep what they like.
+    /// Cuts the power: of the changes that were not flushed, a random part becomes durable.
     pub(super) fn crash(&mut self, dice: &mut Dice) {
         for change in std::mem::take(&mut self.pending) {
             if dice.chance(50) {
@@ -347,7 +347,7 @@ impl File {
         }
     }
 
-    /// A flush that failed: what was written since the last one is called clean, and is not on the disk.
+    /// Fails a flush as Linux does: the bytes written since the last flush count as clean, but are not on the disk.
     pub(super) fn fail_sync(&mut self) {
         let start = self.lost.map_or(self.durable.len(), |(start, _)| start);
         if start < self.seen.len() {

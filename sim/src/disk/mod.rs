@@ -1,4 +1,4 @@
-//! A disk that fails, fills up, tears what is written, forgets what was not flushed, and flips bits.
+//! A simulated disk with faults: operations that fail, a full disk, torn writes, loss of unflushed data, and flipped bits.
 
 mod files;
 
@@ -25,19 +25,19 @@ pub struct Machine {
 #[derive(Default)]
 struct State {
     files: Files,
-    /// Of ten thousand operations, how many fail.
+    /// How many of ten thousand operations fail.
     failing: u64,
-    /// Whether it is full.
+    /// Whether the disk is full.
     full: bool,
-    /// Whether folders cannot be flushed.
+    /// Whether flushes of folders fail.
     deaf: bool,
-    /// Locked paths, and by whom.
+    /// The locked paths, and the life that holds each lock.
     locks: Vec<(PathBuf, Arc<Life>)>,
     most_open: u64,
 }
 
 impl Machine {
-    /// A disk with these empty folders, made before any process runs.
+    /// A disk with these empty folders, created before any process runs.
     pub fn new(world: World, folders: &[PathBuf]) -> Self {
         let mut state = State::default();
         for folder in folders {
@@ -64,12 +64,12 @@ impl Machine {
         })
     }
 
-    /// A power cut. The processes of the machine must be dead.
+    /// Cuts the power. The processes of the machine must be dead.
     pub fn cut_power(&self) {
         self.world.roll(|dice| self.state().files.crash(dice));
     }
 
-    /// Makes so many of ten thousand operations fail.
+    /// Makes `of_ten_thousand` of ten thousand operations fail.
     pub fn fail(&self, of_ten_thousand: u64) {
         self.state().failing = of_ten_thousand;
     }
@@ -84,7 +84,7 @@ impl Machine {
         self.state().deaf = refuse;
     }
 
-    /// Flips a bit of a file below `folder`; which one.
+    /// Flips a bit of a file below `folder`, and returns the file's path.
     pub fn flip(&self, folder: &Path) -> Option<PathBuf> {
         let mut state = self.state();
         let paths = state.files.paths(folder);
@@ -103,14 +103,14 @@ impl Machine {
         Some(path)
     }
 
-    /// The bytes of a file, links followed, for the judge.
+    /// The bytes of a file, with links followed, for the judge.
     pub fn look(&self, path: &Path) -> Option<Vec<u8>> {
         let mut state = self.state();
         let id = state.files.find(path).ok()?;
         state.files.file(id).ok().map(|file| file.seen.clone())
     }
 
-    /// The names in a folder, links followed, for the judge.
+    /// The names in a folder, with links followed, for the judge.
     pub fn look_in(&self, path: &Path) -> Vec<String> {
         let state = self.state();
         let found = state.files.find(path).and_then(|id| state.files.node(id));
@@ -134,7 +134,7 @@ impl Machine {
         }
     }
 
-    /// Moves something at the root, as an operator does, for good.
+    /// Moves a file or folder at the root as an operator does; the move is durable at once.
     pub fn move_away(&self, from: &Path, to: &Path) -> bool {
         let mut state = self.state();
         let moved = state.files.rename(from, to);
@@ -143,12 +143,12 @@ impl Machine {
             .is_ok()
     }
 
-    /// Removes something, as an operator does.
+    /// Removes a file or folder, as an operator does.
     pub fn remove(&self, path: &Path) -> bool {
         self.state().files.remove(path).is_ok()
     }
 
-    /// The most files that one process had open at a time.
+    /// The most files that one process has had open at the same time.
     pub fn most_open(&self) -> u64 {
         self.state().most_open
     }
@@ -166,18 +166,18 @@ impl fmt::Debug for Seen {
     }
 }
 
-/// What an operation needs of the disk.
+/// The fault that an operation can meet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Needs {
     Nothing,
-    /// It can fail.
+    /// It can fail at random.
     Luck,
-    /// It takes room.
+    /// It can fail at random, and fails on a full disk.
     Room,
 }
 
 impl Seen {
-    /// Does an operation, if the process lives and the disk is willing.
+    /// Carries out an operation, unless the process is dead or a fault makes it fail.
     fn operate<T>(
         &self,
         what: &str,
@@ -302,7 +302,7 @@ impl Disk for Seen {
     }
 
     fn remove_folder(&self, path: &Path) -> io::Result<()> {
-        // one after the other, as the system does: it may die or fail between any two
+        // each file is an operation of its own, as on a real system: the process may die or fail between any two
         for name in self.list(path)? {
             let path = path.join(name);
             match self.metadata(&path)? {
@@ -373,7 +373,7 @@ impl Disk for Seen {
     }
 }
 
-/// A lock that is held.
+/// A lock, which is released when this is dropped.
 struct Held {
     machine: Machine,
     path: PathBuf,
@@ -432,7 +432,7 @@ impl io::Write for Opened {
         let machine = self.seen.machine.clone();
         self.seen
             .operate("writes", &self.path, Needs::Luck, |state| {
-                // a full disk takes a piece, then nothing
+                // a full disk takes a part of the bytes, then fails
                 let most = match state.full {
                     true => machine.world.roll(|dice| dice.index(bytes.len())),
                     false => bytes.len(),

@@ -84,15 +84,15 @@ impl History {
         }
     }
 
-    /// Upgrades one program after the other: in the order of docs/operations.md nothing waits, in the other nothing is
-    /// lost.
+    /// Upgrades one program after the other. In the order of docs/operations.md no message waits; in the other order some wait,
+    /// but none is lost.
     fn upgrade(&self) {
         let mut places = self.cluster.places(None);
         if self.world.roll(|dice| dice.chance(50)) {
             places.reverse();
         }
         let (world, cluster) = (self.world.clone(), Arc::clone(&self.cluster));
-        // other faults happen meanwhile
+        // in the background, because other faults happen meanwhile
         tokio::spawn(async move {
             for place in places {
                 cluster.install(place, 2);
@@ -109,7 +109,7 @@ impl History {
         }
     }
 
-    /// Requeues what is dead, in the background.
+    /// Requeues the dead messages, in the background.
     fn requeue(&mut self) {
         let client = self.client.clone();
         let (world, broker) = (self.world.clone(), self.broker.clone());
@@ -131,7 +131,7 @@ impl History {
     }
 
     fn results_away(&mut self, away: bool) {
-        // two of these may overlap: what is there is not put back once more
+        // two faults of this kind may overlap: the second one has no effect
         if away == self.judge.are_results_away() {
             return;
         }
@@ -139,7 +139,7 @@ impl History {
         let moved = match away {
             true => self.disk.move_away(&here, there.as_ref()),
             false => {
-                // what was made meanwhile in its place goes
+                // drop the folder that the reducer made in the place of the one that comes back
                 let _ = self.disk.remove(&here);
                 self.disk.move_away(there.as_ref(), &here)
             }
@@ -168,7 +168,7 @@ impl History {
         places.get(place).copied()
     }
 
-    /// Does something to one process of a role, or of any.
+    /// Applies `act` to one process of a role, or of any role.
     fn at_any(&self, role: Option<Role>, act: impl Fn(&Cluster, usize)) {
         if let Some(place) = self.any(role) {
             act(&self.cluster, place);
@@ -189,7 +189,7 @@ impl History {
         }
     }
 
-    /// Replaces an input by a corrected one, and perhaps asks for a job on it.
+    /// Replaces an input by a corrected one, and perhaps requests a job on it.
     async fn change(&mut self) {
         let Some(file) = self.judge.any_file() else {
             return;
@@ -215,8 +215,8 @@ impl History {
         }
     }
 
-    /// Changes a line of an input that only producers can read, and requests its job again under the old name, as a
-    /// client that does not know of the change.
+    /// Changes a line of an input that only producers can read, and requests its job again under the old id, as a client does
+    /// that does not know of the change.
     async fn recut(&mut self) {
         let Some((request, file)) = self.judge.any_unseen() else {
             return;
@@ -251,7 +251,7 @@ impl History {
     }
 }
 
-/// Records the requeued chunks whose notices the reducer has: their jobs wait for them if they are open now.
+/// Records the requeued chunks of which the reducer has received notices: a job that is open now waits for them.
 async fn await_requeued(
     client: &Connection,
     broker: &Simulated,
