@@ -1,7 +1,7 @@
 //! A file of 2 GB and one slow worker: the producer must wait, with bounded memory and a bounded queue.
 //!
-//! The worker is slow because it is stopped (SIGSTOP) for most of each second. The run ends once the queue has been at
-//! its cap for a while: what follows is more of the same.
+//! The worker is slow because it is stopped (SIGSTOP) for most of each second. The run ends once the queue has been full for
+//! a while, because nothing changes after that.
 
 use std::time::{Duration, Instant};
 
@@ -13,18 +13,18 @@ use crate::figures::{mib, row, seconds, table};
 use crate::process::{resident_peak, signal};
 use crate::work::{Plan, Work};
 
-/// The cap of the queue of chunks, and what is on its way to it: the producer's window.
+/// The limit of the queue of chunks, and the bytes that may be on their way to it: the producer's window.
 const QUEUE: u64 = (256 << 20) + (4 << 20);
-/// The most that the producer may hold, in KiB.
+/// The most memory of the producer, in KiB.
 const PRODUCER: u64 = 64 << 10;
-/// How long the worker works and stands still, by turns.
+/// How long the worker runs and is stopped, by turns.
 const TURN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(950));
-/// How often queue and memory are looked at.
+/// How often queue and memory are measured.
 const LOOK: Duration = Duration::from_secs(5);
-/// From how full a queue on the producer waits, in bytes: less than a chunk of this file from the cap.
+/// The bytes from which the queue counts as full: less than a chunk of this file below its limit.
 const FULL: u64 = 255 << 20;
 
-/// How large, how long.
+/// The size of the file and the length of the run.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Rows of the file; 34 million are 2 GB
@@ -38,7 +38,7 @@ pub(crate) struct Options {
 /// Runs it, and prints the producer's memory and the queue's length.
 ///
 /// # Errors
-/// Where either went over its bound.
+/// If either exceeds its bound.
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let plan = Plan::new(options.rows, 12, 0.0, 16_384);
     let work = Work::file_only(plan, &folder()?.join("data"))?;
@@ -60,7 +60,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     cluster.stop().await
 }
 
-/// Lets the worker work for a part of the time only.
+/// Lets the worker run for a part of the time only.
 async fn slow(cluster: &Cluster) -> Result<()> {
     loop {
         let pid = cluster.program("worker-1")?.pid();

@@ -1,4 +1,4 @@
-//! A report on thousands of cities over eight years: what the reducer holds while it merges and concludes it.
+//! A report on thousands of cities over eight years: the memory of the reducer while it merges and concludes it.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
@@ -12,11 +12,11 @@ use crate::figures::{mib, seconds};
 use crate::process::resident_peak;
 use crate::work::Work;
 
-/// Months of the file, and models: those of a dealer's network.
+/// The months and the models of the file: as many as a network of dealers has.
 const MONTHS: u64 = 96;
 const MODELS: u64 = 12;
 
-/// How large, and what it may take.
+/// The size of the file, and the bound of the memory.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Cities of the file
@@ -25,7 +25,7 @@ pub(crate) struct Options {
     /// Rows of the file: 150 for each city, so that it has most months
     #[arg(long, default_value_t = 750_000)]
     rows: u64,
-    /// The most that the reducer may hold, in MiB
+    /// The most memory of the reducer, in MiB
     #[arg(long, default_value_t = 190)]
     most: u64,
 }
@@ -33,7 +33,7 @@ pub(crate) struct Options {
 /// Runs it, and prints the reducer's peak.
 ///
 /// # Errors
-/// Where that is over its bound, or the job neither done nor refused as too large.
+/// If the peak exceeds its bound, or the job is neither done nor refused as too large.
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let data = folder()?.join("data");
     fs::create_dir_all(&data)?;
@@ -71,7 +71,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     cluster.stop().await
 }
 
-/// Every city has a row in one month after another, of one model after another.
+/// Writes the file: each city has rows of one month and one model after another.
 fn write(options: &Options, path: &Path) -> Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
     writeln!(

@@ -16,29 +16,29 @@ use crate::node::Node;
 use crate::process::{Process, resident};
 use crate::work::Work;
 
-/// How often a folder is looked at for something new.
+/// How often a folder is checked for a change.
 const GLANCE: Duration = Duration::from_millis(20);
-/// How long a job may take, whatever is done to the cluster meanwhile.
+/// How long a job may take, with any fault meanwhile.
 const JOB: Duration = Duration::from_secs(300);
-/// How long a cluster may take to go on after a fault.
+/// How long a cluster may take to recover from a fault.
 const RECOVER: Duration = Duration::from_secs(120);
 
 /// How long the queues may take to be empty after the last job.
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// The programs that were built, beside this one.
+/// The path of a program that was built beside this one.
 pub(crate) fn program_of(name: &str) -> Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name(name);
     ensure!(path.exists(), "{} is missing: make build", path.display());
     Ok(path)
 }
 
-/// The folder of everything that is made here.
+/// The folder of all files of these runs.
 pub(crate) fn folder() -> Result<PathBuf> {
     Ok(std::env::current_dir()?.join("target/e2e"))
 }
 
-/// The cluster; its programs are killed with this value.
+/// The cluster. Dropping this value kills its programs.
 pub(crate) struct Cluster {
     pub(crate) node: Node,
     folder: PathBuf,
@@ -48,23 +48,22 @@ pub(crate) struct Cluster {
 
 /// How a job ended.
 pub(crate) struct End {
-    /// Its results.
+    /// The folder of the job's results.
     pub(crate) results: PathBuf,
     /// `execution.json`.
     pub(crate) execution: Value,
-    /// When it was noticed.
+    /// When the end was noticed.
     pub(crate) at: Instant,
 }
 
-/// A job that was asked for.
+/// A job that was requested.
 pub(crate) struct Asked {
     pub(crate) job: JobId,
     pub(crate) at: Instant,
 }
 
 impl Cluster {
-    /// Starts a producer, a reducer and so many workers in a new folder `target/e2e/<name>`; a broker of
-    /// their own.
+    /// Starts a producer, a reducer, `workers` workers and a broker of their own in a new folder `target/e2e/<name>`.
     pub(crate) async fn start(name: &str, workers: u32) -> Result<Self> {
         let folder = folder()?.join(name);
         let _none_before = fs::remove_dir_all(&folder);
@@ -99,7 +98,7 @@ impl Cluster {
         command
             .env("AUTOCONNECT_BROKER__URI", &self.node.uri)
             .env("AUTOCONNECT_PRODUCER__DATA", "/")
-            // as docker-compose.yml does
+            // the allocator settings of docker-compose.yml
             .env("MALLOC_ARENA_MAX", "2")
             .env("MALLOC_MMAP_THRESHOLD_", "65536")
             .env("MALLOC_TRIM_THRESHOLD_", "131072")
@@ -125,7 +124,7 @@ impl Cluster {
         Ok(process.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What a program, or the `broker`, holds in memory now, in KiB; none while it is down.
+    /// The current memory of a program, or of the `broker`, in KiB; `None` while it is down.
     pub(crate) fn resident(&self, name: &str) -> Option<u64> {
         match name {
             "broker" => resident(self.node.pid().ok()?),
@@ -163,8 +162,7 @@ impl Cluster {
         }
     }
 
-    /// Everything durable that the reducer knows, as a value that changes with every step of a job: the names and sizes
-    /// of the files in its state folder.
+    /// The names and sizes of the files in the reducer's state folder: a value that changes with every durable step of a job.
     pub(crate) fn step(&self) -> Vec<(PathBuf, u64)> {
         let mut found = Vec::new();
         let mut folders = vec![self.folder.join("state")];
@@ -182,15 +180,15 @@ impl Cluster {
         found
     }
 
-    /// How long each program's log is.
+    /// The length of each program's log.
     pub(crate) fn log_lengths(&self) -> Result<Vec<(String, usize)>> {
         self.names()
             .map(|name| Ok((name.to_owned(), self.program(name)?.log_length())))
             .collect()
     }
 
-    /// Waits until each of these programs takes from the broker again, by a connection made since its log had that
-    /// length, and a job has then come a step further; how long that took.
+    /// Waits until each of these programs consumes again, over a connection made since its log had the given length, and until
+    /// a job has then made a step. Returns how long that took.
     pub(crate) async fn recovered(&self, waiting_for: &[(String, usize)]) -> Result<Duration> {
         let since = Instant::now();
         for (name, log) in waiting_for {
@@ -215,7 +213,7 @@ impl Cluster {
         Ok(since.elapsed())
     }
 
-    /// Waits until no queue holds anything; what they hold, where they do not come to that soon.
+    /// Waits until all queues are empty; returns the queues that are not in time.
     pub(crate) async fn leftovers(&self) -> Result<Vec<String>> {
         let since = Instant::now();
         loop {
@@ -231,7 +229,7 @@ impl Cluster {
         }
     }
 
-    /// Tells every program to stop, and removes what they wrote.
+    /// Stops every program, and removes the files that they wrote.
     pub(crate) async fn stop(self) -> Result<()> {
         for (name, process) in &self.programs {
             let mut process = process.lock().unwrap_or_else(PoisonError::into_inner);
@@ -243,7 +241,7 @@ impl Cluster {
     }
 }
 
-/// Waits for the end of the job whose own results are in that folder.
+/// Waits for the end of the job with this folder of results.
 pub(crate) async fn ended(results: &Path) -> Result<End> {
     let since = Instant::now();
     loop {
@@ -264,7 +262,7 @@ pub(crate) async fn ended(results: &Path) -> Result<End> {
     }
 }
 
-/// `execution.json` of a job that ended and whose files are all there.
+/// `execution.json` of a job that has ended and whose files are all written.
 fn execution(results: &Path) -> Option<Value> {
     let bytes = fs::read(results.join("execution.json")).ok()?;
     let execution: Value = serde_json::from_slice(&bytes).ok()?;

@@ -1,7 +1,7 @@
-//! What a SIGKILL of each program costs a job of 10 million rows, beyond the time until that program is there again.
+//! The delay that a SIGKILL of each program causes to a job of 10 million rows, beyond the restart of that program.
 //!
-//! Cost = the job's time, less the median time of undisturbed jobs of the same cluster, less the restart: from the kill
-//! until the program says that it started, or the broker listens.
+//! Cost = the job's duration, minus the median duration of undisturbed jobs of the same cluster, minus the restart: the time
+//! from the kill until the program logs that it started, or the broker listens.
 
 use std::time::{Duration, Instant};
 
@@ -14,12 +14,12 @@ use crate::cluster::{Cluster, folder, program_of};
 use crate::figures::{median, row, seconds, table};
 use crate::work::{Plan, Work};
 
-/// The most that a kill may cost.
+/// The most that a kill may cost, in seconds.
 const BAR: f64 = 5.0;
-/// Undisturbed jobs that are timed; one more warms up.
+/// How many undisturbed jobs are timed, after one that warms up.
 const UNDISTURBED: usize = 3;
 
-/// What is killed, and how often.
+/// The programs that are killed, and how often.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Kills of each program, at random moments of a job
@@ -35,7 +35,7 @@ pub(crate) struct Options {
         default_value = "producer,worker-1,reducer,broker"
     )]
     only: Vec<String>,
-    /// Another seed, other moments
+    /// The seed of the random moments
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// How many workers
@@ -43,10 +43,10 @@ pub(crate) struct Options {
     workers: u32,
 }
 
-/// Kills each program, and prints what it cost.
+/// Kills each program, and prints the cost.
 ///
 /// # Errors
-/// Where a kill cost more than 5 s, or a result has other bytes.
+/// If a kill costs more than 5 s, or a result differs.
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let plan = Plan::new(options.rows, 12, 0.001, 16_384);
     let work = Work::make(plan, &program_of("autoconnect")?, &folder()?.join("data"))?;
@@ -95,7 +95,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     cluster.stop().await
 }
 
-/// How long a job takes; its results must be those of the run in one process.
+/// Runs a job, whose results must be those of the run in one process, and returns its duration.
 async fn job(cluster: &Cluster, work: &Work, run: &str) -> Result<Duration> {
     let asked = cluster.ask(work, run).await?;
     let end = cluster.end_of(&asked.job).await?;
@@ -108,7 +108,7 @@ async fn job(cluster: &Cluster, work: &Work, run: &str) -> Result<Duration> {
     Ok(end.at - asked.at)
 }
 
-/// Kills a program after that time and starts it again at once; how long it was away.
+/// Kills a program after that time and starts it again at once; returns how long it was down.
 async fn kill(cluster: &Cluster, name: &str, after: Duration) -> Result<Duration> {
     tokio::time::sleep(after).await;
     let since = Instant::now();

@@ -1,8 +1,8 @@
-//! Figures as they are printed: tables in Markdown, medians, seconds.
+//! Formats figures: tables in Markdown, medians, seconds.
 
 use std::time::Duration;
 
-/// Prints a table; the first row is its head.
+/// Prints a table; the first row has its titles.
 pub(crate) fn table(rows: &[Vec<String>]) {
     for (number, row) in rows.iter().enumerate() {
         println!("| {} |", row.join(" | "));
@@ -17,17 +17,17 @@ pub(crate) fn row<const N: usize>(cells: [&dyn std::fmt::Display; N]) -> Vec<Str
     cells.iter().map(ToString::to_string).collect()
 }
 
-/// Seconds, to the tenth.
+/// Seconds with one decimal.
 pub(crate) fn seconds(duration: Duration) -> String {
     format!("{:.1}", duration.as_secs_f64())
 }
 
-/// KiB as MiB, to the tenth.
+/// KiB as MiB, with one decimal.
 pub(crate) fn mib(kib: u64) -> String {
     format!("{:.1}", kib as f64 / 1024.0)
 }
 
-/// The middle of some values, the higher one of two; none of none.
+/// The median, the higher one of two middle values; `None` for no values.
 pub(crate) fn median<T: Copy + PartialOrd>(values: &[T]) -> Option<T> {
     let mut sorted = values.to_vec();
     sorted.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));

@@ -1,4 +1,4 @@
-//! Two inputs of 5 million rows each, matched by key in one process: what it holds at most, producer, workers and reducer together.
+//! Two inputs of 5 million rows each, matched by key in one process: the peak memory of producer, workers and reducer together.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
@@ -18,30 +18,30 @@ use crate::cluster::folder;
 use crate::figures::{mib, seconds};
 use crate::process::resident_peak;
 
-/// How large, and what it may take.
+/// The size of the files, and the bound of the memory.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Rows of either file
     #[arg(long, default_value_t = 5_000_000)]
     rows: u64,
-    /// The most that the process may hold, in MiB
+    /// The most memory of the process, in MiB
     #[arg(long, default_value_t = 200)]
     most: u64,
 }
 
-/// Of so many numbers in turn, one has no row in the right file: every third key is without a partner.
+/// One of this many keys has no match in the other file.
 const ALONE: u64 = 3;
 
 /// Runs it, and prints the peak.
 ///
 /// # Errors
-/// Where that is over its bound, or the report is not what the files were made to give.
+/// If the peak exceeds its bound, or the report is not the one that the files were made for.
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let data = folder()?.join("data");
     fs::create_dir_all(&data)?;
     let rows = options.rows;
     let [left, right] = ["left", "right"].map(|side| data.join(format!("join-{rows}-{side}.csv")));
-    // the left file in order, the right one scattered over it, and with other numbers where a key is alone
+    // the left file is in order; the right one is scattered, and has other keys where a key must have no match
     write(&left, rows, |row| row)?;
     write(&right, rows, |row| {
         let number = scattered(row, rows);
@@ -78,13 +78,14 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Each number below `rows` once, far from its neighbours: 2,654,435,761 is a prime, so it has no divisor in common with `rows`.
+/// A permutation of the numbers below `rows` that separates neighbours. 2,654,435,761 is a prime, so it has no divisor in common
+/// with `rows`.
 fn scattered(row: u64, rows: u64) -> u64 {
-    // both are far below 2^32
+    // both factors are below 2^32, so the product fits 64 bits
     row * 2_654_435_761 % rows
 }
 
-/// The key and the amount of a number: a plate as `AA-123-AA` is one, and euros.
+/// The key and the amount of a number: a plate such as `AA-123-AA`, and euros.
 fn line(number: u64) -> (String, u64) {
     let letter = |place: u32| char::from(b'A' + (number / 26_u64.pow(place) % 26) as u8);
     let key = format!(
@@ -98,7 +99,7 @@ fn line(number: u64) -> (String, u64) {
     (key, number % 90_001)
 }
 
-/// Writes a file of which row number n is that of `number(n)`, unless it is there.
+/// Writes a file whose row n has the key and amount of `number(n)`, unless the file exists.
 fn write(path: &Path, rows: u64, number: impl Fn(u64) -> u64) -> Result<()> {
     if path.exists() {
         return Ok(());
@@ -119,7 +120,7 @@ fn write(path: &Path, rows: u64, number: impl Fn(u64) -> u64) -> Result<()> {
     Ok(fs::rename(unfinished, path)?)
 }
 
-/// What the files were made to give.
+/// The report that the files were made for.
 fn expected(rows: u64) -> Report {
     let alone = rows.div_ceil(ALONE);
     let amounts: u64 = (0..rows)

@@ -1,19 +1,19 @@
-//! `e2e`: whole clusters of real programs under faults, judged by the bytes of their reports. For developers; no release
-//! holds it.
+//! `e2e`: whole clusters of real programs under faults, judged by the bytes of their reports. It is for developers, and not
+//! part of a release.
 //!
-//! | word | what it stages | called by |
+//! | command | what it runs | called by |
 //! |---|---|---|
 //! | `soak` | jobs back to back while workers, the reducer and the broker are killed at random | `make soak MINUTES=n` |
-//! | `kill-cost` | what a SIGKILL of each program costs a job of 10 million rows | `make kill-cost` |
+//! | `kill-cost` | the delay that a SIGKILL of each program causes to a job of 10 million rows | `make kill-cost` |
 //! | `backpressure` | a file of 2 GB and one slow worker: the producer's memory and the length of the queue | `make backpressure` |
 //! | `cities` | a report on 5,000 cities: the reducer's memory | `make cities` |
-//! | `join` | two inputs of 5 million rows matched by key: the memory of the whole | `make join` |
-//! | `rate` | many small jobs at once: how many a second end | `make rate` |
+//! | `join` | two inputs of 5 million rows matched by key: the memory of all roles | `make join` |
+//! | `rate` | many small jobs at once: how many end each second | `make rate` |
 //! | `compose` | faults that need containers: kills, pauses, cuts, lost packets, three brokers | `make test-faults` |
 //!
-//! Every word but `join`, which has a whole cluster in its own process, runs the programs that were built beside it over a
-//! RabbitMQ node of its own (`scripts/rabbitmq-node`). Each prints its figures as it would stand in a document, and ends
-//! with 0 where all was as promised, with 1 where something was not.
+//! Every command runs the programs that were built beside it over a RabbitMQ node of its own (`scripts/rabbitmq-node`), except
+//! `join`, which has a whole cluster in its own process. Each prints its figures as Markdown, and exits with 0 if every promise
+//! holds, with 1 otherwise.
 
 mod backpressure;
 mod cities;
@@ -45,7 +45,7 @@ struct Cli {
 enum Word {
     /// Jobs back to back while workers, the reducer and the broker are killed at random
     Soak(soak::Options),
-    /// What a SIGKILL of each program costs a job of 10 million rows
+    /// The delay that a SIGKILL of each program causes to a job of 10 million rows
     KillCost(cost::Options),
     /// Faults that need containers: kills, pauses, cuts, lost packets, three brokers
     Compose(compose::Options),
@@ -53,9 +53,9 @@ enum Word {
     Backpressure(backpressure::Options),
     /// A report on thousands of cities: the reducer's memory
     Cities(cities::Options),
-    /// Two inputs of millions of rows matched by key: the memory of the whole
+    /// Two inputs of millions of rows matched by key: the memory of all roles
     Join(join::Options),
-    /// Many small jobs at once: how many a second end
+    /// Many small jobs at once: how many end each second
     Rate(rate::Options),
 }
 

@@ -1,8 +1,8 @@
 //! The memory of every program over time, and whether it grows.
 //!
-//! A program that was killed starts anew, so like is compared with like: the most that a program held while one job was
-//! worked, of many jobs. Growth is the median of these peaks over the last third of the jobs against the median over the
-//! first third, both after a tenth of them to warm up.
+//! A program that was killed starts with little memory. So the peaks during single jobs are compared: the growth is the change
+//! from the median peak of the first third of the jobs to that of the last third, without the first tenth, in which programs
+//! warm up.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,22 +18,22 @@ pub(crate) struct Memory {
 struct Sample {
     program: String,
     at: Instant,
-    /// How many jobs had ended.
+    /// How many jobs had ended before the sample.
     job: usize,
     kib: u64,
 }
 
-/// What a program held.
+/// The memory of a program over time.
 pub(crate) struct Growth {
     pub(crate) program: String,
-    /// The most it held in each tenth of the time, in KiB; none where it was down.
+    /// The peak in each tenth of the time, in KiB; `None` where the program was down.
     pub(crate) tenths: [Option<u64>; 10],
-    /// In percent; `None` where there are too few jobs.
+    /// The growth in percent; `None` for too few jobs.
     pub(crate) percent: Option<f64>,
 }
 
 impl Memory {
-    /// Notes what a program holds, while so many jobs have ended.
+    /// Records the memory of a program after `job` jobs have ended.
     pub(crate) fn note(&mut self, program: &str, job: usize, kib: u64) {
         self.samples.push(Sample {
             program: program.to_owned(),
@@ -43,7 +43,7 @@ impl Memory {
         });
     }
 
-    /// What each program held over time.
+    /// The memory of each program over time.
     pub(crate) fn growth(&self) -> Vec<Growth> {
         let mut programs: BTreeMap<&str, Vec<&Sample>> = BTreeMap::new();
         for sample in &self.samples {
@@ -77,7 +77,7 @@ impl Memory {
     }
 }
 
-/// By how many percent the last third of the peaks is above the first, after the first tenth.
+/// The growth in percent from the first third of the peaks to the last, without the first tenth.
 fn percent(peaks: &[u64]) -> Option<f64> {
     let warm = peaks.get(peaks.len().div_ceil(10)..)?;
     let third = warm.len() / 3;
@@ -87,7 +87,7 @@ fn percent(peaks: &[u64]) -> Option<f64> {
 }
 
 impl Growth {
-    /// As a row of a table.
+    /// The row of a table.
     pub(crate) fn row(&self) -> Vec<String> {
         let mut row = vec![self.program.clone()];
         let shown = |kib: Option<u64>| kib.map_or_else(|| "-".to_owned(), mib);

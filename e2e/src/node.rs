@@ -1,4 +1,4 @@
-//! A private RabbitMQ node by `scripts/rabbitmq-node`: killed, stopped, restarted with its data.
+//! A private RabbitMQ node, run by `scripts/rabbitmq-node`, which can be killed, stopped, and restarted with its data.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,15 +12,15 @@ use crate::process::{is_alive, signal};
 
 /// How long a node may take to stop.
 const STOP: Duration = Duration::from_secs(60);
-/// What it keeps of its queues, as Erlang terms: name, messages, bytes; counted by itself every five seconds.
+/// Prints the name, messages and bytes of each queue from the node's metrics, which it updates every five seconds.
 const QUEUES: &str = "[io:format(\"~s ~b ~b~n\", [N, proplists:get_value(messages, I, 0), \
      proplists:get_value(message_bytes, I, 0)]) || {{resource, _, queue, N}, I, _} <- ets:tab2list(queue_metrics)], ok.";
 
-/// The node; stopped with this value, its data removed.
+/// The node. Dropping this value stops it and removes its data.
 pub(crate) struct Node {
     folder: PathBuf,
     script: PathBuf,
-    /// Where it listens.
+    /// The URI of the node.
     pub(crate) uri: String,
 }
 
@@ -34,14 +34,14 @@ impl Node {
                 .context("scripts/rabbitmq-node: run this in the root of the repository")?,
             uri: String::new(),
         };
-        // it ends with us, also where we are killed
+        // the script stops the node at the end of this process, even if it is killed
         let us = std::process::id().to_string();
         node.script(&["start", &us]).await?;
         node.uri = node.script(&["uri"]).await?.trim().to_owned();
         Ok(node)
     }
 
-    /// Its process id.
+    /// The id of its process.
     pub(crate) fn pid(&self) -> Result<u32> {
         let file = self.folder.join("server.pid");
         let text =
@@ -51,7 +51,7 @@ impl Node {
             .with_context(|| format!("{}: {text:?}", file.display()))
     }
 
-    /// Ends it by a signal, `KILL` or `TERM`, and waits until it is gone.
+    /// Ends the node by a signal, `KILL` or `TERM`, and waits until its process has ended.
     pub(crate) async fn end(&self, name: &str) -> Result<()> {
         let pid = self.pid()?;
         signal(pid, name)?;
@@ -66,18 +66,18 @@ impl Node {
         Ok(())
     }
 
-    /// Starts it again, and waits until it listens.
+    /// Starts the node again, and waits until it listens.
     pub(crate) async fn again(&self) -> Result<()> {
         self.script(&["again"]).await.map(drop)
     }
 
-    /// Its version.
+    /// The version of RabbitMQ.
     pub(crate) async fn version(&self) -> Result<String> {
         let said = self.script(&["ctl", "-q", "version"]).await?;
         Ok(said.trim().to_owned())
     }
 
-    /// Every queue: its name, how many messages it holds, and their bytes, as it counted them at most five seconds ago.
+    /// The name, messages and bytes of every queue, as of at most five seconds ago.
     pub(crate) async fn queues(&self) -> Result<Vec<(String, u64, u64)>> {
         let said = self.script(&["ctl", "-q", "eval", QUEUES]).await?;
         let lines = said.lines().map(|line| line.split(' ').collect::<Vec<_>>());
@@ -103,7 +103,7 @@ impl Node {
     }
 }
 
-/// What a command wrote, where it did what it was asked.
+/// The output of a command; an error if the command failed.
 fn said(arguments: &[&str], output: Output) -> Result<String> {
     ensure!(
         output.status.success(),
@@ -116,7 +116,7 @@ fn said(arguments: &[&str], output: Output) -> Result<String> {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // where this fails, the script that watches this process stops the node
+        // if this fails, the script still stops the node at the end of this process
         let _stopped = self.command(&["stop"]).into_std().status();
     }
 }

@@ -1,4 +1,5 @@
-//! A program of the cluster: started, killed, started again, with its log in a file; and what `/proc` says of any process.
+//! A program of the cluster, which is started, killed and restarted, with its log in a file; and the figures of `/proc` for any
+//! process.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,22 +10,22 @@ use anyhow::{Context, Result, bail, ensure};
 
 /// How long a program may take to stop.
 const STOP: Duration = Duration::from_secs(40);
-/// How long a program may take to say that it started.
+/// How long a program may take to log that it started.
 const START: Duration = Duration::from_secs(30);
 
-/// A program of the cluster, killed with this value.
+/// A program of the cluster. Dropping this value kills it.
 pub(crate) struct Process {
     command: Command,
     log: PathBuf,
     child: Child,
-    /// Where in the log its present life begins.
+    /// The length of the log when the program was last started.
     born: usize,
-    /// Whether it was killed, and not started again yet.
+    /// Whether it was killed and has not been restarted.
     down: bool,
 }
 
 impl Process {
-    /// Starts `command`, whose standard error goes to the end of `log`, and waits until it says that it started.
+    /// Starts `command`, appends its standard error to `log`, and waits until it logs that it started.
     pub(crate) fn start(command: Command, log: PathBuf) -> Result<Self> {
         let mut command = command;
         let (child, born) = spawn(&mut command, &log)?;
@@ -39,12 +40,12 @@ impl Process {
         Ok(process)
     }
 
-    /// Its process id, in its present life; none while it is down.
+    /// The id of its process; `None` while it is down.
     pub(crate) fn pid(&self) -> Option<u32> {
         (!self.down).then(|| self.child.id())
     }
 
-    /// Kills it at once, by SIGKILL.
+    /// Kills it by SIGKILL.
     pub(crate) fn kill(&mut self) -> Result<()> {
         self.lives()?;
         self.down = true;
@@ -60,7 +61,7 @@ impl Process {
         self.wait_until_started()
     }
 
-    /// Stops it by SIGTERM, and waits until it has exited, with exit code 0.
+    /// Stops it by SIGTERM, and waits until it has exited; the exit code must be 0.
     pub(crate) fn stop(&mut self) -> Result<()> {
         self.lives()?;
         signal(self.child.id(), "TERM")?;
@@ -94,12 +95,12 @@ impl Process {
         Ok(())
     }
 
-    /// How long its log is: what it says from now on begins there.
+    /// The length of its log, at which later messages begin.
     pub(crate) fn log_length(&self) -> usize {
         fs::metadata(&self.log).map_or(0, |log| log.len() as usize)
     }
 
-    /// Whether it takes from the broker, by a connection made since its log had `since` bytes, or in its present life.
+    /// Whether it consumes over a connection that it made after its log had `since` bytes, or after its last start.
     pub(crate) fn is_connected_since(&self, since: usize) -> bool {
         let log = fs::read(&self.log).unwrap_or_default();
         let news = log.get(since.max(self.born)..).unwrap_or_default();
@@ -156,7 +157,7 @@ fn spawn(command: &mut Command, log: &Path) -> Result<(Child, usize)> {
     ))
 }
 
-/// Sends a signal, `TERM` or `KILL` or another.
+/// Sends a signal to a process, such as `TERM` or `KILL`.
 pub(crate) fn signal(pid: u32, name: &str) -> Result<()> {
     let status = Command::new("kill")
         .args([&format!("-{name}"), &pid.to_string()])
@@ -165,19 +166,19 @@ pub(crate) fn signal(pid: u32, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether a process lives: neither gone nor waiting for a parent that does not look after it. Its threads hold its
-/// sockets until the last one of them has ended.
+/// Whether a process is alive: it exists, and is not a zombie. A zombie whose threads have not all ended counts as alive, because
+/// they keep its sockets open.
 pub(crate) fn is_alive(pid: u32) -> bool {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
     threads > 1 || status(pid, "State:").is_some_and(|state| !state.starts_with(['Z', 'X']))
 }
 
-/// What a process holds in memory now, in KiB.
+/// The current resident memory of a process, in KiB.
 pub(crate) fn resident(pid: u32) -> Option<u64> {
     kib(pid, "VmRSS:")
 }
 
-/// The most it ever held, in KiB.
+/// The peak resident memory of a process, in KiB.
 pub(crate) fn resident_peak(pid: u32) -> Option<u64> {
     kib(pid, "VmHWM:")
 }

@@ -1,4 +1,4 @@
-//! Many small jobs, asked for one after the other: how many a second end.
+//! Many small jobs, requested one after the other: how many end each second.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -19,10 +19,10 @@ use crate::cluster::{Cluster, End, ended, folder};
 use crate::figures::seconds;
 use crate::work::{Plan, Work};
 
-/// How many, and how fast.
+/// The number and size of the jobs, and the least rate.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Jobs that are asked for
+    /// How many jobs are requested
     #[arg(long, default_value_t = 1_000)]
     jobs: u32,
     /// Rows of each
@@ -31,18 +31,18 @@ pub(crate) struct Options {
     /// Workers: processes, or with --embedded tasks
     #[arg(long, default_value_t = 2)]
     workers: u32,
-    /// All in one process over the embedded queue, with a reducer that keeps a journal, as in `autoconnect serve`
+    /// Run all roles in one process over the embedded broker, with a reducer that keeps a journal, as `autoconnect serve` does
     #[arg(long)]
     embedded: bool,
-    /// The least number of jobs that are to end each second
+    /// The least number of jobs that must end each second
     #[arg(long, default_value_t = 50)]
     least: u32,
 }
 
-/// Runs them, and prints how many ended a second.
+/// Runs the jobs, and prints how many ended each second.
 ///
 /// # Errors
-/// Where those are too few, or one is not done.
+/// If these are too few, or a job is not done.
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let plan = Plan::new(options.rows, 3, 0.0, 16_384);
     let work = Work::file_only(plan, &folder()?.join("data"))?;
@@ -68,7 +68,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
 
 async fn through_rabbitmq(options: &Options, work: &Work) -> Result<Duration> {
     let cluster = Cluster::start(&new_name()?, options.workers).await?;
-    // so that every program is there before the clock runs
+    // a first job, so that every program is running before the measurement begins
     let first = cluster.ask(work, "first").await?;
     cluster.end_of(&first.job).await?;
     let began = Instant::now();
@@ -105,7 +105,7 @@ async fn embedded(options: &Options, work: &Work) -> Result<Duration> {
             end = ended(&own) => end?,
             Some(role) = roles.join_next() => {
                 role??;
-                anyhow::bail!("a role ended by itself");
+                anyhow::bail!("a role ended before it was stopped");
             }
         };
         is_done(&job, &end)?;
@@ -119,7 +119,7 @@ async fn embedded(options: &Options, work: &Work) -> Result<Duration> {
     Ok(over - began)
 }
 
-/// Every role, until `stop`.
+/// Starts every role; each runs until `stop`.
 fn start(
     options: &Options,
     broker: &Embedded,
@@ -162,17 +162,17 @@ fn is_done(job: &JobId, end: &End) -> Result<()> {
     Ok(())
 }
 
-/// A folder of its own for each run, which ext4 puts elsewhere on the disk: without a journal it tries, for each new file
-/// near others that were removed within the last minute or so, each of their inodes in vain. Beside the 20,000 files of
-/// the run before, that takes as long as everything else.
+/// The name of a new folder for this run, which ext4 places in another part of the disk. Without a journal, ext4 does not
+/// reuse inodes that were freed within the last minute, and skips each of them for every new file nearby. Near the 20,000
+/// removed files of the previous run, that takes as long as the run itself.
 fn new_name() -> Result<String> {
     let folder = folder()?;
     fs::create_dir_all(&folder)?;
     let opened = File::open(&folder)?;
-    // other file systems have no such flag, and do not need it
+    // other file systems refuse the flag, and do not need it
     let _spread =
         ioctl_getflags(&opened).and_then(|flags| ioctl_setflags(&opened, flags | IFlags::TOPDIR));
-    // of runs that failed
+    // remove the folders of runs that failed
     for left in fs::read_dir(&folder)? {
         let left = left?;
         if left.file_name().to_string_lossy().starts_with("rate-") {

@@ -1,4 +1,5 @@
-//! What the cluster is asked: made files, and the results of the run in one process that it must repeat byte for byte.
+//! The work of the clusters: generated files, and the results of the run in one process, with which theirs must agree byte for
+//! byte.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,21 +19,21 @@ use autoconnect_testkit::program;
 
 /// The day of every request.
 const TODAY: &str = "2025-06-30";
-/// What differs from run to run.
+/// The file of results that differs from run to run.
 const EXECUTION: &str = "execution.json";
 
-/// A file to be made.
+/// A file to generate.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
     rows: u64,
     cities: u32,
-    /// The share of rows that are wrong or odd.
+    /// The share of rows with a fault.
     dirty: f64,
-    /// Rows in a chunk: more chunks, more messages.
+    /// The most rows of a chunk: fewer rows make more messages.
     chunk_rows: u32,
 }
 
-/// A file, and what its report must be.
+/// A file, and the results that a cluster must write.
 pub(crate) struct Work {
     plan: Plan,
     file: PathBuf,
@@ -52,8 +53,7 @@ impl Plan {
 }
 
 impl Work {
-    /// Makes the file below `folder`, unless it was made before, and the results that `autoconnect` writes of it in one
-    /// process.
+    /// Generates the file below `folder`, and the results that `autoconnect` writes in one process, unless they exist.
     pub(crate) fn make(plan: Plan, autoconnect: &Path, folder: &Path) -> Result<Self> {
         let work = Self::file_only(plan, folder)?;
         let _none_before = fs::remove_dir_all(&work.expected);
@@ -73,7 +73,7 @@ impl Work {
         Ok(work)
     }
 
-    /// As [`Work::make`], without the results: for a job that is not run to its end.
+    /// As [`Work::make`], without the results: for a job that does not run to its end.
     pub(crate) fn file_only(plan: Plan, folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let name = format!(
@@ -102,7 +102,7 @@ impl Work {
         })
     }
 
-    /// A file that was made already; its results are not compared.
+    /// An existing file, whose results are not compared.
     pub(crate) fn of(file: PathBuf) -> Self {
         Self {
             plan: Plan::new(0, 0, 0.0, 16_384),
@@ -116,7 +116,7 @@ impl Work {
         Ok(fs::metadata(&self.file)?.len())
     }
 
-    /// Puts the file into another folder of the same disk, readable by everybody; its name there.
+    /// Links the file into another folder of the same disk, readable by every user, and returns its name there.
     pub(crate) fn share(&self, folder: &Path) -> Result<String> {
         let name = self.file.file_name().context("a file has a name")?;
         let shared = folder.join(name);
@@ -141,7 +141,7 @@ impl Work {
         .map(str::to_owned)
     }
 
-    /// The request for a job of its own, whatever was asked before under another `run`.
+    /// The request for a job with an id of its own, different for each `run`.
     pub(crate) fn request(&self, run: &str) -> Result<JobRequest> {
         let usual = settings::Sales {
             chunk_rows: self.plan.chunk_rows,
@@ -154,7 +154,7 @@ impl Work {
         Ok(name_job::<Sales>(&registry, &request, Some(run))?)
     }
 
-    /// The files in `results` that are not, byte for byte, those of the run in one process; none is what is wanted.
+    /// The files in `results` that differ from those of the run in one process; none, if all is well.
     pub(crate) fn differences(&self, results: &Path) -> Result<Vec<String>> {
         let exact = |folder: &Path| -> Result<BTreeMap<String, Vec<u8>>> {
             let mut files =

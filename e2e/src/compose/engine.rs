@@ -1,4 +1,4 @@
-//! The container engine and its neighbours, by their commands.
+//! Runs `docker`, `iptables` and other commands.
 
 use std::path::Path;
 use std::process::Output;
@@ -6,14 +6,14 @@ use std::process::Output;
 use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
 
-/// Runs a command; what it printed, without white space around it.
+/// Runs a command, and returns its output without white space around it.
 pub(super) async fn run(command: &mut Command) -> Result<String> {
     let output = command.output().await;
     let output = output.with_context(|| format!("starting {:?}", command.as_std()))?;
     said(&format!("{:?}", command.as_std()), &output)
 }
 
-/// What a command printed, where it did what it was asked.
+/// The output of a command; an error if the command failed.
 fn said(command: &str, output: &Output) -> Result<String> {
     ensure!(
         output.status.success(),
@@ -25,7 +25,7 @@ fn said(command: &str, output: &Output) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// `program` with `arguments`, in `folder`; killed with its future.
+/// `program` with `arguments`, in `folder`. Dropping its future kills it.
 pub(super) fn command(
     program: impl AsRef<std::ffi::OsStr>,
     folder: &Path,
@@ -45,7 +45,7 @@ pub(super) async fn docker(arguments: &[&str]) -> Result<String> {
     run(&mut command("docker", Path::new("."), arguments)).await
 }
 
-/// Everything a container printed, on both of its outputs.
+/// The standard output and standard error of a container.
 pub(super) async fn logs(container: &str) -> Result<String> {
     let mut command = command("docker", Path::new("."), &["logs", container]);
     let output = command.output().await?;
@@ -54,7 +54,7 @@ pub(super) async fn logs(container: &str) -> Result<String> {
         .concat())
 }
 
-/// `iptables` with these arguments, inside a container's network.
+/// Runs `iptables` with these arguments in the network namespace of a container.
 pub(super) async fn iptables(container: &str, arguments: &[&str]) -> Result<()> {
     let pid = docker(&["inspect", "--format", "{{.State.Pid}}", container]).await?;
     let inside = [&["-t", &pid, "-n", "iptables"], arguments].concat();

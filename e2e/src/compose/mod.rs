@@ -1,7 +1,7 @@
-//! The part of the fault suite that needs containers: each fault of `docs/faults.md` that is staged by the engine.
+//! The part of the fault suite that needs containers: the faults of `docs/faults.md` that Docker can cause.
 //!
-//! Every stage runs a job of its own, does something to the cluster in the middle of it, waits for its end, compares its
-//! results with those of the run in one process, byte for byte, and holds what it saw against the table's figure.
+//! Every stage runs a job, causes a fault in the middle of it, and waits for its end. It compares the job's results with those
+//! of the run in one process, byte for byte, and its measurements with the figures of the table.
 
 mod engine;
 mod project;
@@ -23,21 +23,21 @@ const THREE: &str = "docker-compose.yml:docker-compose.cluster.yml";
 /// The compose file of a cluster over one broker.
 const ONE: &str = "docker-compose.yml";
 
-/// Which stages.
+/// The stages to run.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Only the stages whose name holds this
+    /// Run only the stages whose name contains this
     #[arg(long, default_value = "")]
     only: String,
 }
 
-/// What a stage saw.
+/// The findings of a stage.
 struct Seen {
-    /// The job that it was staged in; none where nothing was submitted.
+    /// The job of the stage; the default value if none was submitted.
     job: Ended,
-    /// What was measured, in words.
+    /// The measurements, as text.
     figures: String,
-    /// What was not as promised.
+    /// The broken promises.
     wrong: Vec<String>,
 }
 
@@ -50,7 +50,7 @@ impl Seen {
         }
     }
 
-    /// Notes a time, which must be at most `bar` seconds.
+    /// Records a time, which must be at most `bar` seconds.
     fn within(mut self, what: &str, took: Duration, bar: u64) -> Self {
         self.note(&format!("{what} {} s", seconds(took)));
         if took > Duration::from_secs(bar) {
@@ -62,7 +62,7 @@ impl Seen {
         self
     }
 
-    /// Notes something that must be so.
+    /// Records a promise, and whether it holds.
     fn holds(mut self, what: &str, so: bool) -> Self {
         if so {
             self.note(what);
@@ -80,13 +80,13 @@ impl Seen {
     }
 }
 
-/// Hands out jobs of a like size, each of a file of its own.
+/// Makes jobs of a similar size, each on a file of its own.
 struct Jobs {
     next: u64,
 }
 
 impl Jobs {
-    /// A job of about so many thousand rows, in chunks of so many rows.
+    /// A job of about `thousands` thousand rows, in chunks of `chunk_rows`.
     fn next(&mut self, thousands: u64, chunk_rows: u32) -> Result<Work> {
         self.next += 1;
         let plan = Plan::new(thousands * 1_000 + self.next, 12, 0.01, chunk_rows);
@@ -94,10 +94,10 @@ impl Jobs {
     }
 }
 
-/// Runs the stages, and prints what was seen.
+/// Runs the stages, and prints their findings.
 ///
 /// # Errors
-/// Where anything was not as promised.
+/// If a promise is broken.
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let wanted = |name: &str| name.contains(&options.only);
     let mut jobs = Jobs { next: 0 };

@@ -1,5 +1,5 @@
-//! A cluster in containers: `docker-compose.yml` on a copy of what is committed, under a project name of its own, which
-//! leaves nothing behind.
+//! A cluster in containers: `docker-compose.yml` on a copy of the repository, under a project name of its own. It leaves
+//! nothing behind.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use super::engine::{command, docker, logs, run};
 use crate::cluster::{folder, program_of};
 use crate::work::Work;
 
-/// The programs that the image holds.
+/// The programs in the image.
 const PROGRAMS: [&str; 6] = [
     "producer",
     "worker",
@@ -22,22 +22,22 @@ const PROGRAMS: [&str; 6] = [
     "autoconnect",
     "setup",
 ];
-/// How often something is looked at that is waited for.
+/// How often a condition is checked that is waited for.
 const GLANCE: Duration = Duration::from_millis(250);
-/// How long a cluster may take to be there.
+/// How long a cluster may take to start.
 const UP: Duration = Duration::from_secs(180);
-/// How long a job may take, whatever is done to the cluster meanwhile.
+/// How long a job may take, with any fault meanwhile.
 const JOB: Duration = Duration::from_secs(400);
 
-/// The cluster; it is taken down with this value.
+/// The cluster. Dropping this value takes it down.
 pub(super) struct Project {
     folder: PathBuf,
     name: String,
-    /// Its compose files, as the value of `COMPOSE_FILE`.
+    /// The value of `COMPOSE_FILE`.
     files: &'static str,
 }
 
-/// A job's figures.
+/// The figures of a job.
 pub(super) struct Ended {
     pub(super) took: Duration,
     pub(super) at: Instant,
@@ -46,7 +46,7 @@ pub(super) struct Ended {
 }
 
 impl Project {
-    /// A copy of what is committed, with an image of the programs that were built here; nothing runs yet.
+    /// Copies the repository, and makes an image of the programs that were built here. It starts no container.
     pub(super) async fn prepare(name: &str, files: &'static str) -> Result<Self> {
         let folder = folder()?.join("compose").join(name);
         let project = Self {
@@ -72,7 +72,7 @@ impl Project {
                 .script("scripts/images-offline", &["--no-rust"])
                 .await?;
         }
-        // any port of this machine that is free
+        // port 0: any free port of this machine
         project
             .script("scripts/dotenv", &["MANAGEMENT_PORT=0", "API_PORT=0"])
             .await?;
@@ -80,7 +80,7 @@ impl Project {
         Ok(project)
     }
 
-    /// The image of the Dockerfile, with the programs that were built beside this one.
+    /// Builds the image of the Dockerfile, with the programs that were built beside this one.
     async fn build(&self) -> Result<()> {
         let settings = fs::read_to_string(self.folder.join(".env")).unwrap_or_default();
         let runtime = settings
@@ -130,7 +130,7 @@ impl Project {
             .await
     }
 
-    /// Starts it with so many workers, and waits until it has made the report of the shipped file.
+    /// Starts the cluster with `workers` workers, and waits for the report on the shipped file.
     pub(super) async fn up(&self, workers: u32) -> Result<()> {
         self.compose(&["up", "--detach", "--scale", &format!("worker={workers}")])
             .await?;
@@ -142,7 +142,7 @@ impl Project {
         Ok(())
     }
 
-    /// Another number of workers, from now on.
+    /// Changes the number of workers.
     pub(super) async fn scale(&self, workers: u32) -> Result<()> {
         let scale = format!("worker={workers}");
         let arguments = [
@@ -157,7 +157,7 @@ impl Project {
         self.compose(&arguments).await.map(drop)
     }
 
-    /// The containers of a service that run, by number.
+    /// The running containers of a service, by number.
     pub(super) async fn containers(&self, service: &str) -> Result<Vec<String>> {
         let project = format!("label=com.docker.compose.project={}", self.name);
         let service = format!("label=com.docker.compose.service={service}");
@@ -184,7 +184,7 @@ impl Project {
             .with_context(|| format!("no container of {service}"))
     }
 
-    /// The network of everybody.
+    /// The network of the cluster.
     pub(super) fn network(&self) -> String {
         format!("{}_cluster", self.name)
     }
@@ -240,8 +240,8 @@ impl Project {
         })
     }
 
-    /// What the reducer has made durable of open jobs, as a value that changes with every step; empty where no reducer
-    /// answers or no job is open.
+    /// The names and sizes of the files of open jobs in the reducer's state: a value that changes with every durable step.
+    /// Empty if no reducer answers or no job is open.
     pub(super) async fn step(&self) -> String {
         let Ok(reducers) = self.containers("reducer").await else {
             return String::new();
@@ -255,7 +255,7 @@ impl Project {
         String::new()
     }
 
-    /// Waits until a job is under way: until two steps were made.
+    /// Waits until a job is in progress: until it has made two steps.
     pub(super) async fn under_way(&self) -> Result<()> {
         let since = Instant::now();
         let mut last = String::new();
@@ -272,7 +272,7 @@ impl Project {
         Ok(())
     }
 
-    /// Waits until a job goes on; how long that took.
+    /// Waits until a job makes a step, and returns how long that took.
     pub(super) async fn gap(&self) -> Result<Duration> {
         let since = Instant::now();
         let then = self.step().await;
@@ -290,20 +290,20 @@ impl Project {
         }
     }
 
-    /// What `rabbitmqctl` says, on a broker that lives.
+    /// Runs `rabbitmqctl` on a broker, and returns its output.
     pub(super) async fn ctl(&self, service: &str, arguments: &[&str]) -> Result<String> {
         let broker = self.container(service).await?;
         docker(&[&["exec", &broker, "rabbitmqctl", "--quiet"], arguments].concat()).await
     }
 
-    /// How many consumers a queue has.
+    /// The number of consumers of a queue.
     pub(super) async fn consumers(&self, queue: &str) -> Result<usize> {
         let asked = ["list_consumers", "-p", "autoconnect", "queue_name"];
         let said = self.ctl("rabbitmq", &asked).await?;
         Ok(said.lines().filter(|line| line.trim() == queue).count())
     }
 
-    /// How many messages each queue holds.
+    /// The number of messages of each queue.
     pub(super) async fn queues(&self) -> Result<Vec<(String, u64)>> {
         let said = self
             .ctl(
@@ -317,12 +317,12 @@ impl Project {
             .collect())
     }
 
-    /// Where a container's log ends now.
+    /// The current length of a container's log.
     pub(super) async fn log_length(&self, container: &str) -> Result<usize> {
         Ok(logs(container).await?.len())
     }
 
-    /// Waits until a container says something, after so many bytes of its log; how long that took.
+    /// Waits until a container logs `what`, after the given length of its log; returns how long that took.
     pub(super) async fn says(
         &self,
         container: &str,
@@ -351,7 +351,7 @@ impl Project {
 
 impl Drop for Project {
     fn drop(&mut self) {
-        // what is left where a step fails is not worth an error of its own
+        // a failed step leaves containers or volumes behind, but must not hide the error of the stage
         let label = format!("label=com.docker.compose.project={}", self.name);
         let end = "docker ps -q --filter \"$1\" --filter status=paused | xargs -r docker unpause; \
                    docker ps -aq --filter \"$1\" | xargs -r docker rm -fv; \

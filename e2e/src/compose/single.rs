@@ -7,11 +7,11 @@ use anyhow::{Context, Result, bail};
 use super::engine::{docker, iptables};
 use super::{Jobs, Project, Seen};
 
-/// What a program says when it notices that the broker is gone.
+/// The log message of a program that has lost its connection.
 const NOTICED: &str = "the broker session ended";
-/// What it says when it is back.
+/// The log message of a program that has connected again.
 const CONNECTED: &str = "connected";
-/// What a reducer says when it has the state folder.
+/// The log message of a reducer that has locked the state folder.
 const LOCKED: &str = "state folder locked";
 
 /// The stages, in their order.
@@ -29,7 +29,7 @@ pub(super) const NAMES: &[&str] = &[
     "scale 1 to 6 to 2",
 ];
 
-/// Runs one of them.
+/// Runs one stage.
 pub(super) async fn stage(name: &str, project: &Project, jobs: &mut Jobs) -> Result<Seen> {
     match name {
         "kill worker" => kill(project, jobs, "worker").await,
@@ -47,7 +47,7 @@ pub(super) async fn stage(name: &str, project: &Project, jobs: &mut Jobs) -> Res
     }
 }
 
-/// How a container is kept from the others.
+/// How a container is taken away from the cluster.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Away {
     Paused,
@@ -75,7 +75,7 @@ impl Away {
     }
 }
 
-/// A container killed in the middle of a job and started again.
+/// Kills a container in the middle of a job, and starts it again.
 async fn kill(project: &Project, jobs: &mut Jobs, service: &str) -> Result<Seen> {
     let work = jobs.next(3_000, 500)?;
     let meddling = async {
@@ -94,7 +94,7 @@ async fn kill(project: &Project, jobs: &mut Jobs, service: &str) -> Result<Seen>
         .within("the job went on after", gap, 30))
 }
 
-/// The broker frozen for a minute: every program notices, none hangs.
+/// Freezes the broker for a minute: every program must notice, and none may hang.
 async fn pause_broker(project: &Project, jobs: &mut Jobs) -> Result<Seen> {
     let work = jobs.next(3_000, 500)?;
     let meddling = async {
@@ -125,7 +125,7 @@ async fn pause_broker(project: &Project, jobs: &mut Jobs) -> Result<Seen> {
         .within("the job went on, after it was thawed,", gap, 30))
 }
 
-/// A worker frozen or cut off: its chunks come back to the others, and what it still says is dropped.
+/// Freezes or cuts off a worker: its chunks must be redelivered to the others, and results that it sends later be dropped.
 async fn worker_away(project: &Project, jobs: &mut Jobs, away: Away, seconds: u64) -> Result<Seen> {
     let work = jobs.next(3_000, 500)?;
     let begun = std::sync::OnceLock::new();
@@ -136,7 +136,7 @@ async fn worker_away(project: &Project, jobs: &mut Jobs, away: Away, seconds: u6
         let consumers = project.consumers("q.chunks.sales.v1").await?;
         away.begin(project, &worker).await?;
         let since = *begun.get_or_init(Instant::now);
-        // what it holds is handed to others when the broker gives it up
+        // its unacked chunks are requeued when the broker closes its connection
         while project.consumers("q.chunks.sales.v1").await? >= consumers {
             anyhow::ensure!(
                 since.elapsed() < Duration::from_secs(seconds),
@@ -146,7 +146,7 @@ async fn worker_away(project: &Project, jobs: &mut Jobs, away: Away, seconds: u6
         let given_up = since.elapsed();
         tokio::time::sleep(Duration::from_secs(seconds).saturating_sub(since.elapsed())).await;
         away.end(project, &worker).await?;
-        // it comes back by itself
+        // the worker reconnects by itself
         project
             .says(&worker, length, NOTICED, Duration::from_secs(60))
             .await?;
@@ -155,7 +155,7 @@ async fn worker_away(project: &Project, jobs: &mut Jobs, away: Away, seconds: u6
     };
     let (job, (worker, length, given_up, back)) = tokio::try_join!(project.job(&work), meddling)?;
     let begun = begun.get().context("the worker was never kept away")?;
-    // its last chunks came to the other worker before the job could end
+    // the job can only end once its last chunks have been redelivered to the other worker
     let ended = job.at.saturating_duration_since(*begun);
     let away_still = ended < Duration::from_secs(seconds);
     project
@@ -167,7 +167,7 @@ async fn worker_away(project: &Project, jobs: &mut Jobs, away: Away, seconds: u6
         .within("it came back after", back, 30))
 }
 
-/// A second reducer on the same state folder: one of them writes, ever.
+/// Runs a second reducer on the same state folder: only one of them may ever write.
 async fn standby(project: &Project, jobs: &mut Jobs, away: Away) -> Result<Seen> {
     let first = project.container("reducer").await?;
     project
@@ -206,13 +206,13 @@ async fn standby(project: &Project, jobs: &mut Jobs, away: Away) -> Result<Seen>
     })
 }
 
-/// Takes the first reducer away amid a job; returns how long the job then stood still.
+/// Takes the first reducer away in the middle of a job; returns how long the job then made no step.
 async fn take_away(project: &Project, away: Away, first: &str, standby: &str) -> Result<Duration> {
     project.under_way().await?;
     let length = project.log_length(standby).await?;
     away.begin(project, first).await?;
     match away {
-        // the one that is cut off keeps the folder's lock, so the standby may not write
+        // the reducer that is cut off keeps the lock of the folder, so the standby must not write
         Away::CutOff => {
             tokio::time::sleep(Duration::from_secs(30)).await;
             let locked = project.says(standby, length, LOCKED, Duration::ZERO);
@@ -224,7 +224,7 @@ async fn take_away(project: &Project, away: Away, first: &str, standby: &str) ->
             );
             project.gap().await
         }
-        // the folder is free, and the standby takes it
+        // the lock of a dead reducer is released, and the standby takes it
         _ => {
             let ninety = Duration::from_secs(90);
             project.says(standby, length, LOCKED, ninety).await
@@ -232,7 +232,7 @@ async fn take_away(project: &Project, away: Away, first: &str, standby: &str) ->
     }
 }
 
-/// A worker whose packets are lost now and then.
+/// Drops a tenth of a worker's packets.
 async fn drops(project: &Project, jobs: &mut Jobs) -> Result<Seen> {
     let work = jobs.next(3_000, 500)?;
     let worker = project.container("worker").await?;
@@ -258,7 +258,7 @@ async fn drops(project: &Project, jobs: &mut Jobs) -> Result<Seen> {
     Ok(Seen::new(job).holds("it finished", true))
 }
 
-/// More and fewer workers while a job is worked.
+/// Adds and removes workers during a job.
 async fn scale(project: &Project, jobs: &mut Jobs) -> Result<Seen> {
     project.scale(1).await?;
     let work = jobs.next(8_000, 500)?;

@@ -1,5 +1,5 @@
-//! Three brokers: the one that leads the queues is killed, frozen, or cut off from the other two, with programs connected
-//! to it and without.
+//! Three brokers: the leader of the queues is killed, frozen, or cut off from the other two, with and without programs
+//! connected to it.
 
 use std::time::{Duration, Instant};
 
@@ -20,11 +20,11 @@ pub(super) const NAMES: &[&str] = &[
     IN_FLIGHT,
 ];
 
-/// Programs publish, over the other two, to queues whose leader is cut off: a quorum queue may lose what they sent to it
-/// and never confirm it (rabbitmq-server #14589).
+/// The stage in which programs publish, over the other two brokers, to queues whose leader is cut off. A quorum queue may lose
+/// such messages and never confirm them (rabbitmq-server #14589).
 const IN_FLIGHT: &str = "leader split from its publishers for 60 s, three times";
 
-/// Runs one of them, and mends the cluster after it.
+/// Runs one stage, and repairs the cluster after it.
 pub(super) async fn stage(name: &str, project: &Project, jobs: &mut Jobs) -> Result<Seen> {
     if name == IN_FLIGHT {
         return in_flight(project, jobs).await;
@@ -68,7 +68,7 @@ pub(super) async fn stage(name: &str, project: &Project, jobs: &mut Jobs) -> Res
     Ok(Seen::new(job).within("gap", gap, 30))
 }
 
-/// Splits, three times, a broker to which no program is connected and which leads every queue, while job follows job.
+/// Cuts off, three times, a broker that leads every queue and to which no program is connected, while jobs run.
 async fn in_flight(project: &Project, jobs: &mut Jobs) -> Result<Seen> {
     let (healed, mut over) = watch::channel(false);
     let meddling = async {
@@ -80,7 +80,7 @@ async fn in_flight(project: &Project, jobs: &mut Jobs) -> Result<Seen> {
             let addresses = addresses(project, &others).await?;
             let since = Instant::now();
             partition(&container, &addresses, "-A").await?;
-            // when every channel has spoken, and before the brokers notice
+            // after every channel has updated its metrics (5 s), and before the brokers notice the partition
             tokio::time::sleep(Duration::from_secs(6)).await;
             let mut sum = 0;
             for other in others {
@@ -107,7 +107,7 @@ async fn in_flight(project: &Project, jobs: &mut Jobs) -> Result<Seen> {
     };
     let (job, (unconfirmed, longest)) = tokio::try_join!(publishing, meddling)?;
     let in_flight = format!("at least {unconfirmed} publishes in flight");
-    // an acknowledgement that is lost keeps its message in a consumer's hands
+    // after a lost ack, its message would stay unacked in a queue
     let drained = drained(project, Duration::from_secs(60)).await?;
     Ok(Seen::new(job)
         .within("gap", longest, 30)
@@ -115,7 +115,7 @@ async fn in_flight(project: &Project, jobs: &mut Jobs) -> Result<Seen> {
         .holds("no message is left in a queue", drained))
 }
 
-/// Whether all queues are empty within a while.
+/// Whether all queues become empty in time.
 async fn drained(project: &Project, within: Duration) -> Result<bool> {
     let since = Instant::now();
     loop {
@@ -135,12 +135,12 @@ async fn drained(project: &Project, within: Duration) -> Result<bool> {
     }
 }
 
-/// How many publishes of a broker's own clients are not confirmed, by what each channel last said of itself, every 5 s: one
-/// that waits for the broker that is cut off does not answer.
+/// Counts the unconfirmed publishes of a broker's clients from the metrics that each channel updates every 5 s. A channel that
+/// waits for the broker that is cut off would not answer a question.
 const UNCONFIRMED: &str = "lists:sum([proplists:get_value(messages_unconfirmed, M, 0) \
      || {_, M} <- ets:tab2list(channel_metrics)]).";
 
-/// Gives every queue to the broker that has the fewest clients; it, and the others.
+/// Makes the broker with the fewest clients the leader of every queue; returns it, and the others.
 async fn lead_apart(project: &Project) -> Result<(&'static str, Vec<&'static str>)> {
     let mut clients = Vec::new();
     for broker in BROKERS {
@@ -157,7 +157,7 @@ async fn lead_apart(project: &Project) -> Result<(&'static str, Vec<&'static str
     Ok((leader, brokers.collect()))
 }
 
-/// What an expression that is a number says on a broker.
+/// Evaluates an Erlang expression on a broker, as a number.
 async fn number(project: &Project, broker: &str, expression: &str) -> Result<u64> {
     let said = project.ctl(broker, &["eval", expression]).await?;
     said.parse().with_context(|| format!("{broker}: {said}"))
@@ -182,7 +182,7 @@ async fn leader(project: &Project) -> Result<&'static str> {
     found.with_context(|| format!("the leader is on {name}"))
 }
 
-/// The addresses of some of them.
+/// The IP addresses of some brokers.
 async fn addresses(project: &Project, brokers: &[&str]) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for broker in brokers {
@@ -195,7 +195,7 @@ async fn addresses(project: &Project, brokers: &[&str]) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Drops every packet between a broker and the others, or (`-D`) no longer.
+/// Drops every packet between a broker and the others (`-A`), or ends that (`-D`).
 async fn partition(container: &str, others: &[String], change: &str) -> Result<()> {
     for other in others {
         iptables(container, &[change, "INPUT", "-s", other, "-j", "DROP"]).await?;
@@ -204,7 +204,7 @@ async fn partition(container: &str, others: &[String], change: &str) -> Result<(
     Ok(())
 }
 
-/// Waits until the three are one again; one that stays apart is started anew.
+/// Waits until the three brokers are one cluster again; one that does not join is restarted.
 async fn mend(project: &Project) -> Result<()> {
     for broker in BROKERS {
         let whole = ["await_online_nodes", "3", "--timeout", "40"];

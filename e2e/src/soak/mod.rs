@@ -1,7 +1,7 @@
 //! The soak: jobs back to back while workers, the reducer and the broker are killed at random, by a seed (`schedule`).
 //!
-//! Every job's results are compared with those of the run in one process, byte for byte; every second the memory of
-//! every program is looked at.
+//! Every job's results are compared with those of the run in one process, byte for byte. The memory of every program is
+//! measured each second.
 
 mod schedule;
 
@@ -20,31 +20,31 @@ use crate::figures::{median, row, seconds, table};
 use crate::memory::{Growth, Memory};
 use crate::work::{Plan, Work};
 
-/// The files, in the order in which they are asked for again and again: rows, cities, dirt, rows in a chunk.
+/// The files, which are requested in this order again and again: rows, cities, share of faults, rows of a chunk.
 const PLANS: [Plan; 4] = [
     Plan::new(1_800_000, 3, 0.01, 700),
     Plan::new(1_200_000, 40, 0.04, 300),
     Plan::new(3_000_000, 12, 0.002, 2_000),
     Plan::new(700_000, 400, 0.02, 200),
 ];
-/// Jobs that were asked for and have not ended, so that the cluster is never idle.
+/// How many jobs are open at a time: two, so that the cluster is never idle.
 const AHEAD: usize = 2;
-/// How often memory is looked at.
+/// How often memory is measured.
 const LOOK: Duration = Duration::from_secs(1);
-/// A shorter run says nothing of memory: programs are still warming up.
+/// The least length of a run that judges memory: in a shorter one, programs are still warming up.
 const LONG_ENOUGH: Duration = Duration::from_secs(600);
-/// What the broker is called beside the programs.
+/// The name of the broker in the table of programs.
 const BROKER: &str = "broker";
 /// The most that a program's memory may grow, in percent.
 const GROWTH: f64 = 10.0;
 
-/// How long, and what is drawn.
+/// The length of the run, and the seed.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// How long jobs are asked for, in minutes
+    /// How long jobs are requested, in minutes
     #[arg(long, default_value_t = 20.0)]
     minutes: f64,
-    /// Another seed, another schedule of faults
+    /// The seed of the schedule of faults
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// How many workers; the first is never killed
@@ -52,36 +52,36 @@ pub(crate) struct Options {
     workers: u32,
 }
 
-/// What the jobs came to.
+/// The sums of all jobs.
 #[derive(Default)]
 struct Tally {
     jobs: usize,
     chunks: u64,
     redeliveries: u64,
     duplicates: u64,
-    /// How long each job took, from the end of the one before.
+    /// The time from the end of the previous job to the end of each job.
     took: Vec<Duration>,
-    /// What was not the same as in one process, or did not end well.
+    /// The jobs whose results differ from those of one process, or that are not done.
     other: Vec<String>,
 }
 
-/// What everybody sees.
+/// The state that the tasks share.
 struct Soak {
     cluster: Cluster,
     works: Vec<Work>,
     workers: u32,
     until: Instant,
-    /// Odd while the broker is away.
+    /// The number of starts and ends of outages of the broker: odd during an outage.
     outages: AtomicU64,
     /// How many jobs have ended.
     ended: AtomicUsize,
     memory: Mutex<Memory>,
 }
 
-/// Runs the soak and prints what came of it.
+/// Runs the soak, and prints its figures.
 ///
 /// # Errors
-/// Where anything was not as promised.
+/// If a promise is broken.
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let autoconnect = program_of("autoconnect")?;
     let data = folder()?.join("data");
@@ -117,7 +117,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     println!("\nidentical: {identical}");
     let mut wrong = tally.other;
     if length >= LONG_ENOUGH {
-        // the broker begins anew every forty seconds, and takes what its queues happen to hold: it is shown, not judged
+        // the broker restarts every forty seconds, and its memory depends on its queues: it is printed, but not judged
         let ours = growth.iter().filter(|growth| growth.program != BROKER);
         wrong.extend(ours.filter_map(too_much));
     }
@@ -127,7 +127,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
 }
 
 impl Soak {
-    /// Asks for jobs until the time is over, and judges each.
+    /// Requests jobs until the time is over, and judges each.
     async fn jobs(&self) -> Result<Tally> {
         let mut tally = Tally::default();
         let mut waiting: VecDeque<(Asked, &Work)> = VecDeque::new();
@@ -158,7 +158,7 @@ impl Soak {
         }
     }
 
-    /// Looks at the memory of every program, for as long as it is asked.
+    /// Measures the memory of every program, for as long as it is polled.
     async fn look(&self) -> std::convert::Infallible {
         let names: Vec<&str> = self.cluster.names().chain([BROKER]).collect();
         loop {
@@ -245,7 +245,7 @@ fn print(tally: &Tally, faults: &[Fault], growth: &[Growth]) {
     table(&rows.collect::<Vec<_>>());
 }
 
-/// What is wrong with a program whose memory grew too much, or is unknown.
+/// The complaint about a program whose memory grew too much, or has too few measurements.
 fn too_much(growth: &Growth) -> Option<String> {
     match growth.percent {
         Some(percent) if percent <= GROWTH => None,

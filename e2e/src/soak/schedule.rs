@@ -1,8 +1,8 @@
-//! Which fault comes when: drawn from a seed.
+//! The schedule of faults, drawn from a seed.
 //!
-//! Two schedules go on at once: one kills workers and the reducer every few seconds, the other ends the broker about once
-//! in forty seconds; so a program is killed while the broker is away, too. The producer and the first worker are never
-//! killed: their memory is seen over the whole time.
+//! Two schedules run at the same time: one kills workers and the reducer every few seconds, the other ends the broker about
+//! every forty seconds. So programs are also killed while the broker is down. The producer and the first worker are never
+//! killed, so that their memory is measured over the whole time.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use rand_pcg::Pcg64Mcg;
 
 use super::Soak;
 
-/// What is done to the cluster.
+/// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     WorkerKilled,
@@ -31,16 +31,16 @@ impl Kind {
     ];
 }
 
-/// A fault that the cluster went on after.
+/// A fault that the cluster recovered from.
 pub(super) struct Fault {
     pub(super) kind: Kind,
-    /// From when what was down is there again, until all goes on; none where the broker was away as well, whose recovery
-    /// that is.
+    /// The time from the restart of the program until every program is connected and a job makes a step. `None` if the broker
+    /// was down too: that time belongs to the fault of the broker.
     pub(super) recovery: Option<Duration>,
 }
 
 impl Soak {
-    /// Both schedules, until the time is over.
+    /// Runs both schedules until the time is over.
     pub(super) async fn faults(&self, seed: u64) -> Result<Vec<Fault>> {
         let (mut faults, more) = tokio::try_join!(
             self.kill_programs(Pcg64Mcg::seed_from_u64(seed)),
@@ -95,7 +95,7 @@ impl Soak {
         Ok(faults)
     }
 
-    /// Waits so many milliseconds; whether there is time left after them.
+    /// Waits `milliseconds`; returns whether there is time left afterwards.
     async fn lasts(&self, milliseconds: u64) -> bool {
         let wait = Duration::from_millis(milliseconds);
         if Instant::now() + wait >= self.until {
