@@ -87,29 +87,29 @@ async fn lying<B: Broker>(broker: &B) -> Result<Vec<u64>, BrokerError> {
     Ok(counts)
 }
 
-/// A dead message, in a line.
+/// A dead message of the list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = DeadMessage))]
 pub struct Line {
-    /// Its id: of a chunk, `<job>/<chunk>`.
+    /// The id of the message; `<job>/<chunk>` for a chunk.
     pub id: String,
-    /// The queue it lies in.
+    /// The dead queue that it is in.
     pub queue: String,
-    /// `chunk`, `partial`, …
+    /// The type of the message: `chunk`, `partial`, …
     pub r#type: String,
-    /// Its job.
+    /// The id of its job.
     pub job: Option<String>,
     /// The number of the chunk, `part.number`.
     pub chunk: Option<String>,
     /// The kind of job.
     pub kind: Option<String>,
-    /// What the rows of the chunk have in common.
+    /// The key of the chunk, which its rows have in common, such as that of a city.
     pub key: Option<String>,
-    /// How many rows it has.
+    /// The number of rows of the chunk.
     pub rows: Option<u64>,
-    /// The length of its body.
+    /// The length of its body, in bytes.
     pub bytes: usize,
-    /// Why it is dead.
+    /// Why it was dead-lettered.
     pub reason: String,
 }
 
