@@ -77,7 +77,7 @@ impl Health {
     }
 
     /// Raises a trouble; it shows once it has lasted a while. `name` identifies it, `why` is one sentence. Raised
-    /// again, it keeps its start; another `why` is logged.
+    /// again, it keeps its start, shows another `why`, and is not logged again.
     pub fn raise(&self, name: &str, why: impl Into<String>) {
         self.raise_after(LASTS, name, why.into());
     }

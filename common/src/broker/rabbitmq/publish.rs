@@ -304,6 +304,8 @@ struct Refusal {
     since: Instant,
     /// The current pause.
     pause: Duration,
+    /// Whether one of them was returned.
+    is_returned: bool,
 }
 
 /// The state of publishing over one session.
@@ -433,16 +435,16 @@ impl Flow<'_> {
             return;
         }
         let refusal = self.refused.entry(ready.format.clone());
-        let refusal = refusal.or_insert_with(|| {
-            if refused == Landed::Returned {
-                tracing::warn!(exchange, key, "waiting for a queue that takes this message");
-                self.common.missing.notify_one();
-            }
-            Refusal {
-                since: Instant::now(),
-                pause: PAUSE.0,
-            }
+        let refusal = refusal.or_insert_with(|| Refusal {
+            since: Instant::now(),
+            pause: PAUSE.0,
+            is_returned: false,
         });
+        if refused == Landed::Returned && !refusal.is_returned {
+            refusal.is_returned = true;
+            tracing::warn!(exchange, key, "waiting for a queue that takes this message");
+            self.common.missing.notify_one();
+        }
         if outgoing.paused >= refusal.pause {
             refusal.pause = (refusal.pause * 2).min(PAUSE.1);
         }
