@@ -31,13 +31,15 @@ mod s3;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use std::{fmt, io};
 
+use futures_util::FutureExt as _;
 use object_store::path::{Path, PathPart};
 use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt as _, PutPayload};
 
@@ -181,12 +183,14 @@ impl Blobs {
     /// [`BlobError::TooLarge`], [`BlobError::Away`].
     pub async fn put(&self, job: &JobId, body: &Body, digest: Digest) -> Result<(), BlobError> {
         self.check_size(body.len() as u64)?;
-        self.mark().await?;
-        let path = self.path(job, digest);
-        let put = self
-            .store
-            .put(&path, PutPayload::from_bytes((**body).clone()));
-        put.await.map(drop).map_err(|error| self.away(&error))
+        self.caught(async {
+            self.mark().await?;
+            let path = self.path(job, digest);
+            let payload = PutPayload::from_bytes((**body).clone());
+            let put = self.store.put(&path, payload).await;
+            put.map(drop).map_err(|error| self.away(&error))
+        })
+        .await
     }
 
     /// Gets the body of a claim and checks its size. [`Chunk::from_claim`](crate::Chunk::from_claim) verifies the digest,
@@ -196,6 +200,10 @@ impl Blobs {
     /// [`BlobError`].
     pub async fn get(&self, claim: &Claim) -> Result<Body, BlobError> {
         self.check_size(claim.bytes)?;
+        self.caught(self.got(claim)).await
+    }
+
+    async fn got(&self, claim: &Claim) -> Result<Body, BlobError> {
         let path = self.path(&claim.job, claim.digest);
         if self.leads_elsewhere(claim).await? {
             return Err(BlobError::Damaged {
@@ -291,6 +299,19 @@ impl Blobs {
         Some(folder.join(JOBS).join(job.as_str()))
     }
 
+    /// Requests of the store; a panic in them is an error of the store. `object_store` panics where the text of a token file
+    /// or of a metadata service is no HTTP header.
+    async fn caught<T>(
+        &self,
+        requests: impl Future<Output = Result<T, BlobError>>,
+    ) -> Result<T, BlobError> {
+        let done = AssertUnwindSafe(requests).catch_unwind().await;
+        done.unwrap_or_else(|_panic| {
+            let why = "its client panicked, as its log says: are the credentials plain text?";
+            Err(self.away(&io::Error::other(why)))
+        })
+    }
+
     fn away(&self, error: &dyn std::error::Error) -> BlobError {
         BlobError::Away {
             store: self.place.to_string(),
@@ -323,6 +344,15 @@ impl fmt::Debug for Blobs {
     }
 }
 
+/// A wait for the store; its trouble ends with it, however it ends.
+struct Wait<'h>(&'h Health);
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.0.clear(TROUBLE);
+    }
+}
+
 /// Retries while the store is down, with a pause that doubles, and raises a trouble in `health` meanwhile. Cancel-safe.
 ///
 /// # Errors
@@ -334,6 +364,7 @@ pub async fn patiently<T, F>(
 where
     F: Future<Output = Result<T, BlobError>>,
 {
+    let wait = Wait(health);
     let mut failures = 0;
     loop {
         match attempt().await {
@@ -341,13 +372,10 @@ where
                 let pause = wait::pause(PAUSE, failures);
                 failures = failures.saturating_add(1);
                 tracing::warn!(%error, ?pause, "tried again after a pause");
-                health.raise(TROUBLE, error.to_string());
+                wait.0.raise(TROUBLE, error.to_string());
                 tokio::time::sleep(pause).await;
             }
-            done => {
-                health.clear(TROUBLE);
-                return done;
-            }
+            done => return done,
         }
     }
 }

@@ -35,8 +35,9 @@ impl Blobs {
                     .await
             }
             None => {
-                let removed = self.store.delete(&self.ended(job)).await;
-                self.absent_is_done(removed)
+                let ended = self.ended(job);
+                self.caught(async { self.absent_is_done(self.store.delete(&ended).await) })
+                    .await
             }
         }
     }
@@ -48,7 +49,7 @@ impl Blobs {
     /// [`BlobError::Away`].
     pub async fn end(&self, job: &JobId) -> Result<(), BlobError> {
         let Some(own) = self.folder_of(job) else {
-            return self.end_objects(job).await;
+            return self.caught(self.end_objects(job)).await;
         };
         let folder = own.clone();
         if !self.on_folder(move || folder::is_there(&folder)).await? {
@@ -72,7 +73,10 @@ impl Blobs {
                 self.on_folder(move || folder::absent_is_done(fs::remove_dir_all(own)))
                     .await
             }
-            None => self.remove_objects(self.objects(job).await?).await,
+            None => {
+                self.caught(async { self.remove_objects(self.objects(job).await?).await })
+                    .await
+            }
         }
     }
 
@@ -86,7 +90,7 @@ impl Blobs {
                 let jobs = folder.join(JOBS);
                 self.on_folder(move || folder::all_left(&jobs)).await
             }
-            None => self.all_left().await,
+            None => self.caught(self.all_left()).await,
         }
     }
 

@@ -73,7 +73,8 @@ impl Bucket {
                 retry_timeout: REPEATED_FOR,
                 ..RetryConfig::default()
             });
-        for (name, value) in variables {
+        // Compose passes an absent variable on as an empty one
+        for (name, value) in variables.into_iter().filter(|(_, value)| !value.is_empty()) {
             if let Some(variable) = known(&name) {
                 let value = checked(&variable, &value)
                     .map_err(|expected| format!("{name} is not usable, expected {expected}"))?;
@@ -141,6 +142,12 @@ fn checked(variable: &Variable, value: &str) -> Result<String, &'static str> {
         }
         Variable::Client(ClientConfigKey::ProxyUrl) if Url::parse(value).is_err() => {
             Err("an address, as in http://proxy:3128")
+        }
+        Variable::Client(ClientConfigKey::DefaultContentType) => {
+            match is_all(|b| b.is_ascii_graphic() || b == b' ') {
+                true => Ok(value.to_owned()),
+                false => Err("printable ASCII"),
+            }
         }
         // names of files, and options that are checked when the client is built
         Variable::WebIdentityTokenFile
@@ -271,6 +278,7 @@ mod tests {
             ("AWS_ACCESS_KEY_ID", "s3cret\n"),
             ("AWS_SECRET_ACCESS_KEY", "s3cret key"),
             ("AWS_SESSION_TOKEN", "s3crét"),
+            ("AWS_DEFAULT_CONTENT_TYPE", "text/s3cret\n"),
         ] {
             let refused = open(&[(name, value)]).expect_err(value);
             assert!(
@@ -290,6 +298,7 @@ mod tests {
         variables.push(("AWS_ALLOW_HTTP", "true"));
         open(&variables).expect("allowed");
         open(&key).expect("AWS itself");
+        open(&[key[0], key[1], ("AWS_ENDPOINT", "")]).expect("an empty variable is an absent one");
         let half = open(&key[..1]).expect_err("no secret");
         assert!(half.contains("SecretAccessKey"), "{half}");
     }

@@ -253,6 +253,20 @@ async fn a_store_that_is_away_is_tried_again_and_the_program_says_so_meanwhile()
     assert_eq!(missing.await.expect_err("at once").fate(), Fate::Bury);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_the_store_that_is_given_up_leaves_no_trouble() {
+    let health = Health::default();
+    let waiting = patiently(&health, || async {
+        Err::<(), _>(BlobError::Away {
+            store: "a folder".to_owned(),
+            why: "unmounted".to_owned(),
+        })
+    });
+    let given_up = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+    assert!(given_up.is_err(), "{given_up:?}");
+    assert!(!health.is_raised(TROUBLE));
+}
+
 #[test]
 fn a_folder_is_a_place_and_what_is_neither_is_refused() {
     let place = |text: &str| text.parse::<Place>().ok();

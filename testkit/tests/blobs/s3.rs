@@ -184,3 +184,32 @@ async fn a_bucket_that_is_not_there_and_a_server_that_is_away_are_named() -> Res
     server.open(MAX)?.get(&claim).await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn a_token_that_no_request_can_hold_is_an_error_and_not_the_end_of_the_program() -> Result<()>
+{
+    let folder = tempfile::tempdir()?;
+    let server = Server::start(folder.path()).await?;
+    let claim = put(&server.open(MAX)?, "a-1", "lyon").await?;
+    let token = folder.path().join("token");
+    fs::write(&token, "of two\nlines")?;
+    let endpoint = server.endpoint();
+    let variables = [
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", endpoint.clone()),
+        (
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+            token.display().to_string(),
+        ),
+        ("AWS_ENDPOINT", endpoint),
+        ("AWS_ALLOW_HTTP", "true".to_owned()),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value));
+    let place = format!("s3://{BUCKET}/{PREFIX}").parse()?;
+    let blobs = Blobs::open_with(&place, MAX, variables)?;
+    for refused in refusals(&blobs, &claim).await? {
+        let said = refused.to_string();
+        ensure!(refused.fate() == Fate::Again, "{said}");
+        ensure!(said.contains("are the credentials plain text?"), "{said}");
+    }
+    Ok(())
+}
