@@ -142,6 +142,9 @@ pub struct Config {
     pub disk: Arc<dyn Disk>,
     /// The blob store with the chunk bodies that were too large for a message. The reducer removes those of an ended job.
     pub blobs: Option<Blobs>,
+    /// Whether the reducer sweeps the blob store for what jobs left behind that it does not know. Only the reducer of a
+    /// cluster knows every job that shares the store.
+    pub sweeps: bool,
     /// For tests: the points at which the reducer is killed.
     pub faults: Faults,
 }
@@ -159,6 +162,7 @@ impl Config {
             snapshot_after: None,
             disk: disk::real(),
             blobs: None,
+            sweeps: false,
             faults: Faults::default(),
         }
     }
@@ -168,6 +172,7 @@ impl Config {
         Self {
             state: Some(state.into()),
             abandon_after: Duration::from_secs(3600),
+            sweeps: true,
             ..Self::volatile(results)
         }
     }

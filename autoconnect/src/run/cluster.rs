@@ -114,6 +114,8 @@ async fn on(
     if let Some(own) = &own {
         let config = autoconnect_reducer::Config {
             blobs: Some(plan.blobs.clone()),
+            // a cluster may share the store, and its jobs are not known here
+            sweeps: false,
             ..autoconnect_reducer::Config::durable(&plan.out, &state)
         };
         let registry = Arc::clone(&plan.registry);

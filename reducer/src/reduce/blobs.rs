@@ -1,6 +1,6 @@
 //! Removes the bodies of jobs from the blob store: when a job ends, and what is left behind by a sweep.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, SystemTime};
 
 use autoconnect_common::blob::{BlobError, Blobs, Left};
@@ -8,7 +8,7 @@ use autoconnect_common::health::Health;
 use autoconnect_common::wait::or_pending;
 use autoconnect_common::{Broker, JobId, machine};
 use futures_util::StreamExt as _;
-use futures_util::future::BoxFuture;
+use futures_util::future::{AbortHandle, BoxFuture, abortable};
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep_until};
 
@@ -19,12 +19,15 @@ const SWEEP: Duration = Duration::from_secs(3600);
 /// How soon a sweep that failed is tried again: the trouble that it shows ends soon after the store works.
 const SWEEP_AGAIN: Duration = Duration::from_secs(60);
 /// The name of the trouble that a failed sweep shows.
-const TROUBLE: &str = "blobs";
+const TROUBLE: &str = "blobs sweep";
 /// How long nothing was put for a job that is not open before its bodies count as left behind. A producer that cuts a job
 /// sends `begun` within seconds, which opens the job; a day is longer than a reducer is down while one cuts.
 const LEFT_BEHIND: Duration = Duration::from_secs(24 * 3600);
 /// How long the mark of an ended job stays: longer than any of its chunks waits in a queue that has workers.
 const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Removals in progress at once. In a bucket each lists the job's objects and deletes some twenty at a time, each over a
+/// connection of its own.
+const AT_ONCE: usize = 8;
 /// How long a stopping reducer still removes bodies, so that it stops soon; the next sweep removes the rest.
 const LAST_REMOVALS: Duration = Duration::from_secs(2);
 
@@ -56,13 +59,17 @@ pub(super) struct Removals<'r> {
     /// When the next sweep begins; never where the store ends with the process.
     sweep_at: Option<Instant>,
     sweeping: Option<BoxFuture<'r, Result<BTreeMap<JobId, Left>, BlobError>>>,
-    removing: FuturesUnordered<BoxFuture<'r, ()>>,
+    /// Removals that have not begun.
+    waiting: VecDeque<(JobId, Removal)>,
+    removing: FuturesUnordered<BoxFuture<'r, JobId>>,
+    /// The jobs of `removing`, each with what aborts its removal.
+    in_progress: BTreeMap<JobId, AbortHandle>,
     /// The jobs that ended, where chunks end with the process: their marks are then removed as well.
     ended: Option<Vec<JobId>>,
 }
 
 impl<'r> Removals<'r> {
-    /// Removals in `blobs`; `sweeps` says whether the store outlives this process. Sweeps that fail are shown by `health`.
+    /// Removals in `blobs`, with [sweeps](crate::Config::sweeps) or without. Sweeps that fail are shown by `health`.
     pub(super) fn new(blobs: Option<Blobs>, health: Health, sweeps: bool) -> Self {
         Self {
             // by then the reducer knows every job whose results waited in its queues
@@ -70,7 +77,9 @@ impl<'r> Removals<'r> {
             blobs,
             health,
             sweeping: None,
+            waiting: VecDeque::new(),
             removing: FuturesUnordered::new(),
+            in_progress: BTreeMap::new(),
             ended: (!sweeps).then(Vec::new),
         }
     }
@@ -82,30 +91,49 @@ impl<'r> Removals<'r> {
         {
             ended.push(job.clone());
         }
-        self.begin(job, Removal::Bodies);
+        self.waiting.push_back((job.clone(), Removal::Bodies));
     }
 
-    /// Tries once: a later retry could remove the new bodies of a job that was requested again. The sweep finds what is
-    /// left.
-    fn begin(&mut self, job: &JobId, removal: Removal) {
-        let Some(blobs) = self.blobs.clone() else {
-            return;
+    /// Keeps the bodies of a job that is cut again: they have the names of those that were to be removed. A sweep finds
+    /// what is left of the earlier cut.
+    pub(super) fn keep(&mut self, job: &JobId) {
+        self.waiting.retain(|(waiting, _)| waiting != job);
+        if let Some(removal) = self.in_progress.get(job) {
+            removal.abort();
+        }
+    }
+
+    /// Begins what waits while there is room. Tries each removal once: a later retry could remove the new bodies of a job
+    /// that is cut again.
+    fn begin(&mut self) {
+        let Some(blobs) = &self.blobs else {
+            return self.waiting.clear();
         };
-        let job = job.clone();
-        self.removing.push(Box::pin(async move {
-            let removed = match removal {
-                Removal::Bodies => blobs.end(&job).await,
-                Removal::All => blobs.remove(&job).await,
-            };
-            if let Err(error) = removed {
-                tracing::error!(job_id = %job, %error, "bodies not removed from the blob store");
-            }
-        }));
+        while self.removing.len() < AT_ONCE
+            && let Some((job, removal)) = self.waiting.pop_front()
+        {
+            let (blobs, of) = (blobs.clone(), job.clone());
+            let (removed, abort) = abortable(async move {
+                let removed = match removal {
+                    Removal::Bodies => blobs.end(&of).await,
+                    Removal::All => blobs.remove(&of).await,
+                };
+                if let Err(error) = removed {
+                    tracing::error!(job_id = %of, %error, "bodies not removed from the blob store");
+                }
+            });
+            self.in_progress.insert(job.clone(), abort);
+            self.removing.push(Box::pin(async move {
+                let _aborted = removed.await;
+                job
+            }));
+        }
     }
 
     /// Drives removals and sweeps; returns the jobs that a sweep found.
     pub(super) async fn next(&mut self) -> BTreeMap<JobId, Left> {
         loop {
+            self.begin();
             if self.sweeping.is_none()
                 && self.sweep_at.is_some_and(|at| at <= Instant::now())
                 && let Some(blobs) = self.blobs.clone()
@@ -115,7 +143,9 @@ impl<'r> Removals<'r> {
             }
             tokio::select! {
                 biased;
-                Some(()) = self.removing.next() => {}
+                Some(job) = self.removing.next() => {
+                    self.in_progress.remove(&job);
+                }
                 found = or_pending(self.sweeping.as_mut()) => {
                     self.sweeping = None;
                     match found {
@@ -134,14 +164,21 @@ impl<'r> Removals<'r> {
         }
     }
 
-    /// Finishes the removals in progress, within [`LAST_REMOVALS`].
+    async fn remove_all(&mut self) {
+        self.begin();
+        while self.removing.next().await.is_some() {
+            self.begin();
+        }
+    }
+
+    /// Finishes the removals, within [`LAST_REMOVALS`].
     pub(super) async fn finish(mut self) {
         let all = async {
-            while self.removing.next().await.is_some() {}
+            self.remove_all().await;
             for job in self.ended.take().unwrap_or_default() {
-                self.begin(&job, Removal::All);
+                self.waiting.push_back((job, Removal::All));
             }
-            while self.removing.next().await.is_some() {}
+            self.remove_all().await;
         };
         if tokio::time::timeout(LAST_REMOVALS, all).await.is_err() {
             tracing::warn!("bodies of ended jobs are left in the blob store, for a sweep");
@@ -158,7 +195,7 @@ impl<B: Broker> Reducer<'_, B> {
                 continue;
             }
             if let Some(removal) = due(left, now) {
-                self.removals.begin(&job, removal);
+                self.removals.waiting.push_back((job, removal));
             }
         }
     }
@@ -166,6 +203,8 @@ impl<B: Broker> Reducer<'_, B> {
 
 #[cfg(test)]
 mod tests {
+    use autoconnect_common::Body;
+
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -211,5 +250,37 @@ mod tests {
             is_ended: false,
         };
         assert_eq!(due(left, SystemTime::now()), None);
+    }
+
+    #[tokio::test]
+    async fn the_bodies_of_a_job_that_is_cut_again_are_kept()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let place = folder.path().display().to_string().parse()?;
+        let blobs = Blobs::open(&place, 100)?;
+        let jobs: [JobId; 2] = ["count-1".parse()?, "count-2".parse()?];
+        let body = Body::from("a body");
+        for job in &jobs {
+            blobs.put(job, &body, body.digest()).await?;
+        }
+        let mut removals = Removals::new(Some(blobs.clone()), Health::default(), true);
+        for job in &jobs {
+            removals.remove(job);
+        }
+        removals.keep(&jobs[0]);
+        removals.begin();
+        removals.remove(&jobs[0]);
+        removals.keep(&jobs[0]);
+        removals.finish().await;
+        let left = blobs.jobs().await?;
+        assert!(
+            left[&jobs[0]].has_bodies && !left[&jobs[0]].is_ended,
+            "{left:?}"
+        );
+        assert!(
+            !left[&jobs[1]].has_bodies && left[&jobs[1]].is_ended,
+            "{left:?}"
+        );
+        Ok(())
     }
 }

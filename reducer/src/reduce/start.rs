@@ -42,11 +42,7 @@ impl<'r, B: Broker> Reducer<'r, B> {
             }
         };
         let abandon_after = config.abandon_after;
-        let removals = Removals::new(
-            config.blobs.clone(),
-            broker.health(),
-            config.state.is_some(),
-        );
+        let removals = Removals::new(config.blobs.clone(), broker.health(), config.sweeps);
         let mut reducer = Self {
             broker,
             registry,

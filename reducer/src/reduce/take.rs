@@ -58,6 +58,7 @@ impl<B: Broker> Reducer<'_, B> {
             }
         };
         if let Change::Begun(begun) = change {
+            self.removals.keep(id);
             self.begun.push((id.clone(), begun.cut.clone()));
         }
         let entry = Entry::from(change);

@@ -357,6 +357,20 @@ async fn put_before(store: &Path, job: &str, age: Duration) -> Result<PathBuf> {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_job_left_behind_that_is_not_open_is_removed_in_time() -> Result<()> {
+    let (old, new, strange) = swept(true).await?;
+    ensure!(!old && new && strange);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_reducer_of_one_run_removes_nothing_of_jobs_that_it_does_not_know() -> Result<()> {
+    let (old, new, strange) = swept(false).await?;
+    ensure!(old && new && strange);
+    Ok(())
+}
+
+/// Whether an old job's bodies, a new one's, and what is no job's are there once a reducer has run for longer than an hour.
+async fn swept(sweeps: bool) -> Result<(bool, bool, bool)> {
     let (folder, broker, stop) = (tempfile::tempdir()?, Embedded::new(), Shutdown::new());
     let store = folder.path().join("blobs");
     let hour = Duration::from_secs(3600);
@@ -366,6 +380,7 @@ async fn what_a_job_left_behind_that_is_not_open_is_removed_in_time() -> Result<
     fs::create_dir(&strange)?;
     let config = reducer::Config {
         blobs: Some(blobs(&store, BYTES as u64)?),
+        sweeps,
         ..reducer::Config::durable(folder.path().join("out"), folder.path().join("state"))
     };
     let reducing = {
@@ -378,8 +393,8 @@ async fn what_a_job_left_behind_that_is_not_open_is_removed_in_time() -> Result<
         "removed before the results that wait were read"
     );
     tokio::time::sleep(hour).await;
-    ensure!(!old.exists() && new.exists() && strange.exists());
+    let left = (old.exists(), new.exists(), strange.exists());
     stop.cancel();
     soon("the reducer to stop", reducing).await???;
-    Ok(())
+    Ok(left)
 }
