@@ -42,21 +42,40 @@ impl Report {
         fn keep<T>(by_city: &mut BTreeMap<String, T>, ville: &str) {
             by_city.retain(|city, _| city == ville);
         }
-        self.villes.retain(|city| city == ville);
-        self.comparatif.retain(|city| city.ville == ville);
-        self.ca_total = self
-            .comparatif
+        // every key by name: a key of the report that is forgotten here would show other cities
+        let Self {
+            schema: _,
+            source: _,
+            qualite: _,
+            periode: _,
+            ca_total,
+            villes,
+            modeles,
+            ca_mensuel,
+            repartition,
+            comparatif,
+            top_modeles,
+            ca_par_modele,
+            saisonnalite,
+            rotation,
+            valeur_contrats,
+            marge,
+            tendance,
+        } = self;
+        villes.retain(|city| city == ville);
+        comparatif.retain(|city| city.ville == ville);
+        *ca_total = comparatif
             .first()
             .map_or_else(Default::default, |city| city.ca);
-        keep(&mut self.ca_mensuel, ville);
-        keep(&mut self.repartition, ville);
-        keep(&mut self.top_modeles, ville);
-        keep(&mut self.saisonnalite, ville);
-        keep(&mut self.rotation, ville);
-        keep(&mut self.valeur_contrats, ville);
-        keep(&mut self.marge, ville);
-        keep(&mut self.tendance, ville);
-        self.ca_par_modele = std::mem::take(&mut self.ca_par_modele)
+        keep(ca_mensuel, ville);
+        keep(repartition, ville);
+        keep(top_modeles, ville);
+        keep(saisonnalite, ville);
+        keep(rotation, ville);
+        keep(valeur_contrats, ville);
+        keep(marge, ville);
+        keep(tendance, ville);
+        *ca_par_modele = std::mem::take(ca_par_modele)
             .into_iter()
             .filter_map(|(modele, ca)| {
                 let total = *ca.villes.get(ville)?;
@@ -64,8 +83,7 @@ impl Report {
                 Some((modele, CaModele { total, villes }))
             })
             .collect();
-        let sold = &self.ca_par_modele;
-        self.modeles.retain(|modele| sold.contains_key(modele));
+        modeles.retain(|modele| ca_par_modele.contains_key(modele));
     }
 
     fn keep_month(&mut self, mois: &str) {

@@ -110,18 +110,27 @@ impl Merge for Partial {
 
 impl Merge for Ville {
     fn merge(&mut self, other: Self) -> Result<(), Overflow> {
-        self.jours = match (self.jours, other.jours) {
+        // every field by name: one that is forgotten here would be that of one chunk alone
+        let Self {
+            jours,
+            mois,
+            modeles,
+            durees,
+            valeur_contrats,
+            marges,
+        } = other;
+        self.jours = match (self.jours, jours) {
             (Some(a), Some(b)) => Some(Jours {
                 premier: a.premier.min(b.premier),
                 dernier: a.dernier.max(b.dernier),
             }),
             (a, b) => a.or(b),
         };
-        Merge::merge(&mut self.mois, other.mois)?;
-        Merge::merge(&mut self.modeles, other.modeles)?;
-        Merge::merge(&mut self.durees, other.durees)?;
-        self.valeur_contrats.merge(other.valeur_contrats)?;
-        self.marges.merge(other.marges)
+        Merge::merge(&mut self.mois, mois)?;
+        Merge::merge(&mut self.modeles, modeles)?;
+        Merge::merge(&mut self.durees, durees)?;
+        self.valeur_contrats.merge(valeur_contrats)?;
+        self.marges.merge(marges)
     }
 }
 
