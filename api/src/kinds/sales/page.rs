@@ -3,8 +3,9 @@
 use askama::Template;
 use autoconnect_jobs::sales::Report;
 use autoconnect_jobs::sales::cut::REJETS;
+use autoconnect_jobs::sales::reason::explain;
+use autoconnect_jobs::sales::render;
 use autoconnect_jobs::sales::render::html::article::{Part, article};
-use autoconnect_jobs::sales::render::{self, explain};
 use autoconnect_report::lang::Lang;
 use autoconnect_report::number;
 use autoconnect_report::page::{Article, Links};

@@ -6,13 +6,11 @@ pub mod html;
 mod notices;
 mod tables;
 mod text;
-mod words;
 
 use autoconnect_common::kind::ReportFile;
 
 use super::Report;
 pub use notices::notices;
-pub use words::explain;
 
 /// The files beside `report.json`: the same ones for every report.
 pub fn files() -> Vec<ReportFile<Report>> {

@@ -6,8 +6,9 @@ use std::io;
 use super::figures;
 use super::notices::notices;
 use super::tables;
-use super::words;
+
 use crate::sales::Report;
+use crate::sales::reason::explain;
 use crate::sales::report::GLOBAL;
 use autoconnect_report::lang::Lang;
 use autoconnect_report::name::{clean, cut};
@@ -234,7 +235,7 @@ fn qualite(report: &Report, out: &mut String) {
         }
         let _ = write!(out, "\n{title}\n");
         for (mot, n) in words {
-            let explained = words::explain(mot, FR).unwrap_or_default();
+            let explained = explain(mot, FR).unwrap_or_default();
             let line = format!("{:>9}  {:<20}  {explained}", count(*n), clean(mot));
             out.push_str(line.trim_end());
             out.push('\n');

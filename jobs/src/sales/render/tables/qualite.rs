@@ -11,7 +11,7 @@ use autoconnect_report::table::value::Value;
 use autoconnect_report::table::{Table, csv};
 
 use crate::sales::Report;
-use crate::sales::render::words::explain;
+use crate::sales::reason::explain;
 use crate::sales::report::Source;
 
 pub(in crate::sales::render) const FILE: &str = "qualite.csv";
