@@ -7,7 +7,7 @@
 //! | `modele` | `Dictionary<Int16, Utf8>`, or `Int32` where a chunk has more models | in order of first appearance |
 //! | `prix_centimes` | `UInt32` | the price, or the monthly rent |
 //! | `duree_location_mois` | `UInt8` | 0 for a sale |
-//! | `cout_centimes` | `UInt32`, may be null | only where the file has a `cout` |
+//! | an optional column, as `cout_centimes` | `UInt32`, may be null | only where a row of the chunk has an amount |
 //!
 //! The schema's metadata holds `job`, `kind`, `seq`, `ville` and `schema`, so that a chunk on disk explains itself to
 //! Python, R or Java without our code.
@@ -60,9 +60,9 @@ pub struct Ligne {
 /// Bytes that the names of a chunk's models may take, with 4 each for where they end: a quarter of the body's cap.
 pub const MAX_NAMES: usize = MAX_BODY / 4;
 
-/// The most rows of a chunk, even if more are requested: as many as the rest of the body's cap holds, rounded down to ten
+/// The most rows of a chunk, even if more are requested: as many as the rest of the body's cap holds, rounded down to two
 /// thousand. The remainder is for the schema, its metadata and the padding of columns.
-pub const MAX_ROWS: usize = (MAX_BODY - MAX_NAMES) / ROW_BYTES / 10_000 * 10_000;
+pub const MAX_ROWS: usize = (MAX_BODY - MAX_NAMES) / ROW_BYTES / 2_000 * 2_000;
 
 /// The names of a chunk, for its metadata.
 pub struct Label<'a> {
@@ -203,12 +203,12 @@ pub struct Colonnes {
     pub prix: UInt32Array,
     /// Months of rental; 0 for a sale.
     pub durees: UInt8Array,
-    /// Of each optional column, the amounts in cents, where the file has any.
+    /// Of each optional column, the amounts in cents, where a row of the chunk has one.
     amounts: [Option<UInt32Array>; OPTIONAL],
 }
 
 impl Colonnes {
-    /// The amounts of an optional column, where the file has any.
+    /// The amounts of an optional column, where a row of the chunk has one.
     pub fn amounts(&self, column: Column) -> Option<&UInt32Array> {
         let number = (column as usize).checked_sub(REQUIRED)?;
         self.amounts.get(number)?.as_ref()
@@ -381,14 +381,14 @@ fn keys_and_values<K: ArrowDictionaryKeyType>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sales::columns::{COLUMNS, MAX_NAME};
+    use crate::sales::columns::{COLUMNS, MAX_NAME, only};
 
     #[test]
     fn a_chunk_shows_its_first_rows_as_csv_that_no_spreadsheet_computes() {
         let ligne = |jour, prix, cout, modele, duree| Ligne {
             jour,
             prix,
-            amounts: [cout],
+            amounts: only(Column::Cout, cout),
             modele,
             duree,
         };
@@ -416,15 +416,13 @@ mod tests {
 
     /// A chunk with the most rows, models and names, in every column.
     fn fullest() -> Bytes {
-        // names of three characters, each with 4 bytes for where it ends
-        let models = MAX_NAMES / (3 + 4);
+        // names of three characters or more, each with 4 bytes for where it ends
+        let models = (MAX_NAMES / (3 + 4)).min(MAX_ROWS);
+        let length = MAX_NAMES / models - 4;
         let letter = |n: usize| char::from(b'!' + (n % 90) as u8);
         let name = |n: usize| {
-            Arc::from(String::from_iter([
-                letter(n),
-                letter(n / 90),
-                letter(n / 8_100),
-            ]))
+            let letters = String::from_iter([letter(n), letter(n / 90), letter(n / 8_100)]);
+            Arc::from(format!("{letters:~<length$}"))
         };
         let modeles: Vec<Arc<str>> = (0..models).map(name).collect();
         let ligne = |row: usize| Ligne {
@@ -447,10 +445,9 @@ mod tests {
 
     #[test]
     fn the_fullest_chunk_fits_a_message() {
-        assert_eq!(MAX_ROWS, 40_000);
         let body = fullest();
         assert!(body.len() <= MAX_BODY, "{} bytes", body.len());
-        assert!(body.len() > MAX_BODY * 9 / 10, "{} bytes", body.len());
+        assert!(body.len() > MAX_BODY * 4 / 5, "{} bytes", body.len());
     }
 
     #[test]
@@ -460,7 +457,11 @@ mod tests {
         let batch = batch.expect("a stream").expect("a batch");
         let described = COLUMNS.iter().filter(|column| column.bits > 0);
         let described: Vec<(&str, usize)> = described
-            .map(|column| (column.in_chunk, column.bits))
+            .map(|description| match description.column {
+                // so few rows that no chunk has models for wide keys
+                Column::Modele if MAX_ROWS <= MAX_INT16_MODELS => (description.in_chunk, 16),
+                _ => (description.in_chunk, description.bits),
+            })
             .collect();
         let bits = |data_type: &DataType| match data_type {
             DataType::Dictionary(key, _) => key.primitive_width().unwrap_or_default() * 8,
@@ -476,7 +477,7 @@ mod tests {
             .collect();
         assert_eq!(found, described);
         let total: usize = found.iter().map(|(_, bits)| bits).sum();
-        assert_eq!(ROW_BYTES, total.div_ceil(8));
+        assert!(ROW_BYTES >= total.div_ceil(8));
         assert_eq!(schema.metadata()["schema"], Sales::SCHEMA.to_string());
     }
 
@@ -487,7 +488,7 @@ mod tests {
             let ligne = |row: usize| Ligne {
                 jour: 19_753 + row as i32,
                 prix: 1_000_050,
-                amounts: [costs[row]; OPTIONAL],
+                amounts: only(Column::Cout, costs[row]),
                 modele: (row % 2) as u16,
                 duree: row as u8 * 6,
             };

@@ -1,4 +1,4 @@
-//! The columns of a file of transactions, each described once.
+//! The columns of a file of transactions, each described once, and the version of what chunks and partials hold of them.
 //!
 //! The reader finds columns by [`WANTED`], the hot path holds where each stands by [`Column`], a chunk names and measures them by
 //! [`Description`], and [`ROW_BYTES`] bounds how many rows a chunk has. `docs/new-column.md` adds a column.
@@ -8,6 +8,9 @@
 use autoconnect_tables::header::Wanted;
 
 use super::reason::Warning;
+
+/// The version of what a chunk and a partial hold: larger by one with each change of either, such as one more column.
+pub const SCHEMA: u32 = 1;
 
 /// A column, by its place among [`COLUMNS`]. Optional ones come last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub enum Column {
 /// What a file and a chunk know of a column.
 #[derive(Debug)]
 pub struct Description {
+    /// Which one it is.
+    pub column: Column,
     /// Its name in a file, in lower case.
     pub name: &'static str,
     /// Of an optional amount, what is odd about a row that has something else there; none of a required column.
@@ -45,19 +50,30 @@ pub struct Description {
 
 /// Every column, in the order of [`Column`].
 pub const COLUMNS: [Description; 8] = [
-    required("transaction_id", "", 0),
-    required("date", "date", 32),
-    required("ville", "", 0),
-    required("type", "type", 8),
+    required(Column::Id, "transaction_id", "", 0),
+    required(Column::Date, "date", "date", 32),
+    required(Column::Ville, "ville", "", 0),
+    required(Column::Type, "type", "type", 8),
     // the key of a dictionary, in a chunk of more than 32,768 models
-    required("modele", "modele", 32),
-    required("prix", "prix_centimes", 32),
-    required("duree_location_mois", "duree_location_mois", 8),
-    optional("cout", "cout_centimes", Warning::CoutInvalide),
+    required(Column::Modele, "modele", "modele", 32),
+    required(Column::Prix, "prix", "prix_centimes", 32),
+    required(
+        Column::Duree,
+        "duree_location_mois",
+        "duree_location_mois",
+        8,
+    ),
+    optional(Column::Cout, "cout", "cout_centimes", Warning::CoutInvalide),
 ];
 
-const fn required(name: &'static str, in_chunk: &'static str, bits: usize) -> Description {
+const fn required(
+    column: Column,
+    name: &'static str,
+    in_chunk: &'static str,
+    bits: usize,
+) -> Description {
     Description {
+        column,
         name,
         odd: None,
         in_chunk,
@@ -66,14 +82,30 @@ const fn required(name: &'static str, in_chunk: &'static str, bits: usize) -> De
 }
 
 /// Cents in 32 bits, and one bit that says whether they are known.
-const fn optional(name: &'static str, in_chunk: &'static str, odd: Warning) -> Description {
+const fn optional(
+    column: Column,
+    name: &'static str,
+    in_chunk: &'static str,
+    odd: Warning,
+) -> Description {
     Description {
+        column,
         name,
         odd: Some(odd),
         in_chunk,
         bits: 32 + 1,
     }
 }
+
+// each stands at its own number, and none but optional ones comes after an optional one
+const _: () = {
+    let mut number = 0;
+    while number < COLUMNS.len() {
+        assert!(COLUMNS[number].column as usize == number);
+        assert!(COLUMNS[number].odd.is_some() == (number >= REQUIRED));
+        number += 1;
+    }
+};
 
 /// How many columns every file has.
 pub const REQUIRED: usize = {
@@ -131,6 +163,14 @@ pub const NO_AMOUNT: u32 = u32::MAX;
 /// The amounts of a row without any.
 pub const NO_AMOUNTS: Amounts = [NO_AMOUNT; OPTIONAL];
 
+/// The amounts of a row that has this one alone.
+#[cfg(test)]
+pub fn only(column: Column, cents: u32) -> Amounts {
+    let mut amounts = NO_AMOUNTS;
+    amounts[column as usize - REQUIRED] = cents;
+    amounts
+}
+
 /// The optional columns with their descriptions, in the order of [`Amounts`].
 pub fn optional_columns() -> &'static [Description] {
     const ALL: &[Description] = &COLUMNS;
@@ -148,28 +188,3 @@ pub const LONG_DUREE: u8 = 48;
 
 // a price stays apart from what says that there is none, and the hot path reads durations of two digits
 const _: () = assert!(MAX_CENTS < NO_AMOUNT && LONG_DUREE < 100 && LONG_DUREE <= MAX_DUREE);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_stand_at_their_own_numbers_and_optional_ones_last() {
-        let named = [
-            (Column::Id, "transaction_id"),
-            (Column::Date, "date"),
-            (Column::Ville, "ville"),
-            (Column::Type, "type"),
-            (Column::Modele, "modele"),
-            (Column::Prix, "prix"),
-            (Column::Duree, "duree_location_mois"),
-            (Column::Cout, "cout"),
-        ];
-        assert_eq!(named.len(), COLUMNS.len());
-        for (number, (column, name)) in named.into_iter().enumerate() {
-            assert_eq!((column as usize, column.describe().name), (number, name));
-            assert_eq!(WANTED[number].required, number < REQUIRED);
-            assert_eq!(column.describe().odd.is_some(), number >= REQUIRED);
-        }
-    }
-}

@@ -40,7 +40,7 @@ pub struct Sales;
 
 impl JobKind for Sales {
     const NAME: &'static str = "sales";
-    const SCHEMA: u32 = 1;
+    const SCHEMA: u32 = columns::SCHEMA;
     const AT_ROOT: bool = true;
     type Request = Request;
     type Facts = Facts;

@@ -16,7 +16,7 @@
 //! 9. `prix` is an [`amount`]: `prix_manquant`, `prix_negatif`, `prix_invalide`, `prix_trop_precis`, `prix_excessif`.
 //! 10. `duree_location_mois` of a rental is digits that make 1 to 120: `duree_manquante`, `duree_invalide`. A sale has none; any
 //!     other value there is ignored, with a warning unless it is zero.
-//! 11. An optional column (`cout`) holds an amount: a value that is no amount counts as absent, with a warning.
+//! 11. An optional column holds an amount: a value that is no amount counts as absent, with a warning.
 
 use autoconnect_common::text::{is_special, printable, trimmed};
 use autoconnect_tables::fold::fold;

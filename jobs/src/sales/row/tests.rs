@@ -6,7 +6,7 @@ use chrono::{Days, NaiveDate};
 use proptest::prelude::*;
 
 use super::*;
-use crate::sales::columns::WANTED;
+use crate::sales::columns::{WANTED, only};
 
 const NAMES: &str = "transaction_id,date,ville,type,modele,prix,duree_location_mois,cout";
 const VENTE: [&str; 8] = [
@@ -81,7 +81,7 @@ fn a_sale_and_a_rental_are_read() {
         modele: "BMW",
         prix: 10_050,
         duree: 0,
-        amounts: [8_025],
+        amounts: only(Column::Cout, 8_025),
         warnings: Warnings::NONE,
     };
     assert_eq!(check(&sale, &header, TODAY), Ok(expected));
