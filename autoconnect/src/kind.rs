@@ -130,7 +130,7 @@ impl<C: KindCommand> AnyCommand for Erased<C> {
     }
 
     fn format(&self) -> Format {
-        Format::new(C::Kind::NAME, C::Kind::SCHEMA)
+        Format::of::<C::Kind>()
     }
 
     fn at_root(&self) -> bool {

@@ -9,11 +9,12 @@ use autoconnect_common::broker::rabbitmq::RabbitMq;
 use autoconnect_common::broker::{Broker as _, Queue};
 use autoconnect_common::message::{Manifest, Message, bury};
 use autoconnect_common::seal::{Prefix, Seal};
-use autoconnect_common::{Chunk, Seq};
+use autoconnect_common::{Chunk, JobKind as _, Seq};
 use autoconnect_generate::{Options, generate};
+use autoconnect_jobs::sales::Sales;
 use autoconnect_jobs::sales::chunk::{Encoder, Label, Ligne};
 use autoconnect_jobs::sales::columns::NO_AMOUNTS;
-use autoconnect_testkit::broker::{next, nothing, soon};
+use autoconnect_testkit::broker::{next, nothing, queue, soon};
 use autoconnect_testkit::node::{Ctl, OnNode};
 use autoconnect_testkit::program::{self, Running, refuses};
 use serde_json::{Value, json};
@@ -160,8 +161,8 @@ fn rental(job: &str) -> Result<Chunk> {
 fn chunk(job: &str, number: u32) -> Result<Chunk> {
     Ok(Chunk {
         job: job.parse()?,
-        kind: "sales".to_owned(),
-        schema: 1,
+        kind: Sales::NAME.to_owned(),
+        schema: Sales::SCHEMA,
         seq: Seq::first_part(number),
         key: "lyon".to_owned(),
         rows: 3,
@@ -331,8 +332,8 @@ async fn jobs_are_listed_asked_about_and_cancelled() -> Result<()> {
     let sealed = sealed.collect::<Result<Vec<_>>>()?;
     let manifest = Manifest {
         job: "sales-1".parse()?,
-        kind: "sales".to_owned(),
-        schema: 1,
+        kind: Sales::NAME.to_owned(),
+        schema: Sales::SCHEMA,
         chunks: vec![3],
         annexes: Default::default(),
         seal: Some(Seal::of(&sealed).0),
@@ -583,7 +584,7 @@ async fn an_operator_and_a_producer_need_no_more_than_their_rights() -> Result<(
             "x.dead.2",
             "x.events",
         ],
-        &["q.jobs.sales.v1", "x.events"],
+        &[&queue(Queue::Jobs), "x.events"],
     )?;
     let mut producer = site.role("producer")?;
     producer.env("AUTOCONNECT_BROKER__URI", uri);

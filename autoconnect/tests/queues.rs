@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use autoconnect_common::broker::rabbitmq::{Options, RabbitMq};
 use autoconnect_common::broker::{Broker as _, Queue};
 use autoconnect_common::message::Exchange;
-use autoconnect_testkit::broker::{message, next, sales, soon};
+use autoconnect_testkit::broker::{message, next, queue, sales, soon};
 use autoconnect_testkit::node::{OnNode, OwnNode};
 use autoconnect_testkit::program::{self, refuses};
 use lapin::options::{
@@ -188,14 +188,14 @@ async fn what_somebody_uses_or_what_holds_messages_is_removed_by_force_only() ->
     let site = Site::at(node).await?;
     let broker = RabbitMq::connect(site.under(""))?;
     for id in ["1", "2"] {
-        let chunk = message(Exchange::Chunks, "sales.v1.lyon", id, "x");
+        let chunk = message(Exchange::Chunks, sales().key("lyon"), id, "x");
         soon("the chunk taken", broker.publish(chunk)).await??;
     }
     let mut chunks = broker.subscribe(Queue::Chunks(sales()), 1).await?;
     let held = next(&mut chunks).await?;
-    let line = site.line("q.chunks.sales.v1")?;
+    let line = site.line(&queue(Queue::Chunks))?;
     ensure!(line["messages"] == 1 && line["consumers"] == 1, "{line}");
-    let chunks_queue = site.node.named("q.chunks.sales.v1");
+    let chunks_queue = site.node.named(&queue(Queue::Chunks));
     let used = format!("programs still consume from {chunks_queue} (1 consumer)");
     refuses(site.queues(&["remove"]), 1, &used)?;
     let full = format!("the messages in {chunks_queue} (1 message) would be lost");
@@ -205,7 +205,7 @@ async fn what_somebody_uses_or_what_holds_messages_is_removed_by_force_only() ->
     broker.close().await;
     // unacked messages are requeued once the broker notices the closed channel
     let back = async {
-        while site.line("q.chunks.sales.v1")?["messages"] != 2 {
+        while site.line(&queue(Queue::Chunks))?["messages"] != 2 {
             tokio::task::yield_now().await;
         }
         anyhow::Ok(())
@@ -234,7 +234,7 @@ async fn what_somebody_uses_or_what_holds_messages_is_removed_by_force_only() ->
     )?;
     ensure!(site.counts(&[])? == CLUSTER);
     let broker = RabbitMq::connect(site.under(""))?;
-    let chunk = message(Exchange::Chunks, "sales.v1.lyon", "3", "x");
+    let chunk = message(Exchange::Chunks, sales().key("lyon"), "3", "x");
     soon("the chunk taken", broker.publish(chunk)).await??;
     broker.close().await;
     let said = site.says(&["remove", "--force"])?;

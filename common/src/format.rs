@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::JobKind;
+
 /// A kind of job and the version of its formats, written `sales.v1`.
 ///
 /// Each format has queues of its own: a program consumes the formats that it can read, and others wait for another
@@ -35,6 +37,11 @@ impl Format {
     pub fn new(kind: impl Into<String>, schema: u32) -> Self {
         let kind = kind.into();
         Self { kind, schema }
+    }
+
+    /// The version of a kind that this program has.
+    pub fn of<K: JobKind>() -> Self {
+        Self::new(K::NAME, K::SCHEMA)
     }
 
     /// The format that a routing key begins with, if it begins with one: `sales.v1.lyon` is of the format `sales.v1`.

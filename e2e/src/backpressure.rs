@@ -6,6 +6,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use autoconnect_common::broker::Queue;
+use autoconnect_testkit::broker::queue;
 use clap::Args;
 
 use crate::cluster::{Cluster, folder};
@@ -83,11 +85,12 @@ async fn watch(cluster: &Cluster, length: Duration) -> Result<()> {
         &"producer MiB",
         &"its peak",
     ])];
+    let chunks_queue = queue(Queue::Chunks);
     let (mut most_queued, mut peak) = (0, 0);
     while full.is_none_or(|since| since.elapsed() < length) {
         tokio::time::sleep(LOOK).await;
         let queues = cluster.node.queues().await?;
-        let chunks = queues.iter().find(|(name, ..)| name == "q.chunks.sales.v1");
+        let chunks = queues.iter().find(|(name, ..)| *name == chunks_queue);
         let (messages, bytes) = chunks.map_or((0, 0), |&(_, messages, bytes)| (messages, bytes));
         let pid = cluster.program("producer")?.pid();
         peak = pid.and_then(resident_peak).unwrap_or(0);

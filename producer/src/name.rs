@@ -52,7 +52,7 @@ pub fn name_erased(
 /// # Errors
 /// [`CutError::Refused`] for a request that cannot be sent.
 pub fn name_unseen<K: JobKind>(request: &K::Request, run: &str) -> Result<JobRequest, CutError> {
-    let format = Format::new(K::NAME, K::SCHEMA);
+    let format = Format::of::<K>();
     Ok(asked(
         format,
         spelt(K::NAME, run)?,

@@ -10,7 +10,7 @@ use autoconnect_common::ask::unheard;
 use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::broker::{Broker, Queue, Subscription};
 use autoconnect_common::message::{Begun, Change, Event, JobRequest, Message, Status};
-use autoconnect_common::{Format, JobId, JobKind as _, Registry, Shutdown};
+use autoconnect_common::{Format, JobId, Registry, Shutdown};
 use autoconnect_producer::{Config, Summary, name_job, name_unseen, run};
 use autoconnect_testkit::broker::{next, nothing, soon};
 use autoconnect_testkit::record::{Recorded, Step};
@@ -83,7 +83,7 @@ async fn told(broker: &impl Broker) -> Result<Subscription> {
 }
 
 fn words() -> Format {
-    Format::new(WordCount::NAME, WordCount::SCHEMA)
+    Format::of::<WordCount>()
 }
 
 fn config(data: Option<&Path>) -> Config {

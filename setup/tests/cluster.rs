@@ -245,7 +245,7 @@ async fn every_role_does_its_part_and_nothing_else() -> Result<()> {
         declare: true,
         ..node.options("producer")?
     })?;
-    let chunk = message(Exchange::Chunks, "sales.v1.lyon", "a/0.0", "");
+    let chunk = message(Exchange::Chunks, sales().key("lyon"), "a/0.0", "");
     let (published, taken, declared) = tokio::join!(
         worker.publish(chunk),
         taker.subscribe(Queue::Results(sales()), 1),

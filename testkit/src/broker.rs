@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use autoconnect_common::broker::{Broker, BrokerError, Delivery, Queue, Subscription};
 use autoconnect_common::message::{Exchange, MAX_NAME, Message};
 use autoconnect_common::{Body, Format, JobId};
+use autoconnect_jobs::sales::Sales;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 
@@ -42,14 +43,24 @@ pub trait Home: Sync {
 
 /// The format of the messages of these tests.
 pub fn sales() -> Format {
-    Format::new("sales", 1)
+    Format::of::<Sales>()
+}
+
+/// The name of the queue of this sort that such messages have.
+pub fn queue(sort: impl Fn(Format) -> Queue) -> String {
+    sort(sales()).name()
 }
 
 /// A message like those of the roles.
-pub fn message(exchange: Exchange, key: &str, id: &str, body: impl Into<Body>) -> Message {
+pub fn message(
+    exchange: Exchange,
+    key: impl Into<String>,
+    id: &str,
+    body: impl Into<Body>,
+) -> Message {
     Message {
         exchange,
-        key: key.to_owned(),
+        key: key.into(),
         id: id.to_owned(),
         kind: "chunk".to_owned(),
         headers: BTreeMap::from([("job".to_owned(), "j-1".to_owned())]),
@@ -108,19 +119,29 @@ pub async fn a_message_reaches_the_queues_it_is_routed_to<H: Home>(home: &H) -> 
     let sent = [
         message(
             Exchange::Chunks,
-            "sales.v1.saint-etienne",
+            sales().key("saint-etienne"),
             "j-1/0.0",
             "chunk",
         ),
         message(
             Exchange::Results,
-            "sales.v1.j-1",
+            sales().key("j-1"),
             "j-1/0.0/partial",
             "partial",
         ),
-        message(Exchange::Jobs, "sales.v1", "j-1/job", "job"),
-        message(Exchange::Dead, "quarantine.sales.v1", "j-1/0.1", "poison"),
-        message(Exchange::Dead, "dead.sales.v1", "j-1/0.2", "dead"),
+        message(Exchange::Jobs, sales().to_string(), "j-1/job", "job"),
+        message(
+            Exchange::Dead,
+            format!("quarantine.{}", sales()),
+            "j-1/0.1",
+            "poison",
+        ),
+        message(
+            Exchange::Dead,
+            format!("dead.{}", sales()),
+            "j-1/0.2",
+            "dead",
+        ),
         message(Exchange::Dead, "results", "j-1/0.3", "unreadable"),
         message(Exchange::Control, "cancel.j-1", "j-1/cancel", "cancel"),
     ];
@@ -153,7 +174,11 @@ pub async fn a_message_reaches_the_queues_it_is_routed_to<H: Home>(home: &H) -> 
 /// Where the promise is broken.
 pub async fn an_acknowledged_message_never_comes_back<H: Home>(home: &H) -> Result<()> {
     let broker = home.connect().await?;
-    publish(&broker, message(Exchange::Jobs, "sales.v1", "1", "x")).await?;
+    publish(
+        &broker,
+        message(Exchange::Jobs, sales().to_string(), "1", "x"),
+    )
+    .await?;
     let mut subscription = broker.subscribe(Queue::Jobs(sales()), 1).await?;
     next(&mut subscription).await?.ack();
     nothing(&mut subscription).await?;
@@ -171,7 +196,7 @@ pub async fn an_acknowledged_message_never_comes_back<H: Home>(home: &H) -> Resu
 /// Where the promise is broken.
 pub async fn a_delivery_without_an_acknowledgement_comes_again<H: Home>(home: &H) -> Result<()> {
     let broker = home.connect().await?;
-    let sent = message(Exchange::Chunks, "sales.v1.lyon", "j-1/0.0", "rows");
+    let sent = message(Exchange::Chunks, sales().key("lyon"), "j-1/0.0", "rows");
     publish(&broker, sent.clone()).await?;
     let mut subscription = broker.subscribe(Queue::Chunks(sales()), 2).await?;
     for time in 0..4 {
@@ -200,7 +225,7 @@ pub async fn no_more_is_delivered_than_asked_for<H: Home>(home: &H) -> Result<()
     for n in 0..6 {
         publish(
             &broker,
-            message(Exchange::Chunks, "sales.v1.lyon", &n.to_string(), "x"),
+            message(Exchange::Chunks, sales().key("lyon"), &n.to_string(), "x"),
         )
         .await?;
     }
@@ -234,7 +259,7 @@ pub async fn a_queue_says_how_many_messages_wait<H: Home>(home: &H) -> Result<()
     };
     waiting(0).await?;
     for n in 0..3 {
-        let sent = message(Exchange::Jobs, "sales.v1", &n.to_string(), "x");
+        let sent = message(Exchange::Jobs, sales().to_string(), &n.to_string(), "x");
         publish(&broker, sent).await?;
     }
     waiting(3).await?;
@@ -264,7 +289,7 @@ pub async fn one_message_is_taken_where_one_waits<H: Home>(home: &H) -> Result<(
     for id in ["j-1/0.0", "j-1/1.0"] {
         publish(
             &broker,
-            message(Exchange::Dead, "quarantine.sales.v1", id, id),
+            message(Exchange::Dead, format!("quarantine.{}", sales()), id, id),
         )
         .await?;
     }
@@ -321,7 +346,7 @@ pub async fn consumers_share_a_queue<H: Home>(home: &H) -> Result<()> {
     for n in 0..10 {
         publish(
             &one,
-            message(Exchange::Chunks, "sales.v1.lyon", &n.to_string(), "x"),
+            message(Exchange::Chunks, sales().key("lyon"), &n.to_string(), "x"),
         )
         .await?;
     }
@@ -349,7 +374,7 @@ pub async fn what_always_comes_back_ends_dead<H: Home>(home: &H) -> Result<()> {
     let broker = home.connect().await?;
     publish(
         &broker,
-        message(Exchange::Chunks, "sales.v1.lyon", "j-1/0.0", "bad"),
+        message(Exchange::Chunks, sales().key("lyon"), "j-1/0.0", "bad"),
     )
     .await?;
     exhaust(&broker, Queue::Chunks(sales()), 21).await?;
@@ -360,7 +385,7 @@ pub async fn what_always_comes_back_ends_dead<H: Home>(home: &H) -> Result<()> {
         let found = &dead.message;
         ensure!(
             found.exchange == Exchange::Dead
-                && found.key == "dead.sales.v1"
+                && found.key == format!("dead.{}", sales())
                 && found.id == "j-1/0.0",
             "{queue:?}: {found:?}"
         );
@@ -373,7 +398,12 @@ pub async fn what_always_comes_back_ends_dead<H: Home>(home: &H) -> Result<()> {
     }
     publish(
         &broker,
-        message(Exchange::Results, "sales.v1.j-1", "j-1/0.1/partial", "bad"),
+        message(
+            Exchange::Results,
+            sales().key("j-1"),
+            "j-1/0.1/partial",
+            "bad",
+        ),
     )
     .await?;
     exhaust(&broker, Queue::Results(sales()), 21).await?;
@@ -409,7 +439,12 @@ pub async fn a_full_queue_makes_publishers_wait<H: Home>(home: &H) -> Result<()>
     let limit = home.features().jobs_bytes / body.len() + 16;
     let waiting = loop {
         ensure!(sent < limit, "{sent} MiB were taken");
-        let next = message(Exchange::Jobs, "sales.v1", &sent.to_string(), body.clone());
+        let next = message(
+            Exchange::Jobs,
+            sales().to_string(),
+            &sent.to_string(),
+            body.clone(),
+        );
         sent += 1;
         let mut publishing = Box::pin(broker.publish(next));
         match tokio::time::timeout(Duration::from_secs(2), &mut publishing).await {
@@ -447,7 +482,7 @@ pub async fn connections_are_independent<H: Home>(home: &H) -> Result<()> {
     let (one, two) = (home.connect().await?, home.connect().await?);
     let mut kept = two.subscribe(Queue::Jobs(sales()), 1).await?;
     one.close().await;
-    publish(&two, message(Exchange::Jobs, "sales.v1", "1", "x")).await?;
+    publish(&two, message(Exchange::Jobs, sales().to_string(), "1", "x")).await?;
     next(&mut kept).await?.ack();
     Ok(())
 }
@@ -458,8 +493,16 @@ pub async fn connections_are_independent<H: Home>(home: &H) -> Result<()> {
 /// Where the promise is broken.
 pub async fn a_closed_broker_says_so<H: Home>(home: &H) -> Result<()> {
     let broker = home.connect().await?;
-    publish(&broker, message(Exchange::Jobs, "sales.v1", "1", "x")).await?;
-    publish(&broker, message(Exchange::Jobs, "sales.v1", "2", "x")).await?;
+    publish(
+        &broker,
+        message(Exchange::Jobs, sales().to_string(), "1", "x"),
+    )
+    .await?;
+    publish(
+        &broker,
+        message(Exchange::Jobs, sales().to_string(), "2", "x"),
+    )
+    .await?;
     let mut read = broker.subscribe(Queue::Jobs(sales()), 2).await?;
     let mut idle = broker.subscribe(Queue::Chunks(sales()), 2).await?;
     let held = next(&mut read).await?;
@@ -469,7 +512,7 @@ pub async fn a_closed_broker_says_so<H: Home>(home: &H) -> Result<()> {
         ensure!(after.is_none(), "{after:?} after closing");
     }
     held.ack();
-    let published = broker.publish(message(Exchange::Jobs, "sales.v1", "3", "x"));
+    let published = broker.publish(message(Exchange::Jobs, sales().to_string(), "3", "x"));
     let published = soon("an answer", published).await?;
     ensure!(
         matches!(published, Err(BrokerError::Closed)),
@@ -495,7 +538,7 @@ pub async fn verdicts_given_before_closing_count<H: Home>(home: &H) -> Result<()
     for n in 0..20 {
         publish(
             &broker,
-            message(Exchange::Jobs, "sales.v1", &n.to_string(), "x"),
+            message(Exchange::Jobs, sales().to_string(), &n.to_string(), "x"),
         )
         .await?;
     }
@@ -534,7 +577,7 @@ pub async fn a_dropped_subscription_gives_back_what_nobody_saw<H: Home>(home: &H
     for n in 0..5 {
         publish(
             &broker,
-            message(Exchange::Jobs, "sales.v1", &n.to_string(), "x"),
+            message(Exchange::Jobs, sales().to_string(), &n.to_string(), "x"),
         )
         .await?;
     }
@@ -562,7 +605,7 @@ pub async fn a_dropped_subscription_gives_back_what_nobody_saw<H: Home>(home: &H
 pub async fn events_reach_those_who_listen<H: Home>(home: &H) -> Result<()> {
     let (teller, hearer) = (home.connect().await?, home.connect().await?);
     let job = |id: &str| id.parse::<JobId>().context("a job id");
-    let event = |id: &str, stamp: &str| message(Exchange::Events, &format!("job.{id}"), stamp, "e");
+    let event = |id: &str, stamp: &str| message(Exchange::Events, format!("job.{id}"), stamp, "e");
     publish(&teller, event("a", "before anyone listens")).await?;
     let mut first = hearer.subscribe(Queue::Events(job("a")?), 8).await?;
     let mut second = teller.subscribe(Queue::Events(job("a")?), 8).await?;
@@ -599,7 +642,7 @@ pub async fn bodies_arrive_as_they_were_sent<H: Home>(home: &H) -> Result<()> {
     for body in [Bytes::from(large), Bytes::new()] {
         publish(
             &broker,
-            message(Exchange::Chunks, "sales.v1.lyon", "1", body.clone()),
+            message(Exchange::Chunks, sales().key("lyon"), "1", body.clone()),
         )
         .await?;
         let delivery = next(&mut subscription).await?;
@@ -621,17 +664,27 @@ pub async fn what_cannot_be_sent_is_refused_alone<H: Home>(home: &H) -> Result<(
     let broker = home.connect().await?;
     let mut subscription = broker.subscribe(Queue::Chunks(sales()), 1).await?;
     let name = |bytes: usize| "é".repeat(bytes / 2) + &"x".repeat(bytes % 2);
-    let key = |bytes: usize| sales().key(name(bytes - "sales.v1.".len()));
-    let fits = message(Exchange::Chunks, &key(MAX_NAME), &name(MAX_NAME), "x");
+    let key = |bytes: usize| sales().key(name(bytes - sales().key("").len()));
+    let fits = message(Exchange::Chunks, key(MAX_NAME), &name(MAX_NAME), "x");
     let mut crowded = fits.clone();
     crowded
         .headers
         .insert("much".to_owned(), "x".repeat(1 << 17));
     let refused = [
-        message(Exchange::Chunks, &key(MAX_NAME + 1), "1", "x"),
+        message(Exchange::Chunks, key(MAX_NAME + 1), "1", "x"),
         message(Exchange::Chunks, "sales.lyon", "1", "x"),
-        message(Exchange::Chunks, "sales.v1.lyon", &name(MAX_NAME + 1), "x"),
-        message(Exchange::Chunks, "sales.v1.lyon", "1", vec![0; 16 << 20]),
+        message(
+            Exchange::Chunks,
+            sales().key("lyon"),
+            &name(MAX_NAME + 1),
+            "x",
+        ),
+        message(
+            Exchange::Chunks,
+            sales().key("lyon"),
+            "1",
+            vec![0; 16 << 20],
+        ),
         crowded,
     ];
     for message in refused {
@@ -655,7 +708,12 @@ pub async fn a_thousand_messages_arrive_once_each<H: Home>(home: &H) -> Result<(
         for hundred in 0..10 {
             let sent = (0..100).map(|n| {
                 let id = (hundred * 100 + n).to_string();
-                broker.publish(message(Exchange::Chunks, "sales.v1.lyon", &id, id.clone()))
+                broker.publish(message(
+                    Exchange::Chunks,
+                    sales().key("lyon"),
+                    &id,
+                    id.clone(),
+                ))
             });
             soon("a hundred messages", try_join_all(sent)).await??;
         }

@@ -8,6 +8,7 @@ Screenshots go to target/screenshots.
 import base64
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -144,6 +145,13 @@ class Cluster:
             command = program().with_name(role)
             self.running.append(subprocess.Popen([command], cwd=self.folder, env=self.settings, stdout=log, stderr=log))
         return self.running[-1]
+
+    def format(self):
+        """The format of the chunks, by the name of their queue, as the program itself lists it."""
+        command = [program(), "queues", "list", "--json"]
+        listed = subprocess.run(command, cwd=self.folder, env=self.settings, check=True, stdout=subprocess.PIPE, timeout=120)
+        names = (re.fullmatch(r"q\.chunks\.(sales\.v\d+)", line["name"]) for line in json.loads(listed.stdout))
+        return next(name[1] for name in names if name)
 
     def ask(self, file):
         """Has the cluster report on a file; the id of the job."""

@@ -15,16 +15,17 @@ def steps(browser):
 
 def bury_a_chunk(cluster, job, why):
     """Does to a chunk of the job what a worker does to one that it cannot work; its id. Chunks of other jobs are thrown away."""
+    form = cluster.format()
     connection = pika.BlockingConnection(pika.URLParameters(cluster.uri))
     channel = connection.channel()
     channel.confirm_delivery()
     while True:
-        delivery, properties, body = channel.basic_get("q.chunks.sales.v1")
+        delivery, properties, body = channel.basic_get(f"q.chunks.{form}")
         if properties.headers["job"] == job:
             break
         channel.basic_ack(delivery.delivery_tag)
     properties.headers["reason"] = why
-    channel.basic_publish("x.dead.2", "dead.sales.v1", body, properties, mandatory=True)
+    channel.basic_publish("x.dead.2", f"dead.{form}", body, properties, mandatory=True)
     channel.basic_ack(delivery.delivery_tag)
     connection.close()
     return properties.message_id

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use autoconnect_common::broker::{Broker as _, Queue};
 use autoconnect_common::message::bury;
 use autoconnect_common::{Format, Shutdown};
+use autoconnect_jobs::sales::Sales;
 use autoconnect_worker as worker;
 use serde_json::{Value, json};
 
@@ -286,7 +287,7 @@ async fn a_report_without_a_row_is_the_newest_only_where_somebody_accepts_it() -
 async fn worked(site: &Site, path: &str, ville: &str, dies: bool) -> Result<Value> {
     let job = site.post(path, CSV, &table(ville, 600, 0)).await?.job()?;
     if dies {
-        let queue = Queue::Chunks(Format::new("sales", 1));
+        let queue = Queue::Chunks(Format::of::<Sales>());
         let mut chunks = site.broker.subscribe(queue, 1).await?;
         let first = soon("a chunk", chunks.next()).await?.context("a chunk")?;
         let dead = bury(first.message.clone(), "boom");

@@ -15,7 +15,8 @@ use autoconnect_common::broker::rabbitmq::{Options, RabbitMq};
 use autoconnect_common::broker::{Broker as _, Queue};
 use autoconnect_common::message::bury;
 use autoconnect_common::settings::Secret;
-use autoconnect_common::{Chunk, Seq};
+use autoconnect_common::{Chunk, JobKind as _, Seq};
+use autoconnect_jobs::sales::Sales;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -622,8 +623,8 @@ async fn what_is_not_http_or_too_long_is_refused_and_harms_nobody() -> Result<()
 fn chunk(job: &str, number: u32) -> Result<Chunk> {
     Ok(Chunk {
         job: job.parse()?,
-        kind: "sales".to_owned(),
-        schema: 1,
+        kind: Sales::NAME.to_owned(),
+        schema: Sales::SCHEMA,
         seq: Seq::first_part(number),
         key: "lyon".to_owned(),
         rows: 3,

@@ -323,19 +323,20 @@ mod tests {
     use autoconnect_common::broker::Queue;
     use autoconnect_common::broker::embedded::Embedded;
     use autoconnect_common::message::bury;
-    use autoconnect_common::{Format, Seq};
+    use autoconnect_common::{Format, JobKind as _, Seq};
+    use autoconnect_jobs::sales::Sales;
 
     use super::*;
 
     fn sales() -> Format {
-        Format::new("sales", 1)
+        Format::of::<Sales>()
     }
 
     fn chunk(number: u32) -> Message {
         let chunk = Chunk {
             job: "job-1".parse().expect("valid"),
-            kind: "sales".to_owned(),
-            schema: 1,
+            kind: Sales::NAME.to_owned(),
+            schema: Sales::SCHEMA,
             seq: Seq::first_part(number),
             key: "lyon".to_owned(),
             rows: 1,

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use autoconnect_common::broker::Queue;
+use autoconnect_testkit::broker::queue;
 
 use super::engine::{docker, iptables};
 use super::{Jobs, Project, Seen};
@@ -133,11 +135,12 @@ async fn worker_away(project: &Project, jobs: &mut Jobs, away: Away, seconds: u6
         project.under_way().await?;
         let worker = project.container("worker").await?;
         let length = project.log_length(&worker).await?;
-        let consumers = project.consumers("q.chunks.sales.v1").await?;
+        let chunks = queue(Queue::Chunks);
+        let consumers = project.consumers(&chunks).await?;
         away.begin(project, &worker).await?;
         let since = *begun.get_or_init(Instant::now);
         // its unacked chunks are requeued when the broker closes its connection
-        while project.consumers("q.chunks.sales.v1").await? >= consumers {
+        while project.consumers(&chunks).await? >= consumers {
             anyhow::ensure!(
                 since.elapsed() < Duration::from_secs(seconds),
                 "the broker never gave it up"

@@ -4,6 +4,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use autoconnect_common::broker::Queue;
+use autoconnect_testkit::broker::queue;
 use tokio::sync::watch;
 
 use super::engine::{docker, iptables};
@@ -171,9 +173,8 @@ async fn leader(project: &Project) -> Result<&'static str> {
             &["list_queues", "-p", "autoconnect", "name", "leader"],
         )
         .await?;
-    let line = said
-        .lines()
-        .find(|line| line.starts_with("q.chunks.sales.v1\t"));
+    let chunks = format!("{}\t", queue(Queue::Chunks));
+    let line = said.lines().find(|line| line.starts_with(&chunks));
     let name = line
         .and_then(|line| line.split_once('@'))
         .context("the queue of chunks has no leader")?

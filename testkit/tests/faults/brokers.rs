@@ -4,7 +4,9 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use autoconnect_common::broker::Queue;
 use autoconnect_common::message::Exchange;
+use autoconnect_testkit::broker::{queue, sales};
 use autoconnect_testkit::node::{Ctl, OwnNode};
 use autoconnect_testkit::program::Running;
 use autoconnect_testkit::proxy::Proxy;
@@ -16,17 +18,18 @@ use rand::RngExt as _;
 use crate::case::{Case, Line, random, seeds};
 use crate::stage::{LONG, Stage, at_most, until};
 
-/// The queues that these tests meddle with.
-const CHUNKS: &str = "q.chunks.sales.v1";
-const RESULTS: &str = "q.results.sales.v1";
-
 /// How long everybody may take to be back after the broker is.
 const BACK: Duration = Duration::from_secs(15);
 
 /// Waits until every role of the stage takes from its queue again.
 async fn all_back(stage: &Stage, workers: u32) -> Result<()> {
     let back = async || {
-        let found = stage.consumers([CHUNKS, RESULTS, "q.jobs.sales.v1"]).await;
+        let queues = [
+            queue(Queue::Chunks),
+            queue(Queue::Results),
+            queue(Queue::Jobs),
+        ];
+        let found = stage.consumers(queues).await;
         found.is_ok_and(|found| found == [workers, 1, 1])
     };
     until("all to be back", at_most(BACK), back).await
@@ -236,17 +239,17 @@ async fn only_one_city(stage: &Stage) -> Result<()> {
     let connection = Connection::connect(stage.uri(), ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     let name = |name| ShortString::from(stage.named(name));
-    let (queue, exchange) = (name(CHUNKS), name(Exchange::Chunks.name()));
+    let (chunks, exchange) = (name(&queue(Queue::Chunks)), name(Exchange::Chunks.name()));
     let (options, none) = (QueueBindOptions::default(), FieldTable::default());
     let bind = channel.queue_bind(
-        queue.clone(),
+        chunks.clone(),
         exchange.clone(),
-        "sales.v1.paris".into(),
+        sales().key("paris").into(),
         options,
         none.clone(),
     );
     bind.await?;
-    let unbind = channel.queue_unbind(queue, exchange, "sales.v1.#".into(), none);
+    let unbind = channel.queue_unbind(chunks, exchange, sales().key("#").into(), none);
     unbind.await?;
     Ok(connection.close(200, "unbound".into()).await?)
 }
@@ -289,7 +292,11 @@ async fn row_15_a_binding_deleted_and_cities_that_nobody_expects() -> Result<()>
             "routing_key",
         ])?;
         // but that of the exchange for what no other binding takes
-        let all = format!("{}\tsales.v1.#", stage.named(CHUNKS));
+        let all = format!(
+            "{}\t{}",
+            stage.named(&queue(Queue::Chunks)),
+            sales().key("#")
+        );
         ensure!(bound.matches(&all).count() == 1, "{bound}");
         line.saw(left, "chunks left to come").ends(&execution);
     }
@@ -312,8 +319,8 @@ async fn row_16_queues_deleted_under_their_consumers() -> Result<()> {
     let line = Line::of(16, "the queues of chunks and results deleted", None);
     stage.ask(&case.request).await?;
     progress.reaches(10).await?;
-    for queue in [CHUNKS, RESULTS] {
-        ctl.run(&["delete_queue", &stage.named(queue)])?;
+    for queue in [queue(Queue::Chunks), queue(Queue::Results)] {
+        ctl.run(&["delete_queue", &stage.named(&queue)])?;
     }
     let since = Instant::now();
     all_back(&stage, 1).await?;

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, ensure};
+use autoconnect_common::broker::Queue;
+use autoconnect_testkit::broker::queue;
 use autoconnect_testkit::cluster::results_of;
 use autoconnect_testkit::jobs;
 use autoconnect_testkit::missing::not_run;
@@ -139,7 +141,7 @@ async fn row_23_a_full_disk_for_the_journal() -> Result<()> {
     let waiting = async || {
         stage
             .messages(&ctl)
-            .is_ok_and(|counts| counts.get("q.results.sales.v1") == Some(&all))
+            .is_ok_and(|counts| counts.get(&queue(Queue::Results)) == Some(&all))
     };
     until("all results to wait", LONG, waiting).await?;
     whole(&stage.results(), Some(OLD), &case)?;

@@ -9,7 +9,7 @@ use autoconnect_common::Shutdown;
 use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::broker::{Broker as _, Queue};
 use autoconnect_producer as producer;
-use autoconnect_testkit::broker::sales;
+use autoconnect_testkit::broker::{queue, sales};
 use autoconnect_testkit::jobs;
 use autoconnect_testkit::node::Ctl;
 use autoconnect_testkit::proxy::Proxy;
@@ -104,7 +104,8 @@ async fn row_14_a_slow_worker_and_a_full_queue() -> Result<()> {
         return Ok(());
     };
     let ctl = Ctl::of(test).context("rabbitmqctl")?;
-    let queue = stage.named("q.chunks.sales.v1");
+    let chunks = queue(Queue::Chunks);
+    let queue = stage.named(&chunks);
     // as with 2 GB before a queue of 256 MiB, but quicker
     let (cap, policy) = (1 << 20, format!("small-{queue}"));
     let pattern = format!("^{}$", queue.replace('.', "[.]"));
@@ -132,7 +133,7 @@ async fn row_14_a_slow_worker_and_a_full_queue() -> Result<()> {
     while fullest * largest < cap {
         ensure!(!stage.is_over(&case), "{fullest} chunks in the queue");
         let counts = stage.messages(&ctl)?;
-        fullest = fullest.max(counts["q.chunks.sales.v1"]);
+        fullest = fullest.max(counts[&chunks]);
     }
     let window = producer::WINDOW_BYTES as u64;
     ensure!(

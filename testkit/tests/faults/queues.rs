@@ -142,7 +142,12 @@ async fn row_29_a_binding_away() -> Result<()> {
         loop {
             let (queue, exchange) = (queue.as_str().into(), exchange.as_str().into());
             channel
-                .queue_unbind(queue, exchange, "sales.v1.#".into(), FieldTable::default())
+                .queue_unbind(
+                    queue,
+                    exchange,
+                    sales().key("#").into(),
+                    FieldTable::default(),
+                )
                 .await?;
             tokio::time::sleep(Duration::from_millis(60)).await;
             let (queue, exchange) = (
@@ -154,7 +159,7 @@ async fn row_29_a_binding_away() -> Result<()> {
                 .queue_bind(
                     queue.as_str().into(),
                     exchange.as_str().into(),
-                    "sales.v1.#".into(),
+                    sales().key("#").into(),
                     options,
                     FieldTable::default(),
                 )

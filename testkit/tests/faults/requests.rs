@@ -5,17 +5,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use autoconnect_common::broker::{Broker as _, Queue};
 use autoconnect_common::message::Status;
+use autoconnect_testkit::broker::queue;
 use autoconnect_testkit::node::{Ctl, OwnNode};
 
 use crate::case::{Case, Line};
 use crate::stage::Stage;
 
-/// The queue of chunks.
-const CHUNKS: &str = "q.chunks.sales.v1";
-
 /// Limits the queue of chunks so that a cut waits while there are no workers.
 fn narrow(stage: &Stage, ctl: &Ctl) -> Result<String> {
-    let queue = stage.named(CHUNKS);
+    let queue = stage.named(&queue(Queue::Chunks));
     let (policy, pattern) = (
         format!("narrow-{queue}"),
         format!("^{}$", queue.replace('.', "[.]")),

@@ -202,7 +202,7 @@ impl Stage {
     }
 
     /// How many consumers queues of ours have, over a connection of its own.
-    pub(crate) async fn consumers<const N: usize>(&self, queues: [&str; N]) -> Result<[u32; N]> {
+    pub(crate) async fn consumers<const N: usize>(&self, queues: [String; N]) -> Result<[u32; N]> {
         let look = ConnectionProperties::default();
         let connection = Connection::connect(self.uri(), look).await?;
         let channel = connection.create_channel().await?;
@@ -212,7 +212,7 @@ impl Stage {
         };
         let mut found = [0; N];
         for (count, name) in found.iter_mut().zip(queues) {
-            let name = self.named(name).into();
+            let name = self.named(&name).into();
             let queue = channel.queue_declare(name, there, FieldTable::default());
             *count = queue.await?.consumer_count();
         }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use autoconnect_common::broker::{Broker, Queue};
 use autoconnect_common::fetch::{self, FetchError};
 use autoconnect_common::message::{Event, Exchange, Message, Revived, Status, bury, revive};
-use autoconnect_common::{Format, JobId, JobKind as _, Shutdown, ask};
+use autoconnect_common::{Format, JobId, Shutdown, ask};
 use autoconnect_reducer::Summary;
 use autoconnect_reducer::faults::Point;
 use autoconnect_testkit::broker::soon;
@@ -37,7 +37,7 @@ fn beside<T>(world: &World, during: impl AsyncFnOnce() -> Result<T>) -> Result<(
 
 /// Waits until that many messages wait in a queue.
 fn words() -> Format {
-    Format::new(WordCount::NAME, WordCount::SCHEMA)
+    Format::of::<WordCount>()
 }
 
 async fn until_waiting(world: &World, queue: Queue, count: u64) -> Result<()> {

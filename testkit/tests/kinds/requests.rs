@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use autoconnect_common::broker::embedded::Embedded;
 use autoconnect_common::broker::{Broker, Queue};
 use autoconnect_common::message::{JobRequest, Status};
-use autoconnect_common::{Format, JobKind as _, Registry, Shutdown};
+use autoconnect_common::{Format, Registry, Shutdown};
 use autoconnect_testkit::broker::soon;
 use autoconnect_testkit::cluster::{Cluster, End, files_of, finished};
 use autoconnect_testkit::jobs;
@@ -190,7 +190,7 @@ async fn an_input_that_was_replaced_between_two_attempts_ends_the_job_and_says_s
 
 /// The queue of requests.
 fn requests() -> Queue {
-    Queue::Jobs(Format::new(WordCount::NAME, WordCount::SCHEMA))
+    Queue::Jobs(Format::of::<WordCount>())
 }
 
 /// The dead requests: which, and why.

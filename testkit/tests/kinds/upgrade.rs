@@ -200,7 +200,7 @@ async fn waits(home: impl Home<Broker: Clone>) -> Result<()> {
     let new = site.ask::<WordCountTwo>(0).await?;
     let old = site.ask::<WordCount>(1).await?;
     site.is_done(old).await?;
-    let format = autoconnect_common::Format::new(WordCountTwo::NAME, WordCountTwo::SCHEMA);
+    let format = autoconnect_common::Format::of::<WordCountTwo>();
     let all_wait = async {
         let queue = Queue::Chunks(format.clone());
         while site.broker.waiting(queue.clone()).await? != u64::from(CHUNKS) {

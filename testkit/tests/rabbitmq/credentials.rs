@@ -59,7 +59,7 @@ async fn a_rotated_password_is_read_from_the_file_without_a_new_start() -> Resul
     std::fs::write(file.path(), "")?;
     tokio::time::sleep(Duration::from_secs(3)).await;
     std::fs::write(file.path(), format!("amqp://rotated:second@{host}\n"))?;
-    let sent = broker.publish(message(Exchange::Jobs, "sales.v1", "1", "x"));
+    let sent = broker.publish(message(Exchange::Jobs, sales().to_string(), "1", "x"));
     soon("the message to be taken", sent).await??;
     next(&mut jobs).await?.ack();
     broker.close().await;
@@ -80,7 +80,7 @@ async fn a_login_that_stays_refused_ends_the_client_when_the_settings_say() -> R
     rotate(&node)?;
     let publishing = async {
         loop {
-            let job = message(Exchange::Jobs, "sales.v1", "1", "x");
+            let job = message(Exchange::Jobs, sales().to_string(), "1", "x");
             if let Err(error) = broker.publish(job).await {
                 break error;
             }

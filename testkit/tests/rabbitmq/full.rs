@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use autoconnect_common::broker::{Broker, Offered, Queue};
 use autoconnect_common::dead;
 use autoconnect_common::message::{Exchange, reason};
-use autoconnect_testkit::broker::{Home as _, message, next, sales, soon};
+use autoconnect_testkit::broker::{Home as _, message, next, queue, sales, soon};
 use autoconnect_testkit::node::{OnNode, OwnNode};
 
 use crate::stage::until;
@@ -62,7 +62,12 @@ async fn a_full_dead_queue_refuses_at_once_and_stops_no_other_message() -> Resul
         waiting.spawn(async move { broker.publish(dead).await });
     }
     for number in 0..50 {
-        let good = message(Exchange::Jobs, "sales.v1", &number.to_string(), "x");
+        let good = message(
+            Exchange::Jobs,
+            sales().to_string(),
+            &number.to_string(),
+            "x",
+        );
         soon("a good message to be taken", broker.publish(good)).await??;
         let dead = message(Exchange::Dead, "results", &format!("offer/{number}"), "x");
         let offered = soon("an answer", broker.offer(dead)).await??;
@@ -86,9 +91,9 @@ async fn what_cannot_be_dead_lettered_now_is_so_by_the_broker_once_there_is_room
     };
     let broker = queues.connect().await?;
     fill(&broker, "results").await?;
-    let odd = message(Exchange::Results, "sales.v1.job", "odd", "x");
+    let odd = message(Exchange::Results, sales().key("job"), "odd", "x");
     broker.publish(odd).await?;
-    let good = message(Exchange::Results, "sales.v1.job", "good", "x");
+    let good = message(Exchange::Results, sales().key("job"), "good", "x");
     broker.publish(good).await?;
     let mut results = broker.subscribe(Queue::Results(sales()), 1).await?;
     let delivery = next(&mut results).await?;
@@ -119,7 +124,7 @@ async fn what_cannot_be_dead_lettered_now_is_so_by_the_broker_once_there_is_room
     };
     let why = reason(&odd.message);
     ensure!(
-        why.contains("rejected") && why.contains("q.results.sales.v1"),
+        why.contains("rejected") && why.contains(&queue(Queue::Results)),
         "{why}"
     );
     odd.ack();
@@ -140,16 +145,16 @@ async fn what_a_policy_lets_expire_says_so() -> Result<()> {
     let ttl = r#"{"message-ttl":100}"#;
     let pattern = format!(
         "^{}$",
-        queues.named("q.results.sales.v1").replace('.', "\\.")
+        queues.named(&queue(Queue::Results)).replace('.', "\\.")
     );
     node.ctl()
         .run(&["set_policy", "ttl", &pattern, ttl, "--apply-to", "queues"])?;
-    let result = message(Exchange::Results, "sales.v1.job", "late", "x");
+    let result = message(Exchange::Results, sales().key("job"), "late", "x");
     broker.publish(result).await?;
     let mut dead = broker.subscribe(Queue::DeadResults, 1).await?;
     let late = next(&mut dead).await?;
     let why = reason(&late.message).to_owned();
-    let named = queues.named("q.results.sales.v1");
+    let named = queues.named(&queue(Queue::Results));
     ensure!(why.contains("expired") && why.contains(&named), "{why}");
     let none = late
         .message
@@ -175,7 +180,7 @@ async fn what_a_policy_drops_is_dead_and_says_so() -> Result<()> {
     let drops = r#"{"max-length":3,"overflow":"drop-head"}"#;
     let pattern = format!(
         "^{}$",
-        queues.named("q.results.sales.v1").replace('.', "\\.")
+        queues.named(&queue(Queue::Results)).replace('.', "\\.")
     );
     node.ctl().run(&[
         "set_policy",
@@ -187,7 +192,7 @@ async fn what_a_policy_drops_is_dead_and_says_so() -> Result<()> {
     ])?;
     for number in 0..20 {
         let id = number.to_string();
-        let result = message(Exchange::Results, "sales.v1.job", &id, "x");
+        let result = message(Exchange::Results, sales().key("job"), &id, "x");
         soon("a result to be taken", broker.publish(result)).await??;
     }
     let mut seen = std::collections::BTreeSet::new();

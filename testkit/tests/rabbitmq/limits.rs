@@ -199,7 +199,7 @@ async fn a_message_too_large_for_the_broker_is_refused_alone() -> Result<()> {
     let publish = |id: String, bytes: usize| {
         let (broker, body) = (broker.clone(), vec![7u8; bytes]);
         tokio::spawn(async move {
-            let message = message(Exchange::Jobs, "sales.v1", &id, body);
+            let message = message(Exchange::Jobs, sales().to_string(), &id, body);
             broker.publish(message).await
         })
     };
@@ -225,7 +225,7 @@ async fn a_message_too_large_for_the_broker_is_refused_alone() -> Result<()> {
         );
     }
     broker
-        .publish(message(Exchange::Jobs, "sales.v1", "after", "x"))
+        .publish(message(Exchange::Jobs, sales().to_string(), "after", "x"))
         .await?;
     let mut jobs = broker.subscribe(Queue::Jobs(sales()), 100).await?;
     let mut there = std::collections::BTreeSet::new();
@@ -247,7 +247,12 @@ async fn headers_too_large_for_a_frame_are_refused_alone() -> Result<()> {
     };
     let broker = queues.connect().await?;
     for bytes in [7900, 8050, 8100, 8150, 8192, 60_000] {
-        let mut crowded = message(Exchange::Jobs, "sales.v1", "crowded", vec![1u8; 30_000]);
+        let mut crowded = message(
+            Exchange::Jobs,
+            sales().to_string(),
+            "crowded",
+            vec![1u8; 30_000],
+        );
         crowded.headers.insert("much".to_owned(), "x".repeat(bytes));
         let sent = soon("an answer", broker.publish(crowded)).await?;
         match sent {
@@ -257,7 +262,7 @@ async fn headers_too_large_for_a_frame_are_refused_alone() -> Result<()> {
             }
             Err(error) => anyhow::bail!("{error}"),
         }
-        let good = message(Exchange::Jobs, "sales.v1", "good", "x");
+        let good = message(Exchange::Jobs, sales().to_string(), "good", "x");
         soon("a good message to be taken", broker.publish(good)).await??;
     }
     broker.close().await;

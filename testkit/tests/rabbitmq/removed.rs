@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use autoconnect_common::broker::{Broker, BrokerError, Queue};
 use autoconnect_common::message::Exchange;
-use autoconnect_testkit::broker::{Home as _, message, next, sales, soon};
+use autoconnect_testkit::broker::{Home as _, message, next, queue, sales, soon};
 use autoconnect_testkit::node::{OnNode, OwnNode};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -22,8 +22,8 @@ async fn a_deleted_queue_is_declared_again_under_its_consumer() -> Result<()> {
     let broker = node.connect().await?;
     let mut results = broker.subscribe(Queue::Results(sales()), 1).await?;
     let meddler = Meddler::at(&node).await?;
-    meddler.delete("q.results.sales.v1").await?;
-    let sent = broker.publish(message(Exchange::Results, "sales.v1.job", "1", "x"));
+    meddler.delete(&queue(Queue::Results)).await?;
+    let sent = broker.publish(message(Exchange::Results, sales().key("job"), "1", "x"));
     soon("the message to be taken", sent).await??;
     next(&mut results).await?.ack();
     broker.close().await;
@@ -43,8 +43,8 @@ async fn a_deleted_queue_is_named_by_one_that_does_not_declare() -> Result<()> {
     let broker = guest_of(&node)?;
     let mut jobs = broker.subscribe(Queue::Jobs(sales()), 1).await?;
     let meddler = Meddler::at(&node).await?;
-    meddler.delete("q.jobs.sales.v1").await?;
-    let named = format!("no queue '{}'", node.named("q.jobs.sales.v1"));
+    meddler.delete(&queue(Queue::Jobs)).await?;
+    let named = format!("no queue '{}'", node.named(&queue(Queue::Jobs)));
     until("word of the deleted queue", async || {
         let troubles = broker.health().troubles();
         Ok(troubles.iter().any(|why| why.contains(&named)))
@@ -53,7 +53,7 @@ async fn a_deleted_queue_is_named_by_one_that_does_not_declare() -> Result<()> {
     let declaring = node.connect().await?;
     declaring.reach().await?;
     declaring
-        .publish(message(Exchange::Jobs, "sales.v1", "1", "x"))
+        .publish(message(Exchange::Jobs, sales().to_string(), "1", "x"))
         .await?;
     next(&mut jobs).await?.ack();
     until("health", async || Ok(broker.health().troubles().is_empty())).await?;
@@ -74,10 +74,10 @@ async fn a_queue_redefined_as_classic_is_named_and_mended_by_removing_it() -> Re
     let mut jobs = broker.subscribe(Queue::Jobs(sales()), 1).await?;
     let meddler = Meddler::at(&node).await?;
     // The client declares it again within moments, unless the other one is first.
-    let named = node.named("q.jobs.sales.v1");
+    let named = node.named(&queue(Queue::Jobs));
     for _ in 0..50 {
-        meddler.delete("q.jobs.sales.v1").await?;
-        if meddler.declare_classic("q.jobs.sales.v1").await.is_ok() {
+        meddler.delete(&queue(Queue::Jobs)).await?;
+        if meddler.declare_classic(&queue(Queue::Jobs)).await.is_ok() {
             break;
         }
     }
@@ -99,8 +99,8 @@ async fn a_queue_redefined_as_classic_is_named_and_mended_by_removing_it() -> Re
         "{:?}",
         since.elapsed()
     );
-    meddler.delete("q.jobs.sales.v1").await?;
-    let sent = broker.publish(message(Exchange::Jobs, "sales.v1", "1", "x"));
+    meddler.delete(&queue(Queue::Jobs)).await?;
+    let sent = broker.publish(message(Exchange::Jobs, sales().to_string(), "1", "x"));
     soon("the message to be taken", sent).await??;
     next(&mut jobs).await?.ack();
     broker.close().await;
@@ -122,7 +122,7 @@ async fn a_locked_queue_is_waited_for_and_named() -> Result<()> {
         durable: true,
         ..QueueDeclareOptions::default()
     };
-    let name = node.named("q.jobs.sales.v1");
+    let name = node.named(&queue(Queue::Jobs));
     channel
         .queue_declare(name.as_str().into(), exclusive, FieldTable::default())
         .await?;
@@ -166,7 +166,7 @@ async fn a_deleted_virtual_host_is_named_and_waited_for() -> Result<()> {
     node.ctl().run(&["add_vhost", "/"])?;
     node.ctl()
         .run(&["set_permissions", "-p", "/", &user, ".*", ".*", ".*"])?;
-    let sent = broker.publish(message(Exchange::Jobs, "sales.v1", "1", "x"));
+    let sent = broker.publish(message(Exchange::Jobs, sales().to_string(), "1", "x"));
     soon("the message to be taken", sent).await??;
     next(&mut jobs).await?.ack();
     broker.close().await;

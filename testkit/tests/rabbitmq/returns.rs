@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use autoconnect_common::broker::{Broker, Offered, Queue};
 use autoconnect_common::message::Exchange;
-use autoconnect_testkit::broker::{Home as _, message, next, sales, soon};
+use autoconnect_testkit::broker::{Home as _, message, next, queue, sales, soon};
 use autoconnect_testkit::node::OnNode;
 use tokio::task::JoinSet;
 
@@ -29,7 +29,7 @@ async fn what_no_queue_takes_is_never_called_taken_beside_good_messages() -> Res
     declaring.close().await;
     let meddler = Meddler::at(&node).await?;
     meddler
-        .unbind("q.jobs.sales.v1", "x.jobs.2", "sales.v1.#")
+        .unbind(&queue(Queue::Jobs), "x.jobs.2", &sales().key("#"))
         .await?;
     let broker = Arc::new(guest_of(&node)?);
     let good = Arc::new(AtomicU64::new(0));
@@ -45,7 +45,7 @@ async fn what_no_queue_takes_is_never_called_taken_beside_good_messages() -> Res
                 }
                 let id = format!("good/{lane}/{number}");
                 broker
-                    .publish(message(exchange, "sales.v1.lyon", &id, "x"))
+                    .publish(message(exchange, sales().key("lyon"), &id, "x"))
                     .await?;
             }
             anyhow::Ok(())
@@ -58,7 +58,7 @@ async fn what_no_queue_takes_is_never_called_taken_beside_good_messages() -> Res
             for number in 0.. {
                 // Each attempt is another message: half are published until their caller gives up, half offered once.
                 let id = format!("lost/{lane}/{number}");
-                let message = message(Exchange::Jobs, "sales.v1", &id, "x");
+                let message = message(Exchange::Jobs, sales().to_string(), &id, "x");
                 let taken = if number % 2 == 0 {
                     let publish = broker.publish(message);
                     let patience = Duration::from_millis(20);
@@ -102,7 +102,7 @@ async fn a_binding_that_comes_and_goes_loses_nothing_that_was_called_taken() -> 
             for number in 0..250 {
                 let id = format!("{lane}/{number}");
                 broker
-                    .publish(message(Exchange::Jobs, "sales.v1", &id, "x"))
+                    .publish(message(Exchange::Jobs, sales().to_string(), &id, "x"))
                     .await?;
             }
             anyhow::Ok(())
@@ -111,11 +111,11 @@ async fn a_binding_that_comes_and_goes_loses_nothing_that_was_called_taken() -> 
     let mut away = 0;
     while !lanes.is_empty() {
         meddler
-            .unbind("q.jobs.sales.v1", "x.jobs.2", "sales.v1.#")
+            .unbind(&queue(Queue::Jobs), "x.jobs.2", &sales().key("#"))
             .await?;
         tokio::time::sleep(Duration::from_millis(30)).await;
         meddler
-            .bind("q.jobs.sales.v1", "x.jobs.2", "sales.v1.#")
+            .bind(&queue(Queue::Jobs), "x.jobs.2", &sales().key("#"))
             .await?;
         tokio::time::sleep(Duration::from_millis(30)).await;
         away += 1;
@@ -146,9 +146,9 @@ async fn a_removed_binding_is_put_back_by_the_one_who_misses_it() -> Result<()> 
     broker.reach().await?;
     let meddler = Meddler::at(&node).await?;
     meddler
-        .unbind("q.jobs.sales.v1", "x.jobs.2", "sales.v1.#")
+        .unbind(&queue(Queue::Jobs), "x.jobs.2", &sales().key("#"))
         .await?;
-    let sent = broker.publish(message(Exchange::Jobs, "sales.v1", "1", "x"));
+    let sent = broker.publish(message(Exchange::Jobs, sales().to_string(), "1", "x"));
     soon("the message to be taken", sent).await??;
     until("the message in its queue", async || {
         Ok(broker.waiting(Queue::Jobs(sales())).await? == 1)

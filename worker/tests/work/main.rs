@@ -65,7 +65,7 @@ impl JobKind for Fussy {
 }
 
 fn fussy() -> Format {
-    Format::new(Fussy::NAME, Fussy::SCHEMA)
+    Format::of::<Fussy>()
 }
 
 /// Chunk `number` of a job, with that text in it.
