@@ -5,38 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::site::Site;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
-const ROUTES: &[&str] = &[
+/// What the API's document does not have under `/api/`: pages, and the document itself.
+const PAGES: &[&str] = &[
     "/",
     "/analyse",
-    "/api/ca-mensuel",
-    "/api/comparatif",
-    "/api/dead",
-    "/api/dead/requeue",
     "/api/docs/{}",
-    "/api/job/{}/status",
-    "/api/jobs",
-    "/api/jobs/{}",
-    "/api/jobs/{}/events",
-    "/api/jobs/{}/files",
-    "/api/jobs/{}/files/{}",
-    "/api/jobs/{}/newest",
-    "/api/jobs/{}/report",
-    "/api/marge",
     "/api/openapi.json",
-    "/api/process",
-    "/api/rejets",
-    "/api/repartition",
-    "/api/report",
-    "/api/saisonnalite",
-    "/api/tendance",
-    "/api/top-modeles",
-    "/api/villes",
     "/jobs/{}",
     "/metrics",
     "/resultats",
@@ -129,10 +109,31 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
+/// The stream that ends with its listener.
+const ENDLESS: &str = "/api/activity/events";
+
+/// Every route with an answer that ends, with `{}` where it has a parameter.
+async fn routes(site: &Site) -> Result<Vec<String>> {
+    let document = site.get("/api/openapi.json").await?.json()?;
+    let paths = document["paths"].as_object().context("paths")?;
+    let without_name = |part: &str| match part.starts_with('{') {
+        true => "{}".to_owned(),
+        false => part.to_owned(),
+    };
+    let ends = |path: &&String| path.starts_with("/api/") && *path != ENDLESS;
+    let plain = paths.keys().filter(ends).map(|path| {
+        let parts: Vec<String> = path.split('/').map(without_name).collect();
+        parts.join("/")
+    });
+    Ok(plain
+        .chain(PAGES.iter().map(|&page| page.to_owned()))
+        .collect())
+}
+
 /// A target of a request: encoded, or as it comes but for what would end it.
-fn target() -> impl Strategy<Value = String> {
+fn target(routes: Vec<String>) -> impl Strategy<Value = String> {
     let query = vec((select(PARAMETERS), text()), 0..4);
-    (select(ROUTES), text(), query, any::<bool>()).prop_map(|(route, name, query, raw)| {
+    (select(routes), text(), query, any::<bool>()).prop_map(|(route, name, query, raw)| {
         let name = if raw {
             name.chars().filter(char::is_ascii_graphic).collect()
         } else {
@@ -189,7 +190,7 @@ fn whatever_is_asked_there_is_an_answer_below_500_and_no_file_elsewhere() -> Res
     let before = entries(&place)?;
     let requests = (
         select(&["GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "BREW"][..]),
-        target(),
+        target(runtime.block_on(routes(&site))?),
         vec(select(HEADERS), 0..3),
         body(),
     );

@@ -189,7 +189,7 @@ fn contract_of_2025(routes: OpenApiRouter<Shared>) -> OpenApiRouter<Shared> {
 }
 
 /// One read for each part of the report, as it is in `report.json`.
-fn parts_by_city(routes: OpenApiRouter<Shared>) -> OpenApiRouter<Shared> {
+pub(super) fn parts_by_city(routes: OpenApiRouter<Shared>) -> OpenApiRouter<Shared> {
     routes
         .routes(read::<Sales, OfCityAndMonth>(
             About {

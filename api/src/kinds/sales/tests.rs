@@ -19,6 +19,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, StatusCode};
 use tower::ServiceExt as _;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::{App, Config};
 use crate::link::Link;
@@ -237,6 +238,36 @@ async fn the_contract_of_2025_holds_to_the_byte() {
     }
 }
 
+/// The paths of all reads.
+fn reads() -> Vec<String> {
+    let routes = super::reads::routes().merge(super::rejects::routes());
+    let paths = routes.get_openapi().paths.paths.keys();
+    paths.cloned().collect()
+}
+
+/// The keys of the report that are read under their own names.
+fn parts() -> Vec<String> {
+    let routes = super::reads::parts_by_city(OpenApiRouter::new());
+    let paths = routes.get_openapi().paths.paths.keys();
+    paths.map(|path| path.replacen("/api/", "", 1)).collect()
+}
+
+#[tokio::test]
+async fn the_page_of_the_api_names_every_route_of_its_document() {
+    let page = include_str!("../../../../docs/api.md");
+    let asked = Asked::about(None);
+    let (_, text) = asked.text("/api/openapi.json").await;
+    let document: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let paths = document["paths"].as_object().expect("paths");
+    assert!(paths.contains_key("/api/report"), "{text}");
+    for (path, operations) in paths {
+        for method in operations.as_object().expect("operations").keys() {
+            let route = format!("`{} {path}`", method.to_uppercase());
+            assert!(page.contains(&route), "docs/api.md does not name {route}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn each_part_of_the_report_is_that_of_the_report() {
     let asked = Asked::about(Some(&sample()));
@@ -246,16 +277,10 @@ async fn each_part_of_the_report_is_that_of_the_report() {
         (StatusCode::OK, report.clone())
     );
     let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
-    for key in [
-        "comparatif",
-        "saisonnalite",
-        "tendance",
-        "marge",
-        "rotation",
-    ] {
+    for key in parts() {
         let (status, text) = asked.text(&format!("/api/{key}")).await;
-        let part: serde_json::Value = serde_json::from_str(&text).expect(key);
-        assert_eq!((status, &part), (StatusCode::OK, &report[key]), "{key}");
+        let part: serde_json::Value = serde_json::from_str(&text).expect(&key);
+        assert_eq!((status, &part), (StatusCode::OK, &report[&key]), "{key}");
         let (_, text) = asked.text(&format!("/api/{key}?ville=Brest")).await;
         let empty = if key == "comparatif" { "[]" } else { "{}" };
         assert_eq!(text, empty, "{key}");
@@ -298,12 +323,13 @@ async fn each_part_of_the_report_is_that_of_the_report() {
     let part: Report = serde_json::from_str(&text).expect("a report");
     assert_eq!(part, sample().filtered(Some("Lyon"), Some("2024-02")));
     let part = serde_json::to_value(&part).expect("JSON");
-    for name in ["comparatif", "tendance", "marge", "rotation"] {
+    // of a month, seasonality has the index of its calendar month too
+    for name in parts().into_iter().filter(|name| name != "saisonnalite") {
         let (_, text) = asked
             .text(&format!("/api/{name}?ville=lyon&mois=2024-02"))
             .await;
         let found: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        assert_eq!(found, part[name], "{name}");
+        assert_eq!(found, part[&name], "{name}");
     }
 }
 
@@ -333,16 +359,8 @@ async fn a_parameter_that_a_route_cannot_answer_is_refused_by_name() {
 #[tokio::test]
 async fn before_the_first_report_there_is_nothing_to_read() {
     let asked = Asked::about(None);
-    for path in [
-        "villes",
-        "ca-mensuel",
-        "repartition",
-        "top-modeles",
-        "report",
-        "rejets",
-        "marge",
-    ] {
-        let (status, text) = asked.text(&format!("/api/{path}")).await;
+    for path in reads() {
+        let (status, text) = asked.text(&path).await;
         assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
         assert!(text.starts_with(r#"{"error":"Aucun résultat","#), "{text}");
     }
@@ -377,20 +395,8 @@ async fn the_document_names_every_read_and_its_page_loads_from_here_only() {
     let (status, text) = asked.text("/api/openapi.json").await;
     assert_eq!(status, StatusCode::OK);
     let document: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    for path in [
-        "villes",
-        "ca-mensuel",
-        "repartition",
-        "top-modeles",
-        "report",
-        "comparatif",
-        "saisonnalite",
-        "tendance",
-        "marge",
-        "rotation",
-        "rejets",
-    ] {
-        let responses = &document["paths"][format!("/api/{path}")]["get"]["responses"];
+    for path in reads() {
+        let responses = &document["paths"][&path]["get"]["responses"];
         for status in ["200", "304", "400", "404"] {
             assert!(responses[status].is_object(), "{path} {status}");
         }
