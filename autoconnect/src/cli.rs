@@ -25,10 +25,10 @@ const ABOUT: &str = "Reports on a car dealer's transactions, with exact figures"
 const LONG_ABOUT: &str = "\
 Reports on a car dealer's transactions, with exact figures.
 
-Reads CSV files of sales and rentals (date, ville, type, modele, prix, duree_location_mois), rejects each wrong row with \
-its reason, and writes a report: CA per month and city, ranking, top 5 models, seasonality, rental duration, margin, \
-trend. A job is cut into chunks; workers turn each chunk into a partial; partials merge exactly; so the same file gives \
-the same report.json, byte for byte, with 1 worker or 16, in one process or through RabbitMQ.
+Reads CSV files of sales and rentals, rejects each wrong row with its reason, and writes a report: CA per month and \
+city, ranking, top 5 models, seasonality, rental duration, margin, trend. A job is cut into chunks; workers turn each \
+chunk into a partial; partials merge exactly; so the same file gives the same report.json, byte for byte, with 1 worker \
+or 16, in one process or through RabbitMQ.
 
 Without a command it reads data/transactions_autoconnect.csv and writes the report into results/, as `run` does.";
 
@@ -230,7 +230,7 @@ impl Cli {
         let environment = program::environment(&self.registry.catalogue());
         let parts = [
             short.as_str(),
-            kind.manual(),
+            &kind.manual(),
             &format!("Environment (every setting is a variable):\n{environment}"),
         ];
         let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();

@@ -29,8 +29,11 @@ pub trait KindCommand: 'static {
     const NAME: &'static str;
     /// What it does, in one line.
     const ABOUT: &'static str;
+
     /// A part of the long help, such as the list of the files that are written.
-    const MANUAL: &'static str = "";
+    fn manual() -> String {
+        String::new()
+    }
 
     /// Changes the arguments for `submit`, where a cluster's producer reads the files.
     fn submitted(arguments: Command) -> Command {
@@ -82,8 +85,8 @@ pub(crate) trait AnyCommand {
     fn name(&self) -> &'static str;
     /// [`KindCommand::ABOUT`].
     fn about(&self) -> &'static str;
-    /// [`KindCommand::MANUAL`].
-    fn manual(&self) -> &'static str;
+    /// [`KindCommand::manual`].
+    fn manual(&self) -> String;
     /// The kind, and the schema of its requests.
     fn format(&self) -> Format;
     /// [`JobKind::AT_ROOT`].
@@ -125,8 +128,8 @@ impl<C: KindCommand> AnyCommand for Erased<C> {
         C::ABOUT
     }
 
-    fn manual(&self) -> &'static str {
-        C::MANUAL
+    fn manual(&self) -> String {
+        C::manual()
     }
 
     fn format(&self) -> Format {

@@ -1039,6 +1039,8 @@ fn the_manual_names_every_flag_every_file_and_every_exit_code() {
         "--profile",
         "Examples:",
         "Exit codes:",
+        "duree_location_mois",
+        "where there is one: cout",
         "report.json",
         "rejets.csv",
         "AUTOCONNECT_BROKER__URI",

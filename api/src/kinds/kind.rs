@@ -76,8 +76,8 @@ pub struct Intake {
     pub route: &'static str,
     /// A sentence that says which files to send.
     pub lead: &'static str,
-    /// A sentence that lists the columns of a file.
-    pub columns: &'static str,
+    /// A sentence or two that list the columns of a file.
+    pub columns: String,
     /// The other fields of the form, as HTML.
     pub fields: String,
 }

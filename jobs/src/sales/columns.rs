@@ -177,6 +177,15 @@ pub fn optional_columns() -> &'static [Description] {
     &ALL[REQUIRED..]
 }
 
+/// The names of the columns of every file, and of the optional ones; for people.
+pub fn names() -> [String; 2] {
+    let (always, optional) = COLUMNS.split_at(REQUIRED);
+    [always, optional].map(|columns| {
+        let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
+        names.join(", ")
+    })
+}
+
 /// The most bytes of a city or a model.
 pub const MAX_NAME: usize = 255;
 /// The highest amount, in cents: 10 million euros, more than any car.

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use askama::Template as _;
+use autoconnect_jobs::sales::columns;
 use autoconnect_jobs::sales::cut::REJETS;
 use autoconnect_jobs::sales::settings;
 use autoconnect_jobs::sales::{Report, Sales as Job};
@@ -84,6 +85,7 @@ impl ApiKind for Sales {
     }
 
     fn intake(&self, lang: Lang) -> Option<Intake> {
+        let [always, optional] = columns::names();
         Some(Intake {
             route: process::PROCESS,
             lead: lang.say(
@@ -91,8 +93,12 @@ impl ApiKind for Sales {
                 "Give a CSV file of sales and rentals; its report shows as soon as it is ready.",
             ),
             columns: lang.say(
-                "Colonnes\u{a0}: id, date, ville, type (vente ou location), modèle, prix, durée de location.",
-                "Columns: id, date, city, type (sale or rental), model, price, rental length.",
+                format!(
+                    "Colonnes, dans n’importe quel ordre\u{a0}: {always}\u{a0}; facultative\u{a0}: {optional}. Le type est vente ou location."
+                ),
+                format!(
+                    "Columns, in any order: {always}; optional: {optional}. The type is vente (sale) or location (rental)."
+                ),
             ),
             fields: page::Fields { lang }.render().unwrap_or_default(),
         })

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use autoconnect_common::settings::Settings;
+use autoconnect_jobs::sales::columns;
 use autoconnect_jobs::sales::periode::Plage;
 use autoconnect_jobs::sales::request::Encoding;
 use autoconnect_jobs::sales::settings::{Limit, Sales as Section, today};
@@ -31,7 +32,13 @@ impl KindCommand for Report {
 
     const NAME: &'static str = "run";
     const ABOUT: &'static str = "Report on files of transactions";
-    const MANUAL: &'static str = MANUAL;
+
+    fn manual() -> String {
+        let [always, optional] = columns::names();
+        format!(
+            "Columns of a file, in any order:\n  {always}\n  where there is one: {optional}\n\n{FILES}"
+        )
+    }
 
     fn submitted(arguments: Command) -> Command {
         arguments.mut_arg("files", |files| {
@@ -77,7 +84,8 @@ impl KindCommand for Report {
     }
 }
 
-const MANUAL: &str = "\
+/// The files of a report.
+const FILES: &str = "\
 Files written into --out:
   report.json          the report; the same bytes for the same input
   report.html          the same as a web page, with charts
