@@ -1,32 +1,47 @@
-//! `ARCHITECTURE.md` names files that exist.
+//! `ARCHITECTURE.md` and the page of a new column name files that exist.
 
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
-#[test]
-fn every_file_that_the_map_names_is_there() -> Result<()> {
+/// Holds a page to the files that it names, `least` or more of them.
+fn hold(page: &str, least: usize) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let page = fs::read_to_string(root.join("ARCHITECTURE.md"))?;
+    let text = fs::read_to_string(root.join(page)).with_context(|| page.to_owned())?;
     let mut named = 0;
     // every other piece stands between two backquotes
-    for code in page.split('`').skip(1).step_by(2) {
+    for code in text.split('`').skip(1).step_by(2) {
         if code.contains('/') && code.ends_with(".rs") {
             named += 1;
-            let sales = root.join("jobs/src").join(code);
             let tables = code.replacen("tables/", "tables/src/", 1);
+            let inside = |folder: &str| root.join(folder).join(code);
             ensure!(
-                [root.join(code), sales, root.join(tables)]
-                    .iter()
-                    .any(|file| file.is_file()),
-                "ARCHITECTURE.md names {code}, which is not there"
+                [
+                    root.join(code),
+                    root.join(tables),
+                    inside("jobs/src"),
+                    inside("jobs/src/sales"),
+                ]
+                .iter()
+                .any(|file| file.is_file()),
+                "{page} names {code}, which is not there"
             );
         }
     }
     ensure!(
-        named >= 30,
-        "{named} files are named: the map is read wrongly"
+        named >= least,
+        "{page} names {named} files: it is read wrongly"
     );
     Ok(())
+}
+
+#[test]
+fn every_file_that_the_map_names_is_there() -> Result<()> {
+    hold("ARCHITECTURE.md", 30)
+}
+
+#[test]
+fn every_file_that_the_page_of_a_column_names_is_there() -> Result<()> {
+    hold("docs/new-column.md", 10)
 }

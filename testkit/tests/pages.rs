@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use autoconnect_jobs::sales::columns::{COLUMNS, REQUIRED};
 
 /// `text` without indentation.
 fn flat(text: &str) -> String {
@@ -77,24 +78,51 @@ fn a_new_column_is_shown_as_it_is() -> Result<()> {
         &[
             "jobs/src/sales/columns.rs",
             "jobs/src/sales/reason.rs",
-            "jobs/src/sales/mod.rs",
-            "jobs/src/sales/work.rs",
             "jobs/src/sales/partial.rs",
-            "jobs/src/sales/conclude/marge.rs",
-            "jobs/src/sales/render/tables/marge.rs",
+            "jobs/src/sales/work.rs",
+            "jobs/src/sales/conclude/comparatif.rs",
+            "jobs/src/sales/render/tables/comparatif.rs",
         ],
         &[
             "Cout,",
-            "optional(\"cout\"",
-            "CoutInvalide =",
+            "optional(Column::Cout",
             "const SCHEMA",
+            "CoutInvalide =",
+            "\"cout_invalide\" =>",
+            "pub valeur_contrats: i64",
+            "self.valeur_contrats.merge",
             "amounts(Column::Cout)",
-            "pub cout: i64",
-            "self.cout.merge",
-            "costs.cout",
-            "Column::count(\"nombre\"",
+            "euros(ca)",
+            "\"loyer_moyen\"",
         ],
     )
+}
+
+#[test]
+fn every_column_is_named_where_columns_are_listed() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |file: &str| fs::read_to_string(root.join(file)).with_context(|| file.to_owned());
+    let names = |file: &str, name: String| {
+        let page = read(file)?;
+        ensure!(page.contains(&name), "{file} does not name {name}");
+        Ok(())
+    };
+    let (always, optional) = COLUMNS.split_at(REQUIRED);
+    let first_line: Vec<&str> = always.iter().map(|column| column.name).collect();
+    names("README.md", format!("`{}`", first_line.join(",")))?;
+    for column in optional {
+        names("README.md", format!("`{}`", column.name))?;
+        names("docs/new-column.md", format!("`{}`", column.name))?;
+    }
+    for column in COLUMNS.iter().filter(|column| !column.in_chunk.is_empty()) {
+        names("docs/protocol.md", format!("`{}: ", column.in_chunk))?;
+    }
+    // the page about the shipped file has the columns of that file
+    let shipped = read("data/transactions_autoconnect.csv")?;
+    for name in shipped.lines().next().unwrap_or_default().split(',') {
+        names("data/README.md", format!("| `{name}` |"))?;
+    }
+    Ok(())
 }
 
 #[test]

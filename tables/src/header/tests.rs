@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Those of a file of transactions.
+/// Seven that must be there, and one that may.
 const WANTED: [Wanted; 8] = {
     const fn column(name: &'static str, required: bool) -> Wanted {
         Wanted { name, required }
