@@ -19,8 +19,9 @@ use super::failure::Failure;
 
 /// How long the TCP connection, and then the TLS handshake, may take.
 const REACH: Duration = Duration::from_secs(8);
-/// How long the login may take: a broker that has just started takes seconds.
-const GREET: Duration = Duration::from_secs(15);
+/// How long the login may take: RabbitMQ itself ends a connection that is not logged in after 10 s (`handshake_timeout`), and one that
+/// has just started leaves some without an answer.
+const GREET: Duration = Duration::from_secs(10);
 
 /// A second handle of a connection's socket, to cut it in any state.
 #[derive(Default)]
