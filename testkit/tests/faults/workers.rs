@@ -14,7 +14,7 @@ use crate::stage::{Stage, at_most, stop};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_1_a_worker_killed_every_now_and_then() -> Result<()> {
-    let case = Case::sales(10_000, 4).await?;
+    let case = Case::sales(20_000, 4).await?;
     for seed in seeds(1)? {
         let Some(stage) = Stage::of("row_1_a_worker_killed_every_now_and_then").await? else {
             return Ok(());
