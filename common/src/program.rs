@@ -8,10 +8,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::broker::Broker as _;
 use crate::broker::rabbitmq::{CONSUME, Options, RabbitMq};
 use crate::settings::{self, Key, Log, Settings, SettingsError, Sources};
+#[cfg(unix)]
+use crate::wait::or_pending;
 use crate::{Format, Registry, Shutdown, dead, health, telemetry};
 
 /// How a program ends.
@@ -286,35 +290,51 @@ pub fn first_sentence(error: &clap::Error) -> String {
 /// runtime.
 pub fn stop_on_signals() -> Shutdown {
     let shutdown = Shutdown::new();
-    let told = shutdown.clone();
+    let requested = shutdown.clone();
+    // caught from here on, not only once the task runs
+    let mut signals = Signals::caught();
     tokio::spawn(async move {
-        signalled().await;
-        told.cancel();
-        signalled().await;
+        signals.next().await;
+        requested.cancel();
+        signals.next().await;
         std::process::exit(i32::from(Exit::Interrupted.code()));
     });
     shutdown
 }
 
+/// SIGTERM and Ctrl-C.
 #[cfg(unix)]
-async fn signalled() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-        }
-        Err(_) => {
-            let _ = tokio::signal::ctrl_c().await;
+struct Signals([Option<Signal>; 2]);
+
+#[cfg(unix)]
+impl Signals {
+    /// Catches them; one that the system does not let be caught still ends the process.
+    fn caught() -> Self {
+        let kinds = [SignalKind::terminate(), SignalKind::interrupt()];
+        Self(kinds.map(|kind| signal(kind).ok()))
+    }
+
+    async fn next(&mut self) {
+        let [terminate, interrupt] = self.0.each_mut().map(Option::as_mut);
+        tokio::select! {
+            _ = or_pending(terminate.map(Signal::recv)) => {}
+            _ = or_pending(interrupt.map(Signal::recv)) => {}
         }
     }
 }
 
 #[cfg(not(unix))]
-async fn signalled() {
-    let _ = tokio::signal::ctrl_c().await;
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn caught() -> Self {
+        Self
+    }
+
+    async fn next(&mut self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
 }
 
 /// An error and its chain of causes, in one line; a cause that only repeats the text before is left out.
