@@ -105,9 +105,10 @@ impl Life {
             .store(i64::try_from(n).unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// Freezes it until `until`.
+    /// Stops it until then, or for longer if it is stopped for longer already: its threads thaw together.
     pub fn freeze(&self, until: Instant) {
-        *lock(&self.frozen) = Some(until);
+        let mut frozen = lock(&self.frozen);
+        *frozen = (*frozen).max(Some(until));
     }
 
     /// Until when it is frozen, if it is.
