@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use autoconnect_common::cut::{Item, Progress};
-use autoconnect_common::{Chunk, JobId, Merge, Outlet, Shutdown};
+use autoconnect_common::{Chunk, JobId, JobKind as _, Merge, Outlet, Shutdown};
 use autoconnect_jobs::sales::request::{Encoding, Margin, MaxRejects};
-use autoconnect_jobs::sales::{Partial, Request, cut, work};
+use autoconnect_jobs::sales::{Partial, Request, Sales, cut, work};
 use autoconnect_report::fixed::Percent;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -75,8 +75,8 @@ fn work_all(job: &JobId, items: impl Iterator<Item = Item>) -> (Partial, usize, 
         bytes += body.len();
         let chunk = Chunk {
             job: job.clone(),
-            kind: "sales".to_owned(),
-            schema: 1,
+            kind: Sales::NAME.to_owned(),
+            schema: Sales::SCHEMA,
             seq,
             key,
             rows,

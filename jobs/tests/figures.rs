@@ -2,8 +2,8 @@
 
 mod made;
 
-use autoconnect_common::{Chunk, Merge};
-use autoconnect_jobs::sales::{Facts, Partial, Report, conclude, work};
+use autoconnect_common::{Chunk, JobKind as _, Merge};
+use autoconnect_jobs::sales::{Facts, Partial, Report, Sales, conclude, work};
 use chrono::{Datelike, NaiveDate, Weekday};
 use made::{How, Made, REFERENCE, made, made_by, with_header};
 use proptest::prelude::*;
@@ -26,8 +26,8 @@ fn summed(made: Made, backwards: bool) -> (Facts, Partial) {
         .map(|(seq, (key, rows, body))| {
             let chunk = Chunk {
                 job: "sales-test".parse().expect("a job id"),
-                kind: "sales".to_owned(),
-                schema: 1,
+                kind: Sales::NAME.to_owned(),
+                schema: Sales::SCHEMA,
                 seq,
                 key,
                 rows,

@@ -6,8 +6,9 @@ use std::io::Write;
 use std::sync::Arc;
 
 use autoconnect_common::cut::{Item, Progress};
-use autoconnect_common::{Chunk, Outlet, Shutdown};
-use autoconnect_jobs::sales::{Partial, Request, cut, work};
+use autoconnect_common::{Chunk, JobKind as _, Outlet, Shutdown};
+use autoconnect_jobs::sales::columns::optional_columns;
+use autoconnect_jobs::sales::{Partial, Request, Sales, cut, work};
 use made::{HEADER, How, Made, REFERENCE, made, request, with_header};
 use proptest::prelude::*;
 
@@ -38,6 +39,24 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|((a, b, c, d, e, f, g), end)| [&[a, b, c, d, e, f, g].join(&b','), end].concat())
 }
 
+/// The same lines, with a field for each optional column: an amount, none, or neither.
+fn line_with_amounts() -> impl Strategy<Value = Vec<u8>> {
+    let amount = prop_oneof![
+        4 => proptest::string::string_regex("[0-9]{1,6}(\\.[0-9]{1,2})?").expect("a pattern").prop_map(String::into_bytes),
+        2 => Just(Vec::new()),
+        1 => proptest::sample::select(vec![
+            &b"NULL"[..], b" ", b"x", b"-1", b"0", b"1.234", b"99999999999", b"\"7\"", b"\"1,5\"", b"\xff",
+        ])
+        .prop_map(<[u8]>::to_vec),
+    ];
+    let amounts = proptest::collection::vec(amount, optional_columns().len());
+    (line(), amounts).prop_map(|(mut line, amounts)| {
+        let last = line.iter().rposition(|byte| !b"\r\n".contains(byte));
+        let end = line.split_off(last.map_or(0, |last| last + 1));
+        [&line[..], b",", &amounts.join(&b','), &end].concat()
+    })
+}
+
 fn how() -> impl Strategy<Value = How> {
     (
         proptest::sample::select(vec![1, 17, 64, 200, 1 << 18]),
@@ -57,6 +76,14 @@ proptest! {
     #[test]
     fn both_paths_agree_on_lines_that_are_nearly_right(lines in proptest::collection::vec(line(), 0..40), how in how()) {
         let text = with_header(&lines.concat());
+        prop_assert_eq!(made(&text, how), made(&text, REFERENCE));
+    }
+
+    #[test]
+    fn both_paths_agree_on_lines_with_optional_columns(lines in proptest::collection::vec(line_with_amounts(), 0..40), how in how()) {
+        let optional = optional_columns().iter().map(|column| column.name);
+        let header: Vec<&str> = [HEADER].into_iter().chain(optional).collect();
+        let text = [header.join(",").as_bytes(), b"\n", &lines.concat()].concat();
         prop_assert_eq!(made(&text, how), made(&text, REFERENCE));
     }
 
@@ -100,8 +127,8 @@ fn partial_of(text: &[u8], how: How) -> Partial {
             let job = "sales-test".parse().expect("a job id");
             let chunk = Chunk {
                 job,
-                kind: "sales".to_owned(),
-                schema: 1,
+                kind: Sales::NAME.to_owned(),
+                schema: Sales::SCHEMA,
                 seq,
                 key,
                 rows,
