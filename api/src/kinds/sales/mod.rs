@@ -94,7 +94,7 @@ impl ApiKind for Sales {
             ),
             columns: lang.say(
                 format!(
-                    "Colonnes, dans n’importe quel ordre\u{a0}: {always}\u{a0}; facultative\u{a0}: {optional}. Le type est vente ou location."
+                    "Colonnes, dans n’importe quel ordre\u{a0}: {always}\u{a0}; en option\u{a0}: {optional}. Le type est vente ou location."
                 ),
                 format!(
                     "Columns, in any order: {always}; optional: {optional}. The type is vente (sale) or location (rental)."
