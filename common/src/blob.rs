@@ -200,10 +200,10 @@ impl Blobs {
     /// [`BlobError`].
     pub async fn get(&self, claim: &Claim) -> Result<Body, BlobError> {
         self.check_size(claim.bytes)?;
-        self.caught(self.got(claim)).await
+        self.caught(self.fetch(claim)).await
     }
 
-    async fn got(&self, claim: &Claim) -> Result<Body, BlobError> {
+    async fn fetch(&self, claim: &Claim) -> Result<Body, BlobError> {
         let path = self.path(&claim.job, claim.digest);
         if self.leads_elsewhere(claim).await? {
             return Err(BlobError::Damaged {

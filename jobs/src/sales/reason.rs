@@ -181,6 +181,7 @@ mod tests {
             assert!(word.bytes().all(snake), "{word}");
             assert!(seen.insert(word), "{word}");
         }
+        assert_eq!(seen.len(), 22 + 7);
     }
 
     #[test]

@@ -253,7 +253,7 @@ fn parts() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_page_of_the_api_names_every_route_of_its_document() {
+async fn the_page_of_the_api_names_the_routes_of_its_document_and_no_others() {
     let page = include_str!("../../../../docs/api.md");
     let asked = Asked::about(None);
     let (_, text) = asked.text("/api/openapi.json").await;
@@ -266,6 +266,21 @@ async fn the_page_of_the_api_names_every_route_of_its_document() {
             assert!(page.contains(&route), "docs/api.md does not name {route}");
         }
     }
+    let mut named = 0;
+    for code in page.split('`').filter(|code| code.contains(" /api/")) {
+        let mut words = code.split_whitespace();
+        let (Some(method @ ("GET" | "POST" | "DELETE")), Some(path)) = (words.next(), words.next())
+        else {
+            continue;
+        };
+        named += 1;
+        let operation = &document["paths"][path][method.to_lowercase()];
+        assert!(
+            operation.is_object(),
+            "docs/api.md names {code}, which is no route"
+        );
+    }
+    assert!(named > 20, "{named} routes are named");
 }
 
 #[tokio::test]
